@@ -1,0 +1,238 @@
+"""Are the gradients right? Compare them with finite differences.
+
+For a random direction dy in the outputs, L(a) = Σ dy · f(a) is a plain number, and for each coordinate of each argument
+
+    numeric = (L(a + h·e) − L(a − h·e)) / 2h      is to equal the analytic gradient that backward gives,
+
+in float64 to about eight digits: h = 1e-5 is near the cube root of float64's 1e-16, where truncation (∝ h²) and
+round-off (∝ 1/h) are both least; `sweep` shows the V that they make. Two traps are watched for:
+
+- a constant dy. Σ_k softmax ≡ 1 and Σ x̂ ≡ 0, so with dy = 1 even an all-zero backward of softmax or batch norm passes.
+- kinks. Across relu's corner the difference quotient belongs to neither side. Where the slopes to the left and to the
+  right disagree, and halving h does not bring them together, the coordinate is left out and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minicnn import devices
+from minicnn.tensor import Tensor, no_grad
+
+LARGEST = 20_000
+
+
+class GradientError(AssertionError):
+    """A gradient that finite differences contradict; carries argument, index, analytic and numeric."""
+
+    def __init__(self, function, argument, index, analytic, numeric, error, tolerance):
+        self.argument, self.index, self.analytic, self.numeric = argument, index, analytic, numeric
+        where = f" at {list(index)}" if index is not None else " along a random direction"
+        super().__init__(f"{function}: the gradient of {argument}{where} is {analytic:.9g}, but finite differences give "
+                         f"{numeric:.9g}: relative error {error:.1e}, allowed {tolerance:.0e}")
+
+
+@dataclass
+class Report:
+    """What was compared and how well it agreed."""
+
+    function: str
+    worst: float = 0.0                      # the largest relative error
+    coordinates: int = 0                    # how many were compared
+    kinks: list[str] = field(default_factory=list)   # those left out, by name: "x[0, 3]"
+
+
+def gradcheck(fn: Callable, *arrays, dy=None, step: float = 1e-5, tolerance: float = 1e-6, seed: int = 0,
+              directions: int = 0, device: str = "cpu", **hyper) -> Report:
+    """Compare every element of every gradient of `fn(*arrays, **hyper)` with finite differences, in float64.
+
+    fn: an op, or any function of Tensors that returns a Tensor.   arrays: its arguments; floating-point ones are
+    checked, others (labels, masks, None) passed on.   dy: the direction in the outputs, random by default.
+    directions: instead of every element, this many random directions in all arguments at once (for large inputs).
+    Relative error: |analytic − numeric| / max(|analytic|, |numeric|, the root mean square of the numeric gradient,
+    round-off). Raises GradientError with the worst disagreement above `tolerance`; returns a Report.
+    """
+    name = getattr(fn, "__name__", type(fn).__name__)
+    checked = [i for i, a in enumerate(arrays) if _is_float(a) and i not in _constant_positions(fn)]
+    if not checked:
+        raise ValueError(f"gradcheck: {name} got no floating-point array to differentiate")
+    leaves = [Tensor(np.array(a, np.float64), True, device=device) if i in checked else _placed(a, device)
+              for i, a in enumerate(arrays)]
+    names = _argument_names(fn, len(arrays))
+    wanted = {names[i]: leaves[i] for i in checked}
+    size = sum(t.size for t in wanted.values())
+    if directions:
+        return check_directions(lambda: fn(*leaves, **hyper), wanted, name=name, dy=dy, directions=directions,
+                                step=step, tolerance=tolerance, seed=seed)
+    if size > LARGEST:
+        raise ValueError(f"gradcheck: {size:,} elements would need {2 * size:,} evaluations (at most {LARGEST:,} elements): "
+                         "use a smaller input, or directions=10 for a check along random directions")
+    return _check_elements(lambda: fn(*leaves, **hyper), wanted, name, dy, step, tolerance, seed)
+
+
+def check_directions(f: Callable[[], Tensor], leaves: dict[str, Tensor], *, name: str = "", dy=None, directions: int = 10,
+                     step: float = 1e-5, tolerance: float = 1e-6, seed: int = 0) -> Report:
+    """Compare ⟨gradient, v⟩ with (L(θ + h·v) − L(θ − h·v)) / 2h along random unit directions v through all leaves.
+
+    For whole nets: `f` computes the output from the leaves, say `lambda: model(x)` with `leaves` the model's
+    parameters by name, all float64. A check costs two evaluations, however many parameters there are.
+    """
+    rng = np.random.default_rng(seed)
+    report = Report(name or getattr(f, "__name__", "f"))
+    dy, L, S = _projection(f, dy, rng)
+    analytic = _analytic(f, leaves, dy)
+    floor = _noise(S, step)
+    for _ in range(directions):
+        v = {k: rng.standard_normal(t.shape) for k, t in leaves.items()}
+        norm = np.sqrt(sum((d * d).sum() for d in v.values()))
+        v = {k: d / norm for k, d in v.items()}
+        slope = sum(float((analytic[k] * d).sum()) for k, d in v.items())
+        size = np.sqrt(sum(float((analytic[k] ** 2).sum()) for k in v) / sum(d.size for d in v.values()))
+
+        def along(h, v=v):
+            return _moved(leaves, v, h, L)
+
+        numeric, kink = _difference(along, step, L())
+        if kink:
+            report.kinks.append(f"direction {report.coordinates + len(report.kinks)}")
+            continue
+        report.coordinates += 1
+        error = abs(slope - numeric) / max(abs(slope), abs(numeric), size, floor)
+        report.worst = max(report.worst, error)
+        if not error <= tolerance:
+            raise GradientError(report.function, "all arguments together", None, slope, numeric, error, tolerance)
+    return report
+
+
+def sweep(fn: Callable, *arrays, steps: Sequence[float] = tuple(10.0**-e for e in np.arange(1, 12.5, 0.5)), seed: int = 0,
+          **hyper) -> list[tuple[float, float]]:
+    """(h, worst relative error) for each step size h: truncation falls as h², round-off rises as 1/h; a V."""
+    return [(float(h), gradcheck(fn, *arrays, step=h, seed=seed, tolerance=np.inf, **hyper).worst) for h in steps]
+
+
+def _check_elements(f, leaves, name, dy, step, tolerance, seed):
+    report = Report(name)
+    dy, L, S = _projection(f, dy, np.random.default_rng(seed))
+    analytic, centre, worst = _analytic(f, leaves, dy), L(), None
+    for argument, leaf in leaves.items():
+        numeric, smooth = np.zeros(leaf.shape), np.ones(leaf.shape, bool)
+        for index in np.ndindex(leaf.shape):
+
+            def along(h, leaf=leaf, index=index):
+                return _nudged(leaf, index, h, L)
+
+            numeric[index], kink = _difference(along, step, centre)
+            if kink:
+                smooth[index] = False
+                report.kinks.append(f"{argument}{list(index)}")
+        report.coordinates += int(smooth.sum())
+        if not smooth.any():
+            continue
+        typical = np.sqrt((numeric[smooth] ** 2).mean())
+        scale = np.maximum(np.maximum(abs(analytic[argument]), abs(numeric)), max(typical, _noise(S, step)))
+        error = np.where(smooth, abs(analytic[argument] - numeric) / scale, 0)
+        error = np.where(np.isnan(error), np.inf, error)
+        index = np.unravel_index(error.argmax(), error.shape)
+        if worst is None or error[index] > worst[-1]:
+            worst = (argument, tuple(map(int, index)), analytic[argument][index], numeric[index], float(error[index]))
+    if worst:
+        report.worst = worst[-1]
+        if report.worst > tolerance:
+            raise GradientError(name, *worst, tolerance)
+    return report
+
+
+def _projection(f, dy, rng):
+    """(dy, L, S): a direction in the outputs, the number L() = Σ dy·f(), and the scale S = Σ |dy·f()| of its terms."""
+    with no_grad():
+        y = f().numpy()
+    if dy is None:
+        dy = rng.standard_normal(y.shape)
+    dy = np.asarray(dy, np.float64)
+    if dy.shape != y.shape:
+        raise ValueError(f"gradcheck: dy has shape {dy.shape}, but the output has shape {y.shape}: they must be the same")
+    if dy.size > 1 and (dy == dy.flat[0]).all():
+        raise ValueError(f"gradcheck: dy is constant (={dy.flat[0]:g}), which hides wrong gradients: softmax and batch norm "
+                         "pass it with a backward of zeros; leave dy out for a random one")
+
+    def L():
+        with no_grad():
+            return float((f().numpy() * dy).sum())
+
+    return dy, L, float(abs(y * dy).sum())
+
+
+def _analytic(f, leaves, dy):
+    for leaf in leaves.values():
+        leaf.grad = None
+    f().backward(dy)
+    grads = {k: np.zeros(t.shape) if t.grad is None else devices.of(t.grad).to_numpy(t.grad) for k, t in leaves.items()}
+    for leaf in leaves.values():
+        leaf.grad = None
+    return grads
+
+
+def _difference(along, h, centre):
+    """(central difference, is there a kink within ±h).  along(h): L a distance h away."""
+    forward, backward = along(h), along(-h)
+    right, left = (forward - centre) / h, (centre - backward) / h
+    jump = abs(right - left)
+    if jump > 1e-3 * max(abs(right), abs(left), 1e-8):     # a bend: a corner, or only strong curvature?
+        near = abs((along(h / 2) - centre) - (centre - along(-h / 2))) / (h / 2)
+        if near > 0.7 * jump:                              # curvature would have halved it
+            return 0.0, True
+    return (forward - backward) / (2 * h), False
+
+
+def _nudged(leaf, index, h, L):
+    old = leaf.data[index].copy()
+    leaf.data[index] = old + h
+    value = L()
+    leaf.data[index] = old
+    return value
+
+
+def _moved(leaves, v, h, L):
+    old = {k: t.data for k, t in leaves.items()}
+    for k, t in leaves.items():
+        t.data = old[k] + devices.of(old[k]).asarray(h * v[k])
+    value = L()
+    for k, t in leaves.items():
+        t.data = old[k]
+    return value
+
+
+def _noise(S, step):
+    """Gradients below this are lost in the round-off of L, whatever is right: 1e-16·S/h, told apart to 1e-6."""
+    return 1e6 * np.finfo(np.float64).eps * max(S, 1.0) / step
+
+
+def _is_float(a):
+    return getattr(getattr(a, "dtype", None), "kind", "") == "f"
+
+
+def _placed(a, device):
+    return devices.get(device).asarray(a) if isinstance(a, np.ndarray) else a
+
+
+def _constant_positions(fn):
+    arguments = getattr(fn, "arguments", ())
+    return {arguments.index(name) for name in getattr(fn, "constants", ())}
+
+
+def _argument_names(fn, count) -> list[str]:
+    known: Iterator[str] | tuple = getattr(fn, "arguments", None) or _signature_names(fn)
+    known = list(known)[:count]
+    if len(known) < count and known:
+        last = known.pop()
+        return known + [f"{last}[{i}]" for i in range(count - len(known))]
+    return known or [f"argument {i}" for i in range(count)]
+
+
+def _signature_names(fn):
+    import inspect
+
+    return [p.name for p in inspect.signature(fn).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]

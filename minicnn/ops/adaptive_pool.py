@@ -1,0 +1,93 @@
+"""Pooling to a given output size, whatever the input's, and to a single number."""
+
+from minicnn import devices
+from minicnn.contract import pair
+from minicnn.tensor import op
+
+
+@op
+def adaptive_avg_pool2d(x, *, output_size):
+    """y[n,c,i,j] = mean of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
+
+    x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer.
+    The mean over a box is one matrix from the left and one from the right: y = A · x · Bᵀ, so dx = Aᵀ · dy · B.
+    """
+    xp = devices.of(x).xp
+    OH, OW = _output_size(x, output_size)
+    A, B = (_averaging(xp, n, out, x.dtype) for n, out in zip(x.shape[2:], (OH, OW)))      # (OH, H), (OW, W)
+    return A @ x @ B.T, lambda dy: A.T @ dy @ B                               # (N, C, OH, OW), (N, C, H, W)
+
+
+@op
+def adaptive_max_pool2d(x, *, output_size):
+    """y[n,c,i,j] = maximum of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
+
+    x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer. dx: dy to the first of the largest.
+    """
+    xp = devices.of(x).xp
+    N, C, H, W = x.shape
+    OH, OW = _output_size(x, output_size)
+    boxes = [(i, j, slice(*rows), slice(*columns))
+             for i, rows in enumerate(_bounds(H, OH)) for j, columns in enumerate(_bounds(W, OW))]
+    y = xp.empty((N, C, OH, OW), x.dtype)
+    for i, j, rows, columns in boxes:
+        y[:, :, i, j] = x[:, :, rows, columns].max((2, 3))
+
+    def dx(dy):
+        dx = xp.zeros_like(x)
+        for i, j, rows, columns in boxes:
+            pixels = x[:, :, rows, columns].reshape(N, C, -1)                 # (N, C, pixels of the box)
+            wins = xp.arange(pixels.shape[2]) == pixels.argmax(2)[:, :, None]
+            dx[:, :, rows, columns] += (wins * dy[:, :, i, j, None]).reshape(x[:, :, rows, columns].shape)
+        return dx
+
+    return y, dx
+
+
+@op
+def global_avg_pool2d(x):
+    """y[n,c] = the mean of map c of image n.   x (N,C,H,W) → y (N,C).   dx = dy/(H·W).   Lin et al. 2013, §3.2"""
+    N, C, H, W = _images(x).shape
+    xp = devices.of(x).xp
+    return x.mean((2, 3)), lambda dy: xp.broadcast_to((dy / (H * W)).reshape(N, C, 1, 1), x.shape)
+
+
+@op
+def global_max_pool2d(x):
+    """y[n,c] = the largest pixel of map c of image n.   x (N,C,H,W) → y (N,C).   dx: dy to the first of the largest"""
+    N, C, H, W = _images(x).shape
+    xp = devices.of(x).xp
+    pixels = x.reshape(N, C, H * W)                                           # (N, C, HW)
+    winner = pixels.argmax(2)                                                 # (N, C)
+
+    def dx(dy):
+        return ((xp.arange(H * W) == winner[:, :, None]) * dy[:, :, None]).reshape(x.shape)
+
+    return pixels.max(2), dx
+
+
+def _images(x):
+    if x.ndim != 4:
+        raise ValueError(f"pooling: x must have 4 axes (N, C, H, W), not {x.ndim} (shape {x.shape})")
+    if x.shape[2] * x.shape[3] == 0:
+        raise ValueError(f"pooling: images of {x.shape[2]}×{x.shape[3]} pixels have nothing to pool")
+    return x
+
+
+def _output_size(x, output_size):
+    OH, OW = pair("output_size", output_size)
+    _images(x)
+    return OH, OW
+
+
+def _bounds(size, out):
+    """First row and the one after the last, of each of the `out` boxes."""
+    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
+
+
+def _averaging(xp, size, out, dtype):
+    """The matrix (out, size) whose row i holds 1/m on the m pixels of box i."""
+    matrix = xp.zeros((out, size), dtype)
+    for i, (start, end) in enumerate(_bounds(size, out)):
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix

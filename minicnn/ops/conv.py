@@ -1,0 +1,28 @@
+"""Convolution."""
+
+from minicnn import devices
+from minicnn.contract import Conv2dGeometry
+from minicnn.tensor import op
+
+
+@op
+def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlate images with filters (nothing is flipped).
+
+        y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]
+
+    x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,)   →   y (N,O,OH,OW),   OH = ⌊(H + 2P − D(KH−1) − 1)/S⌋ + 1
+    stride, padding, dilation: an integer or (down, across). padding="same" keeps the size, at stride 1.
+    groups: filter o sees only the C/G channels of its own group; groups = C is the depthwise convolution.
+    Kept for backward: x and w (the columns are made again, not stored).
+    LeCun et al. 1998, §II.A; Chellapilla et al. 2006 (im2col); groups: Krizhevsky et al. 2012, §3.2.
+    """
+    device = devices.of(x)
+    g = Conv2dGeometry.of(x.shape, w.shape, stride, padding, dilation, groups, None if b is None else b.shape)
+    y = device.conv2d(x, w, b, g)                                             # (N, O, OH, OW)
+
+    def dx(dy): return device.conv2d_dx(dy, w, g)
+    def dw(dy): return device.conv2d_dw(dy, x, g)
+    def db(dy): return dy.sum((0, 2, 3))
+
+    return y, (dx, dw, db)

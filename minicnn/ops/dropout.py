@@ -1,0 +1,38 @@
+"""Dropout: noise that switches things off. An op takes its mask, so it is a plain function; the layer draws the mask.
+
+Masks hold booleans, False with probability p. What stays is divided by 1 − p, so that the mean is what it was and
+nothing has to change after training ("inverted" dropout).
+"""
+
+from minicnn import devices
+from minicnn.tensor import op
+
+
+@op(constants=("mask",))
+def dropout(x, mask, *, p):
+    """y = x·mask/(1 − p): single values are off.   x and mask of one shape.   Srivastava et al. 2014; Hinton et al. 2012"""
+    return _masked("dropout", x, mask, p, x.shape)
+
+
+@op(constants=("mask",))
+def dropout2d(x, mask, *, p):
+    """y[n,c] = x[n,c]·mask[n,c]/(1 − p): whole maps are off.   x (N,C,H,W)   mask (N,C).   Tompson et al. 2015, §3.2"""
+    return _masked("dropout2d", x, mask, p, x.shape[:2])
+
+
+@op(constants=("mask",))
+def stochastic_depth(x, mask, *, p):
+    """y[n] = x[n]·mask[n]/(1 − p): the branch of whole images is off.   x (N,…)   mask (N,).   Huang et al. 2016
+
+    The paper multiplies by 1 − p at test time instead, which is the same net.
+    """
+    return _masked("stochastic_depth", x, mask, p, x.shape[:1])
+
+
+def _masked(name, x, mask, p, shape):
+    if not 0 <= p < 1:
+        raise ValueError(f"{name}: p (={p}) must be at least 0 and below 1: it is the share that is switched off")
+    if getattr(mask, "shape", None) != shape:
+        raise ValueError(f"{name}: the mask has shape {getattr(mask, 'shape', mask)}, but for x {x.shape} it must be {shape}")
+    keep = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)) * x.dtype.type(1 / (1 - p))
+    return devices.of(x).xp.multiply(x, keep), (lambda dy: dy * keep, None)

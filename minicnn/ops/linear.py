@@ -1,0 +1,25 @@
+"""The fully connected layer's product."""
+
+from minicnn.tensor import op
+
+
+@op
+def linear(x, w, b=None):
+    """y = x · wᵀ + b
+
+    x (N,I)   w (O,I)   b (O,)   →   y (N,O).   Kept for backward: x and w.
+    """
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ValueError(f"linear: x {x.shape} and w {w.shape} do not go together: x must be (N, in_features) and "
+                         "w (out_features, in_features); flatten images first")
+    if b is not None and b.shape != (w.shape[0],):
+        raise ValueError(f"linear: b has shape {b.shape}, but there are {w.shape[0]} outputs: it must be ({w.shape[0]},)")
+    y = x @ w.T                                                               # (N, I) @ (I, O) → (N, O)
+    if b is not None:
+        y += b
+
+    def dx(dy): return dy @ w                                                 # (N, O) @ (O, I) → (N, I)
+    def dw(dy): return dy.T @ x                                               # (O, N) @ (N, I) → (O, I)
+    def db(dy): return dy.sum(0)
+
+    return y, (dx, dw, db)

@@ -1,0 +1,27 @@
+"""Local response normalisation: a pixel is damped by the same pixel of neighbouring maps."""
+
+from minicnn import devices
+from minicnn.contract import positive
+from minicnn.tensor import op
+
+
+@op
+def local_response_norm(x, *, size, alpha=1e-4, beta=0.75, k=1.0, variant="torch"):
+    """y[c] = x[c] · s[c]^(−β),   s[c] = k + α'·Σ x[c']²   over the `size` channels c − ⌊n/2⌋ … c + ⌊(n−1)/2⌋
+
+        dx[c] = dy[c]·s[c]^(−β) − 2α'β·x[c]·Σ dy[c']·y[c']/s[c']      over the c' whose window holds c
+
+    x (N,C,…)   →   y (N,C,…).   Windows are cut off at the first and the last channel.
+    variant="paper": α' = α (the paper's net has k=2, n=5, α=1e-4, β=0.75).
+    variant="torch": α' = α/n, as in PyTorch, Caffe and ONNX; with the paper's numbers it damps 5 times less.
+    Kept for backward: x, y and s.   Krizhevsky et al. 2012, §3.3
+    """
+    size = positive("size", size)
+    if x.ndim < 2:
+        raise ValueError(f"local_response_norm: x must have at least 2 axes (N, C, …), not shape {x.shape}")
+    if variant not in ("torch", "paper"):
+        raise ValueError(f"local_response_norm: variant must be 'torch' or 'paper', not {variant!r}")
+    device = devices.of(x)
+    alpha = alpha if variant == "paper" else alpha / size
+    y, s = device.local_response_norm(x, size, alpha, beta, k)
+    return y, lambda dy: device.local_response_norm_dx(dy, x, y, s, size, alpha, beta)

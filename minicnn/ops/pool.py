@@ -1,0 +1,71 @@
+"""Pooling: one number for each window of each map.
+
+All of them take x (N,C,H,W) to y (N,C,OH,OW). kernel_size, stride (by default the kernel's), padding and dilation are
+an integer or (down, across). OH = ⌊(H + 2P − D(K−1) − 1)/S⌋ + 1; ceil_mode rounds up instead, but no window may start
+beyond the image. A stride below the kernel's size makes the windows overlap (Krizhevsky et al. 2012, §3.4).
+"""
+
+from minicnn import devices
+from minicnn.contract import Pool2dGeometry
+from minicnn.tensor import op
+
+
+@op
+def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """y = the largest pixel of the window; padding counts as −∞.
+
+    dx: dy goes to the winner; of equals the first in reading order wins; wins in several windows add up.
+    `aux` is (winner,): which tap it was, p·KW + q (the "switches" of Zeiler & Fergus 2013, §2.1).
+    Kept for backward: the winners.   Ranzato et al. 2007.
+    """
+    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    y, winner = device.max_pool2d(x, g)                                       # both (N, C, OH, OW)
+    return y, lambda dy: device.max_pool2d_dx(dy, winner, g), (winner,)
+
+
+@op
+def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    """y = Σ x / m over the window, m its pixels and padding, or (count_include_pad=False) its pixels alone.
+
+    dx = dy/m to every pixel of the window. Kept for backward: nothing.
+    """
+    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    y = device.avg_pool2d(x, g, count_include_pad)                            # (N, C, OH, OW)
+    return y, lambda dy: device.avg_pool2d_dx(dy, g, count_include_pad)
+
+
+@op
+def lp_pool2d(x, *, norm_type=2.0, kernel_size, stride=None, ceil_mode=False):
+    """y = (Σ |x|^p)^(1/p) over the window, p = norm_type ≥ 1: p = 2 is L2-norm pooling, p → ∞ max pooling of |x|.
+
+    dx = dy · sign(x) · (|x|/y)^(p−1), and 0 where y is 0. Kept for backward: x and y.
+    PyTorch takes x^p without the absolute value, which differs for odd p, and scales windows that ceil_mode lets hang
+    over the edge up to a full window; here they are the sum of what they hold.   Sermanet et al. 2012.
+    """
+    if not norm_type >= 1:
+        raise ValueError(f"lp_pool2d: norm_type (={norm_type}) must be at least 1")
+    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode)
+    y = device.lp_pool2d(x, norm_type, g)                                     # (N, C, OH, OW)
+    return y, lambda dy: device.lp_pool2d_dx(dy, x, y, norm_type, g)
+
+
+@op
+def trainable_avg_pool2d(x, a, b, *, kernel_size=2, stride=None):
+    """LeNet-5's subsampling: y[n,c,i,j] = a[c] · Σ x over the window + b[c]
+
+    x (N,C,H,W)   a (C,)   b (C,)   →   y (N,C,OH,OW). A sum, not a mean: a = 1/(KH·KW) makes it the average.
+    Kept for backward: the sums, and a.   LeCun et al. 1998, §II.B, layers S2 and S4.
+    """
+    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride)
+    if a.shape != (g.C,) or b.shape != (g.C,):
+        raise ValueError(f"trainable_avg_pool2d: a {a.shape} and b {b.shape} must both have shape ({g.C},), "
+                         "a coefficient and a bias for each map")
+    taps = g.KH * g.KW
+    total = device.avg_pool2d(x, g, True) * taps                              # (N, C, OH, OW)
+    scale = a.reshape(1, g.C, 1, 1)
+
+    def dx(dy): return device.avg_pool2d_dx(dy * scale, g, True) * taps
+    def da(dy): return (dy * total).sum((0, 2, 3))
+    def db(dy): return dy.sum((0, 2, 3))
+
+    return total * scale + b.reshape(1, g.C, 1, 1), (dx, da, db)

@@ -1,0 +1,61 @@
+"""Softmax, its logarithm, and the cross entropy of a classifier: fused where that is what keeps them finite."""
+
+from minicnn import devices
+from minicnn.tensor import op, whole_axes
+
+
+@op
+def softmax(x, *, axis=-1):
+    """p[k] = e^x[k] / Σ_j e^x[j] along `axis`; the largest x is subtracted first, which changes nothing else.
+
+    dx = p·(dy − Σ_j dy[j]·p[j]).   Kept for backward: p.   Bridle 1990
+    """
+    xp = devices.of(x).xp
+    axes = whole_axes("softmax", x, axis)
+    e = xp.exp(x - x.max(axes, keepdims=True))
+    p = e / e.sum(axes, keepdims=True)
+    return p, lambda dy: p * (dy - (dy * p).sum(axes, keepdims=True))
+
+
+@op
+def log_softmax(x, *, axis=-1):
+    """y[k] = x[k] − log Σ_j e^x[j] along `axis`.   dx = dy − p·Σ_j dy[j], p = e^y.   Kept for backward: y."""
+    xp = devices.of(x).xp
+    axes = whole_axes("log_softmax", x, axis)
+    z = x - x.max(axes, keepdims=True)
+    y = z - xp.log(xp.exp(z).sum(axes, keepdims=True))
+    return y, lambda dy: dy - xp.exp(y) * dy.sum(axes, keepdims=True)
+
+
+@op(constants=("labels",))
+def cross_entropy(logits, labels, *, label_smoothing=0.0):
+    """The mean over the batch of −Σ_k q[n,k]·log p[n,k], p the softmax of the logits, q the wanted distribution.
+
+    logits (N,K)   labels (N,) integers 0 … K−1   →   a scalar.   q = (1 − ε)·one-hot(label) + ε/K, ε = label_smoothing
+    dlogits = (p − q)/N.   Kept for backward: p.   Label smoothing: Szegedy et al. 2015 (Inception-v3), §7
+    """
+    device = devices.of(logits)
+    _check(logits, labels, label_smoothing)
+    N = logits.shape[0]
+    loss, p = device.cross_entropy(logits, labels, label_smoothing)           # (N,), (N, K)
+
+    def dlogits(dy):
+        return device.cross_entropy_dx(device.xp.broadcast_to(dy / N, (N,)), p, labels, label_smoothing)
+
+    return loss.mean(), (dlogits, None)
+
+
+def _check(logits, labels, smoothing):
+    if logits.ndim != 2 or logits.size == 0:
+        raise ValueError(f"cross_entropy: logits must have shape (N, classes), both at least 1, not {logits.shape}")
+    N, K = logits.shape
+    if labels is None or labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: labels must be integers, one class index an image, not {getattr(labels, 'dtype', labels)}")
+    if labels.shape != (N,):
+        raise ValueError(f"cross_entropy: labels have shape {labels.shape}, but there are {N} rows of logits: use ({N},)")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= K:
+        raise ValueError(f"cross_entropy: label {low if low < 0 else high} is out of range: with {K} classes "
+                         f"labels run from 0 to {K - 1}")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"cross_entropy: label_smoothing (={smoothing}) must be at least 0 and below 1")
