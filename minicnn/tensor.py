@@ -214,6 +214,8 @@ def _unwrap(call, args, hyper):
         if any(isinstance(v, Tensor) for v in (value if isinstance(value, (tuple, list)) else (value,))):
             raise TypeError(f"{call.__name__}: {key} is a Tensor, but hyper-parameters are plain Python values: "
                             f"pass {key}={key}.item(), or {key}={key}.data for an index")
+        if isinstance(value, numbers.Number) and hasattr(value, "item"):
+            hyper[key] = value.item()                              # eps=np.float64(1e-5) must not decide the dtype
     device = dtype = first = None
     arrays = []
     for i, a in enumerate(args):

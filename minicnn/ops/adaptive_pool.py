@@ -36,9 +36,10 @@ def adaptive_max_pool2d(x, *, output_size):
     def dx(dy):
         dx = xp.zeros_like(x)
         for i, j, rows, columns in boxes:
-            pixels = x[:, :, rows, columns].reshape(N, C, -1)                 # (N, C, pixels of the box)
+            box = x[:, :, rows, columns]                                      # (N, C, h, w)
+            pixels = box.reshape(N, C, box.shape[2] * box.shape[3])           # (N, C, h·w)
             wins = xp.arange(pixels.shape[2]) == pixels.argmax(2)[:, :, None]
-            dx[:, :, rows, columns] += (wins * dy[:, :, i, j, None]).reshape(x[:, :, rows, columns].shape)
+            dx[:, :, rows, columns] += (wins * dy[:, :, i, j, None]).reshape(box.shape)
         return dx
 
     return y, dx

@@ -1,5 +1,7 @@
 """Ops that move values about without computing. (reshape, transpose and x[index] stand in minicnn/tensor.py.)"""
 
+import math
+
 from minicnn import devices
 from minicnn.contract import positive
 from minicnn.tensor import op, whole_axes
@@ -8,8 +10,8 @@ from minicnn.tensor import op, whole_axes
 @op
 def flatten(x, *, start_axis=1):
     """y = x with all axes from `start_axis` on made one: (N,C,H,W) → (N, C·H·W).   dx = dy in x's shape"""
-    whole_axes("flatten", x, start_axis)
-    return x.reshape(*x.shape[:start_axis], -1), lambda dy: dy.reshape(x.shape)
+    (start,) = whole_axes("flatten", x, start_axis)
+    return x.reshape(*x.shape[:start], math.prod(x.shape[start:])), lambda dy: dy.reshape(x.shape)
 
 
 @op

@@ -49,7 +49,7 @@ def _check(logits, labels, smoothing):
     if logits.ndim != 2 or logits.size == 0:
         raise ValueError(f"cross_entropy: logits must have shape (N, classes), both at least 1, not {logits.shape}")
     N, K = logits.shape
-    if labels is None or labels.dtype.kind not in "iu":
+    if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: labels must be integers, one class index an image, not {getattr(labels, 'dtype', labels)}")
     if labels.shape != (N,):
         raise ValueError(f"cross_entropy: labels have shape {labels.shape}, but there are {N} rows of logits: use ({N},)")

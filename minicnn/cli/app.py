@@ -1,0 +1,54 @@
+"""Puts the verbs together, and turns every failure into one sentence and an exit code: 0 ok, 1 failed, 2 usage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import minicnn
+from minicnn.cli import console
+from minicnn.cli.devices import devices
+from minicnn.cli.evaluate import evaluate
+from minicnn.cli.gradcheck import check
+from minicnn.cli.predict import predict
+from minicnn.cli.summary import summary
+from minicnn.cli.train import train
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  help="Convolutional networks from scratch: train, look inside, check every gradient.")
+for name, verb in (("train", train), ("eval", evaluate), ("predict", predict), ("summary", summary),
+                   ("gradcheck", check), ("devices", devices)):
+    app.command(name)(verb)
+
+
+def _version(wanted: bool):
+    if wanted:
+        print(minicnn.__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False):
+    """Convolutional networks from scratch: train, look inside, check every gradient."""
+
+
+def main() -> None:
+    """The program `minicnn`. MINICNN_DEBUG=1 shows where a failure came from."""
+    usage_error = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer keeps it
+    try:
+        code = app(standalone_mode=False)
+    except usage_error as problem:
+        code = console.fail(problem.format_message(), 2)  # type: ignore[attr-defined]
+    except KeyboardInterrupt:
+        code = console.fail("stopped", 130)
+    except typer.Abort:
+        code = console.fail("stopped", 130)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError) as problem:
+        if os.environ.get("MINICNN_DEBUG"):
+            raise
+        code = console.fail(str(problem), 1)
+    sys.exit(code if isinstance(code, int) else 0)

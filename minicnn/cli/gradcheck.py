@@ -1,0 +1,176 @@
+"""minicnn gradcheck [OP … | all | FILE.py::FUNCTION]"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import track
+
+from minicnn.cli import console
+from minicnn.gradcheck import GradientError, gradcheck, sweep
+from minicnn.ops_table import ROWS, Case, Row, normal
+
+
+@dataclass
+class Result:
+    """What the cases of one op gave, over all seeds."""
+
+    op: str
+    cases: int = 0
+    worst: float = 0.0
+    coordinates: int = 0
+    kinks: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+def check(
+    targets: Annotated[list[str] | None, typer.Argument(help="Names of ops, 'all', or your own: FILE.py::FUNCTION.", show_default="all")] = None,
+    seeds: Annotated[int, typer.Option(help="How many different draws of the inputs to try.", min=1)] = 1,
+    first_seed: Annotated[int, typer.Option("--seed", help="The first of them.", min=0)] = 0,
+    tolerance: Annotated[float, typer.Option(help="Largest relative error allowed.")] = 1e-6,
+    shapes: Annotated[str, typer.Option(help="Shapes of the arguments of FILE.py::FUNCTION: 2x3x5x4,6x3x3x2. Without it, the "
+                                             "file's FUNCTION_inputs(rng) gives the arrays.")] = "",
+    draw_sweep: Annotated[bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")] = False,
+    out: Annotated[Path, typer.Option(help="Where --sweep puts its picture.")] = Path("gradcheck-sweep.png"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Compare the gradients of ops with finite differences, element by element, in float64."""
+    rows = [row for target in targets or ["all"] for row in _rows(target, shapes)]
+    if draw_sweep:
+        return _sweep(rows, first_seed, out, as_json)
+    results = []
+    work: Iterable[Row] = rows if as_json or not console.out.is_terminal else track(rows, "checking", console=console.out, transient=True)
+    for row in work:
+        results.append(_check(row, range(first_seed, first_seed + seeds), tolerance))
+    wrong = [r for r in results if r.error]
+    if as_json:
+        console.print_json({"seeds": seeds, "tolerance": tolerance, "ops": [vars(r) for r in results]})
+    else:
+        _show(results, seeds)
+    if wrong:
+        for r in wrong:
+            console.fail(r.error, 1)
+        raise typer.Exit(1)
+
+
+def _check(row: Row, seeds: range, tolerance: float) -> Result:
+    result = Result(row.name, len(row.cases))
+    for seed in seeds:
+        for case in row.cases:
+            try:
+                report = gradcheck(row.op, *case.inputs(seed), seed=seed, tolerance=tolerance, **case.hyper)
+            except GradientError as problem:
+                result.error, result.worst = f"{problem} (case: {case}; seed {seed})", float("inf")
+                return result
+            result.worst = max(result.worst, report.worst)
+            result.coordinates += report.coordinates
+            result.kinks += report.kinks
+    return result
+
+
+def _show(results: list[Result], seeds: int) -> None:
+    table = console.table("op", ">cases", ">worst relative error", ">coordinates", "kinks left out")
+    for r in results:
+        kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
+        table.add_row(r.op, str(r.cases), "[bold red]WRONG[/]" if r.error else f"{r.worst:.1e}", f"{r.coordinates:,}", kinks or "·")
+    console.out.print(table)
+    right = [r for r in results if not r.error]
+    worst = f", worst relative error {max(r.worst for r in right):.1e}" if right else ""
+    console.out.print(f"\n{len(right)} of {len(results)} ops right in {sum(r.cases for r in results)} cases and {seeds} "
+                      f"{'draw' if seeds == 1 else 'draws'}: {sum(r.coordinates for r in results):,} coordinates{worst}")
+
+
+def _rows(target: str, shapes: str) -> list[Row]:
+    if target == "all":
+        return list(ROWS.values())
+    if "::" in target:
+        return [_own(target, shapes)]
+    return [ROWS[console.choose("op", target, ROWS)]]
+
+
+def _own(target: str, shapes: str) -> Row:
+    """A row for a function of the user's own file, which is run as Python runs any file."""
+    path, _, name = target.partition("::")
+    if not Path(path).is_file():
+        raise typer.BadParameter(f"there is no file {path}: FILE.py::FUNCTION names a Python file and a function in it")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise typer.BadParameter(f"{path} is not a Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise typer.BadParameter(f"{path} has no function {name!r}")
+    if shapes:
+        try:
+            extents = [tuple(int(n) for n in shape.split("x")) for shape in shapes.split(",")]
+        except ValueError:
+            raise typer.BadParameter(f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument") from None
+        return Row(function, function, (Case(tuple(normal(*shape) for shape in extents), {}),))
+    inputs = getattr(module, f"{name}_inputs", None)
+    if inputs is None:
+        raise typer.BadParameter(f"what shall {name} be checked on? Give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
+                                 f"or write a function {name}_inputs(rng) beside it that returns a list of arrays")
+    return Row(function, function, (_Given(inputs),))
+
+
+class _Given(Case):
+    """A case whose inputs the user's own function draws."""
+
+    def __init__(self, draw):
+        super().__init__((draw,), {})
+
+    def inputs(self, seed):
+        import numpy as np
+
+        return list(self.draws[0](np.random.default_rng(seed)))
+
+
+def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
+    """The V-curve of each op's first case, in a picture and in numbers."""
+    if len(rows) > 8:
+        raise typer.BadParameter(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
+    curves = {row.name: sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper) for row in rows}
+    drawn = _draw(curves, out)
+    if as_json:
+        return console.print_json({"picture": str(out) if drawn else None, "curves": curves})
+    table = console.table(">step h", *(f">{name}" for name in curves), title="worst relative error for each step size")
+    for i, (h, _) in enumerate(next(iter(curves.values()))):
+        table.add_row(f"{h:.1e}", *(f"{points[i][1]:.1e}" for points in curves.values()))
+    console.out.print(table)
+    for name, points in curves.items():
+        h, error = min(points, key=lambda point: point[1])
+        console.out.print(f"{name}: smallest error {error:.1e}, at h = {h:.1e}")
+    console.out.print("left of it round-off grows as 1/h, right of it truncation as h² (an op that is linear in each argument has none)")
+    if drawn:
+        console.out.print(f"drawn in {out}")
+
+
+def _draw(curves: dict, out: Path) -> bool:
+    from minicnn.inspect.picture import figure
+
+    try:
+        fig = figure(7, 4.5)
+    except ModuleNotFoundError as missing:
+        console.out.print(f"no picture: {missing}")
+        return False
+    ax = fig.subplots()
+    for name, points in curves.items():
+        h, error = zip(*points)
+        ax.loglog(h, error, marker="o", markersize=3, label=name)
+    steps = [h for h, _ in next(iter(curves.values()))]
+    ax.loglog(steps, [1e-16 / h for h in steps], "k:", linewidth=0.8, label="round-off, 1e-16/h")
+    ax.loglog(steps, [h * h / 6 for h in steps], "k--", linewidth=0.8, label="truncation, h²/6")
+    ax.set_xlabel("step size h")
+    ax.set_ylabel("worst relative error")
+    ax.set_ylim(1e-16, 1e1)
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=8)
+    ax.set_title("A central difference against the analytic gradient")
+    fig.savefig(out)
+    return True

@@ -1,0 +1,57 @@
+"""Layers that switch things off at random in training, and do nothing afterwards. They draw the mask, the op applies it."""
+
+from minicnn import devices
+from minicnn.nn.module import Module
+from minicnn.ops import dropout as ops
+from minicnn.rng import next_draw
+
+
+class _Masked(Module):
+    """Draws a mask over the first `axes` axes of x (None: all of them) and gives it to `op`."""
+
+    op, axes = staticmethod(ops.dropout), None
+
+    def __init__(self, p=0.5):
+        if not 0 <= p < 1:
+            raise ValueError(f"{type(self).__name__}: p (={p}) must be at least 0 and below 1: it is the share switched off")
+        self.p = p
+
+    def mask(self, x):
+        """Booleans, False with probability p."""
+        return devices.of(x.data).dropout_mask(x.shape[: self.axes], self.p, *next_draw())
+
+    def forward(self, x):
+        """x → y, the same shape"""
+        return self.op(x, self.mask(x), p=self.p) if self.training and self.p > 0 else x
+
+
+class Dropout(_Masked):
+    """Each value is 0 with probability p, the others grow by 1/(1 − p).   Srivastava et al. 2014"""
+
+
+class Dropout2d(_Masked):
+    """Each whole map is 0 with probability p, the others grow by 1/(1 − p).   x (N,C,H,W).   Tompson et al. 2015"""
+
+    op, axes = staticmethod(ops.dropout2d), 2
+
+
+class StochasticDepth(_Masked):
+    """A residual branch is skipped with probability p, by image ("row") or for the whole batch ("batch", the paper's).
+
+    What stays grows by 1/(1 − p).   x (N,…).   Huang et al. 2016
+    """
+
+    op, axes = staticmethod(ops.stochastic_depth), 1
+
+    def __init__(self, p, mode="row"):
+        super().__init__(p)
+        if mode not in ("row", "batch"):
+            raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch', not {mode!r}")
+        self.mode = mode
+
+    def mask(self, x):
+        """Booleans (N,), False with probability p."""
+        if self.mode == "row":
+            return super().mask(x)
+        device = devices.of(x.data)
+        return device.xp.broadcast_to(device.dropout_mask((1,), self.p, *next_draw()), x.shape[:1])

@@ -1,0 +1,32 @@
+"""Losses as modules, for those who like to hold one; the ops do the work."""
+
+from minicnn.nn.module import Module
+from minicnn.ops.loss import binary_cross_entropy_with_logits, mse_loss
+from minicnn.ops.softmax import cross_entropy
+
+
+class CrossEntropyLoss(Module):
+    """Mean cross entropy of softmax(logits) (N,K) with class indices (N,)."""
+
+    def __init__(self, label_smoothing=0.0):
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits, labels):
+        """logits (N,K), labels (N,) → a scalar"""
+        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+
+class MSELoss(Module):
+    """Mean of (x − target)²."""
+
+    def forward(self, x, target):
+        """x and target of one shape → a scalar"""
+        return mse_loss(x, target)
+
+
+class BCEWithLogitsLoss(Module):
+    """Mean binary cross entropy of σ(x) with targets from 0 to 1."""
+
+    def forward(self, x, target):
+        """x and target of one shape → a scalar"""
+        return binary_cross_entropy_with_logits(x, target)

@@ -1,0 +1,36 @@
+"""Adam and AdamW."""
+
+from minicnn import devices
+from minicnn.optim.optimizer import Optimizer
+
+
+class Adam(Optimizer):
+    """m ← β₁·m + (1 − β₁)·g;   v ← β₂·v + (1 − β₂)·g²;   θ ← θ − lr·m̂/(√v̂ + ε),   m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
+
+    weight_decay λ is added to the gradient, g ← g + λ·θ (in AdamW it is not).   Kingma & Ba 2014, algorithm 1
+    """
+
+    decoupled = False
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        for b in betas:
+            if not 0 <= b < 1:
+                raise ValueError(f"{type(self).__name__}: betas {betas} must both be at least 0 and below 1")
+        self.steps: dict[int, int] = {}
+
+    def update(self, p, *, lr, betas, eps, weight_decay):
+        """One step of one parameter."""
+        t = self.steps[id(p)] = self.steps.get(id(p), 0) + 1
+        m, v = self.slots(p, 2)
+        devices.of(p.data).adam_update(p.data, p.grad, m, v, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps,
+                                       weight_decay=weight_decay, decoupled=self.decoupled, step=t)  # fmt: skip
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: θ ← (1 − lr·λ)·θ first, and no λ in the gradient.   Loshchilov & Hutter 2017"""
+
+    decoupled = True
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(params, lr, betas, eps, weight_decay)

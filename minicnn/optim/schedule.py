@@ -1,0 +1,101 @@
+"""Learning rates over time. A schedule multiplies each group's first learning rate by a factor of the step t = 0, 1, …
+
+    schedule = CosineAnnealingLR(optimizer, T_max=steps)
+    for ...:  ...;  optimizer.step();  schedule.step()
+
+A step is whatever you call `step()` for: a mini-batch or an epoch.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+from minicnn.contract import positive
+from minicnn.optim.optimizer import Optimizer
+
+
+class Schedule:
+    """lr(t) = factor(t)·lr(0) for every group of the optimiser."""
+
+    def __init__(self, optimizer: Optimizer):
+        self.optimizer, self.t = optimizer, 0
+        self.first = [group["lr"] for group in optimizer.groups]
+        self._set()
+
+    def factor(self, t: int, first: float) -> float:
+        """What the first learning rate `first` is multiplied by at step t; every schedule has its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no factor method")
+
+    def step(self) -> None:
+        """Go on by one step."""
+        self.t += 1
+        self._set()
+
+    def _set(self):
+        for group, first in zip(self.optimizer.groups, self.first):
+            group["lr"] = first * self.factor(self.t, first)
+
+
+class ConstantLR(Schedule):
+    """lr(t) = lr(0)"""
+
+    def factor(self, t, first):
+        """1"""
+        return 1.0
+
+
+class StepLR(Schedule):
+    """lr(t) = lr(0)·γ^⌊t/step_size⌋"""
+
+    def __init__(self, optimizer, step_size, gamma=0.1):
+        self.step_size, self.gamma = positive("step_size", step_size), gamma
+        super().__init__(optimizer)
+
+    def factor(self, t, first):
+        """γ^⌊t/step_size⌋"""
+        return self.gamma ** (t // self.step_size)
+
+
+class MultiStepLR(Schedule):
+    """lr(t) = lr(0)·γ^(number of milestones ≤ t)"""
+
+    def __init__(self, optimizer, milestones, gamma=0.1):
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer)
+
+    def factor(self, t, first):
+        """γ^(number of milestones ≤ t)"""
+        return self.gamma ** bisect.bisect_right(self.milestones, t)
+
+
+class CosineAnnealingLR(Schedule):
+    """lr(t) = eta_min + ½·(lr(0) − eta_min)·(1 + cos(π·t/T_max)), and eta_min from T_max on.   Loshchilov & Hutter 2016"""
+
+    def __init__(self, optimizer, T_max, eta_min=0.0):
+        self.T_max, self.eta_min = positive("T_max", T_max), eta_min
+        super().__init__(optimizer)
+
+    def factor(self, t, first):
+        """The cosine's half wave, from 1 down to eta_min/lr(0)."""
+        low = self.eta_min / first if first else 0.0
+        return low + (1 - low) * (1 + math.cos(math.pi * min(t, self.T_max) / self.T_max)) / 2
+
+
+class WarmUp(Schedule):
+    """Another schedule, behind `steps` steps that rise linearly from start·lr(0) to lr(0).   Goyal et al. 2017, §2.2
+
+    The inner schedule starts at its own t = 0 when the rise is over:
+    `WarmUp(CosineAnnealingLR(optimizer, T_max=900), steps=100)`.
+    """
+
+    def __init__(self, after: Schedule, steps, start=0.1):
+        self.after, self.steps, self.start = after, positive("steps", steps, least=0), start
+        self.optimizer, self.t, self.first = after.optimizer, 0, after.first
+        self._set()
+
+    def factor(self, t, first):
+        """The rise, then the inner schedule's factor."""
+        if t < self.steps:
+            return self.start + (1 - self.start) * t / self.steps
+        return self.after.factor(t - self.steps, first)

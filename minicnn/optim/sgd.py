@@ -1,0 +1,22 @@
+"""Stochastic gradient descent."""
+
+from minicnn import devices
+from minicnn.optim.optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """g ← g + λ·θ;   v ← μ·v + g;   θ ← θ − lr·v, or with nesterov θ ← θ − lr·(g + μ·v)
+
+    lr the learning rate, μ = momentum, λ = weight_decay.   Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
+    AlexNet's and PyTorch's forms differ when lr changes: AlexNet's v holds lr already, this one (PyTorch's) does not.
+    """
+
+    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+        super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov needs a momentum above 0, say momentum=0.9")
+
+    def update(self, p, **settings):
+        """One step of one parameter."""
+        velocity = self.slots(p, 1)[0] if settings["momentum"] else None
+        devices.of(p.data).sgd_update(p.data, p.grad, velocity, **settings)

@@ -1,0 +1,53 @@
+"""Pictures of a training run: curves and confusion matrix. Needs matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from minicnn.inspect.picture import figure
+
+
+def curves(records: list[dict], path: str | Path) -> None:
+    """Loss, error rate and learning rate over the epochs; a mark where the best model was kept."""
+    epochs = [r["epoch"] for r in records]
+    best = max(r["epoch"] for r in records if r["best"])
+    fig = figure(11, 3.6)
+    loss, error, rate = fig.subplots(1, 3)
+    for ax, key, title, scale in ((loss, "loss", "loss (cross entropy)", 1), (error, "accuracy", "error, %", 100)):
+        for prefix, label in (("", "training, with dropout and shifts if any"), ("val_", "validation")):
+            values = np.array([r[prefix + key] for r in records])
+            ax.plot(epochs, scale * (1 - values) if key == "accuracy" else values, marker="o", markersize=3, label=label)
+        ax.set_title(title)
+        ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
+        ax.set_ylim(bottom=0)
+    loss.legend(fontsize=8)
+    rate.plot(epochs, [r["lr"] for r in records], marker="o", markersize=3, color="tab:green")
+    rate.set_title("learning rate at the end of the epoch")
+    rate.set_ylim(bottom=0)
+    for ax in (loss, error, rate):
+        ax.set_xlabel("epoch (dashed: the best on validation)")
+        ax.grid(alpha=0.3)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    fig.savefig(path)
+
+
+def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
+    """How many images of each class (rows) were taken for each class (columns); colours show mistakes only."""
+    K = len(classes)
+    fig = figure(max(4.5, 0.55 * K), max(4.2, 0.52 * K))
+    ax = fig.subplots()
+    wrong = matrix.astype(float)
+    np.fill_diagonal(wrong, 0)
+    ax.imshow(wrong, cmap="Reds", vmin=0, vmax=max(1.0, wrong.max()))
+    for truth, prediction in np.argwhere(matrix) if K <= 30 else []:
+        dark = wrong[truth, prediction] > 0.6 * wrong.max()
+        ax.text(prediction, truth, matrix[truth, prediction], ha="center", va="center", fontsize=8,
+                color="white" if dark else "black", weight="bold" if truth == prediction else "normal")
+    ax.set_xticks(range(K), classes, rotation=45 if max(map(len, classes)) > 2 else 0, ha="right" if max(map(len, classes)) > 2 else "center")
+    ax.set_yticks(range(K), classes)
+    ax.set_xlabel("prediction")
+    ax.set_ylabel("truth")
+    ax.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
+    fig.savefig(path)

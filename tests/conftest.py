@@ -1,0 +1,17 @@
+"""What all tests share: reproducible draws."""
+
+import zlib
+
+import hypothesis
+import numpy as np
+import pytest
+
+# Derandomised, so that a red build is red on every machine; more examples are a matter of --hypothesis-seed.
+hypothesis.settings.register_profile("minicnn", deadline=None, derandomize=True, database=None, max_examples=100)
+hypothesis.settings.load_profile("minicnn")
+
+
+@pytest.fixture
+def rng(request):
+    """A generator seeded by the test's own id: the same draws alone, in any order, and in parallel."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
