@@ -46,6 +46,7 @@ class Axis:
 
     @property
     def out(self) -> int:
+        """How many windows there are."""
         room = self.size + self.before + self.after - self.extent
         if not self.ceil:
             return room // self.stride + 1
@@ -187,8 +188,8 @@ def _need_fit(vertical: Axis, horizontal: Axis) -> None:
         total = axis.size + axis.before + axis.after
         if axis.extent > total:
             dilated = f" (kernel {axis.kernel}, dilation {axis.dilation})" if axis.dilation > 1 else ""
-            raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's (={total} = "
-                             f"{axis.size} + {axis.before} + {axis.after}): use a smaller kernel or more padding")
+            raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's "
+                             f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel or more padding")
 
 
 # ------------------------------------------------------------------------------------------------------ the primitives

@@ -3,8 +3,9 @@
 `minicnn gradcheck` and the tests both read it: values against the definition, gradients against finite differences,
 dtypes, strides, determinism, on every device. A new op gets one row here.
 
-Inputs are drawn so that nothing can cancel: all extents of a shape differ, so that a swapped axis shows; where an op has
-kinks or ties, values are `spaced` far from them; LRN is tried at α ≈ 1, for at the paper's 1e-4 a wrong sum hardly shows.
+Inputs are drawn so that nothing can cancel: all extents of a shape differ, so that a swapped axis shows; where an op
+has kinks or ties, values are `spaced` far from them; LRN is tried at α ≈ 1, for at the paper's 1e-4 a wrong sum hardly
+shows.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Case:
     hyper: dict
 
     def inputs(self, seed: int) -> list:
+        """The arguments, the same for the same seed."""
         rng = np.random.default_rng(seed)
         return [draw and draw(rng) for draw in self.draws]
 
@@ -57,6 +59,7 @@ class Row:
 
     @property
     def name(self) -> str:
+        """The op's name."""
         return self.op.__name__
 
 
@@ -96,10 +99,12 @@ def mask(*shape):
 
 
 def case(*draws, **hyper) -> Case:
+    """Inputs to draw, then hyper-parameters."""
     return Case(draws, hyper)
 
 
 def row(op, definition, *cases) -> Row:
+    """An op, its definition, its cases."""
     return Row(op, definition, cases)
 
 
@@ -127,81 +132,225 @@ _norm = (normal(3, 4, 5, 2), normal(4), normal(4))
 
 TABLE: tuple[Row, ...] = (
     # arithmetic and shapes
-    row(tensor.add, np.add, case(normal(3, 4), normal(3, 4)), case(normal(2, 3, 4), normal(3, 1)), case(normal(1, 4), normal(3, 1))),
+    row(
+        tensor.add,
+        np.add,
+        case(normal(3, 4), normal(3, 4)),
+        case(normal(2, 3, 4), normal(3, 1)),
+        case(normal(1, 4), normal(3, 1)),
+    ),
     row(tensor.subtract, np.subtract, case(normal(3, 4), normal(3, 4)), case(normal(4), normal(2, 3, 4))),
     row(tensor.multiply, np.multiply, case(normal(3, 4), normal(3, 4)), case(normal(2, 1, 4), normal(3, 1))),
     row(tensor.divide, np.divide, case(normal(3, 4), positive(3, 4)), case(normal(3, 1), positive(2, 1, 4))),
     row(tensor.negative, np.negative, case(normal(3, 4))),
-    row(tensor.power, lambda x, *, exponent: np.power(x, exponent), case(normal(3, 4), exponent=3), case(positive(3, 4), exponent=-0.5)),
-    row(tensor.matmul, np.matmul, case(normal(3, 4), normal(4, 5)), case(normal(2, 3, 4), normal(4, 5)), case(normal(5, 1, 3, 4), normal(2, 4, 6))),
-    row(tensor.getitem, _index, case(normal(4, 5), index=(slice(1, 3), slice(None, None, -2))), case(normal(4, 5), index=2),
-        case(normal(4, 5), index=(np.array([0, 2, 0, 3]),)), case(normal(4, 5, 2), index=(Ellipsis, 1))),
-    row(tensor.sum, np.sum, case(normal(3, 4, 5)), case(normal(3, 4, 5), axis=1), case(normal(3, 4, 5), axis=(0, -1), keepdims=True)),
-    row(tensor.mean, np.mean, case(normal(3, 4, 5)), case(normal(3, 4, 5), axis=1), case(normal(3, 4, 5), axis=(0, -1), keepdims=True)),
-    row(reduce.max, np.max, case(spaced(3, 4, 5)), case(spaced(3, 4, 5), axis=1), case(spaced(3, 4, 5), axis=(0, -1), keepdims=True)),
+    row(
+        tensor.power,
+        lambda x, *, exponent: np.power(x, exponent),
+        case(normal(3, 4), exponent=3),
+        case(positive(3, 4), exponent=-0.5),
+    ),
+    row(
+        tensor.matmul,
+        np.matmul,
+        case(normal(3, 4), normal(4, 5)),
+        case(normal(2, 3, 4), normal(4, 5)),
+        case(normal(5, 1, 3, 4), normal(2, 4, 6)),
+    ),
+    row(
+        tensor.getitem,
+        _index,
+        case(normal(4, 5), index=(slice(1, 3), slice(None, None, -2))),
+        case(normal(4, 5), index=2),
+        case(normal(4, 5), index=(np.array([0, 2, 0, 3]),)),
+        case(normal(4, 5, 2), index=(Ellipsis, 1)),
+    ),
+    row(
+        tensor.sum,
+        np.sum,
+        case(normal(3, 4, 5)),
+        case(normal(3, 4, 5), axis=1),
+        case(normal(3, 4, 5), axis=(0, -1), keepdims=True),
+    ),
+    row(
+        tensor.mean,
+        np.mean,
+        case(normal(3, 4, 5)),
+        case(normal(3, 4, 5), axis=1),
+        case(normal(3, 4, 5), axis=(0, -1), keepdims=True),
+    ),
+    row(
+        reduce.max,
+        np.max,
+        case(spaced(3, 4, 5)),
+        case(spaced(3, 4, 5), axis=1),
+        case(spaced(3, 4, 5), axis=(0, -1), keepdims=True),
+    ),
     row(elementwise.exp, np.exp, case(normal(3, 4))),
     row(elementwise.log, np.log, case(positive(3, 4))),
     row(elementwise.sqrt, np.sqrt, case(positive(3, 4))),
-    row(tensor.reshape, lambda x, *, shape: np.reshape(x, shape), case(normal(3, 4, 5), shape=(5, -1)), case(normal(3, 4), shape=(2, 3, 2))),
+    row(
+        tensor.reshape,
+        lambda x, *, shape: np.reshape(x, shape),
+        case(normal(3, 4, 5), shape=(5, -1)),
+        case(normal(3, 4), shape=(2, 3, 2)),
+    ),
     row(tensor.transpose, np.transpose, case(normal(3, 4, 5)), case(normal(3, 4, 5), axes=(1, -1, 0))),
-    row(shape.flatten, lambda x, *, start_axis=1: np.reshape(x, (*x.shape[:start_axis], -1)), case(_image), case(_image, start_axis=2)),
-    row(shape.concat, lambda *xs, axis=1: np.concatenate(xs, axis), case(normal(2, 3, 4), normal(2, 1, 4), normal(2, 2, 4)),
-        case(normal(2, 3), normal(4, 3), axis=0), case(normal(2, 3), normal(2, 4), axis=-1)),
+    row(
+        shape.flatten,
+        lambda x, *, start_axis=1: np.reshape(x, (*x.shape[:start_axis], -1)),
+        case(_image),
+        case(_image, start_axis=2),
+    ),
+    row(
+        shape.concat,
+        lambda *xs, axis=1: np.concatenate(xs, axis),
+        case(normal(2, 3, 4), normal(2, 1, 4), normal(2, 2, 4)),
+        case(normal(2, 3), normal(4, 3), axis=0),
+        case(normal(2, 3), normal(2, 4), axis=-1),
+    ),
     row(shape.pad2d, _pad2d, case(_image, padding=1), case(_image, padding=(1, 2, 3, 0), value=0.5)),
     # convolution and products
-    row(conv.conv2d, reference.conv2d,
+    row(
+        conv.conv2d,
+        reference.conv2d,
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)),
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), None, stride=2, padding=1),
         case(normal(2, 4, 7, 5), normal(6, 2, 3, 2), normal(6), stride=(3, 2), padding=(2, 1), groups=2),
         case(normal(2, 3, 6, 7), normal(6, 1, 2, 3), normal(6), padding="same", groups=3),
         case(normal(1, 2, 5, 8), normal(3, 2, 1, 7), None, padding=(0, 3)),
         case(normal(2, 2, 8, 7), normal(3, 2, 3, 2), None, dilation=(2, 3), padding=1),
-        case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2)),
-    row(linear.linear, reference.linear, case(normal(3, 4), normal(5, 4), normal(5)), case(normal(3, 4), normal(2, 4), None)),
+        case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2),
+    ),
+    row(
+        linear.linear,
+        reference.linear,
+        case(normal(3, 4), normal(5, 4), normal(5)),
+        case(normal(3, 4), normal(2, 4), None),
+    ),
     # pooling
-    row(pool.max_pool2d, reference.max_pool2d, case(spaced(2, 3, 6, 5), kernel_size=2), case(spaced(2, 3, 7, 6), kernel_size=3, stride=2),
-        case(spaced(2, 2, 6, 7), kernel_size=(3, 2), stride=1, padding=1), case(spaced(2, 2, 6, 7), kernel_size=3, stride=2, ceil_mode=True),
-        case(spaced(1, 2, 7, 8), kernel_size=2, stride=1, dilation=(2, 3), padding=(1, 0))),
-    row(pool.avg_pool2d, reference.avg_pool2d, case(_image, kernel_size=2), case(normal(2, 2, 7, 6), kernel_size=3, stride=2, padding=1),
+    row(
+        pool.max_pool2d,
+        reference.max_pool2d,
+        case(spaced(2, 3, 6, 5), kernel_size=2),
+        case(spaced(2, 3, 7, 6), kernel_size=3, stride=2),
+        case(spaced(2, 2, 6, 7), kernel_size=(3, 2), stride=1, padding=1),
+        case(spaced(2, 2, 6, 7), kernel_size=3, stride=2, ceil_mode=True),
+        case(spaced(1, 2, 7, 8), kernel_size=2, stride=1, dilation=(2, 3), padding=(1, 0)),
+    ),
+    row(
+        pool.avg_pool2d,
+        reference.avg_pool2d,
+        case(_image, kernel_size=2),
+        case(normal(2, 2, 7, 6), kernel_size=3, stride=2, padding=1),
         case(normal(2, 2, 7, 6), kernel_size=(3, 2), stride=2, padding=1, count_include_pad=False),
         case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True),
-        case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)),
-    row(pool.lp_pool2d, reference.lp_pool2d, case(_image, kernel_size=2), case(spaced(2, 2, 7, 6), norm_type=3, kernel_size=3, stride=2),
-        case(spaced(2, 2, 6, 8), norm_type=1.5, kernel_size=(3, 2), stride=1), case(_image, kernel_size=3, stride=2, ceil_mode=True)),
-    row(pool.trainable_avg_pool2d, reference.trainable_avg_pool2d, case(_image, normal(3), normal(3)),
-        case(_image, normal(3), normal(3), kernel_size=3, stride=1)),
-    row(adaptive_pool.adaptive_avg_pool2d, reference.adaptive_avg_pool2d, case(_image, output_size=(3, 2)), case(_image, output_size=1),
-        case(normal(1, 2, 3, 4), output_size=(5, 6))),
-    row(adaptive_pool.adaptive_max_pool2d, reference.adaptive_max_pool2d, case(spaced(2, 3, 6, 5), output_size=(4, 3)),
-        case(spaced(2, 3, 6, 5), output_size=1)),
-    row(adaptive_pool.global_avg_pool2d, lambda x: reference.adaptive_avg_pool2d(x, output_size=1)[:, :, 0, 0], case(_image)),
-    row(adaptive_pool.global_max_pool2d, lambda x: reference.adaptive_max_pool2d(x, output_size=1)[:, :, 0, 0], case(spaced(2, 3, 6, 5))),
+        case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
+    ),
+    row(
+        pool.lp_pool2d,
+        reference.lp_pool2d,
+        case(_image, kernel_size=2),
+        case(spaced(2, 2, 7, 6), norm_type=3, kernel_size=3, stride=2),
+        case(spaced(2, 2, 6, 8), norm_type=1.5, kernel_size=(3, 2), stride=1),
+        case(_image, kernel_size=3, stride=2, ceil_mode=True),
+    ),
+    row(
+        pool.trainable_avg_pool2d,
+        reference.trainable_avg_pool2d,
+        case(_image, normal(3), normal(3)),
+        case(_image, normal(3), normal(3), kernel_size=3, stride=1),
+    ),
+    row(
+        adaptive_pool.adaptive_avg_pool2d,
+        reference.adaptive_avg_pool2d,
+        case(_image, output_size=(3, 2)),
+        case(_image, output_size=1),
+        case(normal(1, 2, 3, 4), output_size=(5, 6)),
+    ),
+    row(
+        adaptive_pool.adaptive_max_pool2d,
+        reference.adaptive_max_pool2d,
+        case(spaced(2, 3, 6, 5), output_size=(4, 3)),
+        case(spaced(2, 3, 6, 5), output_size=1),
+    ),
+    row(
+        adaptive_pool.global_avg_pool2d,
+        lambda x: reference.adaptive_avg_pool2d(x, output_size=1)[:, :, 0, 0],
+        case(_image),
+    ),
+    row(
+        adaptive_pool.global_max_pool2d,
+        lambda x: reference.adaptive_max_pool2d(x, output_size=1)[:, :, 0, 0],
+        case(spaced(2, 3, 6, 5)),
+    ),
     # activations
     row(activation.relu, lambda x: np.where(x > 0, x, 0), case(_curve)),
-    row(activation.relu6, lambda x: np.where(x > 6, 6, np.where(x > 0, x, 0)), case(spaced(3, 4, 5, low=-3, high=9, kinks=(0, 6)))),
-    row(activation.leaky_relu, lambda x, *, negative_slope=0.01: np.where(x > 0, x, negative_slope * x), case(_curve),
-        case(_curve, negative_slope=0.2)),
+    row(
+        activation.relu6,
+        lambda x: np.where(x > 6, 6, np.where(x > 0, x, 0)),
+        case(spaced(3, 4, 5, low=-3, high=9, kinks=(0, 6))),
+    ),
+    row(
+        activation.leaky_relu,
+        lambda x, *, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
+        case(_curve),
+        case(_curve, negative_slope=0.2),
+    ),
     row(activation.tanh, lambda x: (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x)), case(normal(3, 4))),
     row(activation.sigmoid, lambda x: 1 / (1 + np.exp(-x)), case(normal(3, 4))),
     row(activation.silu, lambda x: x / (1 + np.exp(-x)), case(normal(3, 4))),
-    row(activation.hardsigmoid, lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6, case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3)))),
-    row(activation.hardswish, lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6, case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3)))),
+    row(
+        activation.hardsigmoid,
+        lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
+        case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3))),
+    ),
+    row(
+        activation.hardswish,
+        lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
+        case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3))),
+    ),
     # softmax and losses
     row(softmax.softmax, reference.softmax, case(normal(3, 4)), case(normal(2, 5, 3), axis=1)),
-    row(softmax.log_softmax, lambda x, *, axis=-1: np.log(reference.softmax(x, axis=axis)), case(normal(3, 4)), case(normal(2, 5, 3), axis=1)),
-    row(softmax.cross_entropy, reference.cross_entropy, case(normal(5, 4), labels(5, 4)), case(normal(3, 7), labels(3, 7), label_smoothing=0.1)),
+    row(
+        softmax.log_softmax,
+        lambda x, *, axis=-1: np.log(reference.softmax(x, axis=axis)),
+        case(normal(3, 4)),
+        case(normal(2, 5, 3), axis=1),
+    ),
+    row(
+        softmax.cross_entropy,
+        reference.cross_entropy,
+        case(normal(5, 4), labels(5, 4)),
+        case(normal(3, 7), labels(3, 7), label_smoothing=0.1),
+    ),
     row(loss.mse_loss, lambda x, t: np.mean((x - t) ** 2), case(normal(3, 4), normal(3, 4))),
     row(loss.binary_cross_entropy_with_logits, _bce, case(normal(3, 4), lambda rng: rng.uniform(0, 1, (3, 4)))),
     # normalisation and noise
-    row(batch_norm.batch_norm, reference.batch_norm, case(*_norm), case(normal(5, 3), normal(3), normal(3), eps=0.1), case(normal(3, 4, 5, 2), None, None)),
-    row(batch_norm.batch_norm_inference, reference.batch_norm_inference, case(*_norm, normal(4), positive(4)),
-        case(normal(3, 4), None, None, normal(4), positive(4), eps=0.1)),
-    row(lrn.local_response_norm, reference.local_response_norm, case(normal(2, 7, 3), size=5, alpha=1.1, beta=0.75, k=2.0, variant="paper"),
-        case(normal(2, 7, 3, 2), size=5, alpha=1.1), case(normal(2, 6, 3), size=4, alpha=0.9, beta=0.6, k=1.5), case(normal(2, 3, 4), size=9, alpha=1.0)),
+    row(
+        batch_norm.batch_norm,
+        reference.batch_norm,
+        case(*_norm),
+        case(normal(5, 3), normal(3), normal(3), eps=0.1),
+        case(normal(3, 4, 5, 2), None, None),
+    ),
+    row(
+        batch_norm.batch_norm_inference,
+        reference.batch_norm_inference,
+        case(*_norm, normal(4), positive(4)),
+        case(normal(3, 4), None, None, normal(4), positive(4), eps=0.1),
+    ),
+    row(
+        lrn.local_response_norm,
+        reference.local_response_norm,
+        case(normal(2, 7, 3), size=5, alpha=1.1, beta=0.75, k=2.0, variant="paper"),
+        case(normal(2, 7, 3, 2), size=5, alpha=1.1),
+        case(normal(2, 6, 3), size=4, alpha=0.9, beta=0.6, k=1.5),
+        case(normal(2, 3, 4), size=9, alpha=1.0),
+    ),
     row(dropout.dropout, _masked, case(normal(3, 4, 5), mask(3, 4, 5), p=0.3)),
     row(dropout.dropout2d, _masked, case(_image, mask(2, 3), p=0.3)),
     row(dropout.stochastic_depth, _masked, case(_image, mask(2), p=0.3)),
-)  # fmt: skip
+)
 """Every op, in reading order."""
 
 ROWS = {r.name: r for r in TABLE}

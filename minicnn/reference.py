@@ -15,12 +15,14 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,)   →   y (N,O,OH,OW). Filter o sees only the channels of its own group.
     Pixels outside the image are 0. padding="same" adds D·(K − 1) pixels in all, the odd one below and to the right.
     """
-    N, C, H, W = x.shape
+    N, _, H, W = x.shape
     O, Cg, KH, KW = w.shape
     SH, SW = _pair(stride)
     DH, DW = _pair(dilation)
     if padding == "same":
-        (top, bottom), (left, right) = ((D * (K - 1) // 2, D * (K - 1) - D * (K - 1) // 2) for D, K in ((DH, KH), (DW, KW)))
+        total_h, total_w = DH * (KH - 1), DW * (KW - 1)
+        top, left = total_h // 2, total_w // 2
+        bottom, right = total_h - top, total_w - left
     else:
         (top, left), (bottom, right) = _pair(padding), _pair(padding)
     OH = (H + top + bottom - DH * (KH - 1) - 1) // SH + 1

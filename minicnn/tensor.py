@@ -49,7 +49,7 @@ class Tensor:
 
     grad: Array | None = None
     requires_grad = False
-    aux: tuple[Array, ...] = ()  # what the op computed on the way and its layer wants: plain arrays, no part of the graph
+    aux: tuple[Array, ...] = ()  # what the op computed on the way and its layer wants: plain arrays, not in the graph
     _op, _parents, _vjps, _used = "", (), (), False
 
     def __init__(self, data, requires_grad: bool = False, *, device: str | None = None, dtype=None):
@@ -122,6 +122,7 @@ class Tensor:
             if not node._op:                                       # a leaf
                 node.grad = dy if node.grad is None else node.grad + dy
                 continue
+            given: list[Array] = []
             for parent, vjp in zip(node._parents, node._vjps):
                 if not isinstance(parent, Tensor) or not parent.requires_grad:
                     continue
@@ -131,8 +132,9 @@ class Tensor:
                                          f"of shape {parent.shape} and {parent.dtype}")
                 if id(parent) in pending:
                     dx = pending[id(parent)] + dx                  # not +=: the first may be somebody else's array
-                elif not parent._op and (dx is dy or dx.base is not None):
+                elif not parent._op and (dx is dy or dx.base is not None or any(dx is g for g in given)):
                     dx = dx.copy()                                 # a leaf's gradient is its own
+                given.append(dx)
                 pending[id(parent)] = dx
             node._parents, node._vjps, node._used = (), (), True
 
@@ -150,10 +152,22 @@ class Tensor:
     def __neg__(self): return negative(self)
     def __getitem__(self, index): return getitem(self, index=index)
     def __len__(self): return len(self.data)
-    def sum(self, axis=None, keepdims=False): return sum(self, axis=axis, keepdims=keepdims)
-    def mean(self, axis=None, keepdims=False): return mean(self, axis=axis, keepdims=keepdims)
-    def reshape(self, *shape): return reshape(self, shape=shape[0] if isinstance(shape[0], tuple) else shape)
-    def transpose(self, *axes): return transpose(self, axes=axes or None)
+
+    def sum(self, axis=None, keepdims=False):
+        """Σ over `axis`: None for all, an integer or several."""
+        return sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        """Σ / m over `axis`: None for all, an integer or several."""
+        return mean(self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape):
+        """The same values in another shape: `.reshape(2, -1)` or `.reshape((2, -1))`."""
+        return reshape(self, shape=shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+    def transpose(self, *axes):
+        """The axes in another order, by default reversed."""
+        return transpose(self, axes=axes or None)
 
     def __repr__(self):
         place = "" if self.device == "cpu" else f", device={self.device!r}"
@@ -236,7 +250,7 @@ def _unwrap(call, args, hyper):
             if str(a.dtype) not in ("float32", "float64"):
                 raise TypeError(f"{call.__name__}: {name} is {a.dtype}, but ops compute in float32 or float64: "
                                 "convert it with .astype('float32')")
-            if dtype not in (None, a.dtype):
+            if dtype is not None and dtype != a.dtype:             # not `in (None, …)`: NumPy reads None as float64
                 raise TypeError(f"{call.__name__}: {first} is {dtype} but {name} is {a.dtype}: "
                                 f"convert one of them with .astype('{dtype}')")
             dtype = a.dtype

@@ -146,9 +146,15 @@ def test_the_official_datasets(name):
     assert bundle.name == name
     assert (len(bundle.train), len(bundle.test), len(bundle.classes)) == (60000, 10000, 10)
     assert bundle.train.images.shape[1:] == (1, 28, 28)
-    # the published first labels: MNIST's training file begins with 5 0 4 1 9, Fashion-MNIST's with an ankle boot
-    first = {"mnist": ("5", "0", "4", "1", "9"), "fashion-mnist": ("Ankle boot", "T-shirt/top", "T-shirt/top", "Dress")}
-    assert tuple(bundle.classes[k] for k in bundle.train.labels[:len(first[name])]) == first[name]
+    # what the published files begin with
+    first = {"mnist": "504192", "fashion-mnist": ["Ankle boot", "T-shirt/top", "T-shirt/top", "Dress", "T-shirt/top",
+                                                  "Pullover", "Sneaker", "Pullover", "Sandal", "Sandal"]}[name]
+    assert [bundle.classes[k] for k in bundle.train.labels[:len(first)]] == list(first)
+
+
+def test_the_names_of_the_clothes_are_those_of_the_fashion_mnist_page():
+    page = "0 T-shirt/top  1 Trouser  2 Pullover  3 Dress  4 Coat  5 Sandal  6 Shirt  7 Sneaker  8 Bag  9 Ankle boot"
+    assert "  ".join(f"{k} {name}" for k, name in enumerate(mnist.CLOTHES)) == page
 
 
 def test_channel_statistics_against_numpy():

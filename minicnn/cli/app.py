@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from threadpoolctl import threadpool_limits
 
 import minicnn
 from minicnn.cli import console
@@ -17,12 +18,24 @@ from minicnn.cli.predict import predict
 from minicnn.cli.summary import summary
 from minicnn.cli.train import train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  context_settings={"help_option_names": ["-h", "--help"]},
-                  help="Convolutional networks from scratch: train, look inside, check every gradient.")
-for name, verb in (("train", train), ("eval", evaluate), ("predict", predict), ("summary", summary),
-                   ("gradcheck", check), ("devices", devices)):
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Convolutional networks from scratch: train, look inside, check every gradient.",
+)
+for name, verb in (
+    ("train", train),
+    ("eval", evaluate),
+    ("predict", predict),
+    ("summary", summary),
+    ("gradcheck", check),
+    ("devices", devices),
+):
     app.command(name)(verb)
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError: where typer keeps it depends on its version
 
 
 def _version(wanted: bool):
@@ -32,17 +45,23 @@ def _version(wanted: bool):
 
 
 @app.callback()
-def options(version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False):
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+):
     """Convolutional networks from scratch: train, look inside, check every gradient."""
 
 
 def main() -> None:
     """The program `minicnn`. MINICNN_DEBUG=1 shows where a failure came from."""
-    usage_error = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer keeps it
+    # One BLAS thread: the products of small nets are too small to share, and two threads that wait for each other on a
+    # busy machine made an epoch of LeNet-5 two to ten times slower (and no faster on an idle one).
+    threadpool_limits(1, "blas")
     try:
         code = app(standalone_mode=False)
-    except usage_error as problem:
-        code = console.fail(problem.format_message(), 2)  # type: ignore[attr-defined]
+    except USAGE_ERROR as problem:
+        code = console.fail(problem.format_message(), 2)
     except KeyboardInterrupt:
         code = console.fail("stopped", 130)
     except typer.Abort:

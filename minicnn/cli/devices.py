@@ -14,7 +14,12 @@ from minicnn.train.run import environment
 def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
     """Say what can compute here, and if there is no GPU, why."""
     facts = environment()
-    report = {"available": keepers.available(), "auto": keepers.get("auto").name, "cpu": facts, "gpu": keepers.why_no_gpu()}
+    report = {
+        "available": keepers.available(),
+        "auto": keepers.get("auto").name,
+        "cpu": facts,
+        "gpu": keepers.why_no_gpu(),
+    }
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"

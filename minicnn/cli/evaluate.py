@@ -16,7 +16,9 @@ from minicnn.train.run import preparer
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
-    dataset: Annotated[str, typer.Option("--data", help="Dataset; by default the one that the model was trained on.")] = "",
+    dataset: Annotated[
+        str, typer.Option("--data", help="Dataset; by default the one that the model was trained on.")
+    ] = "",
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
     device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -28,26 +30,42 @@ def evaluate(
     bundle = data.load(name)
     images = getattr(bundle, split)
     if list(images.images.shape[1:]) != about.input or len(bundle.classes) != len(about.classes):
-        raise ValueError(f"{name} has {len(bundle.classes)} classes of {images.images.shape[1:]} images, but the model takes "
-                         f"{tuple(about.input)} and tells {len(about.classes)} classes apart: choose another --data")
+        raise ValueError(
+            f"{name} has {len(bundle.classes)} classes of {images.images.shape[1:]} images, but the model takes "
+            f"{tuple(about.input)} and tells {len(about.classes)} classes apart: choose another --data"
+        )
     model.to(device)
-    result = run_evaluation(model, data.Batches(images, 500, shuffle=False), preparer(about.mean, about.std, device),
-                            len(about.classes))
+    result = run_evaluation(
+        model, data.Batches(images, 500, shuffle=False), preparer(about.mean, about.std, device), len(about.classes)
+    )
     if as_json:
-        return console.print_json({"data": name, "split": split, "images": len(images), "accuracy": result.accuracy,
-                                   "loss": result.loss, "classes": list(bundle.classes), "confusion": result.confusion.tolist()})
+        return console.print_json(
+            {
+                "data": name,
+                "split": split,
+                "images": len(images),
+                "accuracy": result.accuracy,
+                "loss": result.loss,
+                "classes": list(bundle.classes),
+                "confusion": result.confusion.tolist(),
+            }
+        )
     show(result, list(bundle.classes), f"{name}, {split}")
 
 
 def show(result, classes: list[str], what: str) -> None:
     """Print an evaluation for people."""
     right, total = int(result.confusion.trace()), int(result.confusion.sum())
-    console.out.print(f"[bold]{what}: {100 * result.accuracy:.2f} % right[/] ({right:,} of {total:,} images), loss {result.loss:.4f}")
+    console.out.print(
+        f"[bold]{what}: {100 * result.accuracy:.2f} % right[/] ({right:,} of {total:,} images), loss {result.loss:.4f}"
+    )
     if len(classes) <= 12:
         short = [c[:7] for c in classes]
         table = console.table("truth \\ prediction", *(f">{c}" for c in short))
         for truth, counts in enumerate(result.confusion):
-            table.add_row(classes[truth], *(f"[bold]{n}[/]" if truth == i else f"{n}" if n else "·" for i, n in enumerate(counts)))
+            table.add_row(
+                classes[truth], *(f"[bold]{n}[/]" if truth == i else f"{n}" if n else "·" for i, n in enumerate(counts))
+            )
         console.out.print(table)
     mistakes = [f"{classes[t]} taken for {classes[p]} ({n})" for t, p, n in result.worst_pairs()]
     if mistakes:
@@ -58,7 +76,9 @@ def model_path(run: Path) -> Path:
     """The model file of a run folder; a model file itself stays what it is."""
     if run.is_dir():
         if not (run / "best.safetensors").is_file():
-            raise FileNotFoundError(f"{run} holds no best.safetensors, so no trained model: train one with "
-                                    f"`minicnn train digits --out {run}`")
+            raise FileNotFoundError(
+                f"{run} holds no best.safetensors, so no trained model: train one with "
+                f"`minicnn train digits --out {run}`"
+            )
         return run / "best.safetensors"
     return run

@@ -29,13 +29,23 @@ class Result:
 
 
 def check(
-    targets: Annotated[list[str] | None, typer.Argument(help="Names of ops, 'all', or your own: FILE.py::FUNCTION.", show_default="all")] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of ops, 'all', or your own: FILE.py::FUNCTION.", show_default="all"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many different draws of the inputs to try.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option("--seed", help="The first of them.", min=0)] = 0,
     tolerance: Annotated[float, typer.Option(help="Largest relative error allowed.")] = 1e-6,
-    shapes: Annotated[str, typer.Option(help="Shapes of the arguments of FILE.py::FUNCTION: 2x3x5x4,6x3x3x2. Without it, the "
-                                             "file's FUNCTION_inputs(rng) gives the arrays.")] = "",
-    draw_sweep: Annotated[bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")] = False,
+    shapes: Annotated[
+        str,
+        typer.Option(
+            help="Shapes of the arguments of FILE.py::FUNCTION: 2x3x5x4,6x3x3x2. Without it, the "
+            "file's FUNCTION_inputs(rng) gives the arrays."
+        ),
+    ] = "",
+    draw_sweep: Annotated[
+        bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Where --sweep puts its picture.")] = Path("gradcheck-sweep.png"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
@@ -44,7 +54,9 @@ def check(
     if draw_sweep:
         return _sweep(rows, first_seed, out, as_json)
     results = []
-    work: Iterable[Row] = rows if as_json or not console.out.is_terminal else track(rows, "checking", console=console.out, transient=True)
+    work: Iterable[Row] = (
+        rows if as_json or not console.out.is_terminal else track(rows, "checking", console=console.out, transient=True)
+    )
     for row in work:
         results.append(_check(row, range(first_seed, first_seed + seeds), tolerance))
     wrong = [r for r in results if r.error]
@@ -77,12 +89,20 @@ def _show(results: list[Result], seeds: int) -> None:
     table = console.table("op", ">cases", ">worst relative error", ">coordinates", "kinks left out")
     for r in results:
         kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
-        table.add_row(r.op, str(r.cases), "[bold red]WRONG[/]" if r.error else f"{r.worst:.1e}", f"{r.coordinates:,}", kinks or "·")
+        table.add_row(
+            r.op,
+            str(r.cases),
+            "[bold red]WRONG[/]" if r.error else f"{r.worst:.1e}",
+            f"{r.coordinates:,}",
+            kinks or "·",
+        )
     console.out.print(table)
     right = [r for r in results if not r.error]
     worst = f", worst relative error {max(r.worst for r in right):.1e}" if right else ""
-    console.out.print(f"\n{len(right)} of {len(results)} ops right in {sum(r.cases for r in results)} cases and {seeds} "
-                      f"{'draw' if seeds == 1 else 'draws'}: {sum(r.coordinates for r in results):,} coordinates{worst}")
+    console.out.print(
+        f"\n{len(right)} of {len(results)} ops right in {sum(r.cases for r in results)} cases and {seeds} "
+        f"{'draw' if seeds == 1 else 'draws'}: {sum(r.coordinates for r in results):,} coordinates{worst}"
+    )
 
 
 def _rows(target: str, shapes: str) -> list[Row]:
@@ -110,12 +130,16 @@ def _own(target: str, shapes: str) -> Row:
         try:
             extents = [tuple(int(n) for n in shape.split("x")) for shape in shapes.split(",")]
         except ValueError:
-            raise typer.BadParameter(f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument") from None
+            raise typer.BadParameter(
+                f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument"
+            ) from None
         return Row(function, function, (Case(tuple(normal(*shape) for shape in extents), {}),))
     inputs = getattr(module, f"{name}_inputs", None)
     if inputs is None:
-        raise typer.BadParameter(f"what shall {name} be checked on? Give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
-                                 f"or write a function {name}_inputs(rng) beside it that returns a list of arrays")
+        raise typer.BadParameter(
+            f"what shall {name} be checked on? Give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
+            f"or write a function {name}_inputs(rng) beside it that returns a list of arrays"
+        )
     return Row(function, function, (_Given(inputs),))
 
 
@@ -146,7 +170,10 @@ def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
     for name, points in curves.items():
         h, error = min(points, key=lambda point: point[1])
         console.out.print(f"{name}: smallest error {error:.1e}, at h = {h:.1e}")
-    console.out.print("left of it round-off grows as 1/h, right of it truncation as h² (an op that is linear in each argument has none)")
+    console.out.print(
+        "left of it round-off grows as 1/h, right of it truncation as h² "
+        "(an op that is linear in each argument has none)"
+    )
     if drawn:
         console.out.print(f"drawn in {out}")
 

@@ -21,7 +21,9 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
     images: Annotated[list[Path], typer.Argument(help="Picture files.")],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 5,
-    invert: Annotated[bool, typer.Option(help="Swap dark and bright first: for ink on paper, when the model knows chalk on slate.")] = False,
+    invert: Annotated[
+        bool, typer.Option(help="Swap dark and bright first: for ink on paper, when the model knows chalk on slate.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
@@ -36,13 +38,20 @@ def predict(
         bright = not invert and _paper(image) and about.trained_on in ("digits", "mnist")
         probabilities = classify(model, prepare, 255 - image if invert else image)
         order = np.argsort(-probabilities, kind="stable")[:top]
-        answers.append({"image": str(path), "classes": [{"class": about.classes[i], "probability": float(probabilities[i])} for i in order]})
+        answers.append(
+            {
+                "image": str(path),
+                "classes": [{"class": about.classes[i], "probability": float(probabilities[i])} for i in order],
+            }
+        )
         if not as_json:
             console.out.print(f"[bold]{path}: {about.classes[order[0]]}[/]", soft_wrap=True)
             for line in console.bars([about.classes[i] for i in order], probabilities[order]):
                 console.out.print(line)
             if bright:
-                console.out.print("  the picture's edge is bright, and this model knows bright digits on black: try --invert")
+                console.out.print(
+                    "  the picture's edge is bright, and this model knows bright digits on black: try --invert"
+                )
     if as_json:
         console.print_json(answers)
 

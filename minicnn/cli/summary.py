@@ -12,7 +12,9 @@ from minicnn.cli import console
 
 def summary(
     model: Annotated[str, typer.Argument(help="A model's name, such as lenet5.")],
-    input_size: Annotated[str, typer.Option("--input", help="Channels × height × width of the image, such as 1x28x28.")] = "",
+    input_size: Annotated[
+        str, typer.Option("--input", help="Channels × height × width of the image, such as 1x28x28.")
+    ] = "",
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
@@ -22,16 +24,24 @@ def summary(
     report = inspect.summary(models.build(model, num_classes=classes, in_channels=shape[0]), shape)
     if as_json:
         return console.print_json({"model": model, **report.as_dict()})
-    table = console.table("layer", "kind", ">output", ">parameters", ">buffers", ">MACs",
-                          title=f"{model} on {'×'.join(map(str, shape))}")
+    table = console.table(
+        "layer", "kind", ">output", ">parameters", ">buffers", ">MACs", title=f"{model} on {'×'.join(map(str, shape))}"
+    )
     for layer in report.layers:
-        table.add_row(layer.name, layer.kind, "×".join(map(str, layer.output)), *_counts(layer.parameters, layer.buffers, layer.macs))
+        table.add_row(
+            layer.name,
+            layer.kind,
+            "×".join(map(str, layer.output)),
+            *_counts(layer.parameters, layer.buffers, layer.macs),
+        )
     totals = report.totals
     table.add_section()
     table.add_row("total", "", "", *_counts(totals["parameters"], totals["buffers"], totals["macs"]))
     console.out.print(table)
-    console.out.print(f"\n{totals['macs']:,} MACs = {totals['flops']:,} FLOPs for one image: convolutions and linear layers, a "
-                      "multiplication with its addition counted as one MAC or two FLOPs.")
+    console.out.print(
+        f"\n{totals['macs']:,} MACs = {totals['flops']:,} FLOPs for one image: convolutions and linear layers, a "
+        "multiplication with its addition counted as one MAC or two FLOPs."
+    )
 
 
 def _shape(text: str) -> tuple[int, int, int]:

@@ -21,7 +21,9 @@ from minicnn.train.run import OPTIMIZERS, SCHEDULES
 
 
 def train(
-    dataset: Annotated[str, typer.Argument(help="digits (embedded, needs no download), mnist or fashion-mnist.")] = "digits",
+    dataset: Annotated[
+        str, typer.Argument(help="digits (embedded, needs no download), mnist or fashion-mnist.")
+    ] = "digits",
     model: Annotated[str, typer.Option(help="The net.")] = Config.model,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = Config.epochs,
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = Config.batch_size,
@@ -29,43 +31,79 @@ def train(
     lr: Annotated[float, typer.Option(help="Learning rate at its highest.")] = Config.lr,
     momentum: Annotated[float, typer.Option(help="Momentum (sgd).")] = Config.momentum,
     weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = Config.weight_decay,
-    schedule: Annotated[str, typer.Option(help=", ".join(SCHEDULES) + ": the learning rate over time.")] = Config.schedule,
+    schedule: Annotated[
+        str, typer.Option(help=", ".join(SCHEDULES) + ": the learning rate over time.")
+    ] = Config.schedule,
     warmup: Annotated[float, typer.Option(help="Epochs over which the learning rate rises first.")] = Config.warmup,
-    label_smoothing: Annotated[float, typer.Option(help="Share of the label spread over all classes.")] = Config.label_smoothing,
-    shift: Annotated[int, typer.Option(help="Shift training images by up to this many pixels at random.")] = Config.shift,
-    validation: Annotated[float, typer.Option(help="Share of the training images kept aside to choose the best epoch.")] = Config.validation,
+    label_smoothing: Annotated[
+        float, typer.Option(help="Share of the label spread over all classes.")
+    ] = Config.label_smoothing,
+    shift: Annotated[
+        int, typer.Option(help="Shift training images by up to this many pixels at random.")
+    ] = Config.shift,
+    validation: Annotated[
+        float, typer.Option(help="Share of the training images kept aside to choose the best epoch.")
+    ] = Config.validation,
     seed: Annotated[int, typer.Option(help="Start of all random numbers: the same seed, the same run.")] = Config.seed,
     device: Annotated[str, typer.Option(help="cpu or auto.")] = Config.device,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/DATASET-MODEL-1, -2, …")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")
+    ] = False,
 ):
     """Train a net, test it, and leave model, metrics and pictures in a run folder."""
     console.choose("dataset", dataset, data.names())
     console.choose("model", model, models.names())
     console.choose("optimizer", optimizer, OPTIMIZERS)
     console.choose("schedule", schedule, SCHEDULES)
-    config = Config(dataset, model, {}, epochs, batch_size, optimizer, lr, momentum, weight_decay, schedule, warmup,
-                    label_smoothing, shift, validation, seed, device)
+    config = Config(
+        dataset,
+        model,
+        {},
+        epochs,
+        batch_size,
+        optimizer,
+        lr,
+        momentum,
+        weight_decay,
+        schedule,
+        warmup,
+        label_smoothing,
+        shift,
+        validation,
+        seed,
+        device,
+    )
     run = Run(config, out or _free_folder(dataset, model), overwrite)
     if not as_json:
         size = sum(p.size for p in run.model.parameters())
-        console.out.print(f"[bold]{model}[/] ({size:,} parameters) on [bold]{dataset}[/]: {len(run.training):,} images to train, "
-                          f"{len(run.validation):,} to validate, {len(run.bundle.test):,} to test, {len(run.bundle.classes)} classes")
+        console.out.print(
+            f"[bold]{model}[/] ({size:,} parameters) on [bold]{dataset}[/]: {len(run.training):,} images to train, "
+            f"{len(run.validation):,} to validate, {len(run.bundle.test):,} to test, {len(run.bundle.classes)} classes"
+        )
     started = time.perf_counter()
     try:
         _train(run, quiet=as_json)
     except KeyboardInterrupt:
         if not run.metrics:
             raise
-        console.out.print(f"stopped in epoch {len(run.metrics) + 1}; what {len(run.metrics)} whole epoch(s) gave is tested and kept")
+        console.out.print(
+            f"stopped in epoch {len(run.metrics) + 1}; what {len(run.metrics)} whole epoch(s) gave is tested and kept"
+        )
     seconds = time.perf_counter() - started
     result = run.test()
     pictures = _pictures(run, result)
     if as_json:
-        return console.print_json({"folder": str(run.folder), "config": asdict(config), "epochs": run.metrics,
-                                   "seconds": seconds, "test": {"accuracy": result.accuracy, "loss": result.loss,
-                                                                "confusion": result.confusion.tolist()}})
+        return console.print_json(
+            {
+                "folder": str(run.folder),
+                "config": asdict(config),
+                "epochs": run.metrics,
+                "seconds": seconds,
+                "test": {"accuracy": result.accuracy, "loss": result.loss, "confusion": result.confusion.tolist()},
+            }
+        )
     best = max(r["epoch"] for r in run.metrics if r["best"])
     console.out.print(f"\ntrained in {seconds:.1f} s; the best on validation was epoch {best}\n")
     show(result, list(run.bundle.classes), f"{dataset}, test")
@@ -79,7 +117,13 @@ def _train(run: Run, quiet: bool) -> None:
     if quiet:
         run.train()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console.out, transient=True, disable=not console.out.is_terminal) as progress:
         bar = progress.add_task("epoch 1", total=run.steps_per_epoch, loss="")
 
@@ -89,8 +133,11 @@ def _train(run: Run, quiet: bool) -> None:
 
         def on_epoch(r):
             mark = "  best" if r["best"] else ""
-            console.out.print(f"epoch {r['epoch']:>2}/{run.config.epochs}   loss {r['loss']:.4f}   training {100 * r['accuracy']:6.2f} %   "
-                              f"validation {100 * r['val_accuracy']:6.2f} %   {r['seconds']:5.1f} s{mark}")
+            console.out.print(
+                f"epoch {r['epoch']:>2}/{run.config.epochs}   loss {r['loss']:.4f}   "
+                f"training {100 * r['accuracy']:6.2f} %   "
+                f"validation {100 * r['val_accuracy']:6.2f} %   {r['seconds']:5.1f} s{mark}"
+            )
 
         run.train(on_step, on_epoch)
 

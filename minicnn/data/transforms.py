@@ -102,15 +102,14 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int]) 
     from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
-        # Pillow warns of odd metadata, which does not touch the pixels. Of a bomb it also only warns: that must stop.
+        # Pillow warns of odd metadata, which does not touch the pixels, and of size, which is checked below.
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
                     raise Image.DecompressionBombError
                 return _to_array(picture, channels, H, W)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except Image.DecompressionBombError as error:  # ours, or Pillow's own while it reads the header
             raise ValueError(f"{path} is larger than {MAX_PIXELS // 2**20} megapixels, which minicnn does not decode: "
                              f"make it smaller, or leave it out") from error
         except UnidentifiedImageError as error:

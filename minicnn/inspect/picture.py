@@ -32,7 +32,7 @@ def filters(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -> No
     maps: list[np.ndarray] = []
     with no_grad(), watch(lambda module, inputs, output: maps.append(output.numpy()[0]) if module is layer else None):
         model.eval()(x)
-    weights = layer.weight.numpy().mean(1)                                    # (O, KH, KW)
+    weights = layer.weight.numpy().mean(1)  # (O, KH, KW)
     count = min(len(weights), 16)
     limit = float(np.abs(weights).max())
     fig = figure(1.4 * (count + 1), 3.6)
@@ -47,6 +47,9 @@ def filters(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -> No
         axes[1, i + 1].imshow(maps[0][i], cmap="gray")
         axes[1, i + 1].set_title(f"map {i}", fontsize=9)
     fig.colorbar(shown, ax=axes[0, 0], location="left", fraction=0.5, label="weight")
-    fig.suptitle(f"{name}: {len(weights)} filters of {'×'.join(map(str, layer.weight.shape[1:]))} "
-                 f"and the feature maps that they make", fontsize=11)
+    fig.suptitle(
+        f"{name}: {len(weights)} filters of {'×'.join(map(str, layer.weight.shape[1:]))} "
+        f"and the feature maps that they make",
+        fontsize=11,
+    )
     fig.savefig(path)

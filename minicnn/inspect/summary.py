@@ -57,8 +57,16 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
 
     def look(module, inputs, output):
         if not any(isinstance(m, Module) for _, m in module.members()):
-            layers.append(Layer(names.get(id(module), ""), type(module).__name__, tuple(output.shape[1:]),
-                                size(module, Parameter), size(module, Buffer), module.macs(output.shape[1:])))
+            layers.append(
+                Layer(
+                    names.get(id(module), ""),
+                    type(module).__name__,
+                    tuple(output.shape[1:]),
+                    size(module, Parameter),
+                    size(module, Buffer),
+                    module.macs(output.shape[1:]),
+                )
+            )
 
     was_training = model.training
     try:

@@ -19,7 +19,7 @@ def write(path: str | Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())                       # mkstemp's files are for their owner alone
+        os.chmod(beside, 0o666 & ~_umask())  # mkstemp's files are for their owner alone
         os.replace(beside, path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)

@@ -64,8 +64,10 @@ def load(path: str | Path) -> tuple[Module, Description]:
 
 def _describe(path, text):
     if text is None:
-        raise ValueError(f"{path} holds weights, but nothing says of which model: its metadata has no 'minicnn' entry, "
-                         "which `minicnn train` writes")
+        raise ValueError(
+            f"{path} holds weights, but nothing says of which model: its metadata has no 'minicnn' entry, "
+            "which `minicnn train` writes"
+        )
     try:
         fields = json.loads(text)
         version = fields["format"]
@@ -76,6 +78,8 @@ def _describe(path, text):
     except (KeyError, TypeError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
     if shape != [3, description.input[0], description.input[0]] or not isinstance(description.options, dict):
-        raise ValueError(f"{path}: its description contradicts itself (input {description.input}, mean {description.mean}, "
-                         f"std {description.std}): write the file again")
+        raise ValueError(
+            f"{path}: its description contradicts itself (input {description.input}, mean {description.mean}, "
+            f"std {description.std}): write the file again"
+        )
     return description

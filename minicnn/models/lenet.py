@@ -7,10 +7,10 @@ from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> Sequential:
     """LeNet-5 as it is taught today, for 28×28 images.   61,706 parameters, 416,520 multiply-adds.
 
-    The layers, maps and sizes are the paper's. Its five departures: the image is padded to 32×32 inside C1; ReLU for the
-    scaled tanh; max pooling for trainable averages; C3 connected to all six maps of S2, not by the paper's table; and a
-    softmax over a linear layer for the distances to drawn digits. C5 is a convolution in the paper; on 5×5 maps that is
-    a linear layer.
+    Layers, maps and sizes are the paper's. The five departures: the image is padded to 32×32 inside C1; ReLU for the
+    scaled tanh; max pooling for trainable averages; C3 connected to all six maps of S2, not by the paper's table; and
+    a softmax over a linear layer for the distances to drawn digits. C5 is a convolution in the paper; on 5×5 maps that
+    is a linear layer.
     """
     K = positive("num_classes", num_classes)
     features = Sequential(                                 # (N,   C, 28, 28)

@@ -1,6 +1,17 @@
 """The layers: each holds its parameters and calls one op. Names, argument order and defaults are PyTorch's."""
 
-from minicnn.nn.activation import SiLU, Hardsigmoid, Hardswish, LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from minicnn.nn.activation import (
+    Hardsigmoid,
+    Hardswish,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
 from minicnn.nn.conv import Conv2d
 from minicnn.nn.dropout import Dropout, Dropout2d, StochasticDepth
 from minicnn.nn.linear import Flatten, Identity, Linear
@@ -21,7 +32,7 @@ from minicnn.nn.pool import (
 __all__ = [
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d", "Buffer", "Conv2d",
     "CrossEntropyLoss", "Dropout", "Dropout2d", "Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "Hardsigmoid",
-    "Hardswish", "Identity", "LPPool2d", "LeakyReLU", "Linear", "LoadReport", "LocalResponseNorm", "LogSoftmax", "MSELoss",
-    "MaxPool2d", "Module", "Parameter", "ReLU", "ReLU6", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "Hardswish", "Identity", "LPPool2d", "LeakyReLU", "Linear", "LoadReport", "LocalResponseNorm", "LogSoftmax",
+    "MSELoss", "MaxPool2d", "Module", "Parameter", "ReLU", "ReLU6", "Sequential", "SiLU", "Sigmoid", "Softmax",
     "StochasticDepth", "Tanh", "TrainableAvgPool2d", "watch",
 ]  # fmt: skip

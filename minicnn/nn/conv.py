@@ -16,7 +16,8 @@ class Conv2d(Module):
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True):
-        self.in_channels, self.out_channels = positive("in_channels", in_channels), positive("out_channels", out_channels)
+        self.in_channels = positive("in_channels", in_channels)
+        self.out_channels = positive("out_channels", out_channels)
         self.kernel_size, self.stride = pair("kernel_size", kernel_size), pair("stride", stride)
         self.padding = padding if isinstance(padding, str) else pair("padding", padding, least=0)
         self.dilation, self.groups = pair("dilation", dilation), positive("groups", groups)

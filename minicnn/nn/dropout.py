@@ -1,4 +1,9 @@
-"""Layers that switch things off at random in training, and do nothing afterwards. They draw the mask, the op applies it."""
+"""Layers that switch things off at random in training, and do nothing afterwards.
+
+The layer draws the mask, the op applies it.
+"""
+
+from collections.abc import Callable
 
 from minicnn import devices
 from minicnn.nn.module import Module
@@ -9,11 +14,13 @@ from minicnn.rng import next_draw
 class _Masked(Module):
     """Draws a mask over the first `axes` axes of x (None: all of them) and gives it to `op`."""
 
-    op, axes = staticmethod(ops.dropout), None
+    op: Callable = staticmethod(ops.dropout)
+    axes: int | None = None
 
     def __init__(self, p=0.5):
         if not 0 <= p < 1:
-            raise ValueError(f"{type(self).__name__}: p (={p}) must be at least 0 and below 1: it is the share switched off")
+            raise ValueError(f"{type(self).__name__}: p (={p}) must be at least 0 and below 1: "
+                             "it is the share that is switched off")
         self.p = p
 
     def mask(self, x):
@@ -32,7 +39,8 @@ class Dropout(_Masked):
 class Dropout2d(_Masked):
     """Each whole map is 0 with probability p, the others grow by 1/(1 − p).   x (N,C,H,W).   Tompson et al. 2015"""
 
-    op, axes = staticmethod(ops.dropout2d), 2
+    op = staticmethod(ops.dropout2d)
+    axes = 2
 
 
 class StochasticDepth(_Masked):
@@ -41,7 +49,8 @@ class StochasticDepth(_Masked):
     What stays grows by 1/(1 − p).   x (N,…).   Huang et al. 2016
     """
 
-    op, axes = staticmethod(ops.stochastic_depth), 1
+    op = staticmethod(ops.stochastic_depth)
+    axes = 1
 
     def __init__(self, p, mode="row"):
         super().__init__(p)

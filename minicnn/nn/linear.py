@@ -14,7 +14,8 @@ class Linear(Module):
     """
 
     def __init__(self, in_features, out_features, bias=True):
-        self.in_features, self.out_features = positive("in_features", in_features), positive("out_features", out_features)
+        self.in_features = positive("in_features", in_features)
+        self.out_features = positive("out_features", out_features)
         self.weight = Parameter(init.he_normal((out_features, in_features)))
         self.bias = Parameter(init.constant((out_features,), 0)) if bias else None
 

@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,13 +52,14 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
     def __call__(self, *inputs):
+        """The output for these inputs; whoever watches is told."""
         output = self.forward(*inputs)
         for callback in _watchers.get():
             callback(self, inputs, output)
         return output
 
     def macs(self, output_shape: tuple[int, ...]) -> int:
-        """Multiply-adds of its own for one image, from the output's shape without the batch axis; most layers have none."""
+        """Its own multiply-adds for one image, output_shape being without the batch axis; most layers have none."""
         return 0
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
@@ -66,7 +68,9 @@ class Module:
             if isinstance(value, (Parameter, Buffer, Module)):
                 yield name, value
             elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, (Parameter, Buffer, Module)))
+                for i, item in enumerate(value):
+                    if isinstance(item, (Parameter, Buffer, Module)):
+                        yield f"{name}.{i}", item
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, named `prefix`, and all below it: ("features.0", Conv2d), …"""
@@ -83,7 +87,7 @@ class Module:
 
     def named_parameters(self) -> dict[str, Parameter]:
         """{"features.0.weight": Parameter, …}; one that two layers share stands here once, under its first name."""
-        first: dict[int, tuple[str, Parameter]] = {}
+        first: dict[int, tuple[str, Any]] = {}
         for name, parameter in self._named(Parameter):
             first.setdefault(id(parameter), (name, parameter))
         return dict(first.values())
@@ -152,7 +156,8 @@ class Module:
     def __repr__(self):
         plain = (bool, int, float, str, tuple)
         settings = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k != "training" and isinstance(v, plain))
-        lines = [f"\n  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.members() if isinstance(m, Module)]
+        inner = [(name, repr(m)) for name, m in self.members() if isinstance(m, Module)]
+        lines = [f"\n  ({name}): " + text.replace("\n", "\n  ") for name, text in inner]
         return f"{type(self).__name__}({settings}{''.join(lines)}{chr(10) if lines else ''})"
 
 
@@ -166,6 +171,7 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
+        """Whether everything fitted."""
         return not (self.missing or self.unexpected or self.misshapen)
 
     def __str__(self):
@@ -181,7 +187,8 @@ class Sequential(Module):
     """Layers one after the other: `Sequential(a, b)` names them 0 and 1, `Sequential({"conv": a})` as told."""
 
     def __init__(self, *layers):
-        named = layers[0] if len(layers) == 1 and isinstance(layers[0], dict) else {str(i): m for i, m in enumerate(layers)}
+        told = len(layers) == 1 and isinstance(layers[0], dict)
+        named = layers[0] if told else {str(i): layer for i, layer in enumerate(layers)}
         for name, layer in named.items():
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: layer {name} must be a Module, not a {type(layer).__name__}")

@@ -10,8 +10,8 @@ from minicnn.ops.lrn import local_response_norm
 class BatchNorm2d(Module):
     """Batch normalisation of each channel.   x (N,C,H,W) → y (N,C,H,W)   (Ioffe & Szegedy 2015)
 
-    weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none). In training the batch's own mean and
-    variance are used, and the Buffers running_mean, running_var follow them: running ← (1 − momentum)·running +
+    weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none). In training the batch's own mean
+    and variance are used, and the Buffers running_mean, running_var follow them: running ← (1 − momentum)·running +
     momentum·batch, the variance with m − 1. (PyTorch's convention: TensorFlow's and Caffe's momentum is 1 minus this.)
     In eval() the running statistics are used.
 
@@ -20,7 +20,8 @@ class BatchNorm2d(Module):
     """
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, frozen=False):
-        self.num_features, self.eps, self.momentum, self.frozen = positive("num_features", num_features), eps, momentum, frozen
+        self.num_features = positive("num_features", num_features)
+        self.eps, self.momentum, self.frozen = eps, momentum, frozen
         self.weight = Parameter(init.constant((num_features,), 1)) if affine else None
         self.bias = Parameter(init.constant((num_features,), 0)) if affine else None
         self.running_mean = Buffer(init.constant((num_features,), 0))

@@ -1,6 +1,6 @@
 """Pooling layers.   x (N,C,H,W); sizes as in ops/pool.py: floor by default, `stride=None` is the kernel's size."""
 
-from minicnn.contract import positive
+from minicnn.contract import pair, positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
@@ -37,11 +37,13 @@ class LPPool2d(Module):
     """The Lp norm of each window, (Σ |x|^p)^(1/p): LPPool2d(2, 3) is L2 pooling over 3×3."""
 
     def __init__(self, norm_type, kernel_size, stride=None, ceil_mode=False):
-        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, kernel_size if stride is None else stride, ceil_mode
+        self.norm_type, self.kernel_size, self.ceil_mode = norm_type, kernel_size, ceil_mode
+        self.stride = kernel_size if stride is None else stride
 
     def forward(self, x):
         """x (N,C,H,W) → (N,C,OH,OW)"""
-        return lp_pool2d(x, norm_type=self.norm_type, kernel_size=self.kernel_size, stride=self.stride, ceil_mode=self.ceil_mode)
+        return lp_pool2d(x, norm_type=self.norm_type, kernel_size=self.kernel_size, stride=self.stride,
+                         ceil_mode=self.ceil_mode)  # fmt: skip
 
 
 class TrainableAvgPool2d(Module):
@@ -51,8 +53,9 @@ class TrainableAvgPool2d(Module):
     """
 
     def __init__(self, channels, kernel_size=2, stride=None):
-        self.channels, self.kernel_size, self.stride = positive("channels", channels), kernel_size, kernel_size if stride is None else stride
-        KH, KW = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+        self.channels, self.kernel_size = positive("channels", channels), kernel_size
+        self.stride = kernel_size if stride is None else stride
+        KH, KW = pair("kernel_size", kernel_size)
         self.weight = Parameter(init.constant((channels,), 1 / (KH * KW)))
         self.bias = Parameter(init.constant((channels,), 0))
 

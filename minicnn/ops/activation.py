@@ -60,7 +60,7 @@ def hardsigmoid(x):
 
 @op
 def hardswish(x):
-    """y = x·min(max(x + 3, 0), 6)/6.   dx = dy·(2x + 3)/6 inside (−3, 3), dy above, 0 below.   Howard et al. 2019, §5.2"""
+    """y = x·min(max(x + 3, 0), 6)/6.   dx = dy·(2x + 3)/6 in (−3, 3), dy above, 0 below.   Howard et al. 2019, §5.2"""
     xp = devices.of(x).xp
     y = x * xp.clip(x + 3, 0, 6) / 6
     return y, lambda dy: dy * xp.where(x <= -3, 0, xp.where(x < 3, (2 * x + 3) / 6, 1)).astype(x.dtype)

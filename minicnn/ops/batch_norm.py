@@ -59,7 +59,8 @@ def _check(name, x, *per_channel):
     C = x.shape[1]
     if any(a is not None and a.shape != (C,) for a in per_channel):
         shapes = [getattr(a, "shape", a) for a in per_channel if a is not None]
-        raise ValueError(f"{name}: x has {C} channels, so gamma, beta, mean and var must each have shape ({C},), not {shapes}")
+        raise ValueError(f"{name}: x has {C} channels, so gamma, beta, mean and var must each have shape ({C},), "
+                         f"not {shapes}")
     if name == "batch_norm" and x.size <= C:
-        raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(C, 1)} value(s) a channel, and statistics need at "
-                         "least 2: use a larger batch, or eval() for the running statistics")
+        raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(C, 1)} value(s) a channel, and statistics need "
+                         "at least 2: use a larger batch, or eval() for the running statistics")

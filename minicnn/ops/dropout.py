@@ -10,7 +10,10 @@ from minicnn.tensor import op
 
 @op(constants=("mask",))
 def dropout(x, mask, *, p):
-    """y = x·mask/(1 − p): single values are off.   x and mask of one shape.   Srivastava et al. 2014; Hinton et al. 2012"""
+    """y = x·mask/(1 − p): single values are off.   x, mask of one shape.   Hinton et al. 2012; Srivastava et al. 2014
+
+    dx = dy·mask/(1 − p).   Kept for backward: the mask, scaled.
+    """
     return _masked("dropout", x, mask, p, x.shape)
 
 
@@ -33,6 +36,7 @@ def _masked(name, x, mask, p, shape):
     if not 0 <= p < 1:
         raise ValueError(f"{name}: p (={p}) must be at least 0 and below 1: it is the share that is switched off")
     if getattr(mask, "shape", None) != shape:
-        raise ValueError(f"{name}: the mask has shape {getattr(mask, 'shape', mask)}, but for x {x.shape} it must be {shape}")
+        raise ValueError(f"{name}: the mask has shape {getattr(mask, 'shape', mask)}, but for x {x.shape} "
+                         f"it must be {shape}")
     keep = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)) * x.dtype.type(1 / (1 - p))
     return devices.of(x).xp.multiply(x, keep), (lambda dy: dy * keep, None)

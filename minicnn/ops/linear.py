@@ -13,7 +13,8 @@ def linear(x, w, b=None):
         raise ValueError(f"linear: x {x.shape} and w {w.shape} do not go together: x must be (N, in_features) and "
                          "w (out_features, in_features); flatten images first")
     if b is not None and b.shape != (w.shape[0],):
-        raise ValueError(f"linear: b has shape {b.shape}, but there are {w.shape[0]} outputs: it must be ({w.shape[0]},)")
+        raise ValueError(f"linear: b has shape {b.shape}, but there are {w.shape[0]} outputs: "
+                         f"it must be ({w.shape[0]},)")
     y = x @ w.T                                                               # (N, I) @ (I, O) → (N, O)
     if b is not None:
         y += b

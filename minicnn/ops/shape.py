@@ -35,7 +35,10 @@ def concat(*xs, axis=1):
 
 @op
 def pad2d(x, *, padding, value=0.0):
-    """y = x (…,H,W) with `value` around it.   padding: one integer, or (left, right, top, bottom).   dx = dy without it"""
+    """y = x (…,H,W) with `value` around it.   dx = dy without it
+
+    padding: one integer, or (left, right, top, bottom), PyTorch's order.
+    """
     given = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
     if len(given) != 4:
         raise ValueError(f"pad2d: padding must be one integer or (left, right, top, bottom), not {padding!r}")

@@ -50,9 +50,11 @@ def _check(logits, labels, smoothing):
         raise ValueError(f"cross_entropy: logits must have shape (N, classes), both at least 1, not {logits.shape}")
     N, K = logits.shape
     if not hasattr(labels, "dtype") or labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels must be integers, one class index an image, not {getattr(labels, 'dtype', labels)}")
+        raise TypeError(f"cross_entropy: labels must be integers, one class index an image, "
+                        f"not {getattr(labels, 'dtype', labels)}")
     if labels.shape != (N,):
-        raise ValueError(f"cross_entropy: labels have shape {labels.shape}, but there are {N} rows of logits: use ({N},)")
+        raise ValueError(f"cross_entropy: labels have shape {labels.shape}, but there are {N} rows of logits: "
+                         f"use ({N},)")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= K:
         raise ValueError(f"cross_entropy: label {low if low < 0 else high} is out of range: with {K} classes "

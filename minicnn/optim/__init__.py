@@ -6,5 +6,6 @@ from minicnn.optim.schedule import ConstantLR, CosineAnnealingLR, MultiStepLR, S
 from minicnn.optim.sgd import SGD
 
 __all__ = [
-    "SGD", "Adam", "AdamW", "ConstantLR", "CosineAnnealingLR", "MultiStepLR", "Optimizer", "Schedule", "StepLR", "WarmUp",
+    "SGD", "Adam", "AdamW", "ConstantLR", "CosineAnnealingLR", "MultiStepLR", "Optimizer", "Schedule", "StepLR",
+    "WarmUp",
 ]  # fmt: skip

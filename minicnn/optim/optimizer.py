@@ -32,7 +32,8 @@ class Optimizer:
         for g in self.groups:
             for key, value in g.items():
                 if key not in settings and key != "params":
-                    raise ValueError(f"{type(self).__name__}: unknown setting {key!r} in a group: use {', '.join(settings)}")
+                    raise ValueError(f"{type(self).__name__}: unknown setting {key!r} in a group: "
+                                     f"use {', '.join(settings)}")
                 if key in ("lr", "eps", "weight_decay", "momentum") and not (0 <= value < math.inf):
                     raise ValueError(f"{type(self).__name__}: {key} (={value}) must be a number of at least 0")
 

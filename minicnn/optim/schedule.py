@@ -70,7 +70,7 @@ class MultiStepLR(Schedule):
 
 
 class CosineAnnealingLR(Schedule):
-    """lr(t) = eta_min + ½·(lr(0) − eta_min)·(1 + cos(π·t/T_max)), and eta_min from T_max on.   Loshchilov & Hutter 2016"""
+    """lr(t) = eta_min + ½·(lr(0) − eta_min)·(1 + cos(π·t/T_max)); eta_min from T_max on.   Loshchilov & Hutter 2016"""
 
     def __init__(self, optimizer, T_max, eta_min=0.0):
         self.T_max, self.eta_min = positive("T_max", T_max), eta_min

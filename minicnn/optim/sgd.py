@@ -7,7 +7,7 @@ from minicnn.optim.optimizer import Optimizer
 class SGD(Optimizer):
     """g ← g + λ·θ;   v ← μ·v + g;   θ ← θ − lr·v, or with nesterov θ ← θ − lr·(g + μ·v)
 
-    lr the learning rate, μ = momentum, λ = weight_decay.   Polyak 1964; Nesterov 1983 in the form of Sutskever et al. 2013.
+    lr the learning rate, μ = momentum, λ = weight_decay.   Polyak 1964; Nesterov 1983, as in Sutskever et al. 2013, §2.
     AlexNet's and PyTorch's forms differ when lr changes: AlexNet's v holds lr already, this one (PyTorch's) does not.
     """
 

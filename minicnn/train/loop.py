@@ -14,27 +14,35 @@ from minicnn.optim import Optimizer, Schedule
 from minicnn.tensor import Tensor, no_grad
 
 
-class NonFiniteLoss(ArithmeticError):
+class NonFiniteLossError(ArithmeticError):
     """The loss is NaN or infinite; the sentence says at which step, and which layer was the first to go wrong."""
 
 
-def train_epoch(model: Module, batches: Iterable, prepare: Callable, optimizer: Optimizer, schedule: Schedule, *,
-                label_smoothing: float = 0.0, first_step: int = 0,
-                on_step: Callable[[int, float], None] = lambda step, loss: None) -> tuple[float, float]:
+def train_epoch(
+    model: Module,
+    batches: Iterable,
+    prepare: Callable,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    *,
+    label_smoothing: float = 0.0,
+    first_step: int = 0,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> tuple[float, float]:
     """One pass over `batches` of (images, labels), changing the model. → (mean loss, accuracy) as it went.
 
     prepare: images → the Tensor that the model takes.   on_step(step, loss) is called after each batch. Raises
-    NonFiniteLoss before a loss that is NaN or infinite can spoil the weights.
+    NonFiniteLossError before a loss that is NaN or infinite can spoil the weights.
     """
     model.train()
     seen = correct = total = 0.0
     for step, (images, labels) in enumerate(batches, first_step):
         x = prepare(images)
         optimizer.zero_grad()
-        logits = model(x)                                                     # (N, K)
+        logits = model(x)  # (N, K)
         loss = cross_entropy(logits, labels, label_smoothing=label_smoothing)
         if not math.isfinite(loss.item()):
-            raise NonFiniteLoss(_explain(model, x, step, loss.item(), optimizer))
+            raise NonFiniteLossError(_explain(model, x, step, loss.item(), optimizer))
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -54,6 +62,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
+        """The share that is right."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     def worst_pairs(self, count: int = 3) -> list[tuple[int, int, int]]:
@@ -70,7 +79,7 @@ def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: i
     confusion, total = np.zeros((num_classes, num_classes), np.int64), 0.0
     with no_grad():
         for images, labels in batches:
-            logits = model(prepare(images))                                   # (N, K)
+            logits = model(prepare(images))  # (N, K)
             total += cross_entropy(logits, labels).item() * len(labels)
             np.add.at(confusion, (labels, logits.numpy().argmax(1)), 1)
     if not confusion.sum():
@@ -79,7 +88,7 @@ def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: i
 
 
 def first_nonfinite(model: Module, x: Tensor) -> str | None:
-    """The first layer, in the order of computing, whose output for x holds a NaN or an infinity: "features.3 (Conv2d)"."""
+    """The first layer, in the order of computing, whose output holds a NaN or an infinity: "features.3 (Conv2d)"."""
     names = {id(module): name for name, module in model.named_modules()}
     found: list[str] = []
 
@@ -98,5 +107,7 @@ def _explain(model, x, step, loss, optimizer):
     if not np.isfinite(x.numpy()).all():
         return f"the loss is {loss} at step {step}, because the images hold a NaN or an infinity: check the data"
     layer = first_nonfinite(model, x)
-    where = f"the first layer with a non-finite output is {layer}" if layer else "all layers are finite, the loss overflows"
+    where = (
+        f"the first layer with a non-finite output is {layer}" if layer else "all layers are finite, the loss overflows"
+    )
     return f"the loss is {loss} at step {step}; {where}: try a smaller learning rate than {lr:.3g}, or a warm-up"

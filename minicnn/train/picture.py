@@ -18,7 +18,9 @@ def curves(records: list[dict], path: str | Path) -> None:
     for ax, key, title, scale in ((loss, "loss", "loss (cross entropy)", 1), (error, "accuracy", "error, %", 100)):
         for prefix, label in (("", "training, with dropout and shifts if any"), ("val_", "validation")):
             values = np.array([r[prefix + key] for r in records])
-            ax.plot(epochs, scale * (1 - values) if key == "accuracy" else values, marker="o", markersize=3, label=label)
+            ax.plot(
+                epochs, scale * (1 - values) if key == "accuracy" else values, marker="o", markersize=3, label=label
+            )
         ax.set_title(title)
         ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
         ax.set_ylim(bottom=0)
@@ -43,9 +45,22 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
     ax.imshow(wrong, cmap="Reds", vmin=0, vmax=max(1.0, wrong.max()))
     for truth, prediction in np.argwhere(matrix) if K <= 30 else []:
         dark = wrong[truth, prediction] > 0.6 * wrong.max()
-        ax.text(prediction, truth, matrix[truth, prediction], ha="center", va="center", fontsize=8,
-                color="white" if dark else "black", weight="bold" if truth == prediction else "normal")
-    ax.set_xticks(range(K), classes, rotation=45 if max(map(len, classes)) > 2 else 0, ha="right" if max(map(len, classes)) > 2 else "center")
+        ax.text(
+            prediction,
+            truth,
+            matrix[truth, prediction],
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="white" if dark else "black",
+            weight="bold" if truth == prediction else "normal",
+        )
+    ax.set_xticks(
+        range(K),
+        classes,
+        rotation=45 if max(map(len, classes)) > 2 else 0,
+        ha="right" if max(map(len, classes)) > 2 else "center",
+    )
     ax.set_yticks(range(K), classes)
     ax.set_xlabel("prediction")
     ax.set_ylabel("truth")

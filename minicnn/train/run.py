@@ -1,11 +1,11 @@
 """A training run and its folder.
 
-    config.json         everything that was asked for: enough to do it again
-    metrics.jsonl       a line an epoch
-    best.safetensors    the model with the best validation accuracy (its weights, classes and preprocessing)
-    last.safetensors    the model after the last epoch
-    test.json           what the best model does on the test images
-    env.json            machine and versions
+config.json         everything that was asked for: enough to do it again
+metrics.jsonl       a line an epoch
+best.safetensors    the model with the best validation accuracy (its weights, classes and preprocessing)
+last.safetensors    the model after the last epoch
+test.json           what the best model does on the test images
+env.json            machine and versions
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Config:
     dataset: str = "digits"
     model: str = "lenet5"
     options: dict = field(default_factory=dict)
-    epochs: int = 12
-    batch_size: int = 64
+    epochs: int = 20
+    batch_size: int = 32
     optimizer: str = "adamw"
     lr: float = 2e-3
     momentum: float = 0.9
@@ -49,15 +49,19 @@ class Config:
     schedule: str = "cosine"
     warmup: float = 1.0
     label_smoothing: float = 0.0
-    shift: int = 0
+    shift: int = 2
     validation: float = 0.1
     seed: int = 0
     device: str = "auto"
 
     def check(self) -> Config:
         """Self, if every value makes sense; otherwise one sentence about the first that does not."""
-        for what, value, known in (("dataset", self.dataset, data.names()), ("model", self.model, models.names()),
-                                   ("optimizer", self.optimizer, OPTIMIZERS), ("schedule", self.schedule, SCHEDULES)):
+        for what, value, known in (
+            ("dataset", self.dataset, data.names()),
+            ("model", self.model, models.names()),
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
             if value not in known:
                 raise ValueError(unknown(what, value, known))
         devices.get(self.device)
@@ -65,8 +69,10 @@ class Config:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} (={getattr(self, name)}) must be at least {least}")
         if not 0 < self.validation < 1:
-            raise ValueError(f"validation (={self.validation}) must lie between 0 and 1: it is the share of the training "
-                             "images that is kept aside to choose the best epoch by")
+            raise ValueError(
+                f"validation (={self.validation}) must lie between 0 and 1: it is the share of the training "
+                "images that is kept aside to choose the best epoch by"
+            )
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"lr (={self.lr}) must be above 0")
         return self
@@ -78,8 +84,10 @@ class Run:
     def __init__(self, config: Config, folder: str | Path, overwrite: bool = False):
         self.config, self.folder = config.check(), Path(folder)
         if (self.folder / "config.json").exists() and not overwrite:
-            raise FileExistsError(f"{self.folder} holds a run already, which stays as it is: give another folder, or "
-                                  "--overwrite to replace it")
+            raise FileExistsError(
+                f"{self.folder} holds a run already, which stays as it is: give another folder, or "
+                "--overwrite to replace it"
+            )
         self.bundle = data.load(config.dataset)
         rng.seed(config.seed)
         self.training, self.validation = stratified_split(self.bundle.train, config.validation, rng.generator())
@@ -88,26 +96,49 @@ class Run:
         self.model = models.build(config.model, **options).to(config.device)
         self.prepare = preparer(self.bundle.mean, self.bundle.std, config.device)
         self.description = model_file.Description(
-            config.model, options, list(self.bundle.classes), list(self.bundle.train.images.shape[1:]),
-            list(self.bundle.mean), list(self.bundle.std), trained_on=config.dataset)
+            config.model,
+            options,
+            list(self.bundle.classes),
+            list(self.bundle.train.images.shape[1:]),
+            list(self.bundle.mean),
+            list(self.bundle.std),
+            trained_on=config.dataset,
+        )
         self.metrics: list[dict] = []
         self.steps_per_epoch = -(-len(self.training) // config.batch_size)
         self.optimizer, self.schedule = self._optimizer()
         self._make_folder()
 
-    def train(self, on_step: Callable[[int, float], None] = lambda step, loss: None,
-              on_epoch: Callable[[dict], None] = lambda record: None) -> list[dict]:
+    def train(
+        self,
+        on_step: Callable[[int, float], None] = lambda step, loss: None,
+        on_epoch: Callable[[dict], None] = lambda record: None,
+    ) -> list[dict]:
         """All epochs. on_step(step, loss) after each batch, on_epoch(record) after each epoch. → the records"""
         best = (-1.0, 0.0)
         for epoch in range(1, self.config.epochs + 1):
             started = time.perf_counter()
             loss, accuracy = train_epoch(
-                self.model, self._batches(), self.prepare, self.optimizer, self.schedule,
-                label_smoothing=self.config.label_smoothing, first_step=(epoch - 1) * self.steps_per_epoch, on_step=on_step)
+                self.model,
+                self._batches(),
+                self.prepare,
+                self.optimizer,
+                self.schedule,
+                label_smoothing=self.config.label_smoothing,
+                first_step=(epoch - 1) * self.steps_per_epoch,
+                on_step=on_step,
+            )
             seconds = time.perf_counter() - started
             result = self.evaluate(self.validation)
-            record = {"epoch": epoch, "loss": loss, "accuracy": accuracy, "val_loss": result.loss,
-                      "val_accuracy": result.accuracy, "lr": self.optimizer.groups[0]["lr"], "seconds": seconds}
+            record = {
+                "epoch": epoch,
+                "loss": loss,
+                "accuracy": accuracy,
+                "val_loss": result.loss,
+                "val_accuracy": result.accuracy,
+                "lr": self.optimizer.groups[0]["lr"],
+                "seconds": seconds,
+            }
             score = (result.accuracy, -result.loss)
             record["best"] = score > best
             if record["best"]:
@@ -125,8 +156,15 @@ class Run:
         self.model, _ = model_file.load(self.folder / "best.safetensors")
         self.model.to(self.config.device)
         result = self.evaluate(self.bundle.test)
-        self._write("test.json", {"accuracy": result.accuracy, "loss": result.loss, "images": len(self.bundle.test),
-                                  "confusion": result.confusion.tolist()})
+        self._write(
+            "test.json",
+            {
+                "accuracy": result.accuracy,
+                "loss": result.loss,
+                "images": len(self.bundle.test),
+                "confusion": result.confusion.tolist(),
+            },
+        )
         return result
 
     def evaluate(self, dataset) -> Evaluation:
@@ -143,7 +181,9 @@ class Run:
         if c.optimizer == "sgd":
             optimizer = optim.SGD(params, c.lr, c.momentum, weight_decay=c.weight_decay)
         else:
-            optimizer = {"adam": optim.Adam, "adamw": optim.AdamW}[c.optimizer](params, c.lr, weight_decay=c.weight_decay)
+            optimizer = {"adam": optim.Adam, "adamw": optim.AdamW}[c.optimizer](
+                params, c.lr, weight_decay=c.weight_decay
+            )
         warmup = round(c.warmup * self.steps_per_epoch) if c.epochs > c.warmup else 0
         rest = c.epochs * self.steps_per_epoch - warmup
         schedule: optim.Schedule
@@ -180,14 +220,26 @@ def stratified_split(dataset, share: float, generator: np.random.Generator):
     for label in np.unique(dataset.labels):
         members = np.flatnonzero(dataset.labels == label)
         aside[generator.permutation(members)[: max(1, round(share * len(members)))]] = True
-    return (data.Dataset(dataset.images[~aside], dataset.labels[~aside]),
-            data.Dataset(dataset.images[aside], dataset.labels[aside]))
+    return (
+        data.Dataset(dataset.images[~aside], dataset.labels[~aside]),
+        data.Dataset(dataset.images[aside], dataset.labels[aside]),
+    )
 
 
 def environment(device: str = "cpu") -> dict:
     """The machine and the versions that a figure was measured with."""
-    blas = [f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads" for lib in threadpoolctl.threadpool_info()
-            if lib["user_api"] == "blas"]
-    return {"minicnn": minicnn.__version__, "python": platform.python_version(), "numpy": np.__version__,
-            "blas": blas, "machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count(),
-            "device": devices.get(device).name}
+    blas = [
+        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
+        for lib in threadpoolctl.threadpool_info()
+        if lib["user_api"] == "blas"
+    ]
+    return {
+        "minicnn": minicnn.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpus": os.cpu_count(),
+        "device": devices.get(device).name,
+    }

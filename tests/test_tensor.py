@@ -1,0 +1,541 @@
+"""The engine: what it records, what it plays back, what it refuses and in which words."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from strict_device import StrictDevice
+
+from minicnn import Tensor, devices, no_grad
+from minicnn.ops.activation import leaky_relu, relu
+from minicnn.ops.batch_norm import batch_norm
+from minicnn.ops.conv import conv2d
+from minicnn.ops.dropout import dropout
+from minicnn.ops.elementwise import exp
+from minicnn.ops.linear import linear
+from minicnn.ops.lrn import local_response_norm
+from minicnn.ops.pool import lp_pool2d, max_pool2d
+from minicnn.ops.shape import concat
+from minicnn.ops.softmax import cross_entropy
+from minicnn.tensor import op, power, shared
+
+
+def leaf(*values, dtype=np.float64):
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+# --------------------------------------------------------------------------------------------------------- derivatives
+
+
+def test_a_chain_of_rules_by_hand():
+    a, b = leaf(2.0, 3.0), leaf(4.0, 5.0)
+    y = (a * b + a) / b - a**2                                     # dy/da = 1 + 1/b − 2a    dy/db = −a/b²
+    y.backward(np.array([1.0, 10.0]))
+    np.testing.assert_allclose(a.grad, [(1 + 1 / 4 - 4), 10 * (1 + 1 / 5 - 6)], rtol=1e-15)
+    np.testing.assert_allclose(b.grad, [-2 / 16, -10 * 3 / 25], rtol=1e-15)
+
+
+def test_gradients_accumulate_over_calls():
+    a = leaf(1.0, 2.0)
+    for expected in ([3.0, 3.0], [6.0, 6.0], [9.0, 9.0]):
+        (a * 3).sum().backward()
+        np.testing.assert_array_equal(a.grad, expected)
+
+
+def test_a_node_used_twice_gets_both_gradients():
+    a = leaf(2.0)
+    d = a * a                                                      # the diamond: both arms meet in a
+    (d * 3 + d * d).sum().backward()                               # 3a² + a⁴ → 6a + 4a³
+    np.testing.assert_array_equal(a.grad, [6 * 2 + 4 * 8])
+
+
+def test_a_node_waits_for_all_its_uses():
+    """Depth-first order would go back through `a * a` before the long arm has arrived."""
+    a = leaf(1.5)
+    short = a * a
+    long = short
+    for _ in range(10):
+        long = long + 1
+    (short * long).sum().backward()                                # a²(a² + 10) → 4a³ + 20a
+    np.testing.assert_allclose(a.grad, [4 * 1.5**3 + 20 * 1.5], rtol=1e-15)
+
+
+def test_one_tensor_as_both_arguments():
+    a = leaf(3.0, -1.0)
+    (a / a + (a - a)).sum().backward()
+    np.testing.assert_allclose(a.grad, [0, 0], atol=1e-16)
+
+
+def test_5000_nodes_in_a_row():
+    a = leaf(1.0)
+    y = a
+    for _ in range(5000):
+        y = y * 1.0001 + 0.0
+    y.sum().backward()
+    np.testing.assert_allclose(a.grad, [1.0001**5000], rtol=1e-12)
+
+
+def test_a_long_graph_can_be_dropped_without_backward():
+    y = leaf(1.0)
+    for _ in range(50_000):
+        y = -y
+    del y
+    gc.collect()
+
+
+def test_exponentially_many_paths_take_linear_time():
+    a = leaf(1.0)
+    y = a
+    for _ in range(200):                                           # 2²⁰⁰ paths
+        y = y * 0.5 + y * 0.5
+    y.sum().backward()
+    np.testing.assert_array_equal(a.grad, [1.0])
+
+
+def test_backward_of_a_leaf_itself():
+    a, dy = leaf(1.0, 2.0), np.array([5.0, 7.0])
+    a.backward(dy)
+    np.testing.assert_array_equal(a.grad, dy)
+    assert a.grad is not dy
+    a.backward(Tensor(dy))
+    np.testing.assert_array_equal(a.grad, [10, 14])
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_a_second_backward_says_what_to_do():
+    y = leaf(1.0) * 2
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"graph behind this 'multiply' was freed by an earlier backward: run the forward "
+                                           r"pass again, or add the losses up"):
+        y.backward()
+
+
+def test_a_freed_subgraph_shared_by_two_losses():
+    a = leaf(1.0)
+    middle = exp(a)
+    first, second = middle.sum(), (middle * 2).sum()
+    first.backward()
+    before = a.grad.copy()
+    with pytest.raises(RuntimeError, match=r"graph behind this 'exp' was freed.*add the losses up and call backward once"):
+        second.backward()
+    np.testing.assert_array_equal(a.grad, before)                  # refused before anything was added
+
+
+@pytest.mark.parametrize(("shape", "dy_shape"), [((3,), (4,)), ((2, 3), (3,)), ((2, 3), ()), ((1,), ()), ((), (1,))])
+def test_dy_of_another_shape(shape, dy_shape):
+    y = Tensor(np.ones(shape), True) * 2
+    with pytest.raises(ValueError) as caught:
+        y.backward(np.ones(dy_shape))
+    assert str(caught.value) == f"backward: dy has shape {dy_shape}, but the Tensor has shape {shape}: the two must be the same"
+
+
+def test_dy_may_be_left_out_for_one_element_only():
+    a = leaf(1.0, 2.0)
+    with pytest.raises(ValueError, match=r"may be left out only for a scalar, but this Tensor has shape \(2,\): pass an array"):
+        (a * 2).backward()
+    (a * 2)[0].backward()
+    (a * 2)[1:].backward()
+    np.testing.assert_array_equal(a.grad, [2, 2])
+
+
+def test_nothing_to_differentiate():
+    sentence = r"depends on nothing that requires a gradient, or was computed under no_grad: start from a leaf made with " \
+               r"Tensor\(array, requires_grad=True\)"
+    with pytest.raises(RuntimeError, match=sentence):
+        (Tensor([1.0]) * 2).backward()
+    with no_grad():
+        y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match=sentence):
+        y.backward()
+    with pytest.raises(RuntimeError, match=sentence):
+        (leaf(1.0) * 2).detach().backward()
+
+
+def test_a_gradient_of_the_wrong_shape_or_dtype_names_the_op():
+    @op
+    def misshapen(x):
+        return x, lambda dy: dy[:1]
+
+    @op
+    def widened(x):
+        return x, lambda dy: dy.astype(np.float64)
+
+    with pytest.raises(AssertionError, match=r"misshapen: gradient of shape \(1,\) and float64 for an argument of shape \(2,\)"):
+        misshapen(leaf(1.0, 2.0)).sum().backward()
+    with pytest.raises(AssertionError, match=r"widened: gradient of shape \(1,\) and float64 for .* shape \(1,\) and float32"):
+        widened(leaf(1.0, dtype=np.float32)).sum().backward()
+
+
+# ----------------------------------------------------------------------------------------------------- recording or not
+
+
+def test_no_grad_as_a_context():
+    a = leaf(1.0)
+    with no_grad():
+        y = a * 2
+        with no_grad():
+            pass
+        assert not (a * 2).requires_grad                           # the inner one gives back what it found
+    assert not y.requires_grad
+    assert y._parents == ()
+    assert (a * 2).requires_grad
+
+
+def test_no_grad_as_a_decorator_and_after_an_exception():
+    @no_grad()
+    def double(a):
+        if a.shape == (0,):
+            raise ZeroDivisionError
+        return a * 2
+
+    for _ in range(2):
+        assert not double(leaf(1.0)).requires_grad
+    with pytest.raises(ZeroDivisionError):
+        double(leaf())
+    assert (leaf(1.0) * 2).requires_grad
+
+
+def test_only_leaves_that_ask_get_a_gradient():
+    a, b = leaf(1.0), Tensor(np.array([2.0]))
+    middle = a * b
+    y = middle * 3
+    y.backward()
+    np.testing.assert_array_equal(a.grad, [6.0])
+    assert b.grad is None
+    assert middle.grad is None
+    assert y.grad is None
+
+
+def test_a_gradient_nobody_wants_is_not_computed():
+    def never(dy):
+        raise AssertionError("computed in vain")
+
+    @op
+    def second_is_dear(x, w):
+        return x * w, (lambda dy: dy * w, never)
+
+    @op
+    def first_is_dear(x, w):
+        return x * w, (never, lambda dy: dy * x)
+
+    a, image, number = leaf(2.0), Tensor(np.array([3.0])), 3.0
+    second_is_dear(a, image).backward()
+    second_is_dear(a, number).backward()
+    first_is_dear(image.data, a).backward()
+    np.testing.assert_array_equal(a.grad, [9.0])
+    with pytest.raises(AssertionError, match="in vain"):
+        first_is_dear(a, image).backward()
+
+
+def test_the_image_of_a_convolution_has_no_dx(monkeypatch):
+    from minicnn import cpu
+    monkeypatch.setattr(cpu, "conv2d_dx", lambda *_: pytest.fail("dx of the image was computed"))
+    x, w = Tensor(np.ones((1, 1, 3, 3))), Tensor(np.ones((1, 1, 2, 2)), True)
+    conv2d(x, w).sum().backward()
+    np.testing.assert_array_equal(w.grad, np.full((1, 1, 2, 2), 4.0))
+
+
+# --------------------------------------------------------------------------------------------------------- whose array
+
+
+def test_gradients_of_leaves_are_their_own_arrays():
+    @op
+    def passes_dy(a, b, c):
+        half = shared(lambda dy: dy * 0.5)                         # one array for two arguments
+        return a + b + c, (lambda dy: dy, half, half)
+
+    for function in (lambda a, b, c: a + b + c, passes_dy, lambda a, b, c: a.reshape(2) + b.transpose(0) - (-c)):
+        a, b, c, dy = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(5.0, 6.0), np.array([1.0, 1.0])
+        function(a, b, c).backward(dy)
+        arrays = [a.grad, b.grad, c.grad, dy, a.data, b.data, c.data]
+        for i, one in enumerate(arrays):
+            for other in arrays[i + 1 :]:
+                assert not np.shares_memory(one, other)
+        assert all(g.flags.writeable for g in arrays[:3])
+
+
+def test_a_kept_gradient_does_not_change_later():
+    a = leaf(1.0)
+    (a * 2).backward()
+    kept = a.grad
+    (a * 5).backward()
+    np.testing.assert_array_equal(kept, [2.0])
+    np.testing.assert_array_equal(a.grad, [7.0])
+
+
+def test_broadcast_gradients_are_real_arrays():
+    a = leaf(1.0, 2.0, 3.0)
+    a.sum().backward()
+    a.grad += 1                                                    # a broadcast view would refuse, or change thrice
+    np.testing.assert_array_equal(a.grad, [2, 2, 2])
+
+
+def test_data_is_shared_with_the_caller():
+    array = np.array([1.0, 2.0])
+    t = Tensor(array)
+    array[0] = 5
+    assert t.numpy()[0] == 5
+    assert Tensor(t).data is array
+    assert t.detach().data is array
+
+
+# ------------------------------------------------------------------------------------------------------------- memory
+
+
+def test_backward_frees_the_graph_while_it_goes():
+    a = Tensor(np.ones(1000), True)
+    middle = exp(a)
+    watched = weakref.ref(middle.data)
+    y = (middle * 2).sum()
+    del middle
+    assert watched() is not None                                   # kept for exp's gradient
+    y.backward()
+    assert watched() is None                                       # although y, the loss, lives on
+    assert y.item() == pytest.approx(2000 * np.e)
+
+
+def test_no_grad_keeps_nothing():
+    a = Tensor(np.ones(1000), True)
+    with no_grad():
+        middle = exp(a)
+        watched = weakref.ref(middle.data)
+        y = (middle * 2).sum()
+        del middle
+    assert watched() is None
+    assert y.shape == ()
+
+
+def test_there_are_no_cycles_to_wait_for():
+    """Without backward the graph goes with its last name, not when the collector comes by."""
+    gc.disable()
+    try:
+        a = Tensor(np.ones(1000), True)
+        y = (exp(a) * 2).sum()
+        watched = weakref.ref(y._parents[0])
+        del y
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+# --------------------------------------------------------------------------------- numbers, dtypes, arrays from outside
+
+
+def test_numpy_array_and_tensor_on_either_side():
+    array, t = np.array([1.0, 2.0, 4.0]), leaf(3.0, 5.0, 8.0)
+    for y, expected in ((array + t, [4, 7, 12]), (array - t, [-2, -3, -4]), (array * t, [3, 10, 32]), (array / t, [1 / 3, 0.4, 0.5]),
+                        (t + array, [4, 7, 12]), (t - array, [2, 3, 4]), (t / array, [3, 2.5, 2])):
+        assert isinstance(y, Tensor)
+        np.testing.assert_array_equal(y.numpy(), expected)
+    product = np.ones((2, 3)) @ leaf(1.0, 2.0, 3.0).reshape(3, 1)
+    assert isinstance(product, Tensor)
+    np.testing.assert_array_equal(product.numpy(), [[6], [6]])
+
+
+def test_python_numbers_on_either_side():
+    t = leaf(2.0, 4.0)
+    for y, expected in ((1 + t, [3, 5]), (1 - t, [-1, -3]), (3 * t, [6, 12]), (1 / t, [0.5, 0.25]), (t / 2, [1, 2]), (-t, [-2, -4]),
+                        (t**2, [4, 16]), (t - 1, [1, 3])):
+        np.testing.assert_array_equal(y.numpy(), expected)
+    (1 / t).sum().backward()
+    np.testing.assert_array_equal(t.grad, [-1 / 4, -1 / 16])
+
+
+@pytest.mark.parametrize("number", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)], ids=lambda n: type(n).__name__)
+def test_numbers_do_not_decide_the_dtype(number):
+    t = leaf(1.0, 2.0, dtype=np.float32)
+    for y in (t + number, number + t, t - number, number - t, t * number, number * t, t / number, number / t, t**number):
+        assert y.dtype == np.float32
+        y.sum().backward()
+    assert t.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("make", [
+    lambda x, v: power(x, exponent=v), lambda x, v: leaky_relu(x, negative_slope=v), lambda x, v: lp_pool2d(x, norm_type=1 + v, kernel_size=2),
+    lambda x, v: batch_norm(x, eps=v), lambda x, v: local_response_norm(x, size=2, alpha=v, beta=v, k=v),
+    lambda x, v: dropout(x, np.ones(x.shape, bool), p=v),
+    lambda x, v: cross_entropy(x.reshape(4, 4), np.arange(4), label_smoothing=v)],
+    ids=["power", "leaky_relu", "lp_pool2d", "batch_norm", "lrn", "dropout", "cross_entropy"])  # fmt: skip
+def test_a_numpy_scalar_as_hyper_parameter_does_not_decide_the_dtype(make):
+    """eps=np.float64(1e-5), as read from a NumPy array or a checkpoint, would make a float32 net float64."""
+    x = Tensor(np.random.default_rng(0).uniform(1, 2, (2, 2, 2, 2)).astype(np.float32), True)
+    y = make(x, np.float64(0.5))
+    assert y.dtype == np.float32
+    y.backward(np.ones(y.shape))
+    assert x.grad.dtype == np.float32
+
+
+def test_what_becomes_what():
+    assert Tensor([1.0, 2.0]).dtype == np.float32                  # Python floats
+    assert Tensor([[1.0], [2.0]]).dtype == np.float32
+    assert Tensor(1.5).dtype == np.float32
+    assert Tensor([1.0], dtype="float64").dtype == np.float64
+    assert Tensor(np.array([1.0])).dtype == np.float64             # NumPy keeps what it is
+    assert Tensor(np.float64(1.0)).dtype == np.float64
+    assert Tensor([1, 2]).dtype == np.int64
+    assert Tensor([True]).dtype == bool
+    assert Tensor(np.array([1, 2], np.uint8)).dtype == np.uint8
+    assert Tensor(np.ones(2)).astype("float32").dtype == np.float32
+
+
+def test_float32_backward_takes_a_dy_of_another_dtype():
+    a = leaf(1.0, 2.0, dtype=np.float32)
+    (a * 2).backward(np.array([1.0, 2.0]))
+    assert a.grad.dtype == np.float32
+    np.testing.assert_array_equal(a.grad, [2, 4])
+
+
+def test_iterating_and_length():
+    t = leaf(1.0, 2.0, 3.0)
+    assert len(t) == 3
+    assert [v.item() for v in t] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("array", "named"), [
+    (np.ones(2, np.float16), "float16"), (np.ones(2, np.complex128), "complex128"), (np.array(["a"]), "<U1"), ("cat", "<U3"),
+    (np.array([None]), "object"), (np.ones(2, np.longdouble), "float128|longdouble")], ids=lambda v: str(v)[:12])
+def test_other_dtypes_are_refused(array, named):
+    with pytest.raises(TypeError, match=rf"holds float32, float64, integers or booleans, not ({named}): .*\.astype\('float32'\)"):
+        Tensor(array)
+
+
+@pytest.mark.parametrize("array", [np.array([1, 2]), np.array([True])])
+def test_integers_have_no_gradient(array):
+    with pytest.raises(TypeError, match=rf"a Tensor of {array.dtype} can't have a gradient, only float32 and float64 can: convert"):
+        Tensor(array, requires_grad=True)
+
+
+def test_integers_do_not_compute():
+    with pytest.raises(TypeError, match=r"relu: x is int64, but ops compute in float32 or float64: convert it with \.astype"):
+        relu(Tensor([1, 2]))
+    with pytest.raises(TypeError, match=r"conv2d: w is int64"):
+        conv2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2), int))
+
+
+def test_two_dtypes_do_not_mix():
+    sentence = r"multiply: a is float32 but b is float64: convert one of them with \.astype\('float32'\)"
+    with pytest.raises(TypeError, match=sentence):
+        leaf(1.0, dtype=np.float32) * leaf(1.0)
+    with pytest.raises(TypeError, match=r"conv2d: x is float64 but b is float32"):
+        conv2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), np.ones(1, np.float32))
+
+
+def test_a_tensor_as_hyper_parameter():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(TypeError, match=r"leaky_relu: negative_slope is a Tensor, but hyper-parameters are plain Python values: "
+                                        r"pass negative_slope=negative_slope\.item\(\)"):
+        leaky_relu(x, negative_slope=Tensor(0.1))
+    with pytest.raises(TypeError, match=r"getitem: index is a Tensor.*index=index\.data for an index"):
+        x[Tensor([0, 1])]
+    with pytest.raises(TypeError, match=r"getitem: index is a Tensor"):
+        x[Tensor([0]), None]
+    with pytest.raises(TypeError, match=r"power: exponent is a Tensor"):
+        x ** leaf(2.0)
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], "x", {"a": 1}, (1.0, 2.0)], ids=lambda v: type(v).__name__)
+def test_what_is_no_array_is_refused(wrong):
+    with pytest.raises(TypeError, match=rf"add: b must be a Tensor, an array or a number, not a {type(wrong).__name__}: wrap"):
+        leaf(1.0, 2.0) + wrong
+    with pytest.raises(TypeError, match=rf"relu: x must be a Tensor, an array or a number, not a {type(wrong).__name__}"):
+        relu(wrong)
+
+
+def test_numbers_alone_are_no_op():
+    with pytest.raises(TypeError, match=r"relu: none of the arguments is a Tensor or an array: wrap one in Tensor"):
+        relu(3.0)
+
+
+def test_mixed_devices(monkeypatch):
+    monkeypatch.setitem(devices._keepers, "strict", StrictDevice())
+    here, there = leaf(1.0), Tensor(np.array([1.0]), device="strict")
+    with pytest.raises(ValueError, match=r"linear: x is on cpu but w is on strict: move one of them with \.to\('cpu'\)"):
+        linear(here.reshape(1, 1), there.reshape(1, 1))
+
+
+# --------------------------------------------------------------------------------------------------- @op and its extras
+
+
+def test_arrays_may_be_given_by_keyword(rng):
+    x, w, b = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((2, 3, 3, 2)), rng.standard_normal(2)
+    tensors = [Tensor(a, True) for a in (x, w, b)]
+    by_position = conv2d(*tensors, padding=1)
+    for y in (conv2d(tensors[0], tensors[1], b=tensors[2], padding=1), conv2d(tensors[0], w=tensors[1], b=tensors[2], padding=1),
+              conv2d(padding=1, b=tensors[2], x=tensors[0], w=tensors[1])):
+        np.testing.assert_array_equal(y.numpy(), by_position.numpy())
+        tensors[2].grad = None
+        y.sum().backward()
+        np.testing.assert_array_equal(tensors[2].grad, [2.0 * 5 * 5] * 2)
+    shifted = batch_norm(x, beta=np.array([1.0, 2.0, 3.0]))        # gamma in between is left out
+    np.testing.assert_allclose(shifted.numpy().mean((0, 2, 3)), [1, 2, 3], rtol=1e-12)
+
+
+def test_aux_holds_plain_arrays_outside_the_graph(rng):
+    x = Tensor(rng.standard_normal((4, 3, 5)), True)
+    y = batch_norm(x)
+    mean, var = y.aux
+    np.testing.assert_allclose(mean, x.data.mean((0, 2)), atol=1e-15)
+    np.testing.assert_allclose(var, x.data.var((0, 2)), rtol=1e-13)
+    assert isinstance(mean, np.ndarray)
+    (winner,) = max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), kernel_size=2).aux
+    np.testing.assert_array_equal(winner, np.full((1, 1, 2, 2), 3))
+    assert relu(x).aux == ()
+
+
+def test_constants_need_no_gradient_and_any_dtype():
+    @op(constants=("where",))
+    def pick(x, where):
+        return x[where], (lambda dy: np.bincount(where, dy, len(x)), None)
+
+    a = leaf(1.0, 2.0, 3.0)
+    pick(a, np.array([2, 0, 2])).sum().backward()
+    np.testing.assert_array_equal(a.grad, [1, 0, 2])
+    assert pick.arguments == ("x", "where")
+    assert pick.constants == ("where",)
+
+
+def test_the_bare_function_stays_reachable():
+    y, dx = relu.__wrapped__(np.array([-1.0, 2.0]))
+    np.testing.assert_array_equal(y, [0, 2])
+    np.testing.assert_array_equal(dx(np.array([3.0, 4.0])), [0, 4])
+    assert "Nair" in relu.__doc__
+    assert relu.__name__ == "relu"
+
+
+def test_shared_computes_once_for_each_dy():
+    calls = []
+
+    def count(dy):
+        calls.append(dy)
+        return dy * 2
+
+    remembered = shared(count)
+    one, two = np.ones(2), np.ones(2)
+    assert remembered(one) is remembered(one)
+    remembered(two)
+    assert len(calls) == 2
+
+
+def test_batch_norm_makes_its_sums_once(monkeypatch, rng):
+    from minicnn import cpu
+    calls, right = [], cpu.batch_norm_sums
+    monkeypatch.setattr(cpu, "batch_norm_sums", lambda *a: calls.append(1) or right(*a))
+    arrays = [Tensor(a, True) for a in (rng.standard_normal((4, 3)), np.ones(3), np.ones(3))]
+    batch_norm(*arrays).backward(rng.standard_normal((4, 3)))
+    assert len(calls) == 1
+
+
+def test_concat_of_one_tensor_twice():
+    a = leaf(1.0, 2.0)
+    concat(a, a * 2, a, axis=0).backward(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
+    np.testing.assert_array_equal(a.grad, [1 + 6 + 5, 2 + 8 + 6])
+
+
+def test_repr_says_what_it_is():
+    assert repr(leaf(1.0, 2.0)) == "Tensor([1. 2.], dtype=float64, requires_grad=True)"
+    assert repr(Tensor([1.0])) == "Tensor([1.], dtype=float32)"
+    t = Tensor(np.ones((2, 3)))
+    assert (t.shape, t.ndim, t.size, t.device) == ((2, 3), 2, 6, "cpu")
