@@ -189,7 +189,8 @@ def _need_fit(vertical: Axis, horizontal: Axis) -> None:
         if axis.extent > total:
             dilated = f" (kernel {axis.kernel}, dilation {axis.dilation})" if axis.dilation > 1 else ""
             raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's "
-                             f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel or more padding")
+                             f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel, "
+                             "or more padding")
 
 
 # ------------------------------------------------------------------------------------------------------ the primitives

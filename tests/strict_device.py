@@ -1,7 +1,7 @@
 """A device that computes with NumPy and yet refuses NumPy, as a GPU's arrays do.
 
-Its arrays hold a NumPy array but are none: `np.exp(x)`, `np.asarray(x)` and `x + numpy_array` all raise TypeError. An op
-that runs on it uses nothing but `device.xp`, the array's own methods and the primitives of the contract.
+Its arrays hold a NumPy array but are none: `np.exp(x)`, `np.asarray(x)` and `x + numpy_array` all raise TypeError. An
+op that runs on it uses nothing but `device.xp`, the array's own methods and the primitives of the contract.
 """
 
 import operator
@@ -14,7 +14,7 @@ from minicnn import contract, cpu
 class StrictArray:
     """A NumPy array behind glass."""
 
-    __array_ufunc__ = None          # np.exp(x) raises, and numpy_array + x asks our __radd__, which raises
+    __array_ufunc__ = None  # np.exp(x) raises, and numpy_array + x asks our __radd__, which raises
 
     def __init__(self, hidden):
         self.hidden = hidden
@@ -76,13 +76,26 @@ def _operator(function, swapped=False):
 
 def _in_place(function):
     def call(self, other):
-        function(self.hidden, bare(other))          # ndarray's own += and the like: the hidden array changes
+        function(self.hidden, bare(other))  # ndarray's own += and the like: the hidden array changes
         return self
 
     return call
 
 
-for _name in ("sum", "mean", "var", "max", "min", "argmax", "argmin", "reshape", "transpose", "swapaxes", "copy", "astype"):
+for _name in [
+    "sum",
+    "mean",
+    "var",
+    "max",
+    "min",
+    "argmax",
+    "argmin",
+    "reshape",
+    "transpose",
+    "swapaxes",
+    "copy",
+    "astype",
+]:
     setattr(StrictArray, _name, _method(_name))
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
     _function = getattr(operator, f"__{_name}__")
@@ -92,7 +105,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(StrictArray, f"__{_name}__", _operator(getattr(operator, _name)))
 for _name in ("neg", "pos", "abs", "invert"):
-    setattr(StrictArray, f"__{_name}__", lambda self, _f=getattr(operator, _name): wrap(_f(self.hidden)))
+    setattr(StrictArray, f"__{_name}__", _method(f"__{_name}__"))
 
 
 def bare(value):
@@ -153,7 +166,7 @@ class StrictDevice:
         """From NumPy or from itself; the same object where nothing is to be done, as numpy.asarray."""
         if isinstance(values, StrictArray):
             return values if dtype is None or values.dtype == dtype else StrictArray(values.hidden.astype(dtype))
-        return StrictArray(np.array(values, dtype))          # a copy, as from a host to a device
+        return StrictArray(np.array(values, dtype))  # a copy, as from a host to a device
 
     def to_numpy(self, array):
         return array.hidden.copy()

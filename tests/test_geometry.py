@@ -1,4 +1,4 @@
-"""Where windows stand, and that the convolution built on them is the linear, shift-equivariant map that it should be."""
+"""Where windows stand, and that the convolution built on them is linear, shift-equivariant and what its loops say."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def test_out_counts_the_windows_that_fit():
     choices = itertools.product(range(1, 41), range(1, 8), range(1, 5), range(4), range(1, 4), (False, True))
     for size, kernel, stride, pad, dilation, ceil in choices:
         extent = dilation * (kernel - 1) + 1
-        if extent > size + 2 * pad or (ceil and 2 * pad > extent):        # refused by the geometries, tested elsewhere
+        if extent > size + 2 * pad or (ceil and 2 * pad > extent):  # refused by the geometries, tested elsewhere
             continue
         axis = Axis(size, kernel, stride, pad, pad, dilation, ceil)
         starts = starts_by_walking(size, kernel, stride, pad, dilation, ceil)
@@ -44,7 +44,9 @@ def test_out_counts_the_windows_that_fit():
 
 
 def test_asymmetric_padding_counts_too():
-    for size, kernel, stride, before, after in itertools.product(range(1, 12), range(1, 6), range(1, 4), range(4), range(4)):
+    for size, kernel, stride, before, after in itertools.product(
+        range(1, 12), range(1, 6), range(1, 4), range(4), range(4)
+    ):
         if kernel <= size + before + after:
             fitting = sum(s + kernel <= size + after for s in range(-before, size + after, stride))
             assert Axis(size, kernel, stride, before, after).out == fitting
@@ -52,12 +54,13 @@ def test_asymmetric_padding_counts_too():
 
 def test_tap_cuts_what_each_window_reads():
     for size, kernel, stride, pad, dilation, ceil in itertools.product(
-            range(1, 14), range(1, 5), range(1, 4), range(3), range(1, 4), (False, True)):
+        range(1, 14), range(1, 5), range(1, 4), range(3), range(1, 4), (False, True)
+    ):
         extent = dilation * (kernel - 1) + 1
         if extent > size + 2 * pad or (ceil and 2 * pad > extent):
             continue
         axis = Axis(size, kernel, stride, pad, pad, dilation, ceil)
-        pixels = np.arange(axis.padded) - pad                             # the pixel that stands at each padded place
+        pixels = np.arange(axis.padded) - pad  # the pixel that stands at each padded place
         for p in range(kernel):
             expected = [s + p * dilation for s in starts_by_walking(size, kernel, stride, pad, dilation, ceil)]
             assert pixels[axis.tap(p)].tolist() == expected, (axis, p)
@@ -66,12 +69,16 @@ def test_tap_cuts_what_each_window_reads():
 @pytest.mark.parametrize("include_pad", [False, True])
 def test_counts_of_an_average(include_pad):
     counted = 0
-    for size, kernel, stride, pad, ceil in itertools.product(range(1, 25), range(1, 8), range(1, 5), range(4), (False, True)):
+    for size, kernel, stride, pad, ceil in itertools.product(
+        range(1, 25), range(1, 8), range(1, 5), range(4), (False, True)
+    ):
         if kernel > size + 2 * pad or 2 * pad > kernel:
             continue
         low, high = (-pad, size + pad) if include_pad else (0, size)
-        expected = [sum(low <= s + p < high for p in range(kernel))
-                    for s in starts_by_walking(size, kernel, stride, pad, 1, ceil)]
+        expected = [
+            sum(low <= s + p < high for p in range(kernel))
+            for s in starts_by_walking(size, kernel, stride, pad, 1, ceil)
+        ]
         assert Axis(size, kernel, stride, pad, pad, 1, ceil).counts(include_pad) == expected
         assert min(expected) > 0
         counted += 1
@@ -84,6 +91,7 @@ def test_counts_of_an_average(include_pad):
 @st.composite
 def convolutions(draw, most=3, groups=True):
     """(x shape, w shape, hyper-parameters) of a convolution that fits, asymmetric in all that can be."""
+
     def two(low, high):
         return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
 
@@ -154,7 +162,7 @@ def test_conv2d_is_the_definition(shapes, biased, seed):
 @given(convolutions(), st.integers(0, 2**32))
 @settings(max_examples=400)
 def test_gradients_are_the_adjoints(shapes, seed):
-    """conv2d is linear in x and in w, so ⟨conv(u, w), dy⟩ = ⟨u, dx⟩ and ⟨conv(x, v), dy⟩ = ⟨v, dw⟩ for every u and v."""
+    """conv2d is linear in x and w, so ⟨conv(u, w), dy⟩ = ⟨u, dx⟩ and ⟨conv(x, v), dy⟩ = ⟨v, dw⟩ for every u and v."""
     x_shape, w_shape, hyper = shapes
     x, w, u, v = draws(seed, x_shape, w_shape, x_shape, w_shape)
     tx, tw = Tensor(x, True), Tensor(w, True)
@@ -179,7 +187,9 @@ def test_conv2d_is_linear(shapes, seed):
     assert_near(y(x, 2 * w - 3 * w2), 2 * y(x, w) - 3 * y(x, w2))
 
 
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**32))
+@given(
+    st.integers(1, 3), st.integers(1, 3), st.integers(0, 2), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**32)
+)
 @settings(max_examples=60)
 def test_a_shifted_image_gives_a_shifted_map(stride_down, stride_across, down, across, dilation, seed):
     """Shift an image that dark margins surround by k strides, and the map shifts by k."""
@@ -212,13 +222,15 @@ def test_groups_are_a_block_diagonal_convolution(shapes, seed):
     (dy,) = draws(seed + 1, grouped.shape)
     grouped.backward(dy)
     whole.backward(dy)
-    for o in range(O):                                                    # dw: the blocks on the diagonal
+    for o in range(O):  # dw: the blocks on the diagonal
         first = o // (O // G) * Cg
         assert_near(tw.grad[o], tdense.grad[o, first : first + Cg])
 
 
 @pytest.mark.parametrize("multiplier", [1, 2])
-@pytest.mark.parametrize("hyper", [{}, {"stride": (2, 1), "padding": (1, 2)}, {"padding": "same", "dilation": 2}], ids=str)
+@pytest.mark.parametrize(
+    "hyper", [{}, {"stride": (2, 1), "padding": (1, 2)}, {"padding": "same", "dilation": 2}], ids=str
+)
 def test_depthwise_filters_each_channel_alone(rng, multiplier, hyper):
     x, w = rng.standard_normal((2, 3, 7, 6)), rng.standard_normal((3 * multiplier, 1, 3, 2))
     y = conv2d(x, w, groups=3, **hyper).numpy()
@@ -230,7 +242,11 @@ def test_depthwise_filters_each_channel_alone(rng, multiplier, hyper):
 
 @pytest.mark.parametrize("N", [0, 1])
 def test_no_image_and_one_image(rng, N):
-    x, w, b = Tensor(rng.standard_normal((N, 2, 5, 4)), True), Tensor(rng.standard_normal((3, 2, 2, 3)), True), Tensor(np.ones(3), True)
+    x, w, b = (
+        Tensor(rng.standard_normal((N, 2, 5, 4)), True),
+        Tensor(rng.standard_normal((3, 2, 2, 3)), True),
+        Tensor(np.ones(3), True),
+    )
     y = conv2d(x, w, b, padding=1)
     assert y.shape == (N, 3, 6, 4)
     y.backward(np.ones(y.shape))
@@ -242,7 +258,7 @@ def test_no_image_and_one_image(rng, N):
 def test_a_delta_filter_copies_and_is_not_flipped(rng):
     x = rng.standard_normal((2, 1, 6, 5))
     w = np.zeros((1, 1, 3, 3))
-    w[0, 0, 0, 2] = 1                                                     # y[i, j] = x[i + 0 − 1, j + 2 − 1]
+    w[0, 0, 0, 2] = 1  # y[i, j] = x[i + 0 − 1, j + 2 − 1]
     y = conv2d(x, w, padding=1).numpy()
     np.testing.assert_array_equal(y[:, :, 1:, :-1], x[:, :, :-1, 1:])
     assert (y[:, :, 0] == 0).all()
@@ -259,7 +275,16 @@ def test_pooling_windows_follow_the_kernel_by_default():
     assert Pool2dGeometry.of((1, 64, 112, 112), 3, 2, padding=1).OH == 56
 
 
-@pytest.mark.parametrize(("size", "kernel", "stride", "padding", "out"), [
-    (224, 7, 2, 3, 112), (227, 11, 4, 0, 55), (224, 11, 4, 2, 55), (32, 5, 1, 0, 28), (299, 3, 2, 0, 149), (14, 3, 1, 1, 14)])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "out"),
+    [
+        (224, 7, 2, 3, 112),
+        (227, 11, 4, 0, 55),
+        (224, 11, 4, 2, 55),
+        (32, 5, 1, 0, 28),
+        (299, 3, 2, 0, 149),
+        (14, 3, 1, 1, 14),
+    ],
+)
 def test_sizes_printed_in_papers(size, kernel, stride, padding, out):
-    assert Conv2dGeometry.of((1, 3, size, size), (8, 3, kernel, kernel), stride, padding).OH == out
+    assert out == Conv2dGeometry.of((1, 3, size, size), (8, 3, kernel, kernel), stride, padding).OH

@@ -24,6 +24,7 @@ def cube(x):
 @op
 def wrong_in_one_place(x, w):
     """x·w, but dw is off by 1 % at [1, 2]."""
+
     def dw(dy):
         dw = dy * x
         dw[1, 2] *= 1.01
@@ -53,8 +54,10 @@ def test_the_error_names_argument_index_and_both_numbers(rng):
     assert error.argument == "w"
     assert error.index == (1, 2)
     assert error.analytic == pytest.approx(1.01 * error.numeric, rel=1e-7)
-    said = f"wrong_in_one_place: the gradient of w at [1, 2] is {error.analytic:.9g}, but finite differences give " \
-           f"{error.numeric:.9g}: relative error "
+    said = (
+        f"wrong_in_one_place: the gradient of w at [1, 2] is {error.analytic:.9g}, but finite differences give "
+        f"{error.numeric:.9g}: relative error "
+    )
     assert str(error).startswith(said)
     assert str(error).endswith(", allowed 1e-06")
 
@@ -127,7 +130,7 @@ def test_beyond_the_step_there_is_no_kink():
 
 def test_max_pool_ties_are_left_out_and_named():
     x = np.arange(16.0).reshape(1, 1, 4, 4)
-    x[0, 0, 1, 0] = x[0, 0, 1, 1]                          # a tie in the first window; its winner is the first
+    x[0, 0, 1, 0] = x[0, 0, 1, 1]  # a tie in the first window; its winner is the first
     report = gradcheck(max_pool2d, x, kernel_size=2)
     assert report.kinks == ["x[0, 0, 1, 0]", "x[0, 0, 1, 1]"]
     assert report.coordinates == 14
@@ -135,6 +138,7 @@ def test_max_pool_ties_are_left_out_and_named():
 
 def test_a_wrong_slope_beside_a_kink_is_still_caught():
     """A kink excuses its own coordinate and by no more than its jump."""
+
     @op
     def doubled(x):
         return np.maximum(x, 0), lambda dy: dy * (x > 0) * 2
@@ -180,8 +184,11 @@ def test_a_gradient_that_is_zero_throughout():
 
 @pytest.mark.parametrize("value", [1.0, -2.5, 0.0])
 def test_a_constant_dy_is_refused(value):
-    with pytest.raises(ValueError, match=rf"dy is constant \(={value:g}\), which hides wrong gradients: softmax and batch norm "
-                                         "pass it with a backward of zeros; leave dy out for a random one"):
+    with pytest.raises(
+        ValueError,
+        match=rf"dy is constant \(={value:g}\), which hides wrong gradients: softmax and batch norm "
+        "pass it with a backward of zeros; leave dy out for a random one",
+    ):
         gradcheck(softmax, np.eye(3), dy=np.full((3, 3), value))
     with pytest.raises(ValueError, match="dy is constant"):
         gradcheck(softmax, np.eye(3), dy=np.full((3, 3), value), directions=3)
@@ -192,7 +199,9 @@ def test_a_constant_dy_is_fine_for_a_scalar():
 
 
 def test_dy_of_the_wrong_shape():
-    with pytest.raises(ValueError, match=r"gradcheck: dy has shape \(3,\), but the output has shape \(2, 3\): they must be the same"):
+    with pytest.raises(
+        ValueError, match=r"gradcheck: dy has shape \(3,\), but the output has shape \(2, 3\): they must be the same"
+    ):
         gradcheck(exp, np.ones((2, 3)), dy=np.arange(3.0))
 
 
@@ -209,8 +218,11 @@ def test_a_given_dy_is_used():
 
 def test_too_large_is_refused_with_the_way_out():
     x = np.ones(LARGEST + 1)
-    with pytest.raises(ValueError, match=r"gradcheck: 20,001 elements would need 40,002 evaluations \(at most 20,000 elements\): "
-                                         r"use a smaller input, or directions=10"):
+    with pytest.raises(
+        ValueError,
+        match=r"gradcheck: 20,001 elements would need 40,002 evaluations \(at most 20,000 elements\): "
+        r"use a smaller input, or directions=10",
+    ):
         gradcheck(cube, x)
     assert gradcheck(cube, x, directions=3).coordinates == 3
 
@@ -230,7 +242,9 @@ def test_directions_pass_a_right_gradient_and_catch_a_wrong_one(rng):
     report = gradcheck(conv2d, x, w, None, directions=20)
     assert report.coordinates == 20
     assert report.worst <= 1e-6
-    with pytest.raises(GradientError, match=r"wrong_in_one_place: the gradient of all arguments together along a random direction is"):
+    with pytest.raises(
+        GradientError, match=r"wrong_in_one_place: the gradient of all arguments together along a random direction is"
+    ):
         gradcheck(wrong_in_one_place, rng.standard_normal((2, 3)), rng.standard_normal((2, 3)), directions=5)
 
 
@@ -254,7 +268,11 @@ def test_check_directions_on_a_net_of_leaves(rng):
         assert t.grad is None
     forgotten = {"w": leaves["w"], "b": leaves["b"]}
     with pytest.raises(GradientError, match="net: the gradient of all arguments together"):
-        check_directions(lambda: cross_entropy(linear(x, leaves["w"], leaves["b"].detach() * leaves["b"]), labels), forgotten, name="net")
+        check_directions(
+            lambda: cross_entropy(linear(x, leaves["w"], leaves["b"].detach() * leaves["b"]), labels),
+            forgotten,
+            name="net",
+        )
 
 
 @pytest.mark.parametrize("f", [exp, tanh, cube], ids=lambda f: f.__name__)
@@ -264,8 +282,8 @@ def test_the_sweep_is_a_v(rng, f):
     best = min(points, key=points.get)
     assert points[best] <= 1e-9
     assert 1e-7 < best < 1e-3
-    assert points[steps[-1]] > 1e4 * points[best]                  # too far: truncation
-    assert points[steps[0]] > 1e4 * points[best]                   # too near: round-off
+    assert points[steps[-1]] > 1e4 * points[best]  # too far: truncation
+    assert points[steps[0]] > 1e4 * points[best]  # too near: round-off
     # on the right arm the error falls as h²: a decade of h is two decades of error
     assert points[steps[-1]] / points[min(steps, key=lambda h: abs(h - 0.01))] == pytest.approx(100, rel=0.2)
 
@@ -291,7 +309,7 @@ def test_a_plain_function_of_tensors(rng):
     assert report.coordinates == 24
 
     def cut_off(x, scale):
-        return x * scale.detach() * scale                          # half of scale's gradient is lost
+        return x * scale.detach() * scale  # half of scale's gradient is lost
 
     with pytest.raises(GradientError, match="cut_off: the gradient of scale at"):
         gradcheck(cut_off, rng.standard_normal(3), rng.standard_normal(3))
@@ -313,7 +331,7 @@ def test_float32_inputs_are_checked_in_float64(rng):
         return tanh(x)
 
     x = rng.standard_normal((3, 4)).astype(np.float32)
-    assert gradcheck(watched, x).worst <= 1e-8                     # float32 itself would reach 1e-2
+    assert gradcheck(watched, x).worst <= 1e-8  # float32 itself would reach 1e-2
     assert set(seen) == {np.dtype(np.float64)}
     assert x.dtype == np.float32
 

@@ -115,7 +115,7 @@ def test_a_dy_that_is_one_number_broadcast(row, case):
     _, _, expected = run(row, arrays, case.hyper, np.full(y.shape, 0.7))
     _, _, grads = run(row, arrays, case.hyper, np.broadcast_to(0.7, y.shape))
     for g, e in zip(grads, expected):
-        assert abs(g - e).max() <= 1e-13 * (abs(e).max() + 1)          # softmax's is exactly 0, but for round-off
+        assert abs(g - e).max() <= 1e-13 * (abs(e).max() + 1)  # softmax's is exactly 0, but for round-off
 
 
 @every_case
@@ -123,7 +123,7 @@ def test_nothing_given_is_changed(row, case):
     arrays, before = case.inputs(0), case.inputs(0)
     for a in arrays:
         if a is not None:
-            a.flags.writeable = False                                  # whoever writes raises where he does it
+            a.flags.writeable = False  # whoever writes raises where he does it
     y = row.op(*arrays, **case.hyper).data
     dy = np.random.default_rng(99).standard_normal(y.shape)
     dy_before = dy.copy()
@@ -187,18 +187,51 @@ def test_every_op_states_its_formula(row):
 
 def test_the_definitions_of_the_loops_are_loops():
     """What the big ops are compared with shares no code with them."""
-    for name in ("conv2d", "max_pool2d", "avg_pool2d", "lp_pool2d", "local_response_norm", "batch_norm", "cross_entropy"):
+    for name in (
+        "conv2d",
+        "max_pool2d",
+        "avg_pool2d",
+        "lp_pool2d",
+        "local_response_norm",
+        "batch_norm",
+        "cross_entropy",
+    ):
         assert ROWS[name].definition is getattr(reference, name)
     with open(reference.__file__) as file:
         imports = [line.split()[1] for line in file if line.startswith(("import ", "from "))]
     assert imports == ["math", "numpy"]
 
 
-# Batches of no images come up where a filter of a detector finds nothing; a shape must come out, not an error from NumPy.
-_EMPTY = ["conv2d", "linear", "max_pool2d", "avg_pool2d", "lp_pool2d", "trainable_avg_pool2d", "adaptive_avg_pool2d",
-          "adaptive_max_pool2d", "global_avg_pool2d", "global_max_pool2d", "relu", "relu6", "leaky_relu", "tanh", "sigmoid",
-          "silu", "hardsigmoid", "hardswish", "softmax", "log_softmax", "batch_norm_inference", "local_response_norm",
-          "dropout", "dropout2d", "stochastic_depth", "flatten", "pad2d"]  # fmt: skip
+# Batches of no images come up where a folder or a filter is empty; a shape must come out, not an error from NumPy.
+_EMPTY = [
+    "conv2d",
+    "linear",
+    "max_pool2d",
+    "avg_pool2d",
+    "lp_pool2d",
+    "trainable_avg_pool2d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "global_avg_pool2d",
+    "global_max_pool2d",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "tanh",
+    "sigmoid",
+    "silu",
+    "hardsigmoid",
+    "hardswish",
+    "softmax",
+    "log_softmax",
+    "batch_norm_inference",
+    "local_response_norm",
+    "dropout",
+    "dropout2d",
+    "stochastic_depth",
+    "flatten",
+    "pad2d",
+]
 
 
 @pytest.mark.parametrize("name", _EMPTY)

@@ -1,7 +1,7 @@
 """A gallery of wrong gradients: every classic mistake, planted on purpose, is caught, and the right op passes.
 
-Each bug replaces one gradient function of a real op by one that differs in a single point. Most are caught by gradcheck;
-wrong shapes by the engine itself; wrong tie-breaking, which finite differences can't see, by an exact rule.
+Each bug replaces one gradient function of a real op by one that differs in a single point. Most are caught by
+gradcheck; wrong shapes by the engine itself; wrong tie-breaking, which finite differences can't see, by an exact rule.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minicnn import GradientError, Tensor, cpu, gradcheck
 from minicnn.contract import Conv2dGeometry, Pool2dGeometry
 from minicnn.cpu.conv.im2col import im2col
 from minicnn.cpu.norm import _sum_over_window
-from minicnn.cpu.padding import crop, pad
+from minicnn.cpu.padding import crop
 from minicnn.ops import (
     activation,
     adaptive_pool,
@@ -42,12 +42,12 @@ GALLERY = []
 @dataclass(frozen=True)
 class Bug:
     name: str
-    op: Callable                     # the right op
-    argument: str                    # whose gradient is wrong, by the name that GradientError is to give
+    op: Callable  # the right op
+    argument: str  # whose gradient is wrong, by the name that GradientError is to give
     arrays: tuple
-    wrong: Callable                  # (dy, *arrays) → the wrong gradient
+    wrong: Callable  # (dy, *arrays) → the wrong gradient
     hyper: dict = field(default_factory=dict)
-    caught_by: type[AssertionError] = GradientError          # or AssertionError: the engine's own check of shapes
+    caught_by: type[AssertionError] = GradientError  # or AssertionError: the engine's own check of shapes
 
     @property
     def position(self):
@@ -139,7 +139,9 @@ def conv_dx_col2im_without_accumulation(dy, x, w, b):
 
 @bug(conv.conv2d, "x", X, W, None, **_dilated)
 def conv_dx_ignores_dilation(dy, x, w, b):
-    return _scatter(dy, w, Conv2dGeometry.of(x.shape, w.shape, **_dilated), lambda axis, p: _start(p, axis.stride, axis))
+    return _scatter(
+        dy, w, Conv2dGeometry.of(x.shape, w.shape, **_dilated), lambda axis, p: _start(p, axis.stride, axis)
+    )
 
 
 @bug(conv.conv2d, "x", X, W, None, **_strided)
@@ -152,7 +154,7 @@ def conv_dx_ignores_padding(dy, x, w, b):
     g = Conv2dGeometry.of(x.shape, w.shape, padding=1)
     v, h = g.vertical, g.horizontal
     whole = cpu.conv2d_dx(dy, w, Conv2dGeometry.of((g.N, g.C, v.padded, h.padded), w.shape))
-    return whole[:, :, : g.H, : g.W]                       # cut off at the corner instead of in the middle
+    return whole[:, :, : g.H, : g.W]  # cut off at the corner instead of in the middle
 
 
 @bug(conv.conv2d, "x", X, normal(4, 2, 3, 2), None, groups=2)
@@ -168,7 +170,7 @@ def conv_dw_groups_swapped(dy, x, w, b):
 
 @bug(conv.conv2d, "b", X, W, B)
 def conv_db_over_the_wrong_axes(dy, x, w, b):
-    return dy.sum((1, 2, 3))                               # 3 images, 3 filters: the shape gives nothing away
+    return dy.sum((1, 2, 3))  # 3 images, 3 filters: the shape gives nothing away
 
 
 @bug(conv.conv2d, "b", X, W, B)
@@ -178,7 +180,7 @@ def conv_db_mean_instead_of_sum(dy, x, w, b):
 
 @bug(conv.conv2d, "b", normal(2, 4, 6, 5), W, B, caught_by=AssertionError)
 def conv_db_of_the_wrong_shape(dy, x, w, b):
-    return dy.sum((1, 2, 3))                               # 2 images, 3 filters: the engine sees it
+    return dy.sum((1, 2, 3))  # 2 images, 3 filters: the engine sees it
 
 
 @bug(conv.conv2d, "b", X, W, B)
@@ -592,7 +594,7 @@ def relu_passes_everything(dy, x):
 
 @bug(activation.relu, "x", CURVE)
 def relu_gates_on_dy(dy, x):
-    return np.maximum(dy, 0)                               # the "guided" or deconvnet rule, which is no gradient
+    return np.maximum(dy, 0)  # the "guided" or deconvnet rule, which is no gradient
 
 
 @bug(activation.relu6, "x", CURVE)
@@ -675,9 +677,13 @@ def test_the_right_op_passes_on_the_same_input(bug):
     report = gradcheck(bug.op, *bug.arrays, **bug.hyper)
     assert report.worst <= 1e-6
     assert not report.kinks
-    assert report.coordinates == sum(a.size for i, a in enumerate(bug.arrays)
-                                     if a is not None and a.dtype.kind == "f"
-                                     and bug.op.arguments[min(i, len(bug.op.arguments) - 1)] not in bug.op.constants)
+    assert report.coordinates == sum(
+        a.size
+        for i, a in enumerate(bug.arrays)
+        if a is not None
+        and a.dtype.kind == "f"
+        and bug.op.arguments[min(i, len(bug.op.arguments) - 1)] not in bug.op.constants
+    )
 
 
 @pytest.mark.parametrize("bug", [b for b in GALLERY if b.caught_by is GradientError], ids=lambda b: b.name)
@@ -689,19 +695,49 @@ def test_random_directions_catch_it_too(bug):
 # ---- primitives of the device: a bug below the ops is caught as well
 
 
-@pytest.mark.parametrize(("primitive", "wrong", "run"), [
-    ("conv2d_dx", lambda right: lambda dy, w, g: right(dy, w[..., ::-1], g), lambda: gradcheck(conv.conv2d, X, W, B)),
-    ("conv2d_dw", lambda right: lambda dy, x, g: right(dy, x, g).swapaxes(2, 3), lambda: gradcheck(conv.conv2d, X, W, B)),
-    ("conv2d_dx", lambda right: lambda dy, w, g: _scatter(dy, w, g, lambda a, p: a.tap(p), accumulate=False),
-     lambda: gradcheck(conv.conv2d, X, W, B)),
-    ("avg_pool2d_dx", lambda right: lambda dy, g, include: right(dy, g, not include),
-     lambda: gradcheck(pool.avg_pool2d, MAP, kernel_size=3, stride=2, padding=1)),
-    ("batch_norm_sums", lambda right: lambda dy, x, mean, inv_std: right(dy, x, 0 * mean, inv_std),
-     lambda: gradcheck(batch_norm.batch_norm, FEATURES + 1, GAMMA, BETA)),
-    ("add_at", lambda right: lambda target, index, values: target.__setitem__(index, values),
-     lambda: gradcheck(getitem, normal(4, 5), index=(np.array([0, 2, 0, 3]),))),
-], ids=["conv2d_dx-mirrored", "conv2d_dw-transposed", "conv2d_dx-not-accumulated", "avg_pool2d_dx-count", "batch_norm_sums-mean",
-        "add_at-overwrites"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("primitive", "wrong", "run"),
+    [
+        (
+            "conv2d_dx",
+            lambda right: lambda dy, w, g: right(dy, w[..., ::-1], g),
+            lambda: gradcheck(conv.conv2d, X, W, B),
+        ),
+        (
+            "conv2d_dw",
+            lambda right: lambda dy, x, g: right(dy, x, g).swapaxes(2, 3),
+            lambda: gradcheck(conv.conv2d, X, W, B),
+        ),
+        (
+            "conv2d_dx",
+            lambda right: lambda dy, w, g: _scatter(dy, w, g, lambda a, p: a.tap(p), accumulate=False),
+            lambda: gradcheck(conv.conv2d, X, W, B),
+        ),
+        (
+            "avg_pool2d_dx",
+            lambda right: lambda dy, g, include: right(dy, g, not include),
+            lambda: gradcheck(pool.avg_pool2d, MAP, kernel_size=3, stride=2, padding=1),
+        ),
+        (
+            "batch_norm_sums",
+            lambda right: lambda dy, x, mean, inv_std: right(dy, x, 0 * mean, inv_std),
+            lambda: gradcheck(batch_norm.batch_norm, FEATURES + 1, GAMMA, BETA),
+        ),
+        (
+            "add_at",
+            lambda right: lambda target, index, values: target.__setitem__(index, values),
+            lambda: gradcheck(getitem, normal(4, 5), index=(np.array([0, 2, 0, 3]),)),
+        ),
+    ],
+    ids=[
+        "conv2d_dx-mirrored",
+        "conv2d_dw-transposed",
+        "conv2d_dx-not-accumulated",
+        "avg_pool2d_dx-count",
+        "batch_norm_sums-mean",
+        "add_at-overwrites",
+    ],
+)
 def test_a_wrong_primitive_is_caught(monkeypatch, primitive, wrong, run):
     run()
     monkeypatch.setattr(cpu, primitive, wrong(getattr(cpu, primitive)))
@@ -721,19 +757,22 @@ def test_the_textbook_columns_are_what_the_gallery_is_built_on():
 # ---- a constant dy would hide them
 
 
-@pytest.mark.parametrize(("op_", "arrays"), [(softmax.softmax, (LOGITS,)), (batch_norm.batch_norm, (FEATURES, None, None))],
-                         ids=["softmax", "batch_norm"])
+@pytest.mark.parametrize(
+    ("op_", "arrays"),
+    [(softmax.softmax, (LOGITS,)), (batch_norm.batch_norm, (FEATURES, None, None))],
+    ids=["softmax", "batch_norm"],
+)
 def test_a_constant_dy_hides_a_zero_backward_and_is_refused(op_, arrays):
     zero = planted(Bug("zero", op_, op_.arguments[0], arrays, lambda dy, x, *_: np.zeros_like(x)))
 
-    def L(x):                                              # what a check with dy = 1 would look at, by hand
+    def L(x):  # what a check with dy = 1 would look at, by hand
         return op_.__wrapped__(x, *arrays[1:])[0].sum()
 
     for index in [(0, 0, 0)[: arrays[0].ndim], (1, 2, 1)[: arrays[0].ndim]]:
         up, down = arrays[0].copy(), arrays[0].copy()
         up[index] += 1e-5
         down[index] -= 1e-5
-        assert abs(L(up) - L(down)) / 2e-5 < 1e-9          # zero is "right"
+        assert abs(L(up) - L(down)) / 2e-5 < 1e-9  # zero is "right"
     for checked in (op_, zero):
         with pytest.raises(ValueError, match=r"dy is constant \(=1\), which hides wrong gradients.*leave dy out"):
             gradcheck(checked, *arrays, dy=np.ones(op_(*arrays).shape))
@@ -748,7 +787,7 @@ def tied_windows(x, y_shape, windows):
     """dy = 1, 2, 3, … sent back by the rule: all of it to the first of the largest pixels of each window."""
     dx, dy = np.zeros_like(x), np.arange(1.0, np.prod(y_shape) + 1).reshape(y_shape)
     for place, pixels in windows:
-        first = max(pixels, key=lambda index: x[index])    # max keeps the first of equals
+        first = max(pixels, key=lambda index: x[index])  # max keeps the first of equals
         dx[first] += dy[place]
     return dy, dx
 
@@ -758,18 +797,30 @@ def box(n, c, rows, columns):
 
 
 def _max_pool_windows(x):
-    return [((n, c, i, j), box(n, c, range(2 * i, 2 * i + 3), range(2 * j, 2 * j + 3)))
-            for n in range(x.shape[0]) for c in range(x.shape[1]) for i in range(2) for j in range(3)]
+    return [
+        ((n, c, i, j), box(n, c, range(2 * i, 2 * i + 3), range(2 * j, 2 * j + 3)))
+        for n in range(x.shape[0])
+        for c in range(x.shape[1])
+        for i in range(2)
+        for j in range(3)
+    ]
 
 
 def _adaptive_windows(x):
     H, W = x.shape[2:]
-    return [((n, c, i, j), box(n, c, range(i * H // 2, -(-(i + 1) * H // 2)), range(j * W // 3, -(-(j + 1) * W // 3))))
-            for n in range(x.shape[0]) for c in range(x.shape[1]) for i in range(2) for j in range(3)]
+    return [
+        ((n, c, i, j), box(n, c, range(i * H // 2, -(-(i + 1) * H // 2)), range(j * W // 3, -(-(j + 1) * W // 3))))
+        for n in range(x.shape[0])
+        for c in range(x.shape[1])
+        for i in range(2)
+        for j in range(3)
+    ]
 
 
 def _global_windows(x):
-    return [((n, c), box(n, c, range(x.shape[2]), range(x.shape[3]))) for n in range(x.shape[0]) for c in range(x.shape[1])]
+    return [
+        ((n, c), box(n, c, range(x.shape[2]), range(x.shape[3]))) for n in range(x.shape[0]) for c in range(x.shape[1])
+    ]
 
 
 def _row_windows(x):
@@ -778,12 +829,21 @@ def _row_windows(x):
 
 TIED = [
     pytest.param(pool.max_pool2d, {"kernel_size": 3, "stride": 2}, (2, 2, 2, 3), _max_pool_windows, id="max_pool2d"),
-    pytest.param(adaptive_pool.adaptive_max_pool2d, {"output_size": (2, 3)}, (2, 2, 2, 3), _adaptive_windows, id="adaptive_max_pool2d"),
+    pytest.param(
+        adaptive_pool.adaptive_max_pool2d,
+        {"output_size": (2, 3)},
+        (2, 2, 2, 3),
+        _adaptive_windows,
+        id="adaptive_max_pool2d",
+    ),
     pytest.param(adaptive_pool.global_max_pool2d, {}, (2, 2), _global_windows, id="global_max_pool2d"),
     pytest.param(reduce.max, {"axis": 3}, (2, 2, 5), _row_windows, id="max"),
-]  # fmt: skip
-TIED_INPUTS = {"all equal": np.zeros((2, 2, 5, 7)), "few values": np.random.default_rng(0).integers(0, 3, (2, 2, 5, 7)) * 1.0,
-               "all minus infinity": np.full((2, 2, 5, 7), -np.inf)}  # fmt: skip
+]
+TIED_INPUTS = {
+    "all equal": np.zeros((2, 2, 5, 7)),
+    "few values": np.random.default_rng(0).integers(0, 3, (2, 2, 5, 7)) * 1.0,
+    "all minus infinity": np.full((2, 2, 5, 7), -np.inf),
+}
 
 
 def obeys_the_rule(op_, hyper, x, y_shape, windows):
@@ -814,8 +874,8 @@ def test_ties_broken_otherwise_are_caught(op_, hyper, y_shape, windows, mistake,
     x = TIED_INPUTS[values]
     broken = planted(Bug("tied", op_, "x", (x,), wrong))
     assert not obeys_the_rule(broken, hyper, x, y_shape, windows)
-    assert gradcheck(broken, apart(2, 2, 5, 7), **hyper).worst <= 1e-6      # without ties it is right
-    report = gradcheck(broken, x, **hyper)                                  # with ties: kinks, left out and named
+    assert gradcheck(broken, apart(2, 2, 5, 7), **hyper).worst <= 1e-6  # without ties it is right
+    report = gradcheck(broken, x, **hyper)  # with ties: kinks, left out and named
     assert report.kinks
 
 
@@ -839,7 +899,7 @@ def stale_backward(kept):
         visit(self)
         kept[self] = dy
         for node in reversed(order):
-            dy = kept[node]                                # not pop
+            dy = kept[node]  # not pop
             if not node._op:
                 node.grad = dy
             for p, vjp in zip(node._parents, node._vjps):
@@ -859,7 +919,7 @@ def accumulates(backward):
 
 
 def shared_node_is_safe(backward):
-    """Two losses of one inner node, a backward each: refused, or the sum of the two gradients, (2·inner + 3)·c by hand."""
+    """Two losses of one inner node, a backward each: refused, or the sum of both gradients, (2·inner + 3)·c by hand."""
     w, c = Tensor(np.array([0.5, -1.0, 2.0]), True), np.array([1.0, 2.0, 3.0])
     inner = w * c
     first, second = inner * inner, inner * 3

@@ -59,9 +59,19 @@ def test_gradcheck_works_on_it(row, case):
     assert report.coordinates > 0
 
 
-@pytest.mark.parametrize("touch", [np.asarray, np.exp, np.sum, np.concatenate, lambda x: x + np.ones(3),
-                                   lambda x: np.ones(3) * x, lambda x: np.ones(3) @ x,
-                                   lambda x: StrictDevice.xp.exp(np.ones(3))])
+@pytest.mark.parametrize(
+    "touch",
+    [
+        np.asarray,
+        np.exp,
+        np.sum,
+        np.concatenate,
+        lambda x: x + np.ones(3),
+        lambda x: np.ones(3) * x,
+        lambda x: np.ones(3) @ x,
+        lambda x: StrictDevice.xp.exp(np.ones(3)),
+    ],
+)
 def test_the_device_does_refuse_numpy(touch):
     with pytest.raises(TypeError):
         touch(StrictArray(np.ones(3)))
@@ -99,7 +109,9 @@ def test_mixed_devices_get_a_sentence():
     here, there = Tensor([1.0]), Tensor([1.0], device="strict")
     with pytest.raises(ValueError, match=r"add: a is on cpu but b is on strict: move one of them with \.to\('cpu'\)"):
         here + there
-    with pytest.raises(ValueError, match=r"multiply: a is on strict but b is on cpu: move one of them with \.to\('strict'\)"):
+    with pytest.raises(
+        ValueError, match=r"multiply: a is on strict but b is on cpu: move one of them with \.to\('strict'\)"
+    ):
         there * here
 
 

@@ -30,7 +30,7 @@ def leaf(*values, dtype=np.float64):
 
 def test_a_chain_of_rules_by_hand():
     a, b = leaf(2.0, 3.0), leaf(4.0, 5.0)
-    y = (a * b + a) / b - a**2                                     # dy/da = 1 + 1/b − 2a    dy/db = −a/b²
+    y = (a * b + a) / b - a**2  # dy/da = 1 + 1/b − 2a    dy/db = −a/b²
     y.backward(np.array([1.0, 10.0]))
     np.testing.assert_allclose(a.grad, [(1 + 1 / 4 - 4), 10 * (1 + 1 / 5 - 6)], rtol=1e-15)
     np.testing.assert_allclose(b.grad, [-2 / 16, -10 * 3 / 25], rtol=1e-15)
@@ -45,8 +45,8 @@ def test_gradients_accumulate_over_calls():
 
 def test_a_node_used_twice_gets_both_gradients():
     a = leaf(2.0)
-    d = a * a                                                      # the diamond: both arms meet in a
-    (d * 3 + d * d).sum().backward()                               # 3a² + a⁴ → 6a + 4a³
+    d = a * a  # the diamond: both arms meet in a
+    (d * 3 + d * d).sum().backward()  # 3a² + a⁴ → 6a + 4a³
     np.testing.assert_array_equal(a.grad, [6 * 2 + 4 * 8])
 
 
@@ -57,7 +57,7 @@ def test_a_node_waits_for_all_its_uses():
     long = short
     for _ in range(10):
         long = long + 1
-    (short * long).sum().backward()                                # a²(a² + 10) → 4a³ + 20a
+    (short * long).sum().backward()  # a²(a² + 10) → 4a³ + 20a
     np.testing.assert_allclose(a.grad, [4 * 1.5**3 + 20 * 1.5], rtol=1e-15)
 
 
@@ -87,7 +87,7 @@ def test_a_long_graph_can_be_dropped_without_backward():
 def test_exponentially_many_paths_take_linear_time():
     a = leaf(1.0)
     y = a
-    for _ in range(200):                                           # 2²⁰⁰ paths
+    for _ in range(200):  # 2²⁰⁰ paths
         y = y * 0.5 + y * 0.5
     y.sum().backward()
     np.testing.assert_array_equal(a.grad, [1.0])
@@ -108,8 +108,11 @@ def test_backward_of_a_leaf_itself():
 def test_a_second_backward_says_what_to_do():
     y = leaf(1.0) * 2
     y.backward()
-    with pytest.raises(RuntimeError, match=r"graph behind this 'multiply' was freed by an earlier backward: run the forward "
-                                           r"pass again, or add the losses up"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"graph behind this 'multiply' was freed by an earlier backward: run the forward "
+        r"pass again, or add the losses up",
+    ):
         y.backward()
 
 
@@ -119,9 +122,11 @@ def test_a_freed_subgraph_shared_by_two_losses():
     first, second = middle.sum(), (middle * 2).sum()
     first.backward()
     before = a.grad.copy()
-    with pytest.raises(RuntimeError, match=r"graph behind this 'exp' was freed.*add the losses up and call backward once"):
+    with pytest.raises(
+        RuntimeError, match=r"graph behind this 'exp' was freed.*add the losses up and call backward once"
+    ):
         second.backward()
-    np.testing.assert_array_equal(a.grad, before)                  # refused before anything was added
+    np.testing.assert_array_equal(a.grad, before)  # refused before anything was added
 
 
 @pytest.mark.parametrize(("shape", "dy_shape"), [((3,), (4,)), ((2, 3), (3,)), ((2, 3), ()), ((1,), ()), ((), (1,))])
@@ -129,12 +134,17 @@ def test_dy_of_another_shape(shape, dy_shape):
     y = Tensor(np.ones(shape), True) * 2
     with pytest.raises(ValueError) as caught:
         y.backward(np.ones(dy_shape))
-    assert str(caught.value) == f"backward: dy has shape {dy_shape}, but the Tensor has shape {shape}: the two must be the same"
+    assert (
+        str(caught.value)
+        == f"backward: dy has shape {dy_shape}, but the Tensor has shape {shape}: the two must be the same"
+    )
 
 
 def test_dy_may_be_left_out_for_one_element_only():
     a = leaf(1.0, 2.0)
-    with pytest.raises(ValueError, match=r"may be left out only for a scalar, but this Tensor has shape \(2,\): pass an array"):
+    with pytest.raises(
+        ValueError, match=r"may be left out only for a scalar, but this Tensor has shape \(2,\): pass an array"
+    ):
         (a * 2).backward()
     (a * 2)[0].backward()
     (a * 2)[1:].backward()
@@ -142,8 +152,10 @@ def test_dy_may_be_left_out_for_one_element_only():
 
 
 def test_nothing_to_differentiate():
-    sentence = r"depends on nothing that requires a gradient, or was computed under no_grad: start from a leaf made with " \
-               r"Tensor\(array, requires_grad=True\)"
+    sentence = (
+        r"depends on nothing that requires a gradient, or was computed under no_grad: start from a leaf made with "
+        r"Tensor\(array, requires_grad=True\)"
+    )
     with pytest.raises(RuntimeError, match=sentence):
         (Tensor([1.0]) * 2).backward()
     with no_grad():
@@ -163,9 +175,13 @@ def test_a_gradient_of_the_wrong_shape_or_dtype_names_the_op():
     def widened(x):
         return x, lambda dy: dy.astype(np.float64)
 
-    with pytest.raises(AssertionError, match=r"misshapen: gradient of shape \(1,\) and float64 for an argument of shape \(2,\)"):
+    with pytest.raises(
+        AssertionError, match=r"misshapen: gradient of shape \(1,\) and float64 for an argument of shape \(2,\)"
+    ):
         misshapen(leaf(1.0, 2.0)).sum().backward()
-    with pytest.raises(AssertionError, match=r"widened: gradient of shape \(1,\) and float64 for .* shape \(1,\) and float32"):
+    with pytest.raises(
+        AssertionError, match=r"widened: gradient of shape \(1,\) and float64 for .* shape \(1,\) and float32"
+    ):
         widened(leaf(1.0, dtype=np.float32)).sum().backward()
 
 
@@ -178,7 +194,7 @@ def test_no_grad_as_a_context():
         y = a * 2
         with no_grad():
             pass
-        assert not (a * 2).requires_grad                           # the inner one gives back what it found
+        assert not (a * 2).requires_grad  # the inner one gives back what it found
     assert not y.requires_grad
     assert y._parents == ()
     assert (a * 2).requires_grad
@@ -232,6 +248,7 @@ def test_a_gradient_nobody_wants_is_not_computed():
 
 def test_the_image_of_a_convolution_has_no_dx(monkeypatch):
     from minicnn import cpu
+
     monkeypatch.setattr(cpu, "conv2d_dx", lambda *_: pytest.fail("dx of the image was computed"))
     x, w = Tensor(np.ones((1, 1, 3, 3))), Tensor(np.ones((1, 1, 2, 2)), True)
     conv2d(x, w).sum().backward()
@@ -244,7 +261,7 @@ def test_the_image_of_a_convolution_has_no_dx(monkeypatch):
 def test_gradients_of_leaves_are_their_own_arrays():
     @op
     def passes_dy(a, b, c):
-        half = shared(lambda dy: dy * 0.5)                         # one array for two arguments
+        half = shared(lambda dy: dy * 0.5)  # one array for two arguments
         return a + b + c, (lambda dy: dy, half, half)
 
     for function in (lambda a, b, c: a + b + c, passes_dy, lambda a, b, c: a.reshape(2) + b.transpose(0) - (-c)):
@@ -269,7 +286,7 @@ def test_a_kept_gradient_does_not_change_later():
 def test_broadcast_gradients_are_real_arrays():
     a = leaf(1.0, 2.0, 3.0)
     a.sum().backward()
-    a.grad += 1                                                    # a broadcast view would refuse, or change thrice
+    a.grad += 1  # a broadcast view would refuse, or change thrice
     np.testing.assert_array_equal(a.grad, [2, 2, 2])
 
 
@@ -291,9 +308,9 @@ def test_backward_frees_the_graph_while_it_goes():
     watched = weakref.ref(middle.data)
     y = (middle * 2).sum()
     del middle
-    assert watched() is not None                                   # kept for exp's gradient
+    assert watched() is not None  # kept for exp's gradient
     y.backward()
-    assert watched() is None                                       # although y, the loss, lives on
+    assert watched() is None  # although y, the loss, lives on
     assert y.item() == pytest.approx(2000 * np.e)
 
 
@@ -326,8 +343,15 @@ def test_there_are_no_cycles_to_wait_for():
 
 def test_numpy_array_and_tensor_on_either_side():
     array, t = np.array([1.0, 2.0, 4.0]), leaf(3.0, 5.0, 8.0)
-    for y, expected in ((array + t, [4, 7, 12]), (array - t, [-2, -3, -4]), (array * t, [3, 10, 32]), (array / t, [1 / 3, 0.4, 0.5]),
-                        (t + array, [4, 7, 12]), (t - array, [2, 3, 4]), (t / array, [3, 2.5, 2])):
+    for y, expected in (
+        (array + t, [4, 7, 12]),
+        (array - t, [-2, -3, -4]),
+        (array * t, [3, 10, 32]),
+        (array / t, [1 / 3, 0.4, 0.5]),
+        (t + array, [4, 7, 12]),
+        (t - array, [2, 3, 4]),
+        (t / array, [3, 2.5, 2]),
+    ):
         assert isinstance(y, Tensor)
         np.testing.assert_array_equal(y.numpy(), expected)
     product = np.ones((2, 3)) @ leaf(1.0, 2.0, 3.0).reshape(3, 1)
@@ -337,8 +361,16 @@ def test_numpy_array_and_tensor_on_either_side():
 
 def test_python_numbers_on_either_side():
     t = leaf(2.0, 4.0)
-    for y, expected in ((1 + t, [3, 5]), (1 - t, [-1, -3]), (3 * t, [6, 12]), (1 / t, [0.5, 0.25]), (t / 2, [1, 2]), (-t, [-2, -4]),
-                        (t**2, [4, 16]), (t - 1, [1, 3])):
+    for y, expected in (
+        (1 + t, [3, 5]),
+        (1 - t, [-1, -3]),
+        (3 * t, [6, 12]),
+        (1 / t, [0.5, 0.25]),
+        (t / 2, [1, 2]),
+        (-t, [-2, -4]),
+        (t**2, [4, 16]),
+        (t - 1, [1, 3]),
+    ):
         np.testing.assert_array_equal(y.numpy(), expected)
     (1 / t).sum().backward()
     np.testing.assert_array_equal(t.grad, [-1 / 4, -1 / 16])
@@ -347,18 +379,35 @@ def test_python_numbers_on_either_side():
 @pytest.mark.parametrize("number", [2, 2.0, np.float64(2), np.float32(2), np.int64(2)], ids=lambda n: type(n).__name__)
 def test_numbers_do_not_decide_the_dtype(number):
     t = leaf(1.0, 2.0, dtype=np.float32)
-    for y in (t + number, number + t, t - number, number - t, t * number, number * t, t / number, number / t, t**number):
+    for y in (
+        t + number,
+        number + t,
+        t - number,
+        number - t,
+        t * number,
+        number * t,
+        t / number,
+        number / t,
+        t**number,
+    ):
         assert y.dtype == np.float32
         y.sum().backward()
     assert t.grad.dtype == np.float32
 
 
-@pytest.mark.parametrize("make", [
-    lambda x, v: power(x, exponent=v), lambda x, v: leaky_relu(x, negative_slope=v), lambda x, v: lp_pool2d(x, norm_type=1 + v, kernel_size=2),
-    lambda x, v: batch_norm(x, eps=v), lambda x, v: local_response_norm(x, size=2, alpha=v, beta=v, k=v),
-    lambda x, v: dropout(x, np.ones(x.shape, bool), p=v),
-    lambda x, v: cross_entropy(x.reshape(4, 4), np.arange(4), label_smoothing=v)],
-    ids=["power", "leaky_relu", "lp_pool2d", "batch_norm", "lrn", "dropout", "cross_entropy"])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x, v: power(x, exponent=v),
+        lambda x, v: leaky_relu(x, negative_slope=v),
+        lambda x, v: lp_pool2d(x, norm_type=1 + v, kernel_size=2),
+        lambda x, v: batch_norm(x, eps=v),
+        lambda x, v: local_response_norm(x, size=2, alpha=v, beta=v, k=v),
+        lambda x, v: dropout(x, np.ones(x.shape, bool), p=v),
+        lambda x, v: cross_entropy(x.reshape(4, 4), np.arange(4), label_smoothing=v),
+    ],
+    ids=["power", "leaky_relu", "lp_pool2d", "batch_norm", "lrn", "dropout", "cross_entropy"],
+)
 def test_a_numpy_scalar_as_hyper_parameter_does_not_decide_the_dtype(make):
     """eps=np.float64(1e-5), as read from a NumPy array or a checkpoint, would make a float32 net float64."""
     x = Tensor(np.random.default_rng(0).uniform(1, 2, (2, 2, 2, 2)).astype(np.float32), True)
@@ -369,11 +418,11 @@ def test_a_numpy_scalar_as_hyper_parameter_does_not_decide_the_dtype(make):
 
 
 def test_what_becomes_what():
-    assert Tensor([1.0, 2.0]).dtype == np.float32                  # Python floats
+    assert Tensor([1.0, 2.0]).dtype == np.float32  # Python floats
     assert Tensor([[1.0], [2.0]]).dtype == np.float32
     assert Tensor(1.5).dtype == np.float32
     assert Tensor([1.0], dtype="float64").dtype == np.float64
-    assert Tensor(np.array([1.0])).dtype == np.float64             # NumPy keeps what it is
+    assert Tensor(np.array([1.0])).dtype == np.float64  # NumPy keeps what it is
     assert Tensor(np.float64(1.0)).dtype == np.float64
     assert Tensor([1, 2]).dtype == np.int64
     assert Tensor([True]).dtype == bool
@@ -394,22 +443,37 @@ def test_iterating_and_length():
     assert [v.item() for v in t] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(("array", "named"), [
-    (np.ones(2, np.float16), "float16"), (np.ones(2, np.complex128), "complex128"), (np.array(["a"]), "<U1"), ("cat", "<U3"),
-    (np.array([None]), "object"), (np.ones(2, np.longdouble), "float128|longdouble")], ids=lambda v: str(v)[:12])
+@pytest.mark.parametrize(
+    ("array", "named"),
+    [
+        (np.ones(2, np.float16), "float16"),
+        (np.ones(2, np.complex128), "complex128"),
+        (np.array(["a"]), "<U1"),
+        ("cat", "<U3"),
+        (np.array([None]), "object"),
+        (np.ones(2, np.longdouble), "float128|longdouble"),
+    ],
+    ids=lambda v: str(v)[:12],
+)
 def test_other_dtypes_are_refused(array, named):
-    with pytest.raises(TypeError, match=rf"holds float32, float64, integers or booleans, not ({named}): .*\.astype\('float32'\)"):
+    with pytest.raises(
+        TypeError, match=rf"holds float32, float64, integers or booleans, not ({named}): .*\.astype\('float32'\)"
+    ):
         Tensor(array)
 
 
 @pytest.mark.parametrize("array", [np.array([1, 2]), np.array([True])])
 def test_integers_have_no_gradient(array):
-    with pytest.raises(TypeError, match=rf"a Tensor of {array.dtype} can't have a gradient, only float32 and float64 can: convert"):
+    with pytest.raises(
+        TypeError, match=rf"a Tensor of {array.dtype} can't have a gradient, only float32 and float64 can: convert"
+    ):
         Tensor(array, requires_grad=True)
 
 
 def test_integers_do_not_compute():
-    with pytest.raises(TypeError, match=r"relu: x is int64, but ops compute in float32 or float64: convert it with \.astype"):
+    with pytest.raises(
+        TypeError, match=r"relu: x is int64, but ops compute in float32 or float64: convert it with \.astype"
+    ):
         relu(Tensor([1, 2]))
     with pytest.raises(TypeError, match=r"conv2d: w is int64"):
         conv2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2), int))
@@ -425,8 +489,11 @@ def test_two_dtypes_do_not_mix():
 
 def test_a_tensor_as_hyper_parameter():
     x = leaf(1.0, 2.0)
-    with pytest.raises(TypeError, match=r"leaky_relu: negative_slope is a Tensor, but hyper-parameters are plain Python values: "
-                                        r"pass negative_slope=negative_slope\.item\(\)"):
+    with pytest.raises(
+        TypeError,
+        match=r"leaky_relu: negative_slope is a Tensor, but hyper-parameters are plain Python values: "
+        r"pass negative_slope=negative_slope\.item\(\)",
+    ):
         leaky_relu(x, negative_slope=Tensor(0.1))
     with pytest.raises(TypeError, match=r"getitem: index is a Tensor.*index=index\.data for an index"):
         x[Tensor([0, 1])]
@@ -438,9 +505,13 @@ def test_a_tensor_as_hyper_parameter():
 
 @pytest.mark.parametrize("wrong", [[1.0, 2.0], "x", {"a": 1}, (1.0, 2.0)], ids=lambda v: type(v).__name__)
 def test_what_is_no_array_is_refused(wrong):
-    with pytest.raises(TypeError, match=rf"add: b must be a Tensor, an array or a number, not a {type(wrong).__name__}: wrap"):
+    with pytest.raises(
+        TypeError, match=rf"add: b must be a Tensor, an array or a number, not a {type(wrong).__name__}: wrap"
+    ):
         leaf(1.0, 2.0) + wrong
-    with pytest.raises(TypeError, match=rf"relu: x must be a Tensor, an array or a number, not a {type(wrong).__name__}"):
+    with pytest.raises(
+        TypeError, match=rf"relu: x must be a Tensor, an array or a number, not a {type(wrong).__name__}"
+    ):
         relu(wrong)
 
 
@@ -452,7 +523,9 @@ def test_numbers_alone_are_no_op():
 def test_mixed_devices(monkeypatch):
     monkeypatch.setitem(devices._keepers, "strict", StrictDevice())
     here, there = leaf(1.0), Tensor(np.array([1.0]), device="strict")
-    with pytest.raises(ValueError, match=r"linear: x is on cpu but w is on strict: move one of them with \.to\('cpu'\)"):
+    with pytest.raises(
+        ValueError, match=r"linear: x is on cpu but w is on strict: move one of them with \.to\('cpu'\)"
+    ):
         linear(here.reshape(1, 1), there.reshape(1, 1))
 
 
@@ -463,13 +536,16 @@ def test_arrays_may_be_given_by_keyword(rng):
     x, w, b = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((2, 3, 3, 2)), rng.standard_normal(2)
     tensors = [Tensor(a, True) for a in (x, w, b)]
     by_position = conv2d(*tensors, padding=1)
-    for y in (conv2d(tensors[0], tensors[1], b=tensors[2], padding=1), conv2d(tensors[0], w=tensors[1], b=tensors[2], padding=1),
-              conv2d(padding=1, b=tensors[2], x=tensors[0], w=tensors[1])):
+    for y in (
+        conv2d(tensors[0], tensors[1], b=tensors[2], padding=1),
+        conv2d(tensors[0], w=tensors[1], b=tensors[2], padding=1),
+        conv2d(padding=1, b=tensors[2], x=tensors[0], w=tensors[1]),
+    ):
         np.testing.assert_array_equal(y.numpy(), by_position.numpy())
         tensors[2].grad = None
         y.sum().backward()
         np.testing.assert_array_equal(tensors[2].grad, [2.0 * 5 * 5] * 2)
-    shifted = batch_norm(x, beta=np.array([1.0, 2.0, 3.0]))        # gamma in between is left out
+    shifted = batch_norm(x, beta=np.array([1.0, 2.0, 3.0]))  # gamma in between is left out
     np.testing.assert_allclose(shifted.numpy().mean((0, 2, 3)), [1, 2, 3], rtol=1e-12)
 
 
@@ -521,6 +597,7 @@ def test_shared_computes_once_for_each_dy():
 
 def test_batch_norm_makes_its_sums_once(monkeypatch, rng):
     from minicnn import cpu
+
     calls, right = [], cpu.batch_norm_sums
     monkeypatch.setattr(cpu, "batch_norm_sums", lambda *a: calls.append(1) or right(*a))
     arrays = [Tensor(a, True) for a in (rng.standard_normal((4, 3)), np.ones(3), np.ones(3))]

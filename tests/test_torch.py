@@ -1,4 +1,4 @@
-"""The same numbers as PyTorch, values and every gradient, in float64 to twelve digits, over thousands of drawn geometries.
+"""The same numbers as PyTorch, values and gradients, in float64 to twelve digits, over thousands of drawn geometries.
 
 Each family is drawn 500 times or more, in batches whose numbers stand in the test's name. The difference allowed is
 1e-12 of the largest magnitude of the array compared: the two sum in different orders, so an element that cancels to
@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
-torch.set_num_threads(1)          # the arrays are tiny: a second thread only waits
+torch.set_num_threads(1)  # the arrays are tiny: a second thread only waits
 
 from minicnn import Tensor  # noqa: E402
 from minicnn.ops import activation, adaptive_pool, batch_norm, conv, linear, loss, lrn, pool, shape, softmax  # noqa: E402
@@ -45,7 +45,8 @@ def near(got, expected, what, tolerance=1e-12, floor=0.0):
 def compare(rng, ours, theirs, arrays, what, constants=(), tolerance=1e-12, cancels=False):
     """Value and all gradients of ours(*arrays) against theirs(*arrays), back from a random dy.
 
-    tolerance: that of the gradients.   cancels: the gradient is a difference of terms as large as dy, exact to dy's digits.
+    tolerance: that of the gradients.
+    cancels: the gradient is a difference of terms as large as dy, so it is exact to dy's digits.
     """
     mine = [a if a is None or i in constants else Tensor(a, True) for i, a in enumerate(arrays)]
     others = [a if a is None else torch.tensor(a, requires_grad=i not in constants) for i, a in enumerate(arrays)]
@@ -56,7 +57,13 @@ def compare(rng, ours, theirs, arrays, what, constants=(), tolerance=1e-12, canc
     expected.backward(torch.tensor(dy))
     for i, (m, o) in enumerate(zip(mine, others)):
         if isinstance(m, Tensor):
-            near(m.grad, o.grad, f"gradient of argument {i} of {what}", tolerance, abs(dy).max(initial=0.0) if cancels else 0.0)
+            near(
+                m.grad,
+                o.grad,
+                f"gradient of argument {i} of {what}",
+                tolerance,
+                abs(dy).max(initial=0.0) if cancels else 0.0,
+            )
 
 
 def spaced(rng, *shape):
@@ -76,7 +83,7 @@ def int_(rng, low, high):
 # --------------------------------------------------------------------------------------------------------- convolution
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")   # it copies; so what
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")  # it copies; so what
 @batches("conv2d", 600)
 def test_conv2d(first):
     for rng in each(first, 1):
@@ -85,12 +92,20 @@ def test_conv2d(first):
         K, D = two(rng, 1, 5), two(rng, 1, 3)
         same = rng.random() < 0.2
         S, P = ((1, 1), "same") if same else (two(rng, 1, 4), two(rng, 0, 4))
-        H, W = (max(1, d * (k - 1) + 1 - 2 * (0 if same else p)) + int_(rng, 0, 6) for k, d, p in zip(K, D, (0, 0) if same else P))
+        H, W = (
+            max(1, d * (k - 1) + 1 - 2 * (0 if same else p)) + int_(rng, 0, 6)
+            for k, d, p in zip(K, D, (0, 0) if same else P)
+        )
         x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((O, C // G, *K))
         b = rng.standard_normal(O) if rng.random() < 0.5 else None
         hyper = {"stride": S, "padding": P, "dilation": D, "groups": G}
-        compare(rng, lambda *a: conv.conv2d(*a, **hyper), lambda *a: F.conv2d(*a, **hyper), [x, w, b],
-                f"conv2d x {x.shape} w {w.shape} {hyper}")
+        compare(
+            rng,
+            lambda *a: conv.conv2d(*a, **hyper),
+            lambda *a: F.conv2d(*a, **hyper),
+            [x, w, b],
+            f"conv2d x {x.shape} w {w.shape} {hyper}",
+        )
 
 
 @batches("linear", 500)
@@ -98,7 +113,13 @@ def test_linear(first):
     for rng in each(first, 2):
         N, I, O = rng.integers(1, 9, 3)
         b = rng.standard_normal(O) if rng.random() < 0.5 else None
-        compare(rng, linear.linear, F.linear, [rng.standard_normal((N, I)), rng.standard_normal((O, I)), b], f"linear {N, I, O}")
+        compare(
+            rng,
+            linear.linear,
+            F.linear,
+            [rng.standard_normal((N, I)), rng.standard_normal((O, I)), b],
+            f"linear {N, I, O}",
+        )
 
 
 # ------------------------------------------------------------------------------------------------------------- pooling
@@ -107,13 +128,13 @@ def test_linear(first):
 def pooling(rng, dilated=False):
     """An input without ties and a window that PyTorch accepts."""
     K, D = two(rng, 1, 4), two(rng, 1, 3) if dilated else (1, 1)
-    P = tuple(int_(rng, 0, k // 2) for k in K)                            # PyTorch: at most half the kernel
+    P = tuple(int_(rng, 0, k // 2) for k in K)  # PyTorch: at most half the kernel
     S = two(rng, 1, 4)
     H, W = (max(1, d * (k - 1) + 1 - 2 * p) + int_(rng, 0, 7) for k, d, p in zip(K, D, P))
     hyper = {"kernel_size": K, "stride": S, "padding": P, "ceil_mode": bool(rng.random() < 0.5)}
     x, hyper = spaced(rng, int_(rng, 1, 3), int_(rng, 1, 3), H, W), hyper | ({"dilation": D} if dilated else {})
     if dilated and F.max_pool2d(torch.tensor(x), **hyper).isinf().any():
-        return pooling(rng, dilated)                                      # wide taps that hit nothing but padding: −∞
+        return pooling(rng, dilated)  # wide taps that hit nothing but padding: −∞
     return x, hyper
 
 
@@ -121,7 +142,13 @@ def pooling(rng, dilated=False):
 def test_max_pool2d(first):
     for rng in each(first, 3):
         x, hyper = pooling(rng, dilated=True)
-        compare(rng, lambda t: pool.max_pool2d(t, **hyper), lambda t: F.max_pool2d(t, **hyper), [x], f"max_pool2d {x.shape} {hyper}")
+        compare(
+            rng,
+            lambda t: pool.max_pool2d(t, **hyper),
+            lambda t: F.max_pool2d(t, **hyper),
+            [x],
+            f"max_pool2d {x.shape} {hyper}",
+        )
 
 
 @batches("max_pool2d-ties", 500)
@@ -129,7 +156,13 @@ def test_max_pool2d_breaks_ties_as_pytorch(first):
     for rng in each(first, 4):
         x, hyper = pooling(rng, dilated=True)
         x = rng.integers(-1, 2, x.shape).astype(np.float64)
-        compare(rng, lambda t: pool.max_pool2d(t, **hyper), lambda t: F.max_pool2d(t, **hyper), [x], f"max_pool2d {x.shape} {hyper}")
+        compare(
+            rng,
+            lambda t: pool.max_pool2d(t, **hyper),
+            lambda t: F.max_pool2d(t, **hyper),
+            [x],
+            f"max_pool2d {x.shape} {hyper}",
+        )
 
 
 @batches("avg_pool2d", 500)
@@ -137,7 +170,13 @@ def test_avg_pool2d(first):
     for rng in each(first, 5):
         x, hyper = pooling(rng)
         hyper["count_include_pad"] = bool(rng.random() < 0.5)
-        compare(rng, lambda t: pool.avg_pool2d(t, **hyper), lambda t: F.avg_pool2d(t, **hyper), [x], f"avg_pool2d {x.shape} {hyper}")
+        compare(
+            rng,
+            lambda t: pool.avg_pool2d(t, **hyper),
+            lambda t: F.avg_pool2d(t, **hyper),
+            [x],
+            f"avg_pool2d {x.shape} {hyper}",
+        )
 
 
 @batches("lp_pool2d", 500)
@@ -146,32 +185,60 @@ def test_lp_pool2d(first):
     for rng in each(first, 6):
         x, hyper = pooling(rng)
         hyper = {"norm_type": 2.0, "kernel_size": hyper["kernel_size"], "stride": hyper["stride"]}
-        x = spaced(rng, *x.shape[:2], x.shape[2] + 4, x.shape[3] + 4)     # no padding here: make room for the kernel
-        compare(rng, lambda t: pool.lp_pool2d(t, **hyper), lambda t: F.lp_pool2d(t, **hyper), [x], f"lp_pool2d {x.shape} {hyper}")
+        x = spaced(rng, *x.shape[:2], x.shape[2] + 4, x.shape[3] + 4)  # no padding here: make room for the kernel
+        compare(
+            rng,
+            lambda t: pool.lp_pool2d(t, **hyper),
+            lambda t: F.lp_pool2d(t, **hyper),
+            [x],
+            f"lp_pool2d {x.shape} {hyper}",
+        )
 
 
 @batches("adaptive_avg_pool2d", 500)
 def test_adaptive_avg_pool2d(first):
     for rng in each(first, 7):
         x, out = rng.standard_normal((2, 3, *two(rng, 1, 12))), two(rng, 1, 9)
-        compare(rng, lambda t: adaptive_pool.adaptive_avg_pool2d(t, output_size=out), lambda t: F.adaptive_avg_pool2d(t, out),
-                [x], f"adaptive_avg_pool2d {x.shape} {out}")
+        compare(
+            rng,
+            lambda t: adaptive_pool.adaptive_avg_pool2d(t, output_size=out),
+            lambda t: F.adaptive_avg_pool2d(t, out),
+            [x],
+            f"adaptive_avg_pool2d {x.shape} {out}",
+        )
 
 
 @batches("adaptive_max_pool2d", 500)
 def test_adaptive_max_pool2d(first):
     for rng in each(first, 8):
         x, out = spaced(rng, 2, 3, *two(rng, 1, 12)), two(rng, 1, 9)
-        compare(rng, lambda t: adaptive_pool.adaptive_max_pool2d(t, output_size=out), lambda t: F.adaptive_max_pool2d(t, out),
-                [x], f"adaptive_max_pool2d {x.shape} {out}")
+        compare(
+            rng,
+            lambda t: adaptive_pool.adaptive_max_pool2d(t, output_size=out),
+            lambda t: F.adaptive_max_pool2d(t, out),
+            [x],
+            f"adaptive_max_pool2d {x.shape} {out}",
+        )
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_global_pools(seed):
     rng = np.random.default_rng(seed)
     x = spaced(rng, 2, 3, *two(rng, 1, 8))
-    compare(rng, adaptive_pool.global_avg_pool2d, lambda t: F.adaptive_avg_pool2d(t, 1)[:, :, 0, 0], [x], "global_avg_pool2d")
-    compare(rng, adaptive_pool.global_max_pool2d, lambda t: F.adaptive_max_pool2d(t, 1)[:, :, 0, 0], [x], "global_max_pool2d")
+    compare(
+        rng,
+        adaptive_pool.global_avg_pool2d,
+        lambda t: F.adaptive_avg_pool2d(t, 1)[:, :, 0, 0],
+        [x],
+        "global_avg_pool2d",
+    )
+    compare(
+        rng,
+        adaptive_pool.global_max_pool2d,
+        lambda t: F.adaptive_max_pool2d(t, 1)[:, :, 0, 0],
+        [x],
+        "global_max_pool2d",
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- normalisation
@@ -181,15 +248,28 @@ def test_global_pools(seed):
 def test_local_response_norm(first):
     for rng in each(first, 9):
         x = rng.standard_normal((int_(rng, 1, 3), int_(rng, 1, 9), *rng.integers(1, 5, int_(rng, 1, 3))))
-        hyper = {"size": int_(rng, 1, 7), "alpha": rng.uniform(0.1, 3), "beta": rng.uniform(0.3, 1.2), "k": rng.uniform(0.5, 2)}
-        compare(rng, lambda t: lrn.local_response_norm(t, **hyper), lambda t: F.local_response_norm(t, **hyper), [x],
-                f"local_response_norm {x.shape} {hyper}")
+        hyper = {
+            "size": int_(rng, 1, 7),
+            "alpha": rng.uniform(0.1, 3),
+            "beta": rng.uniform(0.3, 1.2),
+            "k": rng.uniform(0.5, 2),
+        }
+        compare(
+            rng,
+            lambda t: lrn.local_response_norm(t, **hyper),
+            lambda t: F.local_response_norm(t, **hyper),
+            [x],
+            f"local_response_norm {x.shape} {hyper}",
+        )
 
 
 def normalised(rng):
-    """An input with at least 8 values a channel, γ and β or neither: with 2 values x̂ is ±1 and dx cancels to nothing."""
+    """At least 8 values a channel, and γ and β or neither. (With 2 values x̂ is ±1, and dx cancels to nothing.)"""
     C = int_(rng, 1, 5)
-    x = rng.standard_normal((int_(rng, 4, 6), C, *rng.integers(2, 5, int_(rng, 1, 3)))) * rng.uniform(0.5, 3) + rng.normal()
+    x = (
+        rng.standard_normal((int_(rng, 4, 6), C, *rng.integers(2, 5, int_(rng, 1, 3)))) * rng.uniform(0.5, 3)
+        + rng.normal()
+    )
     affine = rng.random() < 0.7
     return x, *((rng.standard_normal(C) if affine else None) for _ in range(2)), float(rng.choice([1e-5, 1e-3, 0.1]))
 
@@ -198,8 +278,13 @@ def normalised(rng):
 def test_batch_norm(first):
     for rng in each(first, 10):
         x, gamma, beta, eps = normalised(rng)
-        compare(rng, lambda *a: batch_norm.batch_norm(*a, eps=eps),
-                lambda x, g, b: F.batch_norm(x, None, None, g, b, training=True, eps=eps), [x, gamma, beta], f"batch_norm {x.shape} {eps}")
+        compare(
+            rng,
+            lambda *a: batch_norm.batch_norm(*a, eps=eps),
+            lambda x, g, b: F.batch_norm(x, None, None, g, b, training=True, eps=eps),
+            [x, gamma, beta],
+            f"batch_norm {x.shape} {eps}",
+        )
 
 
 @batches("batch_norm_inference", 500)
@@ -208,9 +293,14 @@ def test_batch_norm_inference(first):
     for rng in each(first, 11):
         x, gamma, beta, eps = normalised(rng)
         mean, var = rng.standard_normal(x.shape[1]), rng.uniform(0.5, 2, x.shape[1])
-        compare(rng, lambda *a: batch_norm.batch_norm_inference(*a, eps=eps),
-                lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=False, eps=eps), [x, gamma, beta, mean, var],
-                f"batch_norm_inference {x.shape} {eps}", constants=(3, 4))
+        compare(
+            rng,
+            lambda *a: batch_norm.batch_norm_inference(*a, eps=eps),
+            lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=False, eps=eps),
+            [x, gamma, beta, mean, var],
+            f"batch_norm_inference {x.shape} {eps}",
+            constants=(3, 4),
+        )
 
 
 # ------------------------------------------------------------------------------------------------------ softmax, losses
@@ -222,9 +312,14 @@ def test_cross_entropy(first):
         N, K = int_(rng, 1, 9), int_(rng, 2, 12)
         labels, smoothing = rng.integers(0, K, N), float(rng.choice([0.0, 0.1, rng.uniform(0, 0.9)]))
         logits = rng.standard_normal((N, K)) * rng.choice([1, 10])
-        compare(rng, lambda x, t: softmax.cross_entropy(x, t, label_smoothing=smoothing),
-                lambda x, t: F.cross_entropy(x, t, label_smoothing=smoothing), [logits, labels], f"cross_entropy {N, K, smoothing}",
-                constants=(1,))
+        compare(
+            rng,
+            lambda x, t: softmax.cross_entropy(x, t, label_smoothing=smoothing),
+            lambda x, t: F.cross_entropy(x, t, label_smoothing=smoothing),
+            [logits, labels],
+            f"cross_entropy {N, K, smoothing}",
+            constants=(1,),
+        )
 
 
 @batches("softmax", 500)
@@ -233,8 +328,21 @@ def test_softmax_and_log_softmax(first):
         x = rng.standard_normal(tuple(rng.integers(2, 6, int_(rng, 1, 4)))) * rng.choice([1, 20])
         axis = int_(rng, -x.ndim, x.ndim - 1)
         # dx = p·(dy − Σ dy·p) is nearly nothing where one p is nearly 1
-        compare(rng, lambda t: softmax.softmax(t, axis=axis), lambda t: F.softmax(t, axis), [x], f"softmax {x.shape} {axis}", cancels=True)
-        compare(rng, lambda t: softmax.log_softmax(t, axis=axis), lambda t: F.log_softmax(t, axis), [x], f"log_softmax {x.shape} {axis}")
+        compare(
+            rng,
+            lambda t: softmax.softmax(t, axis=axis),
+            lambda t: F.softmax(t, axis),
+            [x],
+            f"softmax {x.shape} {axis}",
+            cancels=True,
+        )
+        compare(
+            rng,
+            lambda t: softmax.log_softmax(t, axis=axis),
+            lambda t: F.log_softmax(t, axis),
+            [x],
+            f"log_softmax {x.shape} {axis}",
+        )
 
 
 @batches("losses", 500)
@@ -243,14 +351,29 @@ def test_mse_and_binary_cross_entropy(first):
         x = rng.standard_normal(tuple(rng.integers(1, 6, int_(rng, 1, 3)))) * rng.choice([1, 20])
         t = rng.uniform(0, 1, x.shape)
         compare(rng, loss.mse_loss, F.mse_loss, [x, t], f"mse_loss {x.shape}")
-        compare(rng, loss.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits, [x, t], f"bce {x.shape}")
+        compare(
+            rng, loss.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits, [x, t], f"bce {x.shape}"
+        )
 
 
 def test_losses_far_out_stay_finite_and_equal():
     x = np.array([[1e3, -1e3, 0.0], [-750.0, 800.0, 750.0]])
     rng = np.random.default_rng(0)
-    compare(rng, lambda x, t: softmax.cross_entropy(x, t), F.cross_entropy, [x, np.array([1, 0])], "cross_entropy", constants=(1,))
-    compare(rng, loss.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits, [x, np.full(x.shape, 0.3)], "bce")
+    compare(
+        rng,
+        lambda x, t: softmax.cross_entropy(x, t),
+        F.cross_entropy,
+        [x, np.array([1, 0])],
+        "cross_entropy",
+        constants=(1,),
+    )
+    compare(
+        rng,
+        loss.binary_cross_entropy_with_logits,
+        F.binary_cross_entropy_with_logits,
+        [x, np.full(x.shape, 0.3)],
+        "bce",
+    )
     compare(rng, lambda t: softmax.log_softmax(t), lambda t: F.log_softmax(t, -1), [x], "log_softmax")
 
 
@@ -291,8 +414,13 @@ def test_hardsigmoid_slope_is_a_sixth_to_the_last_digit():
 def test_leaky_relu_with_other_slopes():
     for slope in (0.0, 0.1, 0.3, 1.0):
         x = np.random.default_rng(0).standard_normal((4, 5))
-        compare(np.random.default_rng(1), lambda t: activation.leaky_relu(t, negative_slope=slope),
-                lambda t: F.leaky_relu(t, slope), [x], f"leaky_relu {slope}")
+        compare(
+            np.random.default_rng(1),
+            lambda t: activation.leaky_relu(t, negative_slope=slope),
+            lambda t: F.leaky_relu(t, slope),
+            [x],
+            f"leaky_relu {slope}",
+        )
 
 
 def test_all_activations_are_compared():
@@ -307,7 +435,10 @@ def test_a_drawn_expression_with_broadcasting(first):
     """+ − · / ** with every way to broadcast, a value used several times, sums and means over axes."""
     for rng in each(first, 15):
         full = tuple(int(v) for v in rng.integers(1, 5, 3))
-        a, b, c = (rng.uniform(0.5, 2, tuple(n if rng.random() < 0.6 else 1 for n in full)[int_(rng, 0, 2):]) for _ in range(3))
+        a, b, c = (
+            rng.uniform(0.5, 2, tuple(n if rng.random() < 0.6 else 1 for n in full)[int_(rng, 0, 2) :])
+            for _ in range(3)
+        )
 
         def formula(a, b, c):
             t = a * b - c / a
@@ -320,9 +451,20 @@ def test_a_drawn_expression_with_broadcasting(first):
 def test_shapes(seed):
     rng = np.random.default_rng(seed)
     x, z = rng.standard_normal((3, 2, 4)), rng.standard_normal((3, 5, 4))
-    compare(rng, lambda a, b: shape.concat(a, b, axis=1)[1:, ::2].transpose(2, 0, 1).reshape(4, -1),
-            lambda a, b: torch.cat([a, b], 1)[1:, ::2].permute(2, 0, 1).reshape(4, -1), [x, z], "concat, getitem, transpose")
-    compare(rng, lambda a: shape.pad2d(a, padding=(1, 2, 3, 0), value=0.5), lambda a: F.pad(a, (1, 2, 3, 0), value=0.5), [x], "pad2d")
+    compare(
+        rng,
+        lambda a, b: shape.concat(a, b, axis=1)[1:, ::2].transpose(2, 0, 1).reshape(4, -1),
+        lambda a, b: torch.cat([a, b], 1)[1:, ::2].permute(2, 0, 1).reshape(4, -1),
+        [x, z],
+        "concat, getitem, transpose",
+    )
+    compare(
+        rng,
+        lambda a: shape.pad2d(a, padding=(1, 2, 3, 0), value=0.5),
+        lambda a: F.pad(a, (1, 2, 3, 0), value=0.5),
+        [x],
+        "pad2d",
+    )
     rows = rng.integers(0, 3, 7)
     compare(rng, lambda a: a[rows], lambda a: a[torch.tensor(rows)], [x], "getitem with repeats")
     compare(rng, lambda a, b: a @ b.transpose(0, 2, 1), lambda a, b: a @ b.transpose(1, 2), [x, z], "matmul")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from threadpoolctl import threadpool_limits
@@ -35,9 +35,6 @@ for name, verb in (
 ):
     app.command(name)(verb)
 
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError: where typer keeps it depends on its version
-
-
 def _version(wanted: bool):
     if wanted:
         print(minicnn.__version__)
@@ -60,7 +57,7 @@ def main() -> None:
     threadpool_limits(1, "blas")
     try:
         code = app(standalone_mode=False)
-    except USAGE_ERROR as problem:
+    except console.UsageError as problem:
         code = console.fail(problem.format_message(), 2)
     except KeyboardInterrupt:
         code = console.fail("stopped", 130)

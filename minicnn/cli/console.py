@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from minicnn import devices
 from minicnn.names import unknown
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""click's error for a wrong command line (exit code 2): where typer keeps it depends on its version."""
 
 
 def fail(sentence: str, code: int) -> int:
@@ -30,7 +35,16 @@ def choose(what: str, name: str, known: Iterable[str]) -> str:
     """`name`, if it is one of the known; otherwise a usage error with the nearest one."""
     known = list(known)
     if name not in known:
-        raise typer.BadParameter(unknown(what, name, known))
+        raise UsageError(unknown(what, name, known))
+    return name
+
+
+def device(name: str) -> str:
+    """`name`, if it is a device that can compute here; otherwise a usage error that says why not."""
+    try:
+        devices.get(name)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from None
     return name
 
 

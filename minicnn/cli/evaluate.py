@@ -34,7 +34,7 @@ def evaluate(
             f"{name} has {len(bundle.classes)} classes of {images.images.shape[1:]} images, but the model takes "
             f"{tuple(about.input)} and tells {len(about.classes)} classes apart: choose another --data"
         )
-    model.to(device)
+    model.to(console.device(device))
     result = run_evaluation(
         model, data.Batches(images, 500, shuffle=False), preparer(about.mean, about.std, device), len(about.classes)
     )

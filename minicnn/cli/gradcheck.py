@@ -86,7 +86,7 @@ def _check(row: Row, seeds: range, tolerance: float) -> Result:
 
 
 def _show(results: list[Result], seeds: int) -> None:
-    table = console.table("op", ">cases", ">worst relative error", ">coordinates", "kinks left out")
+    table = console.table("op", ">cases", ">worst error", ">coordinates", "kinks left out")
     for r in results:
         kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
         table.add_row(
@@ -117,26 +117,26 @@ def _own(target: str, shapes: str) -> Row:
     """A row for a function of the user's own file, which is run as Python runs any file."""
     path, _, name = target.partition("::")
     if not Path(path).is_file():
-        raise typer.BadParameter(f"there is no file {path}: FILE.py::FUNCTION names a Python file and a function in it")
+        raise console.UsageError(f"there is no file {path}: FILE.py::FUNCTION names a Python file and a function in it")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     if spec is None or spec.loader is None:
-        raise typer.BadParameter(f"{path} is not a Python file: its name must end in .py")
+        raise console.UsageError(f"{path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     function = getattr(module, name, None)
     if not callable(function):
-        raise typer.BadParameter(f"{path} has no function {name!r}")
+        raise console.UsageError(f"{path} has no function {name!r}")
     if shapes:
         try:
             extents = [tuple(int(n) for n in shape.split("x")) for shape in shapes.split(",")]
         except ValueError:
-            raise typer.BadParameter(
+            raise console.UsageError(
                 f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument"
             ) from None
         return Row(function, function, (Case(tuple(normal(*shape) for shape in extents), {}),))
     inputs = getattr(module, f"{name}_inputs", None)
     if inputs is None:
-        raise typer.BadParameter(
+        raise console.UsageError(
             f"what shall {name} be checked on? Give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
             f"or write a function {name}_inputs(rng) beside it that returns a list of arrays"
         )
@@ -158,7 +158,7 @@ class _Given(Case):
 def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
     """The V-curve of each op's first case, in a picture and in numbers."""
     if len(rows) > 8:
-        raise typer.BadParameter(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
+        raise console.UsageError(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
     curves = {row.name: sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper) for row in rows}
     drawn = _draw(curves, out)
     if as_json:
@@ -171,8 +171,8 @@ def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
         h, error = min(points, key=lambda point: point[1])
         console.out.print(f"{name}: smallest error {error:.1e}, at h = {h:.1e}")
     console.out.print(
-        "left of it round-off grows as 1/h, right of it truncation as h² "
-        "(an op that is linear in each argument has none)"
+        "With smaller steps round-off grows as 1/h, with larger ones truncation as h²: a V. "
+        "(An op that is linear in each argument has no truncation.)"
     )
     if drawn:
         console.out.print(f"drawn in {out}")

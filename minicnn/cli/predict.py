@@ -29,7 +29,7 @@ def predict(
 ):
     """Say what is in a picture: the likeliest classes, with their softmax probabilities as bars."""
     model, about = model_file.load(model_path(run))
-    model.to(device)
+    model.to(console.device(device))
     prepare = preparer(about.mean, about.std, device)
     channels, height, width = about.input
     answers = []

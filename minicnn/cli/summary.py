@@ -47,7 +47,7 @@ def summary(
 def _shape(text: str) -> tuple[int, int, int]:
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 3 or not all(p.isdecimal() and int(p) > 0 for p in parts):
-        raise typer.BadParameter(f"--input {text!r} must be channels x height x width, such as 1x28x28")
+        raise console.UsageError(f"--input {text!r} must be channels x height x width, such as 1x28x28")
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 

@@ -57,6 +57,7 @@ def train(
     console.choose("model", model, models.names())
     console.choose("optimizer", optimizer, OPTIMIZERS)
     console.choose("schedule", schedule, SCHEDULES)
+    console.device(device)
     config = Config(
         dataset,
         model,
