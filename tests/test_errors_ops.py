@@ -36,19 +36,19 @@ WRONG = {
         lambda: conv2d(X, ones(4, 6, 9, 3)),
         ValueError,
         "the window's height (=9) is larger than the padded input's (=8 = 8 + 0 + 0): "
-        "use a smaller kernel or more padding",
+        "use a smaller kernel, or more padding",
     ),
     "kernel too wide, with padding": (
         lambda: conv2d(X, ones(4, 6, 3, 10), padding=1),
         ValueError,
         "the window's width (=10) is larger than the padded input's (=9 = 7 + 1 + 1): "
-        "use a smaller kernel or more padding",
+        "use a smaller kernel, or more padding",
     ),
     "dilated kernel too large": (
         lambda: conv2d(X, W, dilation=4),
         ValueError,
         "the window's height (=9 (kernel 3, dilation 4)) is larger than the padded input's (=8 = 8 + 0 + 0): "
-        "use a smaller kernel or more padding",
+        "use a smaller kernel, or more padding",
     ),
     "channels not divisible by groups": (
         lambda: conv2d(X, ones(4, 1, 3, 3), groups=4),
@@ -138,7 +138,7 @@ WRONG = {
         lambda: avg_pool2d(X, kernel_size=9),
         ValueError,
         "the window's height (=9) is larger than the padded input's (=8 = 8 + 0 + 0): "
-        "use a smaller kernel or more padding",
+        "use a smaller kernel, or more padding",
     ),
     "norm_type": (
         lambda: lp_pool2d(X, norm_type=0.5, kernel_size=2),

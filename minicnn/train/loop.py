@@ -18,7 +18,7 @@ class NonFiniteLossError(ArithmeticError):
     """The loss is NaN or infinite; the sentence says at which step, and which layer was the first to go wrong."""
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # an overflow ends in NonFiniteLossError, which says more
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # ends in NonFiniteLossError, which says more
 def train_epoch(
     model: Module,
     batches: Iterable,
