@@ -19,7 +19,7 @@ import contextvars
 import functools
 import inspect
 import math
-import numbers
+from numbers import Number, Real
 
 from minicnn import devices
 from minicnn.contract import Array
@@ -152,6 +152,8 @@ class Tensor:
     def __neg__(self): return negative(self)
     def __getitem__(self, index): return getitem(self, index=index)
     def __len__(self): return len(self.data)
+    def __bool__(self): return bool(self.data)
+    def __array__(self, dtype=None, copy=None): return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def sum(self, axis=None, keepdims=False):
         """Σ over `axis`: None for all, an integer or several."""
@@ -166,8 +168,8 @@ class Tensor:
         return reshape(self, shape=shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
     def transpose(self, *axes):
-        """The axes in another order, by default reversed."""
-        return transpose(self, axes=axes or None)
+        """The axes in another order, by default reversed: `.transpose(0, 2, 1)` or `.transpose((0, 2, 1))`."""
+        return transpose(self, axes=(axes[0] if isinstance(axes[0], (tuple, list)) else axes) if axes else None)
 
     def __repr__(self):
         place = "" if self.device == "cpu" else f", device={self.device!r}"
@@ -208,7 +210,14 @@ def op(function=None, *, constants=()):
         if any(name in hyper for name in names):                   # an array given by keyword: b=bias
             args = (*args, *(hyper.pop(name, None) for name in names[len(args) :]))
         device, arrays = _unwrap(call, args, hyper)
-        y, vjps, *aux = function(*arrays, **hyper)
+        try:
+            y, vjps, *aux = function(*arrays, **hyper)
+        except AttributeError:                                     # a number or None has no shape
+            wrong = next((i for i, a in enumerate(arrays) if a is None or isinstance(a, Number)), None)
+            if wrong is None:
+                raise
+            rule = f"{names[wrong]} must be a Tensor or an array, not {arrays[wrong]}"
+            raise TypeError(f"{call.__name__}: {rule}") from None
         out = object.__new__(Tensor)
         out.data = device.asarray(y)
         if aux:
@@ -228,7 +237,7 @@ def _unwrap(call, args, hyper):
         if any(isinstance(v, Tensor) for v in (value if isinstance(value, (tuple, list)) else (value,))):
             raise TypeError(f"{call.__name__}: {key} is a Tensor, but hyper-parameters are plain Python values: "
                             f"pass {key}={key}.item(), or {key}={key}.data for an index")
-        if isinstance(value, numbers.Number) and hasattr(value, "item"):
+        if isinstance(value, Number) and hasattr(value, "item"):
             hyper[key] = value.item()                              # eps=np.float64(1e-5) must not decide the dtype
     device = dtype = first = None
     arrays = []
@@ -237,7 +246,7 @@ def _unwrap(call, args, hyper):
         a = a.data if isinstance(a, Tensor) else a
         home = devices.find(a)
         if home is None:
-            if a is not None and not isinstance(a, numbers.Number):
+            if a is not None and not isinstance(a, Number):
                 raise TypeError(f"{call.__name__}: {name} must be a Tensor, an array or a number, not a "
                                 f"{type(a).__name__}: wrap numbers in Tensor(...), pass several Tensors one by one")
             arrays.append(a.item() if hasattr(a, "item") else a)   # a NumPy scalar must not decide the dtype
@@ -279,6 +288,8 @@ def shared(function):
 def unbroadcast(dy, like):
     """Sum dy over the axes along which `like` was broadcast: the gradient of broadcasting. → the shape of `like`"""
     shape = like.shape
+    if dy.shape == shape:
+        return dy
     dy = dy.sum(tuple(range(dy.ndim - len(shape))))                           # axes that `like` does not have
     return dy.sum(tuple(i for i, n in enumerate(shape) if n == 1 != dy.shape[i]), keepdims=True)
 
@@ -317,7 +328,7 @@ def negative(x):
 @op
 def power(x, *, exponent):
     """y = x^e, e a number.   dx = dy·e·x^(e−1)"""
-    if not isinstance(exponent, numbers.Real):
+    if not isinstance(exponent, Real):
         raise TypeError(f"power: the exponent must be a number, not a {type(exponent).__name__}: "
                         "for b ** t with a Tensor t write exp(t * log(b))")
     return x**exponent, lambda dy: dy * exponent * x ** (exponent - 1)
@@ -388,6 +399,8 @@ def reshape(x, *, shape):
 @op
 def transpose(x, *, axes=None):
     """y = x with its axes in the order `axes`, by default reversed.   dx = dy with the order undone"""
-    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(a % x.ndim for a in axes)
+    order = tuple(reversed(range(x.ndim))) if axes is None else whole_axes("transpose", x, tuple(axes))
+    if sorted(order) != list(range(x.ndim)):
+        raise ValueError(f"transpose: axes {axes} must name each of the {x.ndim} axes of shape {x.shape} once")
     back = tuple(order.index(i) for i in range(x.ndim))
     return x.transpose(order), lambda dy: dy.transpose(back)

@@ -274,6 +274,28 @@ def test_gradients_of_leaves_are_their_own_arrays():
         assert all(g.flags.writeable for g in arrays[:3])
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_gradient_on_its_way_to_two_nodes_is_changed_for_neither(swapped):
+    """`both` hands one array to p and q; what else arrives at p must not arrive at q, nor in the caller's dy."""
+
+    @op
+    def both(a, b):
+        return a + b, (lambda dy: dy, lambda dy: dy)
+
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    p, q = a * 1, b * 1
+    arms = (both(p, q), p * 5)
+    (arms[1] + arms[0] if swapped else arms[0] + arms[1]).sum().backward()
+    np.testing.assert_array_equal(a.grad, [6, 6])
+    np.testing.assert_array_equal(b.grad, [1, 1])
+
+    c, dy = leaf(1.0, 2.0), np.array([1.0, 10.0])
+    r = c * 1
+    both(r, r).backward(dy)
+    np.testing.assert_array_equal(dy, [1, 10])
+    np.testing.assert_array_equal(c.grad, [2, 20])
+
+
 def test_a_kept_gradient_does_not_change_later():
     a = leaf(1.0)
     (a * 2).backward()

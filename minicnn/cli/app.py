@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -55,15 +56,24 @@ def main() -> None:
     # One BLAS thread: the products of small nets are too small to share, and two threads that wait for each other on a
     # busy machine made an epoch of LeNet-5 two to ten times slower (and no faster on an idle one).
     threadpool_limits(1, "blas")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×, and that is no reason to stop
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except console.UsageError as problem:
         code = console.fail(problem.format_message(), 2)
     except KeyboardInterrupt:
         code = console.fail("stopped", 130)
     except typer.Abort:
         code = console.fail("stopped", 130)
-    except (ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError) as problem:
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except (
+        ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError, MemoryError
+    ) as problem:  # fmt: skip
         if os.environ.get("MINICNN_DEBUG"):
             raise
         code = console.fail(str(problem), 1)

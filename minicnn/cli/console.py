@@ -14,7 +14,7 @@ from rich.table import Table
 from minicnn import devices
 from minicnn.names import unknown
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's error for a wrong command line (exit code 2): where typer keeps it depends on its version."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from minicnn import data
 from minicnn.cli import console
@@ -61,15 +62,16 @@ def show(result, classes: list[str], what: str) -> None:
     )
     if len(classes) <= 12:
         short = [c[:7] for c in classes]
-        table = console.table("truth \\ prediction", *(f">{c}" for c in short))
+        table = console.table("truth \\ prediction", *(f">{escape(c)}" for c in short))
         for truth, counts in enumerate(result.confusion):
             table.add_row(
-                classes[truth], *(f"[bold]{n}[/]" if truth == i else f"{n}" if n else "·" for i, n in enumerate(counts))
+                escape(classes[truth]),
+                *(f"[bold]{n}[/]" if truth == i else f"{n}" if n else "·" for i, n in enumerate(counts)),
             )
         console.out.print(table)
     mistakes = [f"{classes[t]} taken for {classes[p]} ({n})" for t, p, n in result.worst_pairs()]
     if mistakes:
-        console.out.print(f"commonest mistakes: {', '.join(mistakes)}")
+        console.out.print(f"commonest mistakes: {', '.join(mistakes)}", markup=False)
 
 
 def model_path(run: Path) -> Path:

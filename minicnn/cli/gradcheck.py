@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
+import sys
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.progress import track
 
 from minicnn.cli import console
+from minicnn.contract import positive
 from minicnn.gradcheck import GradientError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
+from minicnn.tensor import Tensor
 
 
 @dataclass
@@ -22,7 +29,7 @@ class Result:
 
     op: str
     cases: int = 0
-    worst: float = 0.0
+    worst: float | None = 0.0  # None where it is wrong: the error says how far off
     coordinates: int = 0
     kinks: list[str] = field(default_factory=list)
     error: str = ""
@@ -71,18 +78,34 @@ def check(
 
 
 def _check(row: Row, seeds: range, tolerance: float) -> Result:
-    result = Result(row.name, len(row.cases))
+    result, worst = Result(row.name, len(row.cases)), 0.0
     for seed in seeds:
         for case in row.cases:
             try:
-                report = gradcheck(row.op, *case.inputs(seed), seed=seed, tolerance=tolerance, **case.hyper)
+                with _naming(row):
+                    report = gradcheck(row.op, *case.inputs(seed), seed=seed, tolerance=tolerance, **case.hyper)
             except GradientError as problem:
-                result.error, result.worst = f"{problem} (case: {case}; seed {seed})", float("inf")
+                result.error, result.worst = f"{problem} (case: {case}; seed {seed})", None
                 return result
-            result.worst = max(result.worst, report.worst)
+            worst = max(worst, report.worst)
             result.coordinates += report.coordinates
             result.kinks += report.kinks
+    result.worst = worst
     return result
+
+
+@contextlib.contextmanager
+def _naming(row: Row):
+    """A user's own function may raise anything: say where, in one sentence."""
+    try:
+        yield
+    except GradientError:
+        raise
+    except Exception as problem:
+        ours = str(Path(__file__).parents[1])
+        theirs = [f for f in traceback.extract_tb(problem.__traceback__) if not f.filename.startswith(ours)]
+        where = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
+        raise ValueError(f"{row.name} can't be checked: {type(problem).__name__}: {problem}{where}") from problem
 
 
 def _show(results: list[Result], seeds: int) -> None:
@@ -92,13 +115,13 @@ def _show(results: list[Result], seeds: int) -> None:
         table.add_row(
             r.op,
             str(r.cases),
-            "[bold red]WRONG[/]" if r.error else f"{r.worst:.1e}",
+            "[bold red]WRONG[/]" if r.worst is None else f"{r.worst:.1e}",
             f"{r.coordinates:,}",
             kinks or "·",
         )
     console.out.print(table)
-    right = [r for r in results if not r.error]
-    worst = f", worst relative error {max(r.worst for r in right):.1e}" if right else ""
+    right = [r.worst for r in results if r.worst is not None]
+    worst = f", worst relative error {max(right):.1e}" if right else ""
     console.out.print(
         f"\n{len(right)} of {len(results)} ops right in {sum(r.cases for r in results)} cases and {seeds} "
         f"{'draw' if seeds == 1 else 'draws'}: {sum(r.coordinates for r in results):,} coordinates{worst}"
@@ -122,25 +145,42 @@ def _own(target: str, shapes: str) -> Row:
     if spec is None or spec.loader is None:
         raise console.UsageError(f"{path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as problem:
+        raise ValueError(f"{path} can't be run: {type(problem).__name__}: {problem}") from problem
     function = getattr(module, name, None)
     if not callable(function):
         raise console.UsageError(f"{path} has no function {name!r}")
     if shapes:
         try:
-            extents = [tuple(int(n) for n in shape.split("x")) for shape in shapes.split(",")]
+            extents = [tuple(positive(shapes, int(n)) for n in shape.split("x")) for shape in shapes.split(",")]
         except ValueError:
             raise console.UsageError(
-                f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument"
+                f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument, extents of at least 1"
             ) from None
-        return Row(function, function, (Case(tuple(normal(*shape) for shape in extents), {}),))
+        return Row(_returning_a_tensor(function), function, (Case(tuple(normal(*shape) for shape in extents), {}),))
     inputs = getattr(module, f"{name}_inputs", None)
     if inputs is None:
         raise console.UsageError(
             f"what shall {name} be checked on? Give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
             f"or write a function {name}_inputs(rng) beside it that returns a list of arrays"
         )
-    return Row(function, function, (_Given(inputs),))
+    return Row(_returning_a_tensor(function), function, (_Given(inputs),))
+
+
+def _returning_a_tensor(function):
+    """`function`, with a sentence where it returns something else: an array, or an op's pair without @op."""
+
+    @functools.wraps(function)
+    def call(*arrays):
+        y = function(*arrays)
+        if not isinstance(y, Tensor):
+            raise TypeError(f"it must return a Tensor, not {type(y).__name__}: compute with minicnn.ops, "
+                            "or put @op from minicnn.tensor before a function that returns (y, gradients)")
+        return y
+
+    return call
 
 
 class _Given(Case):
@@ -150,16 +190,20 @@ class _Given(Case):
         super().__init__((draw,), {})
 
     def inputs(self, seed):
-        import numpy as np
-
-        return list(self.draws[0](np.random.default_rng(seed)))
+        arrays = self.draws[0](np.random.default_rng(seed))
+        if not isinstance(arrays, (list, tuple)):
+            raise TypeError(f"{self.draws[0].__name__} must return a list of arrays, not {type(arrays).__name__}")
+        return list(arrays)
 
 
 def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
     """The V-curve of each op's first case, in a picture and in numbers."""
     if len(rows) > 8:
         raise console.UsageError(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
-    curves = {row.name: sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper) for row in rows}
+    curves = {}
+    for row in rows:
+        with _naming(row):
+            curves[row.name] = sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper)
     drawn = _draw(curves, out)
     if as_json:
         return console.print_json({"picture": str(out) if drawn else None, "curves": curves})
@@ -184,7 +228,7 @@ def _draw(curves: dict, out: Path) -> bool:
     try:
         fig = figure(7, 4.5)
     except ModuleNotFoundError as missing:
-        console.out.print(f"no picture: {missing}")
+        print(f"no picture: {missing}", file=sys.stderr)
         return False
     ax = fig.subplots()
     for name, points in curves.items():

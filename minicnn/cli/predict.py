@@ -7,6 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from rich.markup import escape
 
 from minicnn.cli import console
 from minicnn.cli.evaluate import model_path
@@ -45,9 +46,9 @@ def predict(
             }
         )
         if not as_json:
-            console.out.print(f"[bold]{path}: {about.classes[order[0]]}[/]", soft_wrap=True)
+            console.out.print(f"[bold]{escape(f'{path}: {about.classes[order[0]]}')}[/]", soft_wrap=True)
             for line in console.bars([about.classes[i] for i in order], probabilities[order]):
-                console.out.print(line)
+                console.out.print(line, markup=False)
             if bright:
                 console.out.print(
                     "  the picture's edge is bright, and this model knows bright digits on black: try --invert"

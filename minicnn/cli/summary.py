@@ -21,7 +21,12 @@ def summary(
     """Show a net layer by layer: output shapes, parameters, buffers, multiply-adds (MACs) and FLOPs."""
     console.choose("model", model, models.names())
     shape = _shape(input_size) if input_size else models.input_shape(model)
-    report = inspect.summary(models.build(model, num_classes=classes, in_channels=shape[0]), shape)
+    net = models.build(model, num_classes=classes, in_channels=shape[0])
+    try:
+        report = inspect.summary(net, shape)
+    except ValueError as problem:
+        raise ValueError(f"{model} does not take images of {'×'.join(map(str, shape))} ({problem}); it was made for "
+                         f"--input {'x'.join(map(str, models.input_shape(model)))}") from None
     if as_json:
         return console.print_json({"model": model, **report.as_dict()})
     table = console.table(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from minicnn import data, models
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
@@ -53,11 +54,6 @@ def train(
     ] = False,
 ):
     """Train a net, test it, and leave model, metrics and pictures in a run folder."""
-    console.choose("dataset", dataset, data.names())
-    console.choose("model", model, models.names())
-    console.choose("optimizer", optimizer, OPTIMIZERS)
-    console.choose("schedule", schedule, SCHEDULES)
-    console.device(device)
     config = Config(
         dataset,
         model,
@@ -76,6 +72,10 @@ def train(
         seed,
         device,
     )
+    try:
+        config.check()
+    except ValueError as problem:
+        raise console.UsageError(str(problem)) from None
     run = Run(config, out or _free_folder(dataset, model), overwrite)
     if not as_json:
         size = sum(p.size for p in run.model.parameters())
@@ -89,9 +89,8 @@ def train(
     except KeyboardInterrupt:
         if not run.metrics:
             raise
-        console.out.print(
-            f"stopped in epoch {len(run.metrics) + 1}; what {len(run.metrics)} whole epoch(s) gave is tested and kept"
-        )
+        done = len(run.metrics)
+        print(f"stopped in epoch {done + 1}; what {done} whole epoch(s) gave is tested and kept", file=sys.stderr)
     seconds = time.perf_counter() - started
     result = run.test()
     pictures = _pictures(run, result)
@@ -109,7 +108,8 @@ def train(
     console.out.print(f"\ntrained in {seconds:.1f} s; the best on validation was epoch {best}\n")
     show(result, list(run.bundle.classes), f"{dataset}, test")
     _show_one(run)
-    console.out.print(f"\nIn {run.folder}: best.safetensors (the model), metrics.jsonl, {', '.join(pictures)}")
+    files = ", ".join(("best.safetensors (the model)", "metrics.jsonl", *pictures))
+    console.out.print(f"\nIn {run.folder}: {files}", markup=False)
     _what_next(run)
 
 
@@ -152,7 +152,7 @@ def _pictures(run, result) -> list[str]:
         picture.confusion(result.confusion, classes, run.folder / "confusion.png")
         net_picture.filters(run.model, run.prepare(image[None]), image, run.folder / "filters.png")
     except ModuleNotFoundError as missing:
-        console.out.print(f"no pictures: {missing}")
+        print(f"no pictures: {missing}", file=sys.stderr)
         return []
     return ["curves.png", "confusion.png", "filters.png"]
 
@@ -164,13 +164,13 @@ def _show_one(run) -> None:
     image, label = run.bundle.test.images[0], run.bundle.test.labels[0]
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(run.folder / "sample.png")
     classes = list(run.bundle.classes)
-    console.out.print(f"\nOne test image ({run.folder / 'sample.png'}), in truth {classes[label]}:")
+    console.out.print(f"\nOne test image ({run.folder / 'sample.png'}), in truth {classes[label]}:", markup=False)
     for line in console.bars(classes, classify(run.model, run.prepare, image)):
-        console.out.print(line)
+        console.out.print(line, markup=False)
 
 
 def _what_next(run) -> None:
-    folder, model = run.folder, run.config.model
+    folder, model = escape(str(run.folder)), run.config.model
     console.out.print(f"""
 What to try next:
   minicnn predict {folder} {folder}/sample.png     your own pictures too; --invert for ink on paper

@@ -46,7 +46,10 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
     A MAC is one multiplication with its addition; as is usual, those of convolutions and linear layers are counted, not
     the biases, activations and norms. FLOPs = 2·MACs; many papers and libraries print MACs and call them FLOPs.
     """
-    names = {id(module): name for name, module in model.named_modules()}
+    training = {id(module): (module, module.training) for _, module in model.named_modules()}
+    names: dict[int, str] = {}
+    for name, module in model.named_modules():
+        names.setdefault(id(module), name)
     layers: list[Layer] = []
     seen: set[int] = set()
 
@@ -56,7 +59,8 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
         return sum(t.size for t in fresh.values())
 
     def look(module, inputs, output):
-        if not any(isinstance(m, Module) for _, m in module.members()):
+        kinds = [type(m) for _, m in module.members()]
+        if any(issubclass(k, (Parameter, Buffer)) for k in kinds) or not any(issubclass(k, Module) for k in kinds):
             layers.append(
                 Layer(
                     names.get(id(module), ""),
@@ -68,15 +72,16 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
                 )
             )
 
-    was_training = model.training
     try:
         with no_grad(), watch(look):
-            model.eval()(Tensor(np.zeros((1, *input_shape), np.float32), device=_device(model)))
+            model.eval()(_one_image(model, input_shape))
     finally:
-        model.train(was_training)
+        for module, mode in training.values():
+            module.training = mode
     return Summary(tuple(input_shape), tuple(layers))
 
 
-def _device(model):
+def _one_image(model, shape):
     parameters = model.parameters()
-    return parameters[0].device if parameters else "cpu"
+    like = parameters[0] if parameters else Tensor(np.zeros(1, np.float32))
+    return Tensor(np.zeros((1, *shape), like.dtype), device=like.device)

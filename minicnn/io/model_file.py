@@ -9,17 +9,22 @@ Safetensors holds raw arrays behind a JSON header; reading it can't run code. Th
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from minicnn import models
 from minicnn.io import atomic
 from minicnn.nn import Module
+from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
+MAX_VALUES = 2**22
+"""The largest input, about 3×1182×1182: a file must not make us lay out more."""
 
 
 @dataclass
@@ -53,13 +58,28 @@ def load(path: str | Path) -> tuple[Module, Description]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except SafetensorError as problem:
         raise ValueError(f"{path} is not a whole safetensors file ({problem}): copy it again, or train again") from None
+    except TypeError as problem:  # what safetensors says of bfloat16 and other types that NumPy lacks
+        raise ValueError(f"{path} holds arrays that NumPy can't ({problem}): convert them to float32") from None
+    for name, array in state.items():
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{path}: {name} holds {array.dtype}, not real numbers: convert it to float32")
     description = _describe(path, text)
-    model = models.build(description.model, **description.options)
     try:
+        model = models.build(description.model, **description.options)
         model.load_state_dict(state)
-    except ValueError as problem:
+        outputs = _outputs(model.eval(), description.input)
+    except (ValueError, TypeError) as problem:
         raise ValueError(f"{path}: {problem}") from None
-    return model.eval(), description
+    count = len(description.classes)
+    if outputs != (count,):
+        raise ValueError(f"{path}: its description contradicts itself ({count} classes, but the model's output for an "
+                         f"image has shape {outputs}): write the file again")
+    return model, description
+
+
+def _outputs(model, shape):
+    with no_grad(), np.errstate(all="ignore"):
+        return model(Tensor(np.zeros((1, *shape), np.float32))).shape[1:]
 
 
 def _describe(path, text):
@@ -74,12 +94,36 @@ def _describe(path, text):
         if version != FORMAT:
             raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")
         description = Description(**fields)
-        shape = [len(description.input), len(description.mean), len(description.std)]
-    except (KeyError, TypeError, json.JSONDecodeError) as problem:
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
-    if shape != [3, description.input[0], description.input[0]] or not isinstance(description.options, dict):
-        raise ValueError(
-            f"{path}: its description contradicts itself (input {description.input}, mean {description.mean}, "
-            f"std {description.std}): write the file again"
-        )
+    for name, fits, rule in _rules(description):
+        if not fits:
+            raise ValueError(f"{path}: its description's {name} ({_short(getattr(description, name))}) must be {rule}: "
+                             "write the file again")
     return description
+
+
+def _rules(d):
+    """(field, whether it fits, what it must be), each rule relying on those before it."""
+    yield "model", isinstance(d.model, str), "a name"
+    yield "trained_on", isinstance(d.trained_on, str), "a name"
+    yield "classes", _list_of(str, d.classes) and d.classes, "a list of names"
+    sizes = _list_of(int, d.input) and len(d.input) == 3 and min(d.input) > 0
+    yield "input", sizes and math.prod(d.input) <= MAX_VALUES, "[channels, height, width] of an image"
+    for name, numbers in (("mean", d.mean), ("std", d.std)):
+        fits = _list_of((int, float), numbers) and len(numbers) == d.input[0] and all(abs(n) < 1e9 for n in numbers)
+        yield name, fits, f"a list of {d.input[0]} numbers, one a channel"
+    yield "std", min(d.std) > 0, "above 0"
+    yield "options", isinstance(d.options, dict), "names and values"
+    # A file must not make us build a net far larger than itself: these two decide how large.
+    for name, here in (("num_classes", len(d.classes)), ("in_channels", d.input[0])):
+        yield "options", d.options.get(name, here) == here, f"such that {name} is {here}, as its classes and input say"
+
+
+def _list_of(kind, values):
+    return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

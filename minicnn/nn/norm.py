@@ -21,7 +21,7 @@ class BatchNorm2d(Module):
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, frozen=False):
         self.num_features = positive("num_features", num_features)
-        self.eps, self.momentum, self.frozen = eps, momentum, frozen
+        self.eps, self.momentum, self.frozen = eps, float(momentum), frozen  # a NumPy float64 would widen the buffers
         self.weight = Parameter(init.constant((num_features,), 1)) if affine else None
         self.bias = Parameter(init.constant((num_features,), 0)) if affine else None
         self.running_mean = Buffer(init.constant((num_features,), 0))

@@ -14,9 +14,9 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        for b in betas:
-            if not 0 <= b < 1:
-                raise ValueError(f"{type(self).__name__}: betas {betas} must both be at least 0 and below 1")
+        for given in (group["betas"] for group in self.groups):
+            if len(given) != 2 or not all(0 <= b < 1 for b in given):
+                raise ValueError(f"{type(self).__name__}: betas {given} must be two numbers of at least 0 and below 1")
         self.steps: dict[int, int] = {}
 
     def update(self, p, *, lr, betas, eps, weight_decay):

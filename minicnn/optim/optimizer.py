@@ -16,7 +16,12 @@ class Optimizer:
 
     def __init__(self, params: Iterable, **settings):
         given = list(params)
-        groups = given if given and all(isinstance(g, dict) for g in given) else [{"params": given}]
+        in_groups = given and all(isinstance(g, dict) for g in given)
+        groups: list[dict[str, Any]] = given if in_groups else [{"params": given}]
+        for g in groups:
+            if "params" not in g:
+                raise ValueError(f"{type(self).__name__}: a group needs 'params', but this one has {', '.join(g)}: "
+                                 'write {"params": [...], "lr": 0.01}')
         self.groups: list[dict[str, Any]] = [{**settings, **g, "params": list(g["params"])} for g in groups]
         self.state: dict[int, list[Array]] = {}
         """Arrays that an optimiser keeps for a parameter, by the parameter's id."""

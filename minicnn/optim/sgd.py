@@ -13,7 +13,7 @@ class SGD(Optimizer):
 
     def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-        if nesterov and not momentum:
+        if any(group["nesterov"] and not group["momentum"] for group in self.groups):
             raise ValueError("SGD: nesterov needs a momentum above 0, say momentum=0.9")
 
     def update(self, p, **settings):

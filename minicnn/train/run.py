@@ -23,14 +23,20 @@ import threadpoolctl
 
 import minicnn
 from minicnn import data, devices, models, optim, rng
+from minicnn.contract import positive
 from minicnn.data.augment import random_shift
 from minicnn.io import atomic, model_file
 from minicnn.names import unknown
-from minicnn.tensor import Tensor
-from minicnn.train.loop import Evaluation, evaluate, train_epoch
+from minicnn.tensor import Tensor, no_grad
+from minicnn.train.loop import Evaluation, NonFiniteLossError, evaluate, train_epoch
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "step", "constant")
+FILES = (
+    "metrics.jsonl", "test.json", "best.safetensors", "last.safetensors",
+    "curves.png", "confusion.png", "filters.png", "sample.png",
+)  # fmt: skip
+"""What a run leaves beside config.json and env.json; a run that replaces another takes the other's away first."""
 
 
 @dataclass
@@ -65,16 +71,20 @@ class Config:
             if value not in known:
                 raise ValueError(unknown(what, value, known))
         devices.get(self.device)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("shift", 0), ("warmup", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be at least {least}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("shift", 0), ("seed", 0)):
+            positive(name, getattr(self, name), least)
+        for name in ("warmup", "momentum", "weight_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} (={getattr(self, name)}) must be a number of at least 0")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing (={self.label_smoothing}) must be at least 0 and below 1")
         if not 0 < self.validation < 1:
             raise ValueError(
                 f"validation (={self.validation}) must lie between 0 and 1: it is the share of the training "
                 "images that is kept aside to choose the best epoch by"
             )
         if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr (={self.lr}) must be above 0")
+            raise ValueError(f"lr (={self.lr}) must be a number above 0")
         return self
 
 
@@ -105,6 +115,7 @@ class Run:
             trained_on=config.dataset,
         )
         self.metrics: list[dict] = []
+        self._try_one_image()
         self.steps_per_epoch = -(-len(self.training) // config.batch_size)
         self.optimizer, self.schedule = self._optimizer()
         self._make_folder()
@@ -130,6 +141,11 @@ class Run:
             )
             seconds = time.perf_counter() - started
             result = self.evaluate(self.validation)
+            if not np.isfinite(result.loss):  # the last step of the epoch spoilt the weights: keep what was saved
+                raise NonFiniteLossError(
+                    f"the validation loss is {result.loss} after epoch {epoch}: try a smaller learning rate than "
+                    f"{self.config.lr:.3g}, or a warm-up"
+                )
             record = {
                 "epoch": epoch,
                 "loss": loss,
@@ -171,6 +187,19 @@ class Run:
         """Loss and confusion matrix of the model as it is now."""
         return evaluate(self.model, data.Batches(dataset, 500, shuffle=False), self.prepare, len(self.bundle.classes))
 
+    def _try_one_image(self):
+        """A sentence, before any file is written, if the model does not take these images or tell these classes."""
+        c, shape = self.config, self.bundle.train.images.shape[1:]
+        fits = f"{c.model} was made for {models.input_shape(c.model)}: choose another model or dataset"
+        try:
+            with no_grad():
+                outputs = self.model.eval()(self.prepare(self.bundle.train.images[:1])).shape[1:]
+        except ValueError as problem:
+            raise ValueError(f"{c.model} does not take the {shape} images of {c.dataset} ({problem}); {fits}") from None
+        if outputs != (len(self.bundle.classes),):
+            raise ValueError(f"{c.model} gives outputs of shape {outputs}, but {c.dataset} has "
+                             f"{len(self.bundle.classes)} classes: set num_classes to that")
+
     def _batches(self):
         for images, labels in data.Batches(self.training, self.config.batch_size, shuffle=True, rng=rng.generator()):
             yield (random_shift(images, self.config.shift, rng.generator()) if self.config.shift else images), labels
@@ -197,7 +226,7 @@ class Run:
 
     def _make_folder(self):
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("metrics.jsonl", "test.json", "best.safetensors", "last.safetensors"):
+        for name in FILES:
             (self.folder / name).unlink(missing_ok=True)
         self._write("config.json", asdict(self.config))
         self._write("env.json", environment(self.config.device))
