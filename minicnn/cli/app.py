@@ -62,6 +62,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # what typer makes of Ctrl-C, without a word
+            console.fail("stopped", 130)
     except console.UsageError as problem:
         code = console.fail(problem.format_message(), 2)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minicnn.cli import console
@@ -170,14 +170,18 @@ def _show_one(run) -> None:
 
 
 def _what_next(run) -> None:
-    folder, model = escape(str(run.folder)), run.config.model
-    console.out.print(f"""
-What to try next:
-  minicnn predict {folder} {folder}/sample.png     your own pictures too; --invert for ink on paper
-  minicnn eval {folder} --split train              does it know its training images better?
-  minicnn summary {model}                          the net, layer by layer
-  minicnn gradcheck conv2d --sweep                 is the gradient of a convolution right?
-  minicnn train {run.config.dataset} --shift 2 --epochs 30       longer, on shifted images""")
+    folder, sample = (shlex.quote(str(path)) for path in (run.folder, run.folder / "sample.png"))
+    model, dataset = run.config.model, run.config.dataset
+    hints = {
+        f"minicnn predict {folder} {sample}": "your own pictures too; --invert for ink on paper",
+        f"minicnn eval {folder} --split train": "does it know its training images better?",
+        f"minicnn summary {model}": "the net, layer by layer",
+        "minicnn gradcheck conv2d --sweep": "is the gradient of a convolution right?",
+        f"minicnn train {dataset} --epochs 60 --label-smoothing 0.1": "longer, and less sure of itself",
+    }
+    console.out.print("\nWhat to try next:")
+    for command, why in hints.items():
+        console.out.print(f"  {command:<{max(map(len, hints))}}   {why}", soft_wrap=True, markup=False)
 
 
 def _free_folder(dataset: str, model: str) -> Path:

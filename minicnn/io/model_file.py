@@ -58,7 +58,7 @@ def load(path: str | Path) -> tuple[Module, Description]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except SafetensorError as problem:
         raise ValueError(f"{path} is not a whole safetensors file ({problem}): copy it again, or train again") from None
-    except TypeError as problem:  # what safetensors says of bfloat16 and other types that NumPy lacks
+    except (TypeError, AttributeError) as problem:  # bfloat16 and other types that NumPy lacks
         raise ValueError(f"{path} holds arrays that NumPy can't ({problem}): convert them to float32") from None
     for name, array in state.items():
         if array.dtype.kind not in "fiu":

@@ -1,0 +1,73 @@
+r"""NumPy's .npz: a zip file with one .npy file an array. Objects (pickles) are refused, and no header is evaluated.
+
+    \x93NUMPY 1 0   uint16 length   {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   values
+
+Source: numpy.lib.format, NEP 1.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import zipfile
+
+import numpy as np
+
+from minicnn.io import arrays
+from minicnn.io.arrays import DAMAGED, short
+from minicnn.io.zip_file import Archive
+
+_HEADER = re.compile(
+    r"\{'descr': ?'([^']{1,20})', ?'fortran_order': ?(True|False), ?'shape': ?\(([\dL, ]{0,600})\),? ?\}\s*"
+)
+
+
+def read(archive: Archive, allowance: arrays.Allowance) -> dict[str, np.ndarray]:
+    """{name: array} of an .npz file."""
+    state = {}
+    for entry, size in archive.sizes.items():
+        name = entry.removesuffix(".npy")
+        if name == entry:
+            raise ValueError(f"it is a zip file, but neither an .npz (what is {short(entry)}?) nor a PyTorch checkpoint: "
+                             "convert it to .safetensors")
+        arrays.check_name(name)
+        with archive.open(entry) as stream:
+            state[name] = _array(stream, entry, size, allowance)
+    return state
+
+
+def content(state: dict[str, np.ndarray]) -> bytes:
+    """The bytes of an .npz file, uncompressed, as np.savez writes it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in state.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def _array(stream, entry, size, allowance):
+    magic = arrays.take(stream, 8)
+    wide = 2 if magic[6:] == b"\1\0" else 4  # versions 2 and 3 have a longer length
+    if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise ValueError(f"its entry {short(entry)} is no .npy file: {DAMAGED}")
+    length = int.from_bytes(arrays.take(stream, wide), "little")
+    header = arrays.take(stream, min(length, size, 2**16)).decode("latin-1")
+    found = _HEADER.fullmatch(header)
+    if not found:
+        raise ValueError(f"its entry {short(entry)} has the header {short(header)}, not that of one array of numbers: "
+                         "convert it to float32 and write it with np.savez")
+    code, fortran, axes = found.groups()
+    if "O" in code:
+        raise ValueError(f"its entry {short(entry)} holds Python objects, which could run code: save numbers")
+    numbers = [n.strip(" L") for n in axes.split(",") if n.strip()]
+    shape = [int(n) if n.isdecimal() else -1 for n in numbers]
+    arrays.check_shape(shape)
+    arrays.becomes(code)
+    count = math.prod(shape)
+    if size != 8 + wide + length + count * arrays.width(code):
+        raise ValueError(f"its entry {short(entry)} has {size} bytes, and its header promises shape {short(shape)} of "
+                         f"{code}: {DAMAGED}")
+    values = arrays.read(stream, code, count, allowance)
+    return values.reshape(shape[::-1]).T if fortran == "True" else values.reshape(shape)

@@ -1,0 +1,86 @@
+"""Safetensors, read with its 16-bit floats: the length of a JSON header, the header, and the values.
+
+    uint64 length   {"conv.weight": {"dtype": "F32", "shape": [6, 1, 5, 5], "data_offsets": [0, 600]}, …}   values
+
+The arrays lie in the values without overlaps or holes. Source: github.com/huggingface/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import IO
+
+import numpy as np
+
+from minicnn.io import arrays
+from minicnn.io.arrays import DAMAGED, short
+
+HEADER, ITEMS = 2**21, 250_000
+"""The longest header in bytes, and the most values in its JSON: some 17,000 arrays, in at most 50 MB of Python."""
+
+_CODES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": arrays.BFLOAT16, "I64": "<i8", "I32": "<i4", "I16": "<i2",
+          "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}
+
+
+def read(file: IO[bytes], allowance: arrays.Allowance) -> dict[str, np.ndarray]:
+    """{name: array} of a safetensors file; its metadata is passed over."""
+    size = allowance.size
+    length = int.from_bytes(arrays.take(file, 8), "little")
+    if length > size - 8:
+        raise ValueError(f"its header would have {length} bytes, but the file has {size}: {DAMAGED}")
+    header = _json(arrays.take(file, min(length, HEADER + 1)))
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError(f"its header's __metadata__ must map texts to texts: {DAMAGED}")
+    places = sorted((_place(name, entry), name) for name, entry in header.items())
+    end = 0
+    for (start, stop), name in places:
+        if start != end:
+            raise ValueError(f"its array {short(name)} must begin at byte {end} of the values, not {start}: {DAMAGED}")
+        end = stop
+    if end != size - 8 - length:
+        raise ValueError(f"its arrays have {end} bytes, but {size - 8 - length} follow the header: {DAMAGED}")
+    found = {}
+    for _, name in places:
+        code, shape = _CODES[header[name]["dtype"]], header[name]["shape"]
+        found[name] = arrays.read(file, code, math.prod(shape), allowance).reshape(shape)
+    return {name: found[name] for name in header}
+
+
+def _json(text: bytes) -> dict:
+    if len(text) > HEADER or sum(text.count(c) for c in (b",", b":", b"[", b"{")) > ITEMS:
+        raise ValueError(f"its header has over {HEADER} bytes or {ITEMS} values: get it again, or split it")
+    try:
+        header = json.loads(text.decode(), object_pairs_hook=_no_key_twice)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
+        reason = " ".join(str(problem).split())[:100]
+        raise ValueError(f"its header is no JSON ({reason}): {DAMAGED}") from None
+    if not isinstance(header, dict):
+        raise ValueError(f"its header is no JSON object: {DAMAGED}")
+    return header
+
+
+def _no_key_twice(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for n, key in enumerate(keys) if found.pop(key, pairs) is pairs and keys.index(key) != n)
+        raise ValueError(f"its header has the key {short(twice)} twice: {DAMAGED}")
+    return found
+
+
+def _place(name, entry) -> tuple[int, int]:
+    """Where the array lies; ValueError unless its entry says what it must, and nothing more."""
+    arrays.check_name(name)
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"its header must give dtype, shape and data_offsets of {short(name)}: {DAMAGED}")
+    kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(kind, str) or kind not in _CODES:
+        raise ValueError(f"its array {short(name)} holds {short(kind)}, which NumPy can't: convert it to float32")
+    arrays.check_shape(shape)
+    pair = isinstance(offsets, list) and len(offsets) == 2 and all(type(n) is int and 0 <= n < 2**63 for n in offsets)
+    if not pair or offsets[1] - offsets[0] != math.prod(shape) * arrays.width(_CODES[kind]):
+        raise ValueError(f"its array {short(name)} of {kind} and shape {short(shape)} can't lie at {short(offsets)}: "
+                         f"{DAMAGED}")
+    return offsets[0], offsets[1]
