@@ -1,17 +1,21 @@
 # make demo: train LeNet-5 on real digits and look at it.   make test: everything that must hold.
+# make slow: the tests that train a net each; minutes, not part of make test.
 # Both need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test slow lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
 
 test: lint
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+slow: $(VENV)/.test
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

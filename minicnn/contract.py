@@ -186,7 +186,7 @@ def _need_rank(op: str, name: str, shape: tuple[int, ...], axes: str) -> None:
 def _need_fit(vertical: Axis, horizontal: Axis) -> None:
     for side, axis in (("height", vertical), ("width", horizontal)):
         total = axis.size + axis.before + axis.after
-        if axis.extent > total:
+        if axis.out < 1:
             dilated = f" (kernel {axis.kernel}, dilation {axis.dilation})" if axis.dilation > 1 else ""
             raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's "
                              f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel, "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from minicnn import cpu
+from typing import cast
+
+from minicnn import cpu, meta
 from minicnn.contract import Array, Device
 from minicnn.names import unknown
 
-_keepers: dict[str, Device] = {"cpu": cpu}
-"""The devices in use, by name."""
+_keepers: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
+"""The devices in use, by name. "meta" knows shapes but no values: what `inspect.summary` runs a net on."""
 
 NAMES = ("cpu", "auto")
 """What `get` understands."""
@@ -39,7 +41,7 @@ def of(array: Array) -> Device:
 
 def available() -> list[str]:
     """The names of the devices that can compute here."""
-    return list(_keepers)
+    return [name for name in _keepers if name != "meta"]
 
 
 def why_no_gpu() -> str:

@@ -269,19 +269,6 @@ def _unwrap(call, args, hyper):
     return device, arrays
 
 
-def shared(function):
-    """A function of dy that several gradients of an op need: computed at the first call, remembered for the others."""
-    dy_before = value = None
-
-    def call(dy):
-        nonlocal dy_before, value
-        if dy is not dy_before:
-            dy_before, value = dy, function(dy)
-        return value
-
-    return call
-
-
 # ---------------------------------------------------------------------- what Python's operators and the methods spell
 
 

@@ -522,6 +522,19 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(rng):
         assert np.array_equal(a, before[name]), f"{name} was changed by a state that was refused"
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda state: state.pop("fc.bias"), lambda state: state.update(more=np.ones(1)),
+    lambda state: state.update({"fc.bias": np.ones(5)}), lambda state: state.update({"fc.bias": np.ones((1, 4))}),
+], ids=["missing", "unexpected", "misshapen", "another rank"])  # fmt: skip
+def test_one_thing_that_does_not_fit_is_enough(rng, spoil):
+    net, state = small(), drawn_state(rng)
+    before = net.state_dict()
+    spoil(state)
+    with pytest.raises(ValueError, match=r"^the state does not fit this Sequential: (missing|unexpected|misshapen): "):
+        net.load_state_dict(state)
+    assert all(np.array_equal(a, before[name]) for name, a in net.state_dict().items())
+
+
 def test_a_long_list_of_names_is_shortened():
     with pytest.raises(ValueError, match=r"missing: conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, "
                                          r"… \(8 in all\); load_state_dict"):

@@ -17,8 +17,9 @@ from minicnn.ops.linear import linear
 from minicnn.ops.lrn import local_response_norm
 from minicnn.ops.pool import lp_pool2d, max_pool2d
 from minicnn.ops.shape import concat
+from minicnn.ops.sharing import shared
 from minicnn.ops.softmax import cross_entropy
-from minicnn.tensor import op, power, shared
+from minicnn.tensor import op, power
 
 
 def leaf(*values, dtype=np.float64):

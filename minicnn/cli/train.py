@@ -109,7 +109,7 @@ def train(
     show(result, list(run.bundle.classes), f"{dataset}, test")
     _show_one(run)
     files = ", ".join(("best.safetensors (the model)", "metrics.jsonl", *pictures))
-    console.out.print(f"\nIn {run.folder}: {files}", markup=False)
+    console.out.print(f"\nIn {run.folder}: {files}", markup=False, soft_wrap=True)
     _what_next(run)
 
 
@@ -164,7 +164,8 @@ def _show_one(run) -> None:
     image, label = run.bundle.test.images[0], run.bundle.test.labels[0]
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(run.folder / "sample.png")
     classes = list(run.bundle.classes)
-    console.out.print(f"\nOne test image ({run.folder / 'sample.png'}), in truth {classes[label]}:", markup=False)
+    where = run.folder / "sample.png"
+    console.out.print(f"\nOne test image ({where}), in truth {classes[label]}:", markup=False, soft_wrap=True)
     for line in console.bars(classes, classify(run.model, run.prepare, image)):
         console.out.print(line, markup=False)
 

@@ -53,3 +53,26 @@ def filters(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -> No
         fontsize=11,
     )
     fig.savefig(path)
+
+
+def bubbles(names: list[str], macs: list[float], accuracy: list[float], memory: list[float], path: str | Path) -> None:
+    """Draw top-1 accuracy (%) against operations (10⁹ MACs), the area of each disc being its memory (MB).
+
+    The chart of Canziani, Paszke & Culurciello 2016, "An analysis of deep neural network models".
+    """
+    fig = figure(10, 6.5)
+    ax = fig.subplots()
+    families = [name.rstrip("0123456789_").split("_")[0].rstrip("0123456789") or name for name in names]
+    colours = {family: f"C{i % 10}" for i, family in enumerate(dict.fromkeys(families))}
+    ax.scatter(macs, accuracy, s=[1.5 * m for m in memory], c=[colours[f] for f in families], alpha=0.45)
+    ax.scatter(macs, accuracy, s=4, c="black")
+    for name, x, y in zip(names, macs, accuracy):
+        ax.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    for mb in (20, 100, 500):
+        ax.scatter([], [], s=1.5 * mb, c="grey", alpha=0.45, label=f"{mb} MB")
+    ax.legend(title="memory, inference", loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
+    ax.set_xscale("log")
+    ax.set_xlabel("10⁹ multiply-adds for one image")
+    ax.set_ylabel("top-1 accuracy on ImageNet in the literature, %")
+    ax.grid(alpha=0.3, which="both")
+    fig.savefig(path)

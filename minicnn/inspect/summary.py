@@ -1,25 +1,45 @@
-"""A net, layer by layer: output shapes, parameters, buffers, multiply-adds."""
+"""A net, layer by layer: shapes, windows, parameters, work, memory and receptive fields. Nothing is computed.
+
+The net's own forward code runs on the device "meta", whose arrays have shapes and receptive fields but no values.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
+from minicnn import meta
 from minicnn.nn import Buffer, Module, Parameter, watch
 from minicnn.tensor import Tensor, no_grad
+
+BYTES = 4  # of a float32
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a net. A layer that is used twice stands here twice, its parameters are counted the first time."""
+    """One layer, or at a smaller depth one block, of a net. All counts are for one image."""
 
     name: str
     kind: str
-    output: tuple[int, ...]  # of one image, without the batch axis
+    output: tuple[int, ...]
+    """The output's shape without the batch axis."""
+    kernel: tuple[int, int] | None
+    stride: tuple[int, int] | None
+    groups: int
     parameters: int
+    """A layer that is used twice stands here twice; its parameters are counted the first time."""
     buffers: int
     macs: int
+    activations: int
+    """Values put out by layers that multiply or look through a window: what the literature counts."""
+    values: int
+    """Values put out by every layer: what training keeps here."""
+    field: tuple[int, int]
+    """How many pixels down and across an output element sees."""
+    total_stride: tuple[int, int]
+    """How many pixels further the next element looks."""
+    offset: tuple[int, int]
+    """The first pixel that element (0, 0) sees; negative inside the padding."""
 
 
 @dataclass(frozen=True)
@@ -28,60 +48,146 @@ class Summary:
 
     input: tuple[int, ...]
     layers: tuple[Layer, ...]
+    peak: int
 
     @property
     def totals(self) -> dict[str, int]:
-        """parameters, buffers (running statistics: state that no gradient changes), macs, flops = 2·macs."""
-        sums = {key: sum(getattr(layer, key) for layer in self.layers) for key in ("parameters", "buffers", "macs")}
-        return {**sums, "flops": 2 * sums["macs"]}
+        """What the net costs for one image.
+
+        parameters; buffers (running statistics: state that no gradient changes); macs; flops = 2·macs; activations, the
+        input included; training_bytes: parameters, their gradients and every layer's output, in float32;
+        inference_bytes: parameters, buffers and the largest input and output that one layer holds at the same time.
+        """
+        keys = ("parameters", "buffers", "macs", "activations", "values")
+        sums = {key: sum(getattr(layer, key) for layer in self.layers) for key in keys}
+        pixels = _count(self.input)
+        values = sums.pop("values") + pixels
+        state = sums["parameters"] + sums["buffers"]
+        return {
+            **sums,
+            "flops": 2 * sums["macs"],
+            "activations": sums["activations"] + pixels,
+            "training_bytes": BYTES * (state + sums["parameters"] + values),
+            "inference_bytes": BYTES * (state + self.peak),
+        }
 
     def as_dict(self) -> dict:
         """For --json: input, layers, totals."""
         return {"input": list(self.input), "layers": [asdict(layer) for layer in self.layers], "totals": self.totals}
 
+    def at_depth(self, depth: int, kinds: dict[str, str]) -> Summary:
+        """The same with all layers below `depth` names drawn together into their block; kinds: name → class."""
+        rows: list[list[Layer]] = []
+        for layer in self.layers:
+            block = ".".join(layer.name.split(".")[:depth])
+            if rows and ".".join(rows[-1][0].name.split(".")[:depth]) == block:
+                rows[-1].append(layer)
+            else:
+                rows.append([layer])
+        return Summary(self.input, tuple(_together(row, depth, kinds) for row in rows), self.peak)
+
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
-    """What each layer of `model` makes of one image of input_shape (C,H,W).
+    """What each layer of `model` makes of one image of input_shape (C,H,W), in eval mode.
 
     A MAC is one multiplication with its addition; as is usual, those of convolutions and linear layers are counted, not
     the biases, activations and norms. FLOPs = 2·MACs; many papers and libraries print MACs and call them FLOPs.
     """
-    training = {id(module): (module, module.training) for _, module in model.named_modules()}
     names: dict[int, str] = {}
     for name, module in model.named_modules():
         names.setdefault(id(module), name)
     layers: list[Layer] = []
     seen: set[int] = set()
+    peak = 0
 
-    def size(module, kind):
-        fresh = {id(t): t for _, t in module.members() if isinstance(t, kind) and id(t) not in seen}
-        seen.update(fresh)
-        return sum(t.size for t in fresh.values())
+    def fresh(module, kind):
+        found = {id(t): t for _, t in module.members() if isinstance(t, kind) and id(t) not in seen}
+        seen.update(found)
+        return sum(t.size for t in found.values())
 
     def look(module, inputs, output):
+        nonlocal peak
         kinds = [type(m) for _, m in module.members()]
-        if any(issubclass(k, (Parameter, Buffer)) for k in kinds) or not any(issubclass(k, Module) for k in kinds):
-            layers.append(
-                Layer(
-                    names.get(id(module), ""),
-                    type(module).__name__,
-                    tuple(output.shape[1:]),
-                    size(module, Parameter),
-                    size(module, Buffer),
-                    module.macs(output.shape[1:]),
-                )
+        holds, is_block = (any(issubclass(k, kind) for k in kinds) for kind in ((Parameter, Buffer), Module))
+        if (is_block and not holds) or not isinstance(output, Tensor):
+            return
+        size, before = _count(output.shape[1:]), inputs[0]
+        peak = max(peak, size + _count(before.shape[1:]))
+        down, across = output.data.fields
+        macs = module.macs(output.shape[1:])
+        reshaped = output.size == before.size and output.ndim != before.ndim
+        looks = macs or (output.data.fields != before.data.fields and not reshaped)
+        layers.append(
+            Layer(
+                names.get(id(module), ""),
+                type(module).__name__,
+                tuple(output.shape[1:]),
+                _pair(module, "kernel_size"),
+                _pair(module, "stride"),
+                getattr(module, "groups", 1),
+                fresh(module, Parameter),
+                fresh(module, Buffer),
+                macs,
+                size if looks else 0,
+                size,
+                (down.size, across.size),
+                (down.jump, across.jump),
+                (down.start, across.start),
             )
+        )
 
+    with no_grad(), _without_values(model), watch(look):
+        model(Tensor(meta.image((1, *input_shape))))
+    return Summary(tuple(input_shape), tuple(layers), peak)
+
+
+@contextlib.contextmanager
+def _without_values(model: Module):
+    """The model in eval mode, its arrays on "meta"; afterwards everything is as it was."""
+    tensors = [t for _, m in model.named_modules() for _, t in m.members() if isinstance(t, Tensor)]
+    arrays = [(t, t.data) for t in tensors]
+    modes = [(m, m.training) for _, m in model.named_modules()]
     try:
-        with no_grad(), watch(look):
-            model.eval()(_one_image(model, input_shape))
+        for tensor, array in arrays:
+            tensor.data = meta.asarray(array, "float32" if array.dtype.kind == "f" else None)
+        model.eval()
+        yield
     finally:
-        for module, mode in training.values():
+        for tensor, array in arrays:
+            tensor.data = array
+        for module, mode in modes:
             module.training = mode
-    return Summary(tuple(input_shape), tuple(layers))
 
 
-def _one_image(model, shape):
-    parameters = model.parameters()
-    like = parameters[0] if parameters else Tensor(np.zeros(1, np.float32))
-    return Tensor(np.zeros((1, *shape), like.dtype), device=like.device)
+def _together(row: list[Layer], depth: int, kinds: dict[str, str]) -> Layer:
+    last = row[-1]
+    if len(row) == 1:
+        return last
+    name = ".".join(last.name.split(".")[:depth])
+    sums = {
+        key: sum(getattr(x, key) for x in row) for key in ("parameters", "buffers", "macs", "activations", "values")
+    }
+    return Layer(
+        name,
+        kinds.get(name, "layers"),
+        last.output,
+        None,
+        None,
+        1,
+        **sums,
+        field=last.field,
+        total_stride=last.total_stride,
+        offset=last.offset,
+    )
+
+
+def _pair(module, name) -> tuple[int, int] | None:
+    value = getattr(module, name, None)
+    return (value, value) if isinstance(value, int) else tuple(value) if value else None
+
+
+def _count(shape) -> int:
+    count = 1
+    for n in shape:
+        count *= n
+    return count

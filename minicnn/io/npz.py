@@ -29,7 +29,7 @@ def read(archive: Archive, allowance: arrays.Allowance) -> dict[str, np.ndarray]
     for entry, size in archive.sizes.items():
         name = entry.removesuffix(".npy")
         if name == entry:
-            raise ValueError(f"it is a zip file, but neither an .npz (what is {short(entry)}?) nor a PyTorch checkpoint: "
+            raise ValueError(f"it is a zip file that holds {short(entry)}, neither an .npz nor a PyTorch checkpoint: "
                              "convert it to .safetensors")
         arrays.check_name(name)
         with archive.open(entry) as stream:

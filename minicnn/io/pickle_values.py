@@ -48,7 +48,9 @@ class Machine:
         while True:
             code = self.bytes(1)
             if code == b".":
-                return self.pop()
+                result = self.pop()
+                self.stack, self.memo = [], {}  # what the result does not hold is freed before arrays are laid out
+                return result
             step = _STEPS.get(code)
             if step is None:
                 raise ValueError(f"it uses the pickle instruction {code!r}, which state dicts don't need: {RESAVE}")
@@ -77,8 +79,9 @@ class Machine:
 
     def text(self, length: int) -> str:
         """The next text of that many bytes."""
+        taken = self.bytes(length)
         self.charge(_TEXT * length)
-        return _utf8(self.bytes(length))
+        return _utf8(taken)
 
     def line(self) -> str:
         """The text until the line's end."""

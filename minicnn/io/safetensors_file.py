@@ -52,7 +52,7 @@ def _json(text: bytes) -> dict:
     if len(text) > HEADER or sum(text.count(c) for c in (b",", b":", b"[", b"{")) > ITEMS:
         raise ValueError(f"its header has over {HEADER} bytes or {ITEMS} values: get it again, or split it")
     try:
-        header = json.loads(text.decode(), object_pairs_hook=_no_key_twice)
+        header = json.loads(text.decode(), object_pairs_hook=_no_key_twice, parse_int=_integer)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
         reason = " ".join(str(problem).split())[:100]
         raise ValueError(f"its header is no JSON ({reason}): {DAMAGED}") from None
@@ -61,11 +61,16 @@ def _json(text: bytes) -> dict:
     return header
 
 
+def _integer(digits):
+    if len(digits) > 20:  # more would take Python long, and no file is that large
+        raise ValueError(f"its header has a number of {len(digits)} digits: {DAMAGED}")
+    return int(digits)
+
+
 def _no_key_twice(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for n, key in enumerate(keys) if found.pop(key, pairs) is pairs and keys.index(key) != n)
+        twice = next(key for key, _ in pairs if found.pop(key, pairs) is pairs)
         raise ValueError(f"its header has the key {short(twice)} twice: {DAMAGED}")
     return found
 

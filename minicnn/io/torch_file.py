@@ -200,12 +200,13 @@ def _state(value: Any) -> dict[str, Place]:
             break
         value = value[told[0]]
     if not isinstance(value, dict):
-        raise ValueError(f"it holds a {type(value).__name__}, not a state dict: {RESAVE}")
+        kind = "single tensor" if isinstance(value, Place) else type(value).__name__
+        raise ValueError(f"it holds a {kind}, not a state dict: {RESAVE}")
     state = {name: place for name, place in value.items() if isinstance(place, Place)}
     if value and not state:
         several = f"; {short(list(inner))} all hold tensors" if inner else ""
         raise ValueError(f"it holds no tensors by name, but {short(list(value))}{several}: {RESAVE}")
-    for prefix in PREFIXES:
+    for prefix in PREFIXES * 2:  # either may be around the other
         if state and all(isinstance(name, str) and name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): place for name, place in state.items()}
     for name in state:

@@ -50,7 +50,12 @@ class _Careful:
     """A file that refuses to be read in huge pieces: zipfile believes what a zip says of its directory's size."""
 
     def __init__(self, file):
-        self.seek, self.tell, self.seekable, self._read = file.seek, file.tell, file.seekable, file.read
+        self.tell, self.seekable, self._seek, self._read = file.tell, file.seekable, file.seek, file.read
+
+    def seek(self, place, whence=0):
+        if abs(place) >= 2**62:
+            raise OSError("a place beyond all files")  # and not Python's ValueError
+        return self._seek(place, whence)
 
     def read(self, count=-1):
         if count > LIMIT:

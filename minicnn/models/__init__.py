@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 
 from minicnn.models.lenet import lenet5
 from minicnn.names import unknown
@@ -12,6 +13,10 @@ MODELS = {
     # name: (builder, the input that it was made for: channels, height, width)
     "lenet5": (lenet5, (1, 28, 28)),
 }
+
+
+VARIANT_INPUTS = {("lenet5", "1998"): (1, 32, 32), ("alexnet", "paper"): (3, 227, 227)}
+"""Where a variant was made for another input than the model's default."""
 
 
 def names() -> list[str]:
@@ -29,9 +34,20 @@ def build(name: str, **options) -> Module:
     return builder(**options)
 
 
-def input_shape(name: str) -> tuple[int, int, int]:
-    """The (channels, height, width) that a model was made for."""
-    return _entry(name)[1]
+def input_shape(name: str, variant: str = "") -> tuple[int, int, int]:
+    """The (channels, height, width) that a model, or its variant, was made for."""
+    _entry(name)
+    return VARIANT_INPUTS.get((name, variant), _entry(name)[1])
+
+
+def variants(name: str) -> list[str]:
+    """The values of a model's `variant=`, the default first; none where there is only one net of that name."""
+    builder = _entry(name)[0]
+    option = inspect.signature(builder).parameters.get("variant")
+    if option is None:
+        return []
+    known = sys.modules[builder.__module__].VARIANTS
+    return sorted(known, key=lambda variant: variant != option.default)
 
 
 def _entry(name):

@@ -6,43 +6,81 @@ way round; for a matrix (O, I) they are I and O.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
 
 import numpy as np
 
+from minicnn import devices
 from minicnn.rng import generator
+
+_with_values = contextvars.ContextVar("with_values", default=True)
+
+
+@contextlib.contextmanager
+def shapes_only():
+    """Within `with shapes_only():` weights have shapes but no values: a net of any size is built at once."""
+    token = _with_values.set(False)
+    try:
+        yield
+    finally:
+        _with_values.reset(token)
+
+
+def _drawn(shape, draw):
+    if not _with_values.get():
+        return devices.get("meta").xp.ndarray(shape)
+    return draw().astype(np.float32)
 
 
 def he_normal(shape: tuple[int, ...], gain: float = 2.0) -> np.ndarray:
     """N(0, gain/fan_in): with ReLU the forward signal neither grows nor dies.   He et al. 2015 (PReLU), eq. 10"""
-    return generator().normal(0, math.sqrt(gain / max(1, fans(shape)[0])), shape).astype(np.float32)
+    return normal(shape, math.sqrt(gain / max(1, fans(shape)[0])))
 
 
 def he_normal_fan_out(shape: tuple[int, ...]) -> np.ndarray:
     """N(0, 2/fan_out): the same for the backward signal.   He et al. 2015, eq. 14"""
-    return generator().normal(0, math.sqrt(2 / max(1, fans(shape)[1])), shape).astype(np.float32)
+    return normal(shape, math.sqrt(2 / max(1, fans(shape)[1])))
 
 
 def glorot_uniform(shape: tuple[int, ...]) -> np.ndarray:
     """U(−a, a), a = √(6/(fan_in + fan_out)): for tanh.   Glorot & Bengio 2010, eq. 16"""
     bound = math.sqrt(6 / max(1, sum(fans(shape))))
-    return generator().uniform(-bound, bound, shape).astype(np.float32)
+    return uniform(shape, bound)
 
 
 def lecun_uniform(shape: tuple[int, ...], bound: float = 2.4) -> np.ndarray:
     """U(−2.4/fan_in, 2.4/fan_in), LeNet-5's.   LeCun et al. 1998, appendix A"""
     limit = bound / max(1, fans(shape)[0])
-    return generator().uniform(-limit, limit, shape).astype(np.float32)
+    return uniform(shape, limit)
 
 
 def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
     """N(0, std²)"""
-    return generator().normal(0, std, shape).astype(np.float32)
+    return _drawn(shape, lambda: generator().normal(0, std, shape))
+
+
+def truncated_normal(shape: tuple[int, ...], std: float) -> np.ndarray:
+    """N(0, std²), drawn again where it is more than 2·std from 0: TensorFlow's, and so the Inception nets'"""
+
+    def draw():
+        x = generator().standard_normal(shape)
+        while (far := np.abs(x) > 2).any():
+            x[far] = generator().standard_normal(np.count_nonzero(far))
+        return x * std
+
+    return _drawn(shape, draw)
+
+
+def uniform(shape: tuple[int, ...], bound: float) -> np.ndarray:
+    """U(−bound, bound)"""
+    return _drawn(shape, lambda: generator().uniform(-bound, bound, shape))
 
 
 def constant(shape: tuple[int, ...], value: float) -> np.ndarray:
     """`value` everywhere."""
-    return np.full(shape, value, np.float32)
+    return _drawn(shape, lambda: np.full(shape, value))
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -4,7 +4,8 @@ Both take x (N,C,…) and, for each channel, γ (C,) and β (C,); γ=None means 
 """
 
 from minicnn import devices
-from minicnn.tensor import op, shared
+from minicnn.ops.sharing import shared
+from minicnn.tensor import op
 
 
 @op

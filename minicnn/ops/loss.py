@@ -1,7 +1,8 @@
 """Losses other than the classifier's cross entropy, which stands beside the softmax."""
 
 from minicnn import devices
-from minicnn.tensor import op, shared
+from minicnn.ops.sharing import shared
+from minicnn.tensor import op
 
 
 @op

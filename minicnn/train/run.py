@@ -93,7 +93,7 @@ class Run:
 
     def __init__(self, config: Config, folder: str | Path, overwrite: bool = False):
         self.config, self.folder = config.check(), Path(folder)
-        if (self.folder / "config.json").exists() and not overwrite:
+        if (self.folder / "best.safetensors").exists() and not overwrite:
             raise FileExistsError(
                 f"{self.folder} holds a run already, which stays as it is: give another folder, or "
                 "--overwrite to replace it"

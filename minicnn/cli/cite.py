@@ -1,0 +1,61 @@
+"""minicnn cite MODEL"""
+
+from __future__ import annotations
+
+import inspect as python
+import sys
+from typing import Annotated
+
+import typer
+
+from minicnn import inspect, models
+from minicnn.cli import console
+from minicnn.cli.summary import build, times
+from minicnn.inspect.literature import entry
+
+
+def cite(
+    model: Annotated[str, typer.Argument(help="A model's name, such as googlenet.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Say where a net comes from: the paper, its claims, our exact count of each variant, and why they differ."""
+    console.choose("model", model, models.names())
+    builder = models.MODELS[model][0]
+    known, variants = entry(model), _counted(model)
+    paper = python.cleandoc(sys.modules[builder.__module__].__doc__ or "")
+    if as_json:
+        return console.print_json({
+            "model": model, "paper": paper, "about": python.getdoc(builder), "claims": [vars(c) for c in known.claims],
+            "counts": variants, "top1": known.top1, "top1_where": known.where if known.top1 else None,
+            "remarks": list(known.remarks)})  # fmt: skip
+    say = console.out.print
+    say(f"[bold]{model}[/]\n")
+    say(paper + "\n", markup=False)
+    say(f"{model}: {python.getdoc(builder)}\n", markup=False)
+    if known.claims:
+        say("[bold]What the paper says[/]")
+        for claim in known.claims:
+            say(f"  {claim.words} ({claim.what}; {claim.where})", markup=False)
+        say("")
+    say("[bold]What we count[/]")
+    table = console.table("variant", ">input", ">parameters", ">MACs", ">FLOPs")
+    for row in variants:
+        figures = (f"{row[key]:,}" for key in ("parameters", "macs", "flops"))
+        table.add_row(row["variant"], times(row["input"]), *figures)
+    say(table)
+    if known.top1:
+        say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}); not measured here.")
+    for remark in known.remarks:
+        say(f"\n- {remark}", markup=False)
+    return None
+
+
+def _counted(model: str) -> list[dict]:
+    """Parameters, MACs and FLOPs of every variant, counted now."""
+    rows = []
+    for variant in models.variants(model) or [""]:
+        net, shape = build(model, variant=variant)
+        totals = inspect.summary(net, shape).totals
+        rows.append({"variant": variant or "the only one", "input": list(shape),
+                     **{key: totals[key] for key in ("parameters", "macs", "flops")}})  # fmt: skip
+    return rows

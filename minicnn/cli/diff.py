@@ -1,0 +1,92 @@
+"""minicnn diff A B"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated
+
+import typer
+
+from minicnn import inspect
+from minicnn.cli import console
+from minicnn.cli.summary import build, times
+from minicnn.inspect.summary import Layer
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A model, or MODEL:VARIANT, such as alexnet:paper.")],
+    b: Annotated[str, typer.Argument(help="Another.")],
+    all_layers: Annotated[bool, typer.Option("--all", help="Show the layers that agree as well.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Lay two nets, or two variants of one, side by side: layers that only one has, and what the change costs."""
+    sides = [measured(a), measured(b)]
+    pairs = _aligned(sides[0].layers, sides[1].layers)
+    totals = [side.totals for side in sides]
+    if as_json:
+        return console.print_json({
+            "a": a, "b": b, "totals": totals,
+            "layers": [{"same": same, "a": _row(x), "b": _row(y)} for same, x, y in pairs]})  # fmt: skip
+    table = console.table("", a, "", b, ">Δ parameters", ">Δ MACs")
+    hidden = 0
+    for same, x, y in pairs:
+        if same and not all_layers:
+            hidden += 1
+            continue
+        parameters = (y.parameters if y else 0) - (x.parameters if x else 0)
+        macs = (y.macs if y else 0) - (x.macs if x else 0)
+        mark = " " if same else "-" if y is None else "+" if x is None else "~"
+        table.add_row(mark, _words(x), "", _words(y), _signed(parameters), _signed(macs))
+    table.add_section()
+    more = {key: totals[1][key] - totals[0][key] for key in ("parameters", "macs")}
+    table.add_row("", f"{totals[0]['parameters']:,} parameters", "", f"{totals[1]['parameters']:,} parameters",
+                  _signed(more["parameters"]), _signed(more["macs"]))  # fmt: skip
+    console.out.print(table)
+    console.out.print(f"\n{hidden} layers agree in kind, window and output{' (--all shows them)' * bool(hidden)}.")
+
+
+def measured(spec: str) -> inspect.Summary:
+    """The summary of MODEL or MODEL:VARIANT."""
+    name, _, variant = spec.partition(":")
+    return inspect.summary(*build(name, variant=variant))
+
+
+def _signature(layer: Layer) -> tuple:
+    return layer.kind, layer.kernel, layer.stride, layer.groups, layer.output, layer.parameters
+
+
+def _aligned(a, b) -> list[tuple[bool, Layer | None, Layer | None]]:
+    """Pairs (same?, a's layer, b's layer) in order; None where one has no counterpart."""
+    pairs: list[tuple[bool, Layer | None, Layer | None]] = []
+    matcher = difflib.SequenceMatcher(None, [_signature(x) for x in a], [_signature(y) for y in b], autojunk=False)
+    for tag, a0, a1, b0, b1 in matcher.get_opcodes():
+        if tag == "equal":
+            pairs += [(True, x, y) for x, y in zip(a[a0:a1], b[b0:b1])]
+            continue
+        left, right = list(a[a0:a1]), list(b[b0:b1])
+        while left or right:                               # of a changed stretch, layers of one kind face each other
+            if left and right and left[0].kind == right[0].kind:
+                pairs.append((False, left.pop(0), right.pop(0)))
+            elif right and (not left or left[0].kind in {y.kind for y in right}):
+                pairs.append((False, None, right.pop(0)))
+            else:
+                pairs.append((False, left.pop(0), None))
+    return pairs
+
+
+def _row(layer: Layer | None) -> dict | None:
+    keys = ("name", "kind", "kernel", "stride", "groups", "output", "parameters", "macs")
+    return {key: getattr(layer, key) for key in keys} if layer else None
+
+
+def _words(layer: Layer | None) -> str:
+    if layer is None:
+        return ""
+    window = f" {times(layer.kernel)}" if layer.kernel else ""
+    stride = f"/{layer.stride[0]}" if layer.stride and layer.stride != (1, 1) else ""
+    groups = f" g{layer.groups}" if layer.groups > 1 else ""
+    return f"{layer.name}: {layer.kind}{window}{stride}{groups} → {times(layer.output)}"
+
+
+def _signed(n: int) -> str:
+    return f"{n:+,}" if n else "·"

@@ -1,0 +1,43 @@
+"""What the literature says about each net: claims, accuracies, and why two sources may disagree (literature.toml)."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A figure of `what` ("parameters", "macs") that a source gives, in its words, and where."""
+
+    what: str
+    words: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A net in the literature. top1: accuracy on ImageNet's validation set, %, as `where` gives it."""
+
+    claims: tuple[Claim, ...] = ()
+    top1: float | None = None
+    where: str = "published with torchvision's weights V1"
+    remarks: tuple[str, ...] = ()
+
+
+@functools.cache
+def literature() -> dict[str, Entry]:
+    """Every entry, by the name of the model."""
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return {
+        name: Entry(**{**row, "claims": tuple(Claim(*c) for c in row.get("claims", ())),
+                       "remarks": tuple(row.get("remarks", ()))})
+        for name, row in table.items()
+    }  # fmt: skip
+
+
+def entry(model: str) -> Entry:
+    """What is known about a model; an empty entry where nothing is."""
+    return literature().get(model, Entry())

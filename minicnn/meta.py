@@ -1,0 +1,244 @@
+"""A keeper that computes no values, only shapes and receptive fields: the device "meta".
+
+A net on "meta" runs its own forward code, but each array knows only how large it would be, and which pixels of the
+image one of its elements would see. So VGG-19 is measured in milliseconds, in no memory. `inspect.summary` does this.
+
+Receptive fields (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"): going
+through a window of K taps, dilation D, stride S and padding P,
+
+    size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
+
+along each axis: element i of the axis sees pixels start + i·jump … start + i·jump + size − 1. Where branches meet, the
+field is the smallest that holds the fields of all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+name = "meta"
+
+
+@dataclass(frozen=True)
+class Field:
+    """What element 0 of an axis sees: `size` pixels from pixel `start` on; the next element `jump` pixels further."""
+
+    size: int = 1
+    jump: int = 1
+    start: int = 0
+
+    def through(self, axis) -> Field:
+        """Behind a window, a contract.Axis."""
+        size = self.size + (axis.extent - 1) * self.jump
+        return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
+
+    def cut(self, part: slice) -> Field:
+        """Of the elements that a slice takes."""
+        return Field(self.size, self.jump * (part.step or 1), self.start + self.jump * (part.start or 0))
+
+    def joined(self, other: Field) -> Field:
+        """The smallest field that holds both."""
+        start = min(self.start, other.start)
+        end = max(self.start + self.size, other.start + other.size)
+        return Field(end - start, max(self.jump, other.jump), start)
+
+
+Fields = tuple[Field, Field]  # down, across
+HERE: Fields = (Field(), Field())
+
+
+class ndarray:
+    """A shape, a dtype and, for what was computed from an image, the receptive field of its first element."""
+
+    base = None
+
+    def __init__(self, shape, dtype=np.float32, fields: Fields | None = None):
+        self.shape, self.dtype, self.fields = tuple(int(n) for n in shape), np.dtype(dtype), fields
+
+    ndim = property(lambda self: len(self.shape))
+    size = property(lambda self: math.prod(self.shape))
+    T = property(lambda self: self.transpose())
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __neg__(self):
+        return self
+
+    def __add__(self, other):
+        return elementwise(self, other)
+
+    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __add__
+
+    def __gt__(self, other):
+        return ndarray(elementwise(self, other).shape, bool, self.fields)
+
+    __lt__ = __ge__ = __le__ = __and__ = __rand__ = __gt__
+
+    def __matmul__(self, other):
+        if other.ndim == 4 and self.ndim == 2:             # rows mixed: pooling written as a product
+            return ndarray((*other.shape[:2], self.shape[0], other.shape[3]), other.dtype,
+                           _spread(other, (-(-other.shape[2] // self.shape[0]), 1)))
+        if self.ndim == 4 and other.ndim == 2:             # columns mixed
+            return ndarray((*self.shape[:3], other.shape[1]), self.dtype,
+                           _spread(self, (1, -(-self.shape[3] // other.shape[1]))))
+        lead = np.broadcast_shapes(self.shape[:-2], other.shape[:-2])
+        return ndarray((*lead, self.shape[-2], other.shape[-1]), self.dtype, _joined(self, other))
+
+    def __getitem__(self, index):
+        shape = np.broadcast_to(np.int8(0), self.shape)[index].shape
+        fields = self.fields
+        if fields and self.ndim == 4 and isinstance(index, tuple) and len(index) == 4:
+            cuts = [i if isinstance(i, slice) else slice(None) for i in index[2:]]
+            down, across = (f.cut(c) for f, c in zip(fields, cuts))
+            fields = (down, across)
+        return ndarray(shape, self.dtype, fields)
+
+    def __setitem__(self, index, value):
+        if getattr(value, "fields", None):
+            self.fields = _joined(self, value)
+
+    def reshape(self, *shape):
+        shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        known = math.prod(n for n in shape if n != -1)
+        shape = tuple(self.size // known if n == -1 else n for n in shape)
+        if math.prod(shape) != self.size:
+            raise ValueError(f"cannot reshape array of size {self.size} into shape {shape}")
+        flattened = self.ndim == 4 and len(shape) < 4
+        return ndarray(shape, self.dtype, _spread(self, self.shape[2:]) if flattened else self.fields)
+
+    def transpose(self, *axes):
+        axes = axes[0] if axes and isinstance(axes[0], tuple) else axes or tuple(reversed(range(self.ndim)))
+        return ndarray([self.shape[a] for a in axes], self.dtype, self.fields)
+
+    def astype(self, dtype):
+        return ndarray(self.shape, dtype, self.fields)
+
+    def copy(self):
+        return self
+
+    def sum(self, axis=None, keepdims=False):
+        axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        axes = {a % self.ndim for a in axes}
+        shape = [1 if a in axes else n for a, n in enumerate(self.shape) if keepdims or a not in axes]
+        taken = [self.shape[a] if self.ndim == 4 and a in axes else 1 for a in (2, 3)]
+        return ndarray(shape, self.dtype, _spread(self, taken))
+
+    mean = max = sum
+
+    def argmax(self, axis):
+        return self.sum(axis).astype(np.int64)
+
+
+def elementwise(*args, **ignored):
+    """What any function of single elements gives: the broadcast shape, the floating dtype, the fields together."""
+    arrays = [a for a in args if isinstance(a, ndarray)]
+    dtype = np.result_type(*(a.dtype for a in arrays))
+    return ndarray(np.broadcast_shapes(*(a.shape for a in arrays)), dtype, _joined(*arrays))
+
+
+def _joined(*arrays) -> Fields | None:
+    fields = [a.fields for a in arrays if a.fields is not None]
+    if not fields:
+        return None
+    down, across = fields[0]
+    for other in fields[1:]:
+        down, across = down.joined(other[0]), across.joined(other[1])
+    return down, across
+
+
+def _spread(array, counts) -> Fields | None:
+    """The fields of one element that sees `counts` elements of `array`, down and across."""
+    if array.fields is None:
+        return None
+    down, across = (Field(f.size + (n - 1) * f.jump, f.jump * n, f.start) for f, n in zip(array.fields, counts))
+    return down, across
+
+
+def _filled(shape, value=None, dtype=np.float32):
+    return ndarray(shape, dtype)
+
+
+def _concatenate(arrays, axis):
+    shape = list(arrays[0].shape)
+    shape[axis] = sum(a.shape[axis] for a in arrays)
+    return ndarray(shape, arrays[0].dtype, _joined(*arrays))
+
+
+xp: Any = SimpleNamespace(
+    ndarray=ndarray,
+    concatenate=_concatenate,
+    full=_filled,
+    zeros=lambda shape, dtype=np.float32: ndarray(shape, dtype),
+    empty=lambda shape, dtype=np.float32: ndarray(shape, dtype),
+    zeros_like=lambda a: ndarray(a.shape, a.dtype),
+    broadcast_to=lambda a, shape: ndarray(shape, a.dtype, a.fields),
+    arange=lambda n: ndarray((n,), np.int64),
+    **dict.fromkeys(
+        ("abs", "clip", "exp", "log", "log1p", "maximum", "multiply", "sqrt", "tanh", "where"), elementwise
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------------------------ the primitives
+
+
+def image(shape) -> ndarray:
+    """An image (N,C,H,W) to begin with: each pixel sees itself."""
+    return ndarray(shape, np.float32, HERE)
+
+
+def asarray(values, dtype=None):
+    return values if isinstance(values, ndarray) and dtype is None else ndarray(values.shape, dtype or values.dtype)
+
+
+def to_numpy(array):
+    raise TypeError("an array on 'meta' has a shape but no values: build the model without the device 'meta'")
+
+
+def synchronize():
+    """There is nothing to wait for."""
+
+
+def conv2d(x, w, b, g):
+    return ndarray((g.N, g.O, g.OH, g.OW), x.dtype, _through(x, g))
+
+
+def max_pool2d(x, g):
+    y = ndarray((g.N, g.C, g.OH, g.OW), x.dtype, _through(x, g))
+    return y, y.astype(np.int32)
+
+
+def avg_pool2d(x, g, count_include_pad):
+    return max_pool2d(x, g)[0]
+
+
+def lp_pool2d(x, p, g):
+    return max_pool2d(x, g)[0]
+
+
+def batch_norm_stats(x):
+    return ndarray((x.shape[1],), x.dtype), ndarray((x.shape[1],), x.dtype)
+
+
+def batch_norm_apply(x, mean, scale, shift):
+    return x
+
+
+def local_response_norm(x, size, alpha, beta, k):
+    return x, x
+
+
+def dropout_mask(shape, p, seed, draw):
+    return ndarray(shape, bool)
+
+
+def _through(x, g) -> Fields | None:
+    if x.fields is None:
+        return None
+    return x.fields[0].through(g.vertical), x.fields[1].through(g.horizontal)

@@ -1,0 +1,103 @@
+"""AlexNet: Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks".
+
+Also Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks", whose slimmer net is the one
+that torchvision has.
+"""
+
+from __future__ import annotations
+
+from minicnn.contract import positive
+from minicnn.models.width import scaled
+from minicnn.names import unknown
+from minicnn.nn import (
+    AdaptiveAvgPool2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    LocalResponseNorm,
+    MaxPool2d,
+    Module,
+    ReLU,
+    Sequential,
+    init,
+)
+
+
+def alexnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", groups: int | None = None,
+            dropout: float = 0.5, width: float = 1.0) -> Sequential:
+    """AlexNet: five convolutions and three dense layers of ReLUs, large enough to need two GPUs and dropout.
+
+    variant="torchvision": the net of 2014, for 224×224 images.   61,100,840 parameters, 714,188,480 multiply-adds.
+        One tower, no response normalisation. Departures from the paper of 2014: dropout stands before the dense
+        layers, not after; pooling to 6×6 before them makes other image sizes possible; weights are drawn he_normal.
+    variant="paper": the net of 2012, for 227×227 images.   60,965,224 parameters, 724,406,816 multiply-adds.
+        Two towers, one a GPU, that meet in conv3 and in the dense layers only: groups=2 in conv2, conv4 and conv5.
+        Weights are drawn from N(0, 0.01²); biases are 1 in conv2, conv4, conv5 and the hidden dense layers, else 0.
+        One departure: the paper says 224×224, on which conv1's 55×55 windows do not fit; 227 is what they need.
+    groups: of conv2, conv4 and conv5, if not the variant's own; the paper's widths with groups=1, one tower, have
+        62,378,344 parameters and 1,135,256,096 multiply-adds.
+    width: multiplies the channels of every layer, 4096 units included.
+    """
+    K = positive("num_classes", num_classes)
+    if variant not in VARIANTS:
+        raise ValueError(unknown("variant of alexnet", variant, VARIANTS))
+    G = {"torchvision": 1, "paper": 2}[variant] if groups is None else positive("groups", groups)
+    return VARIANTS[variant](K, in_channels, G, dropout, lambda channels: scaled(channels, width, G))
+
+
+def _2014(K, in_channels, G, p, w):
+    features = Sequential(                                                         # (N,   3, 224, 224)
+        Conv2d(in_channels, w(64), 11, stride=4, padding=2), ReLU(),               # (N,  64,  55,  55)  conv1
+        MaxPool2d(3, stride=2),                                                    # (N,  64,  27,  27)
+        Conv2d(w(64), w(192), 5, padding=2, groups=G), ReLU(),                     # (N, 192,  27,  27)  conv2
+        MaxPool2d(3, stride=2),                                                    # (N, 192,  13,  13)
+        Conv2d(w(192), w(384), 3, padding=1), ReLU(),                              # (N, 384,  13,  13)  conv3
+        Conv2d(w(384), w(256), 3, padding=1, groups=G), ReLU(),                    # (N, 256,  13,  13)  conv4
+        Conv2d(w(256), w(256), 3, padding=1, groups=G), ReLU(),                    # (N, 256,  13,  13)  conv5
+        MaxPool2d(3, stride=2),                                                    # (N, 256,   6,   6)
+    )  # fmt: skip
+    classifier = Sequential(                                                       # (N, 9216)
+        Dropout(p), Linear(w(256) * 6 * 6, w(4096)), ReLU(),                       # (N, 4096)           fc6
+        Dropout(p), Linear(w(4096), w(4096)), ReLU(),                              # (N, 4096)           fc7
+        Linear(w(4096), K),                                                        # (N,    K)           fc8
+    )  # fmt: skip
+    return Sequential({"features": features, "avgpool": AdaptiveAvgPool2d(6), "flatten": Flatten(),
+                       "classifier": classifier})  # fmt: skip
+
+
+def _2012(K, in_channels, G, p, w):
+    features = Sequential(                                                         # (N,   3, 227, 227)
+        Conv2d(in_channels, w(96), 11, stride=4), ReLU(), response_norm(),        # (N,  96,  55,  55)  conv1
+        MaxPool2d(3, stride=2),                                                    # (N,  96,  27,  27)
+        Conv2d(w(96), w(256), 5, padding=2, groups=G), ReLU(), response_norm(),   # (N, 256,  27,  27)  conv2
+        MaxPool2d(3, stride=2),                                                    # (N, 256,  13,  13)
+        Conv2d(w(256), w(384), 3, padding=1), ReLU(),                              # (N, 384,  13,  13)  conv3
+        Conv2d(w(384), w(384), 3, padding=1, groups=G), ReLU(),                    # (N, 384,  13,  13)  conv4
+        Conv2d(w(384), w(256), 3, padding=1, groups=G), ReLU(),                    # (N, 256,  13,  13)  conv5
+        MaxPool2d(3, stride=2),                                                    # (N, 256,   6,   6)
+    )  # fmt: skip
+    classifier = Sequential(                                                       # (N, 9216)
+        Linear(w(256) * 6 * 6, w(4096)), ReLU(), Dropout(p),                       # (N, 4096)           fc6
+        Linear(w(4096), w(4096)), ReLU(), Dropout(p),                              # (N, 4096)           fc7
+        Linear(w(4096), K),                                                        # (N,    K)           fc8
+    )  # fmt: skip
+    net = Sequential({"features": features, "flatten": Flatten(), "classifier": classifier})
+    return draw_normal(net, std=0.01, ones=(2, 4, 5, 6, 7))
+
+
+VARIANTS = {"torchvision": _2014, "paper": _2012}
+
+
+def response_norm():
+    """Section 3.3, with the paper's constants."""
+    return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper")
+
+
+def draw_normal(net: Module, std: float, ones: tuple[int, ...] = ()) -> Module:
+    """Draw all weights of `net` from N(0, std²); biases are 0, or 1 in the layers of those numbers, from 1 on."""
+    layers = [module for _, module in net.named_modules() if isinstance(module, (Conv2d, Linear))]
+    for number, layer in enumerate(layers, 1):
+        layer.weight.data = init.normal(layer.weight.shape, std)
+        layer.bias.data = init.constant(layer.bias.shape, 1 if number in ones else 0)
+    return net

@@ -1,0 +1,71 @@
+"""What the tests of the straight nets share: counts without drawing weights, a whole net's gradients, learning."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from minicnn import Tensor, inspect, optim
+from minicnn.gradcheck import check_directions
+from minicnn.nn import init
+from minicnn.ops.softmax import cross_entropy
+
+
+@contextlib.contextmanager
+def undrawn():
+    """Within it weights are zeros: counts and shapes do not depend on them, and drawing VGG's takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("he_normal", "normal"):
+            patch.setattr(init, name, lambda shape, *_, **__: np.zeros(shape, np.float32))
+        yield
+
+
+def counted(builder, shape, **options):
+    """The summary of `builder(**options)` for one image of that shape."""
+    with undrawn():
+        return inspect.summary(builder(**options), shape)
+
+
+def shapes(builder, **options):
+    """{name: shape} of the state of `builder(**options)`."""
+    with undrawn():
+        return {name: array.shape for name, array in builder(**options).state_dict().items()}
+
+
+def outputs(summary, *kinds):
+    """The output shapes of the layers of those kinds, in order."""
+    return [row.output for row in summary.layers if row.kind in kinds]
+
+
+def check_gradients(net, shape, rng):
+    """All parameters together against finite differences, in training, along three random directions."""
+    net.astype("float64").train()
+    x = Tensor(rng.standard_normal(shape))
+    report = check_directions(lambda: net(x), net.named_parameters(), directions=3, step=1e-6, tolerance=1e-5)
+    assert report.coordinates > 0, report.kinks
+    assert all(p.grad is None for p in net.parameters())                      # the check cleans up after itself
+
+
+def check_every_parameter_learns(net, shape, rng):
+    """No parameter is cut off from the output."""
+    net.train()
+    x = Tensor(rng.standard_normal(shape).astype(np.float32))
+    y = net(x)
+    y.backward(rng.standard_normal(y.shape).astype(np.float32))
+    dead = [name for name, p in net.named_parameters().items() if p.grad is None or not np.any(p.grad)]
+    assert dead == []
+
+
+def check_learning(net, shape, rng, lr=1e-3, scale=1.0, steps=60):
+    """Eight random images with eight labels, learnt by heart: or a gradient is wrong, or the first weights are."""
+    x, labels = Tensor((scale * rng.standard_normal((8, *shape))).astype(np.float32)), np.arange(8)
+    optimizer = optim.Adam(net.train().parameters(), lr=lr)
+    losses = []
+    for _ in range(steps):
+        loss = cross_entropy(net(x), labels)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[0] > 1.0
+    assert cross_entropy(net(x), labels).item() < 0.05, losses[::10]

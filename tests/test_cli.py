@@ -1,0 +1,740 @@
+"""The command line: what each verb prints, leaves behind and answers to mistakes, in this process and in real ones."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minicnn
+from minicnn import data
+from minicnn.cli import console
+from minicnn.cli.app import app, main
+from minicnn.data import Bundle, Dataset
+from minicnn.ops_table import TABLE
+from minicnn.train import Run
+
+DIGITS = data.load("digits")
+VERBS = ("train", "eval", "predict", "summary", "gradcheck", "devices")
+SCRIPT = Path(sys.executable).with_name("minicnn")
+
+
+def part(dataset, per_class):
+    chosen = np.concatenate([np.flatnonzero(dataset.labels == k)[:per_class] for k in range(10)])
+    return Dataset(dataset.images[chosen], dataset.labels[chosen])
+
+
+TINY = Bundle("digits", part(DIGITS.train, 12), part(DIGITS.test, 3), DIGITS.classes, DIGITS.mean, DIGITS.std)
+
+
+@pytest.fixture
+def minicnn_(monkeypatch, capsys):
+    """Call the program in this process, on 120 images. → (exit code, stdout, stderr)"""
+    monkeypatch.setattr(data, "load", lambda name: TINY)
+
+    def call(*args):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["minicnn", *map(str, args)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return exit_.value.code, out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder that the program itself made."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda name: TINY)
+        patch.setattr(sys, "argv", ["minicnn", "train", "digits", "--epochs", "3", "--lr", "0.005", "--json",
+                                    "--out", str(folder)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 0
+    return folder
+
+
+def document(text):
+    """The one JSON document that `text` is; Infinity and NaN, which other languages can't read, are refused."""
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def sentence(err, code, rc):
+    """The sentence after "error: ", which is all that stderr holds."""
+    assert rc == code, err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    return err.removeprefix("error: ").rstrip("\n")
+
+
+# --------------------------------------------------------------------------------------------------------------- train
+
+
+def test_train_for_people(minicnn_, tmp_path):
+    folder = tmp_path / "run [draft]"                            # brackets are markup to rich
+    rc, out, err = minicnn_("train", "digits", "--epochs", 2, "--batch-size", 16, "--out", folder)
+    assert (rc, err) == (0, "")
+    assert ("lenet5 (61,706 parameters) on digits: 110 images to train, 10 to validate, 30 to test, 10 classes"
+            in out.splitlines())
+    lines = re.findall(r"^epoch +(\d)/2   loss \d+\.\d{4}   training +[\d.]+ %   validation +[\d.]+ %   +[\d.]+ s"
+                       r"(?:  best)?$", out, re.MULTILINE)
+    assert lines == ["1", "2"]
+    assert re.search(r"^digits, test: \d+\.\d\d % right \(\d+ of 30 images\), loss \d+\.\d{4}$", out, re.MULTILINE)
+    table = re.search(r"^truth \\ prediction +0 +1 +2 +3 +4 +5 +6 +7 +8 +9 *\n((?:\d .*\n){10})", out, re.MULTILINE)
+    confusion = [[0 if n == "·" else int(n) for n in row.split()[1:]] for row in table[1].splitlines()]
+    assert confusion == json.loads((folder / "test.json").read_text())["confusion"]
+    assert "commonest mistakes: " in out
+    assert len(re.findall(r"^ +\d  [█▏▎▍▌▋▊▉ ]{40}  +\d+\.\d\d %$", out, re.MULTILINE)) == 10
+    assert "What to try next:" in out
+    assert f"  minicnn predict '{folder}' '{folder}/sample.png'   " in out, "ready to be pasted into a shell"
+    assert f"In {folder}: best.safetensors (the model), metrics.jsonl, curves.png, confusion.png, filters.png" in out
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "best.safetensors", "config.json", "confusion.png", "curves.png", "env.json", "filters.png", "last.safetensors",
+        "metrics.jsonl", "sample.png", "test.json"]  # fmt: skip
+    for name in ("curves.png", "confusion.png", "filters.png", "sample.png"):
+        with Image.open(folder / name) as picture:
+            picture.load()
+    assert np.array_equal(np.asarray(Image.open(folder / "sample.png")), TINY.test.images[0, 0])
+
+
+def test_train_for_programs(minicnn_, tmp_path):
+    folder = tmp_path / "run"
+    rc, out, err = minicnn_(
+        "train", "--epochs", 2, "--batch-size", 40, "--optimizer", "sgd", "--lr", 0.01, "--momentum", 0.5,
+        "--weight-decay", 0.001, "--schedule", "step", "--warmup", 0, "--label-smoothing", 0.1, "--shift", 0,
+        "--validation", 0.25, "--seed", 3, "--device", "cpu", "--out", folder, "--json")  # fmt: skip
+    assert (rc, err) == (0, "")
+    report = document(out)
+    assert set(report) == {"folder", "config", "epochs", "seconds", "test"}
+    assert report["folder"] == str(folder)
+    assert report["config"] == {
+        "dataset": "digits", "model": "lenet5", "options": {}, "epochs": 2, "batch_size": 40, "optimizer": "sgd",
+        "lr": 0.01, "momentum": 0.5, "weight_decay": 0.001, "schedule": "step", "warmup": 0.0, "label_smoothing": 0.1,
+        "shift": 0, "validation": 0.25, "seed": 3, "device": "cpu"}  # fmt: skip
+    assert report["config"] == json.loads((folder / "config.json").read_text()), "every option arrives"
+    assert [e["epoch"] for e in report["epochs"]] == [1, 2]
+    confusion = report["test"]["confusion"]
+    assert sum(map(sum, confusion)) == 30
+    assert report["test"]["accuracy"] == sum(confusion[k][k] for k in range(10)) / 30
+
+
+def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for n in (1, 2):
+        rc, out, _ = minicnn_("train", "--epochs", 1, "--json")
+        assert rc == 0
+        assert document(out)["folder"] == f"runs/digits-lenet5-{n}"
+
+
+def test_same_seed_same_run(minicnn_, tmp_path):
+    weights = []
+    for name, seed in (("a", 4), ("b", 4), ("c", 5)):
+        assert minicnn_("train", "--epochs", 1, "--seed", seed, "--out", tmp_path / name)[0] == 0
+        weights.append((tmp_path / name / "last.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_run_that_is_there_needs_overwrite(minicnn_, tmp_path):
+    folder = tmp_path / "run"
+    assert minicnn_("train", "--epochs", 1, "--out", folder)[0] == 0
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    rc, out, err = minicnn_("train", "--epochs", 2, "--out", folder)
+    assert sentence(err, 1, rc) == (f"{folder} holds a run already, which stays as it is: give another folder, or "
+                                    "--overwrite to replace it")
+    assert out == ""
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert minicnn_("train", "--epochs", 2, "--out", folder, "--overwrite")[0] == 0
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_loss_that_explodes_is_one_sentence(minicnn_, tmp_path):
+    rc, _, err = minicnn_("train", "--lr", "1e6", "--epochs", 4, "--out", tmp_path / "run")
+    assert re.match(r"^the (validation )?loss is (nan|inf) .*: try a smaller learning rate than ", sentence(err, 1, rc))
+
+
+def interrupt(monkeypatch, at):
+    """Ctrl-C after step `at`."""
+    real = Run.train
+
+    def stopped(self, on_step=lambda step, loss: None, on_epoch=lambda record: None):
+        def stop(step, loss):
+            on_step(step, loss)
+            if step == at:
+                raise KeyboardInterrupt
+
+        return real(self, stop, on_epoch)
+
+    monkeypatch.setattr(Run, "train", stopped)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_ctrl_c_keeps_what_whole_epochs_gave(minicnn_, monkeypatch, tmp_path, as_json):
+    interrupt(monkeypatch, at=9)                                 # 110 images in batches of 32: 4 steps an epoch
+    rc, out, err = minicnn_("train", "--epochs", 5, "--out", tmp_path / "run", *["--json"] * as_json)
+    assert (rc, err) == (0, "stopped in epoch 3; what 2 whole epoch(s) gave is tested and kept\n")
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert json.loads((tmp_path / "run" / "test.json").read_text())["images"] == 30
+    if as_json:
+        assert [e["epoch"] for e in document(out)["epochs"]] == [1, 2]
+    else:
+        assert "digits, test: " in out
+    assert minicnn_("eval", tmp_path / "run")[0] == 0
+
+
+def test_ctrl_c_before_the_first_epoch_ends(minicnn_, monkeypatch, tmp_path):
+    interrupt(monkeypatch, at=1)
+    rc, _, err = minicnn_("train", "--out", tmp_path / "run")
+    assert sentence(err, 130, rc) == "stopped"
+
+
+def test_without_matplotlib_everything_but_the_pictures(minicnn_, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    rc, out, err = minicnn_("train", "--epochs", 1, "--out", tmp_path / "run")
+    assert (rc, err) == (0, "no pictures: pictures need matplotlib: install it with `pip install matplotlib`\n")
+    assert f"In {tmp_path / 'run'}: best.safetensors (the model), metrics.jsonl\n" in out
+    assert not (tmp_path / "run" / "curves.png").exists()
+    rc, out, err = minicnn_("gradcheck", "relu", "--sweep", "--json", "--out", tmp_path / "s.png")
+    assert rc == 0
+    assert document(out)["picture"] is None
+    assert err.startswith("no picture: ")
+
+
+# ------------------------------------------------------------------------------------------------------- eval, predict
+
+
+def test_eval(minicnn_, trained):
+    rc, out, err = minicnn_("eval", trained, "--json")
+    assert (rc, err) == (0, "")
+    report = document(out)
+    stored = json.loads((trained / "test.json").read_text())
+    assert (report["data"], report["split"], report["images"]) == ("digits", "test", 30)
+    assert report["classes"] == list("0123456789")
+    for key in ("accuracy", "loss", "confusion"):
+        assert report[key] == stored[key], key
+    rc, out, err = minicnn_("eval", trained / "best.safetensors", "--split", "train")     # the file itself will do too
+    assert (rc, err) == (0, "")
+    assert re.match(r"^digits, train: \d+\.\d\d % right \(\d+ of 120 images\), loss ", out)
+
+
+def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatch):
+    images = np.zeros((4, 3, 32, 32), np.uint8)
+    other = Dataset(images, np.arange(4))
+    monkeypatch.setattr(data, "load", lambda name: Bundle("mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
+    rc, _, err = minicnn_("eval", trained, "--data", "mnist")
+    assert sentence(err, 1, rc) == ("mnist has 4 classes of (3, 32, 32) images, but the model takes (1, 28, 28) and "
+                                    "tells 10 classes apart: choose another --data")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Test images as files, two with names that rich would take for markup."""
+    paths = []
+    for i, name in ((0, "zero.png"), (3, "one [/b].png"), (6, ":cat: [b].png")):
+        paths.append(tmp_path / name)
+        paths[-1].parent.mkdir(exist_ok=True)
+        Image.fromarray(TINY.test.images[i, 0]).save(paths[-1])
+    return paths
+
+
+def test_predict_for_people(minicnn_, trained, pictures):
+    rc, out, err = minicnn_("predict", trained, *pictures, "--top", 3)
+    assert (rc, err) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == 3 * 4
+    for i, path in enumerate(pictures):
+        heading, *bars = lines[4 * i : 4 * i + 4]
+        assert heading.startswith(f"{path}: ")
+        shares = [float(bar.split()[-2]) for bar in bars]
+        assert shares == sorted(shares, reverse=True)
+        assert bars[0].split()[0] == heading[-1], "the first bar is the answer"
+        assert abs(len(re.findall("█", bars[0])) - shares[0] * 0.4) < 1
+
+
+def test_predict_for_programs_is_the_models_softmax(minicnn_, trained, pictures):
+    from minicnn import Tensor
+    from minicnn.io import model_file
+
+    rc, out, err = minicnn_("predict", trained, *pictures, "--json", "--top", 10)
+    assert (rc, err) == (0, "")
+    answers = document(out)
+    assert [a["image"] for a in answers] == [str(p) for p in pictures]
+    model, about = model_file.load(trained / "best.safetensors")
+    for answer, i in zip(answers, (0, 3, 6)):
+        x = (TINY.test.images[i : i + 1].astype(np.float32) / 255 - about.mean[0]) / about.std[0]
+        z = model(Tensor(x.astype(np.float32))).data[0].astype(float)
+        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        assert [c["class"] for c in answer["classes"]] == [str(k) for k in np.argsort(-p)]
+        shares = [c["probability"] for c in answer["classes"]]
+        np.testing.assert_allclose(shares, np.sort(p)[::-1], rtol=1e-3, atol=1e-7)
+
+
+def test_predict_inverts_when_asked_and_suggests_it(minicnn_, trained, pictures, tmp_path):
+    white = tmp_path / "ink.png"
+    Image.fromarray(255 - TINY.test.images[0, 0]).save(white)
+    rc, out, _ = minicnn_("predict", trained, white)
+    assert rc == 0
+    assert "the picture's edge is bright, and this model knows bright digits on black: try --invert" in out
+    plain = document(minicnn_("predict", trained, pictures[0], "--json")[1])
+    inverted = document(minicnn_("predict", trained, white, "--invert", "--json")[1])
+    assert inverted[0]["classes"] == plain[0]["classes"]
+    assert "try --invert" not in minicnn_("predict", trained, white, "--invert")[1]
+    assert "try --invert" not in minicnn_("predict", trained, pictures[0])[1]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_image_that_cannot_be_read(minicnn_, trained, tmp_path, as_json):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n" + b"junk" * 30)
+    rc, out, err = minicnn_("predict", trained, bad, *["--json"] * as_json)
+    assert str(bad) in sentence(err, 1, rc)
+    assert out == ""
+    rc, _, err = minicnn_("predict", trained, tmp_path / "none.png")
+    assert sentence(err, 1, rc) == f"there is no file {tmp_path / 'none.png'}: check the name and the folder"
+
+
+# ---------------------------------------------------------------------------------------------------- summary, devices
+
+
+def test_summary(minicnn_):
+    rc, out, err = minicnn_("summary", "lenet5")
+    assert (rc, err) == (0, "")
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
+    assert {"Conv2d", "16×10×10", "2,416", "240,000"} <= set(rows["features.3"])
+    assert {"61,706", "416,520"} <= set(rows["total"])
+    assert "833,040" in out, "FLOPs are twice the MACs"
+
+
+def test_summary_as_json_and_with_options(minicnn_):
+    report = document(minicnn_("summary", "lenet5", "--json")[1])
+    assert report["model"] == "lenet5"
+    totals = {"parameters": 61_706, "buffers": 0, "macs": 416_520, "flops": 833_040}
+    assert report["totals"].items() >= totals.items()
+    assert len(report["layers"]) == 12
+    report = document(minicnn_("summary", "lenet5", "--json", "--input", "3x28x28", "--classes", 7)[1])
+    assert report["input"] == [3, 28, 28]
+    assert report["totals"]["parameters"] == 61_706 + 2 * 6 * 25 - 3 * 85
+
+
+def test_summary_of_an_input_that_does_not_fit(minicnn_):
+    rc, _, err = minicnn_("summary", "lenet5", "--input", "1x32x32")
+    text = sentence(err, 1, rc)
+    assert text.startswith("lenet5 does not take images of 1×32×32 (")
+    assert text.endswith("); it was made for --input 1x28x28")
+
+
+def test_devices(minicnn_):
+    report = document(minicnn_("devices", "--json")[1])
+    assert report["available"] == ["cpu"]
+    assert report["auto"] == "cpu"
+    assert report["cpu"]["numpy"] == np.__version__
+    assert report["cpu"]["minicnn"] == minicnn.__version__
+    rc, out, err = minicnn_("devices")
+    assert (rc, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "gpu", "auto"]
+    assert report["gpu"] in out
+
+
+def test_version(minicnn_):
+    assert minicnn_("--version") == (0, f"{minicnn.__version__}\n", "")
+
+
+# ----------------------------------------------------------------------------------------------------------- gradcheck
+
+
+def test_gradcheck_of_one_op(minicnn_):
+    rc, out, err = minicnn_("gradcheck", "linear", "--seeds", 3)
+    assert (rc, err) == (0, "")
+    assert re.search(r"^linear +2 +\d\.\de-\d\d +\d+ +·", out, re.MULTILINE)
+    assert "1 of 1 ops right in 2 cases and 3 draws: " in out
+
+
+@pytest.mark.slow
+def test_gradcheck_of_all_ops(minicnn_):
+    rc, out, err = minicnn_("gradcheck", "all", "--json")
+    assert (rc, err) == (0, "")
+    report = document(out)
+    assert [r["op"] for r in report["ops"]] == [row.name for row in TABLE]
+    assert [r["cases"] for r in report["ops"]] == [len(row.cases) for row in TABLE]
+    assert all(r["worst"] <= 1e-6 and r["coordinates"] > 0 and not r["error"] for r in report["ops"])
+
+
+OWN = '''
+import numpy as np
+from minicnn.tensor import op
+from minicnn.ops.activation import tanh
+
+@op
+def cube(x):
+    return x**3, lambda dy: 3 * dy * x**2
+
+@op
+def scaled(x, w):
+    """Wrong in w, at one place."""
+    def dw(dy):
+        g = dy * x
+        g[1, 2] *= 1.5
+        return g
+    return x * w, (lambda dy: dy * w, dw)
+
+def composed(x, w):
+    return tanh(x @ w)
+
+def composed_inputs(rng):
+    return [rng.standard_normal((2, 3)), rng.standard_normal((3, 4))]
+
+def no_tensor(x):
+    return x.numpy() * 2
+
+def pair(x):
+    return x * 2, lambda dy: dy * 2
+
+def broken(x):
+    return undefined_name
+
+@op
+def broken_backward(x):
+    return x * 2, lambda dy: dy[5000]
+
+def odd(x):
+    return x * 2
+
+def odd_inputs(rng):
+    return rng.standard_normal((2, 3))
+
+def nothing(x):
+    return x * 2
+
+def nothing_inputs(rng):
+    return []
+
+five = 5
+'''
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_gradcheck_of_ones_own_function(minicnn_, own):
+    rc, out, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", "3x4", "--json")
+    assert (rc, err) == (0, "")
+    (result,) = document(out)["ops"]
+    assert (result["op"], result["cases"], result["coordinates"], result["error"]) == ("cube", 1, 12, "")
+    assert result["worst"] < 1e-8
+    rc, out, err = minicnn_("gradcheck", f"{own}::composed")
+    assert (rc, err) == (0, "")
+    assert "18 coordinates" in out                               # 2·3 + 3·4
+    rc, out, err = minicnn_("gradcheck", f"{own}::composed", "relu", "--shapes", "2x3,3x1")
+    assert (rc, err) == (0, "")
+    assert "2 of 2 ops right" in out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_gradcheck_names_what_is_wrong(minicnn_, own, as_json):
+    rc, out, err = minicnn_("gradcheck", f"{own}::scaled", "--shapes", "2x3,2x3", *["--json"] * as_json)
+    text = sentence(err, 1, rc)
+    assert text.startswith("scaled: the gradient of w at [1, 2] is ")
+    analytic, numeric = (float(v) for v in re.search(r"is (\S+), but finite differences give (\S+): ", text).groups())
+    assert analytic == pytest.approx(1.5 * numeric, rel=1e-6)
+    if as_json:
+        (result,) = document(out)["ops"]
+        assert result["worst"] is None
+        assert result["error"] == text
+    else:
+        assert re.search(r"^scaled +1 +WRONG", out, re.MULTILINE)
+        assert "0 of 1 ops right" in out
+
+
+def test_a_tolerance_that_nothing_meets(minicnn_):
+    rc, _, err = minicnn_("gradcheck", "exp", "--tolerance", "1e-18")
+    assert "allowed 1e-18 (case: plain; seed 0)" in sentence(err, 1, rc)
+
+
+@pytest.mark.parametrize(("function", "rc", "text"), [
+    ("no_tensor", 1, "no_tensor can't be checked: TypeError: it must return a Tensor, not ndarray: compute with "
+                     "minicnn.ops, or put @op from minicnn.tensor before a function that returns (y, gradients)"),
+    ("pair", 1, "pair can't be checked: TypeError: it must return a Tensor, not tuple: "),
+    ("broken", 1, "broken can't be checked: NameError: name 'undefined_name' is not defined (own.py, line "
+                f"{OWN.splitlines().index('    return undefined_name') + 1})"),
+    ("broken_backward", 1, "broken_backward can't be checked: IndexError: "),
+    ("absent", 2, "has no function 'absent'"),
+    ("five", 2, "has no function 'five'"),
+])  # fmt: skip
+def test_functions_that_cannot_be_checked(minicnn_, own, function, rc, text):
+    code, out, err = minicnn_("gradcheck", f"{own}::{function}", "--shapes", "2x3")
+    assert text in sentence(err, rc, code)
+    assert out == ""
+
+
+def test_inputs_that_make_no_sense(minicnn_, own, tmp_path):
+    rc, _, err = minicnn_("gradcheck", f"{own}::odd")
+    assert sentence(err, 1, rc).endswith("TypeError: odd_inputs must return a list of arrays, not ndarray")
+    rc, _, err = minicnn_("gradcheck", f"{own}::nothing")
+    assert "nothing got no floating-point array to differentiate" in sentence(err, 1, rc)
+    rc, _, err = minicnn_("gradcheck", f"{own}::cube")
+    assert sentence(err, 2, rc).startswith("what shall cube be checked on? Give --shapes ")
+    for shapes in ("2xa", "2x0", "2x-3", "x", ","):
+        rc, _, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", shapes)
+        assert f"--shapes '{shapes}' must look like 2x3x5x4,6x3x3x2" in sentence(err, 2, rc)
+    rc, _, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", "2x3,2x3")
+    assert "takes 1 positional argument" in sentence(err, 1, rc) or "cube" in err
+    rc, _, err = minicnn_("gradcheck", f"{tmp_path / 'none.py'}::f")
+    assert sentence(err, 2, rc).startswith(f"there is no file {tmp_path / 'none.py'}: ")
+    (tmp_path / "text.txt").write_text("x = 1")
+    rc, _, err = minicnn_("gradcheck", f"{tmp_path / 'text.txt'}::f")
+    assert sentence(err, 2, rc).endswith("text.txt is not a Python file: its name must end in .py")
+    (tmp_path / "syntax.py").write_text("def f(x:\n    return x\n")
+    rc, _, err = minicnn_("gradcheck", f"{tmp_path / 'syntax.py'}::f")
+    assert re.match(r".*syntax\.py can't be run: SyntaxError: .*\(syntax\.py, line 1\)$", sentence(err, 1, rc))
+
+
+def test_the_sweep_draws_the_v(minicnn_, tmp_path):
+    rc, out, err = minicnn_("gradcheck", "tanh", "conv2d", "--sweep", "--out", tmp_path / "v.png")
+    assert (rc, err) == (0, "")
+    smallest = {op: float(h) for op, h in re.findall(r"^(\w+): smallest error \S+, at h = (\S+)$", out, re.MULTILINE)}
+    assert set(smallest) == {"tanh", "conv2d"}
+    assert 1e-7 < smallest["tanh"] < 1e-3
+    assert "a V." in out
+    with Image.open(tmp_path / "v.png") as picture:
+        picture.load()
+        assert picture.size == (840, 540)
+    report = document(minicnn_("gradcheck", "tanh", "--sweep", "--json", "--out", tmp_path / "w.png")[1])
+    assert report["picture"] == str(tmp_path / "w.png")
+    curve = dict(map(tuple, report["curves"]["tanh"]))
+    steps = sorted(curve)
+    best = min(curve, key=curve.get)
+    assert curve[steps[0]] > 100 * curve[best] < curve[steps[-1]], "round-off on the left, truncation on the right"
+    assert curve[steps[-1]] / curve[steps[-3]] == pytest.approx(100, rel=0.3), "a tenth of h, a hundredth of the error"
+
+
+def test_too_many_curves(minicnn_):
+    rc, _, err = minicnn_("gradcheck", "--sweep")
+    assert "are too many to read: name up to 8 ops" in sentence(err, 2, rc)
+
+
+# ----------------------------------------------------------------------------------------------------- usage, failures
+
+
+@pytest.mark.parametrize(("args", "text"), [
+    (["trian"], "No such command 'trian'. Did you mean 'train'?"),
+    (["train", "--epoch", "3"], "No such option: --epoch"),
+    (["train", "--model", "lenet6"], "unknown model 'lenet6': did you mean 'lenet5'? Known: "),
+    (["train", "digit"], "unknown dataset 'digit': did you mean 'digits'? Known: digits, fashion-mnist, mnist"),
+    (["train", "--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'? Known: auto, cpu"),
+    (["train", "--device", "cuda:0"], "device 'cuda:0' is not usable: "),
+    (["train", "--optimizer", "sdg"], "unknown optimizer 'sdg': did you mean 'sgd'? Known: adam, adamw, sgd"),
+    (["train", "--schedule", "cosin"], "unknown schedule 'cosin': did you mean 'cosine'? Known: constant, cosine, "),
+    (["train", "--epochs", "0"], "epochs (=0) must be at least 1"),
+    (["train", "--epochs", "two"], "Invalid value for '--epochs'"),
+    (["train", "--batch-size", "-4"], "batch_size (=-4) must be at least 1"),
+    (["train", "--lr", "nan"], "lr (=nan) must be a number above 0"),
+    (["train", "--lr", "0"], "lr (=0.0) must be a number above 0"),
+    (["train", "--momentum", "-1"], "momentum (=-1.0) must be a number of at least 0"),
+    (["train", "--weight-decay", "-1"], "weight_decay (=-1.0) must be a number of at least 0"),
+    (["train", "--warmup", "-1"], "warmup (=-1.0) must be a number of at least 0"),
+    (["train", "--label-smoothing", "2"], "label_smoothing (=2.0) must be at least 0 and below 1"),
+    (["train", "--validation", "1"], "validation (=1.0) must lie between 0 and 1"),
+    (["train", "--shift", "-1"], "shift (=-1) must be at least 0"),
+    (["train", "--seed", "-1"], "seed (=-1) must be at least 0"),
+    (["summary", "lenet"], "unknown model 'lenet': did you mean 'lenet5'?"),
+    (["summary"], "Missing argument"),
+    (["summary", "lenet5", "--input", "28x28"], "--input '28x28' must be channels x height x width, such as "),
+    (["summary", "lenet5", "--input", "1x0x28"], "--input '1x0x28' must be channels x height x width"),
+    (["gradcheck", "conv2dd"], "unknown op 'conv2dd': did you mean 'conv2d'?"),
+    (["gradcheck", "relu", "--seeds", "0"], "Invalid value for '--seeds'"),
+    (["predict"], "Missing argument"),
+    (["devices", "extra"], "unexpected extra argument"),
+], ids=" ".join)  # fmt: skip
+def test_a_wrong_command_line_exits_2_with_a_sentence(minicnn_, args, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rc, out, err = minicnn_(*args)
+    assert text in sentence(err, 2, rc)
+    assert out == ""
+    assert not list(tmp_path.iterdir()), "and leaves nothing behind"
+
+
+@pytest.mark.parametrize(("args", "text"), [
+    (["--split", "tset"], "unknown split 'tset': did you mean 'test'?"),
+    (["--data", "minst"], "unknown dataset 'minst': did you mean 'mnist'?"),
+    (["--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'?"),
+])  # fmt: skip
+def test_a_wrong_option_of_eval(minicnn_, trained, args, text):
+    rc, _, err = minicnn_("eval", trained, *args)
+    assert text in sentence(err, 2, rc)
+
+
+def test_a_wrong_option_of_predict(minicnn_, trained, pictures):
+    rc, _, err = minicnn_("predict", trained, pictures[0], "--device", "cuda:1")
+    assert "device 'cuda:1' is not usable: " in sentence(err, 2, rc)
+    assert minicnn_("predict", trained, pictures[0], "--top", 0)[0] == 2
+
+
+@pytest.mark.parametrize("verb", [["eval"], ["predict", "x.png"]])
+def test_runs_that_are_not_there_or_broken(minicnn_, tmp_path, trained, verb):
+    verb, *rest = verb
+    rc, _, err = minicnn_(verb, tmp_path / "none", *rest)
+    assert sentence(err, 1, rc) == f"there is no model file {tmp_path / 'none'}: train one with `minicnn train digits`"
+    (tmp_path / "empty").mkdir()
+    rc, _, err = minicnn_(verb, tmp_path / "empty", *rest)
+    assert sentence(err, 1, rc) == (f"{tmp_path / 'empty'} holds no best.safetensors, so no trained model: train one "
+                                    f"with `minicnn train digits --out {tmp_path / 'empty'}`")
+    whole = (trained / "best.safetensors").read_bytes()
+    for name, content in (("cut", whole[:1000]), ("junk", b"junk" * 99)):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(content)
+        rc, _, err = minicnn_(verb, path, *rest)
+        assert sentence(err, 1, rc).startswith(f"{path} is not a whole safetensors file (")
+
+
+def test_a_dataset_whose_files_are_missing(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("MINICNN_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["minicnn", "train", "mnist", "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert "the dataset 'mnist' needs " in sentence(capsys.readouterr().err, 1, exit_.value.code)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk(minicnn_, monkeypatch, tmp_path):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    rc, _, err = minicnn_("train", "--epochs", 1, "--out", tmp_path / "run")
+    assert "No space left on device" in sentence(err, 1, rc)
+
+
+@pytest.mark.parametrize("problem", [MemoryError("can't allocate 2 TiB"), KeyboardInterrupt(), RuntimeError("odd")])
+def test_failures_in_the_middle_of_a_verb(minicnn_, monkeypatch, tmp_path, problem):
+    def fail(*args, **kwargs):
+        raise problem
+
+    monkeypatch.setattr(Run, "train", fail)
+    rc, _, err = minicnn_("train", "--out", tmp_path / "run")
+    code, text = (130, "stopped") if isinstance(problem, KeyboardInterrupt) else (1, str(problem))
+    assert sentence(err, code, rc) == text
+
+
+def test_debug_shows_where_a_failure_came_from(monkeypatch, tmp_path):
+    monkeypatch.setenv("MINICNN_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["minicnn", "eval", str(tmp_path / "none")])
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
+# ---------------------------------------------------------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_mentions_every_option(minicnn_, verb, flag):
+    import typer.main
+
+    command = typer.main.get_command(app).commands[verb]
+    rc, out, err = minicnn_(verb, flag)
+    assert (rc, err) == (0, "")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out)
+    options = [name for parameter in command.params for name in parameter.opts if name.startswith("--")]
+    assert options
+    for name in options:
+        assert name in plain, f"minicnn {verb} --help does not mention {name}"
+    assert " ".join(command.help.split())[:40] in " ".join(plain.split())
+
+
+def test_help_lists_the_verbs(minicnn_):
+    rc, out, _ = minicnn_("--help")
+    assert rc == 0
+    assert all(re.search(rf"^│ {verb} ", out, re.MULTILINE) for verb in VERBS)
+
+
+def test_a_probability_as_a_bar():
+    lines = list(console.bars(["a", "long", "z"], [1.0, 0.5, 0.003125], width=4))
+    assert lines == ["     a  ████  100.00 %", "  long  ██     50.00 %", "     z          0.31 %"]
+    assert "▍" in next(iter(console.bars(["x"], [3 / 8], width=1)))
+
+
+# ------------------------------------------------------------------------------------------ real processes, real pipes
+
+
+def process(*args, **more):
+    if not SCRIPT.exists():
+        pytest.skip(f"minicnn is not installed beside {sys.executable}")
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run([SCRIPT, *map(str, args)], capture_output=True, text=True, env={**env, **more}, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_real_training(tmp_path):
+    """One pass over the 5000 digits; chance would be 10 % of the 1000 unseen ones."""
+    done = process("train", "digits", "--epochs", 1, "--out", tmp_path / "run", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = document(done.stdout)
+    assert sum(map(sum, report["test"]["confusion"])) == 1000
+    assert report["test"]["accuracy"] > 0.6
+    Image.fromarray(DIGITS.test.images[0, 0]).save(tmp_path / "first.png")
+    done = process("predict", tmp_path / "run", tmp_path / "first.png", "--json")
+    assert done.returncode == 0
+    assert len(document(done.stdout)[0]["classes"]) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_a_real_ctrl_c(tmp_path):
+    if not SCRIPT.exists():
+        pytest.skip(f"minicnn is not installed beside {sys.executable}")
+    command = [SCRIPT, "train", "digits", "--epochs", "500", "--out", tmp_path / "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            lines = []
+            while not (lines and lines[-1].startswith("epoch  ")):
+                lines.append(running.stdout.readline())
+                assert lines[-1], running.stderr.read()
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert re.fullmatch(r"stopped in epoch \d+; what \d+ whole epoch\(s\) gave is tested and kept\n", err)
+    assert running.returncode == 0
+    assert "digits, test: " in out
+
+
+def test_a_real_failure_and_a_pipe_in_an_old_encoding(tmp_path):
+    done = process("eval", tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert sentence(done.stderr, 1, done.returncode).startswith("there is no model file")
+    done = process("summary", "lenet5", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "16?10?10" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes close otherwise on Windows")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_reader_that_has_seen_enough(as_json):
+    """`minicnn summary lenet5 | head -1`"""
+    if not SCRIPT.exists():
+        pytest.skip(f"minicnn is not installed beside {sys.executable}")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [SCRIPT, "summary", "lenet5", *["--json"] * as_json]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")

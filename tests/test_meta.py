@@ -1,0 +1,101 @@
+"""The device that knows shapes alone: held against nets that compute, and against gradients that show what is seen."""
+
+import numpy as np
+import pytest
+
+from minicnn import Tensor, devices, inspect, meta, models, nn, no_grad
+from minicnn.nn import init
+from minicnn.ops_table import TABLE
+
+# ops whose meaning is in the values: no shape to speak of without them
+VALUES_NEEDED = {"cross_entropy"}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_shapes_and_dtypes_are_those_of_numpy(row):
+    if row.name in VALUES_NEEDED:
+        pytest.skip("labels are checked by their values")
+    for case in row.cases:
+        arrays = [a.astype(np.float32) if a is not None and a.dtype == float else a for a in case.inputs(0)]
+        wanted = row.op(*arrays, **case.hyper)
+        ghosts = [None if a is None else meta.asarray(a) for a in arrays]
+        found = row.op(*ghosts, **case.hyper)
+        assert found.device == "meta"
+        assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+
+
+def test_no_values_can_be_asked_for():
+    with pytest.raises(TypeError, match=r"an array on 'meta' has a shape but no values"):
+        Tensor(meta.image((1, 1, 2, 2))).numpy()
+
+
+def test_meta_is_not_offered_to_users():
+    assert "meta" not in devices.available()
+
+
+def see(net, shape, place):
+    """The box (top, left, bottom, right) of the pixels that move output element `place`, by gradient."""
+    x = Tensor(np.ones((1, *shape)), requires_grad=True)
+    y = net(x)
+    dy = np.zeros(y.shape)
+    dy[(0, 0, *place)] = 1
+    y.backward(dy)
+    rows, columns = np.nonzero(x.grad[0].sum(0))
+    return rows.min(), columns.min(), rows.max(), columns.max()
+
+
+def positive(net):
+    """Weights of 1: nothing cancels, so what is seen has a gradient."""
+    for parameter in net.astype("float64").parameters():
+        parameter.data[...] = 1
+    return net
+
+
+NETS = {
+    "stack": [nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 5, stride=2), nn.AvgPool2d(2), nn.Conv2d(2, 1, 3)],
+    "oblong": [nn.Conv2d(1, 1, (1, 7), padding=(0, 3)), nn.Conv2d(1, 1, (4, 2), stride=(2, 3), padding=(1, 0))],
+    "dilated": [nn.Conv2d(1, 1, 3, dilation=3, padding=2), nn.AvgPool2d(3, 2, padding=1, ceil_mode=True)],
+    "same": [nn.Conv2d(1, 1, 4, padding="same"), nn.AvgPool2d(3, 2)],
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (2, 1)])
+def test_the_field_is_the_box_of_pixels_that_have_a_gradient(name, place):
+    net, shape = positive(nn.Sequential(*NETS[name])), (1, 31, 33)
+    last = inspect.summary(net, shape).layers[-1]
+    top, left = (o + i * s for o, i, s in zip(last.offset, place, last.total_stride))
+    bottom, right = top + last.field[0] - 1, left + last.field[1] - 1
+    if name == "dilated" and min(top, left) < 0:
+        pytest.skip("a dilated window has gaps: where its box is cut off there may be one")
+    assert see(net, shape, place) == (max(0, top), max(0, left), min(30, bottom), min(32, right))
+
+
+class Branches(nn.Module):
+    """Two ways of different reach, added."""
+
+    def __init__(self):
+        self.near, self.far = nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 5, padding=2)
+        self.last = nn.Conv2d(1, 1, 3, stride=2)
+
+    def forward(self, x):
+        return self.last(self.near(x) + self.far(x))
+
+
+def test_where_branches_meet_the_larger_field_counts():
+    net = positive(Branches())
+    last = inspect.summary(net, (1, 20, 20)).layers[-1]
+    assert (last.field, last.total_stride, last.offset) == ((7, 7), (2, 2), (-2, -2))
+    assert see(net, (1, 20, 20), (3, 3)) == (4, 4, 10, 10)
+
+
+def test_a_net_without_values_is_built_and_measured_at_once_and_a_real_one_is_left_alone():
+    with init.shapes_only():
+        ghost = models.build("lenet5")
+    real = models.build("lenet5").train()
+    before = real.state_dict()
+    assert inspect.summary(ghost, (1, 28, 28)) == inspect.summary(real, (1, 28, 28))
+    assert all(module.training for _, module in real.named_modules())
+    assert all((before[k] == v).all() for k, v in real.state_dict().items())
+    with no_grad():
+        assert real(Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape == (1, 10)
