@@ -91,6 +91,8 @@ class ndarray:
         return ndarray((*lead, self.shape[-2], other.shape[-1]), self.dtype, _joined(self, other))
 
     def __getitem__(self, index):
+        if isinstance(index, ndarray):                     # an index array without values: one row for each entry
+            return ndarray((*index.shape, *self.shape[1:]), self.dtype, self.fields)
         shape = np.broadcast_to(np.int8(0), self.shape)[index].shape
         fields = self.fields
         if fields and self.ndim == 4 and isinstance(index, tuple) and len(index) == 4:

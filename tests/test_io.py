@@ -23,7 +23,7 @@ DIGITS = tuple("0123456789")
 
 def description(**changes):
     values = {"model": "lenet5", "options": {"num_classes": 10, "in_channels": 1}, "classes": list(DIGITS),
-              "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "trained_on": "digits"}  # fmt: skip
+              "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "trained_on": "digits", "resize": 0}  # fmt: skip
     return Description(**{**values, **changes})
 
 
@@ -85,7 +85,7 @@ def test_safetensors_alone_reads_it(net, saved):
         about = json.loads(file.metadata()["minicnn"])
     assert about == {"format": 1, "model": "lenet5", "options": {"num_classes": 10, "in_channels": 1},
                      "classes": list(DIGITS), "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081],
-                     "trained_on": "digits"}  # fmt: skip
+                     "trained_on": "digits", "resize": 0}  # fmt: skip
 
 
 def test_buffers_are_saved_too(tmp_path, monkeypatch, rng):

@@ -12,10 +12,16 @@ from threadpoolctl import threadpool_limits
 
 import minicnn
 from minicnn.cli import console
+from minicnn.cli.cite import cite
+from minicnn.cli.compare import compare
 from minicnn.cli.devices import devices
+from minicnn.cli.diff import diff
 from minicnn.cli.evaluate import evaluate
 from minicnn.cli.gradcheck import check
+from minicnn.cli.import_ import import_
+from minicnn.cli.models import models
 from minicnn.cli.predict import predict
+from minicnn.cli.shape import shape
 from minicnn.cli.summary import summary
 from minicnn.cli.train import train
 
@@ -30,11 +36,18 @@ for name, verb in (
     ("train", train),
     ("eval", evaluate),
     ("predict", predict),
+    ("import", import_),
+    ("models", models),
     ("summary", summary),
+    ("compare", compare),
+    ("diff", diff),
+    ("cite", cite),
+    ("shape", shape),
     ("gradcheck", check),
     ("devices", devices),
 ):
     app.command(name)(verb)
+
 
 def _version(wanted: bool):
     if wanted:

@@ -42,7 +42,7 @@ def cite(
     for row in variants:
         figures = (f"{row[key]:,}" for key in ("parameters", "macs", "flops"))
         table.add_row(row["variant"], times(row["input"]), *figures)
-    say(table)
+    console.show(table)
     if known.top1:
         say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}); not measured here.")
     for remark in known.remarks:

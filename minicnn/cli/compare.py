@@ -34,7 +34,7 @@ def compare(
         table.add_row(r["model"], *(f"{r[key]:,}" for key in ("parameters", "macs", "flops", "activations")),
                       mega(r["inference_bytes"]), mega(r["training_bytes"]),
                       f"{r['top1']:.2f}" if r["top1"] else "·")  # fmt: skip
-    console.out.print(table)
+    console.show(table)
     console.out.print("\nCounts are of one image at each net's own input size. Accuracies are the literature's "
                       "(`minicnn cite` says whose), not measured here.", soft_wrap=True)  # fmt: skip
     known = [r for r in rows if r["top1"]]

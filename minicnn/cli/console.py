@@ -56,6 +56,14 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+def show(table: Table) -> None:
+    """Print a table. Where it is too wide, words are cut, numbers never."""
+    for column in table.columns:
+        if column.justify == "right":
+            column.min_width = max(len(str(cell)) for cell in (column.header, *column.cells))
+    out.print(table)
+
+
 def bars(names: list[str], probabilities, width: int = 40) -> Iterable[str]:
     """A line for each name: its probability as a bar and in per cent."""
     longest = max(map(len, names))

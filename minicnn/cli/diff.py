@@ -41,7 +41,7 @@ def diff(
     more = {key: totals[1][key] - totals[0][key] for key in ("parameters", "macs")}
     table.add_row("", f"{totals[0]['parameters']:,} parameters", "", f"{totals[1]['parameters']:,} parameters",
                   _signed(more["parameters"]), _signed(more["macs"]))  # fmt: skip
-    console.out.print(table)
+    console.show(table)
     console.out.print(f"\n{hidden} layers agree in kind, window and output{' (--all shows them)' * bool(hidden)}.")
 
 

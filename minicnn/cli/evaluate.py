@@ -68,7 +68,7 @@ def show(result, classes: list[str], what: str) -> None:
                 escape(classes[truth]),
                 *(f"[bold]{n}[/]" if truth == i else f"{n}" if n else "·" for i, n in enumerate(counts)),
             )
-        console.out.print(table)
+        console.show(table)
     mistakes = [f"{classes[t]} taken for {classes[p]} ({n})" for t, p, n in result.worst_pairs()]
     if mistakes:
         console.out.print(f"commonest mistakes: {', '.join(mistakes)}", markup=False)

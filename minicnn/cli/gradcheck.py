@@ -119,7 +119,7 @@ def _show(results: list[Result], seeds: int) -> None:
             f"{r.coordinates:,}",
             kinks or "·",
         )
-    console.out.print(table)
+    console.show(table)
     right = [r.worst for r in results if r.worst is not None]
     worst = f", worst relative error {max(right):.1e}" if right else ""
     console.out.print(
@@ -210,7 +210,7 @@ def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
     table = console.table(">step h", *(f">{name}" for name in curves), title="worst relative error for each step size")
     for i, (h, _) in enumerate(next(iter(curves.values()))):
         table.add_row(f"{h:.1e}", *(f"{points[i][1]:.1e}" for points in curves.values()))
-    console.out.print(table)
+    console.show(table)
     for name, points in curves.items():
         h, error = min(points, key=lambda point: point[1])
         console.out.print(f"{name}: smallest error {error:.1e}, at h = {h:.1e}")

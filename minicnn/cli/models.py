@@ -18,11 +18,11 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     for name in zoo.names():
         net, shape = build(name)
         totals = inspect.summary(net, shape).totals
-        about = (zoo.MODELS[name][0].__doc__ or "").strip().splitlines()[0]
+        about = (zoo.MODELS[name][0].__doc__ or "").strip().splitlines()[0].partition("   ")[0]
         rows.append({"model": name, "input": list(shape), **totals, "about": about})
     if as_json:
         return console.print_json(rows)
     table = console.table("model", ">input", ">parameters", ">MACs", "what it is")
     for row in rows:
         table.add_row(row["model"], times(row["input"]), f"{row['parameters']:,}", f"{row['macs']:,}", row["about"])
-    console.out.print(table)
+    console.show(table)

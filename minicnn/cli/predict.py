@@ -35,19 +35,21 @@ def predict(
     channels, height, width = about.input
     answers = []
     for path in images:
-        image = read_image(path, channels, (height, width))
+        image = read_image(path, channels, (height, width), about.resize)
         bright = not invert and _paper(image) and about.trained_on in ("digits", "mnist")
         probabilities = classify(model, prepare, 255 - image if invert else image)
         order = np.argsort(-probabilities, kind="stable")[:top]
         answers.append(
             {
                 "image": str(path),
-                "classes": [{"class": about.classes[i], "probability": float(probabilities[i])} for i in order],
+                "classes": [
+                    {"index": int(i), "class": about.classes[i], "probability": float(probabilities[i])} for i in order
+                ],
             }
         )
         if not as_json:
             console.out.print(f"[bold]{escape(f'{path}: {about.classes[order[0]]}')}[/]", soft_wrap=True)
-            for line in console.bars([about.classes[i] for i in order], probabilities[order]):
+            for line in console.bars([_short(about.classes[i]) for i in order], probabilities[order]):
                 console.out.print(line, markup=False)
             if bright:
                 console.out.print(
@@ -55,6 +57,12 @@ def predict(
                 )
     if as_json:
         console.print_json(answers)
+
+
+def _short(name: str) -> str:
+    """A class's first name, of 30 letters at most: ImageNet's have up to eight."""
+    first = name.split(",")[0]
+    return first if len(first) <= 30 else first[:29] + "…"
 
 
 def classify(model, prepare, image: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def summary(
     t = report.totals
     table.add_section()
     table.add_row("total", "", "", "", *counts(t["parameters"], *[t["buffers"]] * buffers, t["macs"], t["flops"]))
-    console.out.print(table)
+    console.show(table)
     console.out.print(
         f"\nOne image: {t['activations']:,} activations; inference {mega(t['inference_bytes'])}, training "
         f"{mega(t['training_bytes'])} in float32 (weights, gradients, every layer's output).\n"

@@ -73,14 +73,15 @@ def check_channels(channels: int, mean: Sequence[float], std: Sequence[float]) -
                              f"pixels are divided by it")
 
 
-def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int]) -> Array:
+def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int], resize: int = 0) -> Array:
     """The picture in a file, as a network of `channels` × `size` is fed.
 
     channels 1 (grey: 0.299 R + 0.587 G + 0.114 B, ITU-R 601) or 3 (RGB)   size (H, W)   →   (C,H,W) uint8
 
     Turned as its EXIF orientation says; transparent pixels lie on white; 16-bit values are scaled to 8; an animation
     gives its first frame. Resized with an antialiased bilinear filter so that the shorter side fits, and the middle
-    of the longer side is cut out. A picture of exactly `size` keeps its pixels.
+    of the longer side is cut out. A picture of exactly `size` keeps its pixels. With `resize` the shorter side becomes
+    that many pixels, and `size` is cut out of the middle: 256 and (224, 224) are ImageNet's usual pair.
 
     FileNotFoundError where there is no file; ValueError where it is a folder, larger than 64 megapixels, of a format
     other than PNG, JPEG, BMP, GIF, WEBP and TIFF, or damaged. Each is one sentence that names the file.
@@ -91,6 +92,8 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int]) 
             and all(isinstance(side, (int, np.integer)) and side >= 1 for side in size)):
         raise ValueError(f"size (={size!r}) must be (height, width), two integers of at least 1")
     H, W = size
+    if resize and resize < max(H, W):
+        raise ValueError(f"resize (={resize}) must be at least the larger side of size (={size}), or 0")
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a picture: name a file in it")
@@ -108,7 +111,7 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int]) 
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
                     raise Image.DecompressionBombError
-                return _to_array(picture, channels, H, W)
+                return _to_array(picture, channels, H, W, resize)
         except Image.DecompressionBombError as error:  # ours, or Pillow's own while it reads the header
             raise ValueError(f"{path} is larger than {MAX_PIXELS // 2**20} megapixels, which minicnn does not decode: "
                              f"make it smaller, or leave it out") from error
@@ -121,7 +124,7 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int]) 
                              f"does not convert; save it again as PNG or JPEG, or leave it out") from error
 
 
-def _to_array(picture: Any, channels: int, H: int, W: int) -> Array:
+def _to_array(picture: Any, channels: int, H: int, W: int, resize: int) -> Array:
     from PIL import Image, ImageOps
 
     picture = ImageOps.exif_transpose(picture)
@@ -133,7 +136,13 @@ def _to_array(picture: Any, channels: int, H: int, W: int) -> Array:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture.convert("RGBA"))
     picture = picture.convert("L" if channels == 1 else "RGB")
-    if picture.size != (W, H):
+    if resize:
+        # a pixel of the result is short/resize pixels wide: only what ends up in the middle is filtered
+        scale = min(picture.size) / resize
+        left, top = (picture.width - W * scale) / 2, (picture.height - H * scale) / 2
+        box = (left, top, left + W * scale, top + H * scale)
+        picture = picture.resize((W, H), Image.Resampling.BILINEAR, box=box)
+    elif picture.size != (W, H):
         # fit() computes only what stays in the picture. To resize all of it and cut then gives the same, but makes a
         # strip of 1 × 60 million pixels 224 wide: many times as large as memory.
         picture = ImageOps.fit(picture, (W, H), Image.Resampling.BILINEAR)

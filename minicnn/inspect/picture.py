@@ -66,12 +66,18 @@ def bubbles(names: list[str], macs: list[float], accuracy: list[float], memory: 
     colours = {family: f"C{i % 10}" for i, family in enumerate(dict.fromkeys(families))}
     ax.scatter(macs, accuracy, s=[1.5 * m for m in memory], c=[colours[f] for f in families], alpha=0.45)
     ax.scatter(macs, accuracy, s=4, c="black")
-    for name, x, y in zip(names, macs, accuracy):
-        ax.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    placed: list[tuple[float, float]] = []
+    for name, x, y in sorted(zip(names, macs, accuracy), key=lambda point: -point[2]):
+        below = 0.0                                        # a label steps down until no other is in its way
+        while any(abs(np.log10(x / u)) < 0.13 and abs(y - below - v) < 0.55 for u, v in placed):
+            below += 0.2
+        placed.append((x, y - below))
+        ax.annotate(name, (x, y), xytext=(x * 1.03, y - below + 0.12), fontsize=7)
     for mb in (20, 100, 500):
         ax.scatter([], [], s=1.5 * mb, c="grey", alpha=0.45, label=f"{mb} MB")
     ax.legend(title="memory, inference", loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
     ax.set_xscale("log")
+    ax.set_xlim(right=1.7 * max(macs))
     ax.set_xlabel("10⁹ multiply-adds for one image")
     ax.set_ylabel("top-1 accuracy on ImageNet in the literature, %")
     ax.grid(alpha=0.3, which="both")

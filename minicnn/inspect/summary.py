@@ -90,6 +90,9 @@ class Summary:
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
     """What each layer of `model` makes of one image of input_shape (C,H,W), in eval mode.
 
+    ValueError names the layer that an image is too small for, and the smallest that would do.
+    Layers that only work in training (auxiliary classifiers) stand at the end, with their parameters and no work.
+
     A MAC is one multiplication with its addition; as is usual, those of convolutions and linear layers are counted, not
     the biases, activations and norms. FLOPs = 2·MACs; many papers and libraries print MACs and call them FLOPs.
     """
@@ -122,9 +125,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
                 names.get(id(module), ""),
                 type(module).__name__,
                 tuple(output.shape[1:]),
-                _pair(module, "kernel_size"),
-                _pair(module, "stride"),
-                getattr(module, "groups", 1),
+                *_window(module),
                 fresh(module, Parameter),
                 fresh(module, Buffer),
                 macs,
@@ -136,9 +137,30 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             )
         )
 
-    with no_grad(), _without_values(model), watch(look):
-        model(Tensor(meta.image((1, *input_shape))))
+    with no_grad(), _without_values(model):
+        try:
+            with watch(look):
+                model(Tensor(meta.image((1, *input_shape))))
+        except ValueError as problem:
+            least = _least_size(model, input_shape[0])
+            hint = f"; the smallest square image that this net takes is {least}×{least}" if least else ""
+            raise ValueError(f"{problem}{hint}") from None
+    for name, module in model.named_modules():             # auxiliary classifiers, which work in training alone
+        parameters, buffers = fresh(module, Parameter), fresh(module, Buffer)
+        if parameters or buffers:
+            kernel, stride, groups = _window(module)
+            layers.append(Layer(name, type(module).__name__, (), kernel, stride, groups, parameters, buffers, 0, 0, 0,
+                                (0, 0), (0, 0), (0, 0)))  # fmt: skip
     return Summary(tuple(input_shape), tuple(layers), peak)
+
+
+def _least_size(model: Module, channels: int) -> int | None:
+    """The side of the smallest square image that goes through, up to 512."""
+    for side in range(1, 513):
+        with contextlib.suppress(ValueError):
+            model(Tensor(meta.image((1, channels, side, side))))
+            return side
+    return None
 
 
 @contextlib.contextmanager
@@ -181,9 +203,14 @@ def _together(row: list[Layer], depth: int, kinds: dict[str, str]) -> Layer:
     )
 
 
-def _pair(module, name) -> tuple[int, int] | None:
-    value = getattr(module, name, None)
-    return (value, value) if isinstance(value, int) else tuple(value) if value else None
+def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int]:
+    """(kernel, stride, groups) of a layer that has a window."""
+
+    def pair(name):
+        value = getattr(module, name, None)
+        return (value, value) if isinstance(value, int) else tuple(value) if value else None
+
+    return pair("kernel_size"), pair("stride"), getattr(module, "groups", 1)
 
 
 def _count(shape) -> int:

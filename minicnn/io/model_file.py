@@ -3,7 +3,7 @@
 Safetensors holds raw arrays behind a JSON header; reading it can't run code. The metadata's entry "minicnn" is JSON:
 
     {"format": 1, "model": "lenet5", "options": {"num_classes": 10}, "classes": ["0", …],
-     "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081]}          mean and std on the scale 0 … 1
+     "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Description:
     input: list[int]
     mean: list[float]
     std: list[float]
+    resize: int = 0
+    """A picture's shorter side before the middle is cut out; 0: as small as the input allows."""
     trained_on: str = ""
     format: int = field(default=FORMAT)
 
@@ -110,6 +112,8 @@ def _rules(d):
     yield "classes", _list_of(str, d.classes) and d.classes, "a list of names"
     sizes = _list_of(int, d.input) and len(d.input) == 3 and min(d.input) > 0
     yield "input", sizes and math.prod(d.input) <= MAX_VALUES, "[channels, height, width] of an image"
+    yield "resize", type(d.resize) is int and (d.resize == 0 or max(d.input[1:]) <= d.resize <= 2**14), \
+        "0, or the shorter side that pictures are resized to, at least the input's"
     for name, numbers in (("mean", d.mean), ("std", d.std)):
         fits = _list_of((int, float), numbers) and len(numbers) == d.input[0] and all(abs(n) < 1e9 for n in numbers)
         yield name, fits, f"a list of {d.input[0]} numbers, one a channel"

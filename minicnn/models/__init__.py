@@ -4,24 +4,76 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
+from types import ModuleType
 
-from minicnn.models.lenet import lenet5
+from minicnn.models import (
+    alexnet,
+    densenet,
+    googlenet,
+    inception,
+    lenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    nin,
+    preact_resnet,
+    resnet,
+    resnet_cifar,
+    resnext,
+    squeezenet,
+    stochastic_depth,
+    vgg,
+    wide_resnet,
+    zfnet,
+)
 from minicnn.names import unknown
 from minicnn.nn import Module
 
-MODELS = {
-    # name: (builder, the input that it was made for: channels, height, width)
-    "lenet5": (lenet5, (1, 28, 28)),
-}
+IMAGENET, CIFAR = (3, 224, 224), (3, 32, 32)
 
+PAPERS: tuple[tuple[ModuleType, tuple[int, int, int], str], ...] = (
+    # the paper's file, the input that its nets were made for (channels, height, width), the nets
+    (lenet, (1, 28, 28), "lenet5"),
+    (alexnet, IMAGENET, "alexnet"),
+    (zfnet, IMAGENET, "zfnet"),
+    (nin, CIFAR, "nin_cifar"),
+    (nin, (3, 227, 227), "nin_imagenet"),
+    (vgg, IMAGENET, "vgg11 vgg11_lrn vgg13 vgg16_c vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn"),
+    (googlenet, IMAGENET, "googlenet"),
+    (inception, (3, 299, 299), "inception_v3"),
+    (resnet, IMAGENET, "resnet18 resnet34 resnet50 resnet101 resnet152"),
+    (resnet_cifar, CIFAR, "plain20 plain32 plain44 plain56 plain110"),
+    (resnet_cifar, CIFAR, "resnet20 resnet32 resnet44 resnet56 resnet110 resnet1202"),
+    (preact_resnet, CIFAR, "preact_resnet110 preact_resnet164 preact_resnet1001"),
+    (preact_resnet, IMAGENET, "preact_resnet18 preact_resnet34 preact_resnet50 preact_resnet101 preact_resnet152"),
+    (preact_resnet, IMAGENET, "preact_resnet200"),
+    (wide_resnet, CIFAR, "wrn_16_4 wrn_16_8 wrn_22_8 wrn_28_10 wrn_28_12 wrn_40_1 wrn_40_2 wrn_40_4"),
+    (wide_resnet, IMAGENET, "wide_resnet50_2 wide_resnet101_2"),
+    (resnext, CIFAR, "resnext29_8x64d resnext29_16x64d"),
+    (resnext, IMAGENET, "resnext50_32x4d resnext101_32x8d resnext101_64x4d"),
+    (stochastic_depth, CIFAR, "resnet110_stochastic_depth"),
+    (densenet, CIFAR, "densenet40_12 densenet100_12 densenet100_24"),
+    (densenet, CIFAR, "densenet_bc100_12 densenet_bc250_24 densenet_bc190_40"),
+    (densenet, IMAGENET, "densenet121 densenet161 densenet169 densenet201"),
+    (squeezenet, IMAGENET, "squeezenet1_0 squeezenet1_1"),
+    (mobilenet_v1, IMAGENET, "mobilenet_v1"),
+    (mobilenet_v2, IMAGENET, "mobilenet_v2"),
+    (mobilenet_v3, IMAGENET, "mobilenet_v3_large mobilenet_v3_small"),
+)
+
+MODELS: dict[str, tuple[Callable[..., Module], tuple[int, int, int]]] = {
+    name: (getattr(file, name), shape) for file, shape, nets in PAPERS for name in nets.split()
+}
+"""Each net's builder, and the input that it was made for."""
 
 VARIANT_INPUTS = {("lenet5", "1998"): (1, 32, 32), ("alexnet", "paper"): (3, 227, 227)}
 """Where a variant was made for another input than the model's default."""
 
 
 def names() -> list[str]:
-    """What `build` can build."""
-    return sorted(MODELS)
+    """What `build` can build, in the order of the papers."""
+    return list(MODELS)
 
 
 def build(name: str, **options) -> Module:

@@ -126,7 +126,7 @@ class PartialConv2d(Module):
         KH = KW = kernel_size
         self.links = sum(len(maps) for maps in table)
         kernels = [init.lecun_uniform((1, len(maps), KH, KW))[0] for maps in table]             # (|maps|, KH, KW) each
-        self.weight = Parameter(np.concatenate(kernels))                                        # (L, KH, KW)
+        self.weight = Parameter(devices.of(kernels[0]).xp.concatenate(kernels, 0))              # (L, KH, KW)
         self.bias = Parameter(init.constant((len(table),), 0))
         self.kernel_of = np.full((len(table), in_channels), self.links)     # (O, C): L where there is no link
         link = 0

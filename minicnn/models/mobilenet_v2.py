@@ -64,6 +64,15 @@ class InvertedResidual(Module):
         return x + self.conv(x) if self.shortcut else self.conv(x)
 
 
+class Features(Sequential):
+    """The net without its classifier. It also loads checkpoints of the whole net's names, and of the flat ones."""
+
+    def load_state_dict(self, state, strict=True):
+        """As Module's, with "features." in front or not."""
+        own = {name.removeprefix("features."): array for name, array in state.items()}
+        return super().load_state_dict(nested_names(own), strict)
+
+
 class MobileNetV2(Module):
     """A convolution, the table's blocks, a 1×1 convolution, the mean of each map, dropout and a linear layer."""
 
@@ -76,7 +85,7 @@ class MobileNetV2(Module):
                 layers.append(InvertedResidual(channels, out_channels, s if i == 0 else 1, t))
                 channels = out_channels
         layers.append(conv_norm_relu6(channels, last, 1))
-        self.features = Sequential(*layers)
+        self.features = Features(*layers)
         self.pool = GlobalAvgPool2d()
         self.classifier = Sequential(Dropout(0.2), Linear(last, num_classes))
 

@@ -1,10 +1,14 @@
-"""Network in Network: Lin, Chen & Yan 2013."""
+"""Network in Network: Lin, Chen & Yan 2013.
+
+The scores of the classes come out of a ReLU, as in the paper. So the last layer's weights are drawn small and its
+biases start at 1, which the softmax does not see: a class whose map is negative everywhere would never get a gradient.
+"""
 
 from __future__ import annotations
 
 from minicnn.contract import positive
 from minicnn.models.width import scaled
-from minicnn.nn import AvgPool2d, Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential
+from minicnn.nn import AvgPool2d, Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
 
 
 class MLPConv(Module):
@@ -31,13 +35,14 @@ def nin_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5,
     1×1 convolutions mix the maps behind each filter, and global average pooling turns one map a class into scores:
     nothing is fully connected. The paper draws three MLPConv blocks and leaves their widths to the authors' Caffe model
     zoo, whose this is; its second pooling averages, where the paper's text has maxima throughout. Pooling rounds up.
-    Weights are drawn he_normal (the zoo's: N(0, 0.05²)).   width: multiplies the channels of every layer.
+    Weights are drawn he_normal (the zoo's: N(0, 0.05²)), but for the last layer's.
+    width: multiplies the channels of every layer.
     """
     K = positive("num_classes", num_classes)
 
     def w(channels): return scaled(channels, width)
 
-    return Sequential({                                                            # (N,   3, 32, 32)
+    return _awake({                                                                # (N,   3, 32, 32)
         "mlpconv1": MLPConv(in_channels, w(192), w(160), w(96), 5, padding=2),     # (N,  96, 32, 32)
         "pool1": MaxPool2d(3, stride=2, ceil_mode=True),                           # (N,  96, 16, 16)
         "dropout1": Dropout(dropout),
@@ -51,21 +56,21 @@ def nin_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5,
 
 def nin_imagenet(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5,
                  width: float = 1.0) -> Sequential:
-    """Network in Network for 224×224 images, four blocks.   7,595,176 parameters, 1,100,188,800 multiply-adds.
+    """Network in Network for 227×227 images, four blocks.   7,595,176 parameters, 1,105,996,320 multiply-adds.
 
-    (On 227×227 images, whose first maps are 55×55 as AlexNet's, 1,105,996,320.)
+    (On 224×224 images, whose first maps are 54×54 and not AlexNet's 55×55, 1,100,188,800.)
 
     AlexNet's front with 1×1 convolutions behind each filter bank, and in place of its 58 million dense weights the
     mean of one map a class. The paper has no ImageNet net: widths, strides and dropout are those of the authors' Caffe
-    model zoo. Pooling rounds up. Weights are drawn he_normal (the zoo's: N(0, 0.01²) and N(0, 0.05²)).
+    model zoo. Pooling rounds up. Weights are drawn he_normal (the zoo's: N(0, 0.01²), N(0, 0.05²)), but for the last's.
     width: multiplies the channels of every layer.
     """
     K = positive("num_classes", num_classes)
 
     def w(channels): return scaled(channels, width)
 
-    return Sequential({                                                            # (N,    3, 224, 224)
-        "mlpconv1": MLPConv(in_channels, w(96), w(96), w(96), 11, stride=4),       # (N,   96,  54,  54)
+    return _awake({                                                                # (N,    3, 227, 227)
+        "mlpconv1": MLPConv(in_channels, w(96), w(96), w(96), 11, stride=4),       # (N,   96,  55,  55)
         "pool1": MaxPool2d(3, stride=2, ceil_mode=True),                           # (N,   96,  27,  27)
         "mlpconv2": MLPConv(w(96), w(256), w(256), w(256), 5, padding=2),          # (N,  256,  27,  27)
         "pool2": MaxPool2d(3, stride=2, ceil_mode=True),                           # (N,  256,  13,  13)
@@ -75,3 +80,9 @@ def nin_imagenet(num_classes: int = 1000, in_channels: int = 3, dropout: float =
         "mlpconv4": MLPConv(w(384), w(1024), w(1024), K, 3, padding=1),            # (N,    K,   6,   6)
         "pool4": GlobalAvgPool2d(),                                                # (N,    K)
     })  # fmt: skip
+
+
+def _awake(layers):
+    last = [layer for layer in layers.values() if isinstance(layer, MLPConv)][-1].mlp2
+    last.weight.data, last.bias.data = init.normal(last.weight.shape, 0.01), init.constant(last.bias.shape, 1)
+    return Sequential(layers)

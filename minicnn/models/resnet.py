@@ -115,9 +115,12 @@ def imagenet_channels(width: float, expansion: int) -> list[int]:
     return [scaled(64, width), *(expansion * scaled(64 * 2**i, width) for i in range(4))]
 
 
+VARIANTS = ("torchvision", "paper")
+
+
 def _resnet(depth, num_classes, in_channels, variant, width):
-    if variant not in ("torchvision", "paper"):
-        raise ValueError(unknown("variant", variant, ("torchvision", "paper")))
+    if variant not in VARIANTS:
+        raise ValueError(unknown(f"variant of resnet{depth}", variant, VARIANTS))
     if depth < 50:
         return imagenet_resnet(BasicBlock, BLOCKS[depth], imagenet_channels(width, 1), num_classes, in_channels)
 

@@ -31,6 +31,14 @@ class Fire(Module):
         return concat(one, three, axis=1)                                               # (N, 2·expand, H, W)
 
 
+class SqueezeNet(Sequential):
+    """Features, then the classifier. It also loads weights under the authors' name squeeze1x1 for a Fire's squeeze."""
+
+    def load_state_dict(self, state, strict=True):
+        """As Module's, with squeeze1x1 read as squeeze."""
+        return super().load_state_dict({k.replace(".squeeze1x1.", ".squeeze."): v for k, v in state.items()}, strict)
+
+
 def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5,
                   width: float = 1.0) -> Sequential:
     """SqueezeNet as in table 1: Fire blocks make an AlexNet-like net 49 times smaller.
@@ -38,6 +46,8 @@ def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, dropout: float 
     1,248,424 parameters, 818,924,576 multiply-adds at 224×224. The table's 111×111 maps after conv1 need 227×227
     images, or padding 2; on 224×224 without it, as in torchvision, they are 109×109.
     Weights are drawn he_normal, those of the last layer from N(0, 0.01²) (the paper's: Glorot's uniform, and the same).
+    Its biases start at 1, not 0: the scores come out of a ReLU, and a class whose map is negative everywhere would
+    never get a gradient. The softmax does not see a shift that all classes share.
     width: multiplies the channels of every layer.
     """
     def fire(C, S, E): return Fire(scaled(C, width), scaled(S, width), scaled(E, width))
@@ -85,6 +95,6 @@ def squeezenet1_1(num_classes: int = 1000, in_channels: int = 3, dropout: float 
 def _squeezenet(num_classes, dropout, width, features):
     K = positive("num_classes", num_classes)
     conv10 = Conv2d(scaled(512, width), K, 1)
-    conv10.weight.data = init.normal(conv10.weight.shape, 0.01)
+    conv10.weight.data, conv10.bias.data = init.normal(conv10.weight.shape, 0.01), init.constant((K,), 1)
     classifier = Sequential(Dropout(dropout), conv10, ReLU(), GlobalAvgPool2d())        # (N, K): one map a class
-    return Sequential({"features": features, "classifier": classifier})
+    return SqueezeNet({"features": features, "classifier": classifier})

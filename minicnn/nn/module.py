@@ -53,10 +53,25 @@ class Module:
 
     def __call__(self, *inputs):
         """The output for these inputs; whoever watches is told."""
-        output = self.forward(*inputs)
+        try:
+            output = self.forward(*inputs)
+        except ValueError as problem:
+            self._name_the_layer(problem)
+            raise
         for callback in _watchers.get():
             callback(self, inputs, output)
         return output
+
+    def _name_the_layer(self, problem: ValueError) -> None:
+        """Put the failing layer's name, as seen from here, before the sentence: "features.3 (Conv2d): the window's …"."""
+        inside, path, sentence = getattr(problem, "layer", (None, "", str(problem)))
+        if inside is not None:
+            own = next((name for name, m in self.members() if m is inside), "")
+            path = ".".join(filter(None, (own, path)))
+            kind = getattr(problem, "kind", type(inside).__name__)
+            problem.args = (f"{path} ({kind}): {sentence}",) if path else problem.args
+            problem.kind = kind  # type: ignore[attr-defined]
+        problem.layer = (self, path, sentence)  # type: ignore[attr-defined]
 
     def macs(self, output_shape: tuple[int, ...]) -> int:
         """Its own multiply-adds for one image, output_shape being without the batch axis; most layers have none."""

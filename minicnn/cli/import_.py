@@ -1,0 +1,73 @@
+"""minicnn import MODEL WEIGHTS"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minicnn import models
+from minicnn.cli import console
+from minicnn.io import model_file
+from minicnn.io.weights import load_into
+
+PREPROCESSING = {
+    # name: (mean, std, short side for 224 pixels), on the scale 0 … 1
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256),
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255), 256),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0),
+}
+"""What pictures go through: torchvision's nets, Caffe's (RGB minus a mean, no division), bytes/255 as they are."""
+
+
+def import_(
+    model: Annotated[str, typer.Argument(help="The net that the weights belong to.")],
+    weights: Annotated[Path, typer.Argument(help="A .safetensors, .npz, .pt or .pth file with PyTorch's names.")],
+    out: Annotated[Path, typer.Option(help="The model file to write.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Class names: a JSON list, a JSON object by index, or a line each.")
+    ] = None,
+    classes: Annotated[int, typer.Option(help="Number of classes, where there are no labels.", min=1)] = 1000,
+    variant: Annotated[str, typer.Option(help="The model's variant.")] = "",
+    preprocess: Annotated[
+        str, typer.Option(help=", ".join(PREPROCESSING) + ": what is done to pictures.")
+    ] = "imagenet",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
+):
+    """Make a model file of somebody else's weights, for `minicnn predict`. PyTorch is not needed."""
+    console.choose("model", model, models.names())
+    mean, std, resize = PREPROCESSING[console.choose("preprocessing", preprocess, PREPROCESSING)]
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} is there already and stays as it is: choose another --out, or say --overwrite")
+    names = _labels(labels) if labels else [str(i) for i in range(classes)]
+    options: dict = {"num_classes": len(names), **({"variant": variant} if variant else {})}
+    shape = models.input_shape(model, variant)
+    net = models.build(model, **options)
+    load_into(net, weights)
+    C, side = shape[0], shape[1]
+    short = max(side, round(resize * side / 224)) if resize else 0
+    about = model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)
+    model_file.save(out, net, about)
+    model_file.load(out)  # what was written can be read, and fits
+    size = sum(p.size for p in net.parameters())
+    console.out.print(f"{out}: {model}, {size:,} parameters, {len(names):,} classes", markup=False, soft_wrap=True)
+
+
+def _labels(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError:
+        given = text.splitlines()
+    if isinstance(given, dict):
+        try:
+            given = [given[str(i)] for i in range(len(given))]
+        except KeyError as missing:
+            raise ValueError(
+                f"{path} has no label for class {missing}: its keys must be 0 to {len(given) - 1}"
+            ) from None
+    if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"{path} must hold class names: a JSON list, a JSON object by index, or a line each")
+    return given
