@@ -63,7 +63,7 @@ class Module:
         return output
 
     def _name_the_layer(self, problem: ValueError) -> None:
-        """Put the failing layer's name, as seen from here, before the sentence: "features.3 (Conv2d): the window's …"."""
+        """Put the failing layer's name, as seen from here, before the sentence: "features.3 (Conv2d): the window …"."""
         inside, path, sentence = getattr(problem, "layer", (None, "", str(problem)))
         if inside is not None:
             own = next((name for name, m in self.members() if m is inside), "")

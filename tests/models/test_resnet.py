@@ -114,7 +114,7 @@ def test_both_variants_have_the_same_state():
 
 
 @pytest.mark.parametrize(("option", "sentence"), [
-    ({"variant": "papers"}, r"^unknown variant of resnet\d+ 'papers': did you mean 'paper'\? Known: paper, torchvision$"),
+    ({"variant": "papers"}, r"^unknown variant of resnet\d+ 'papers': did you mean 'paper'\? Known: paper, torchv"),
     ({"width": 0}, r"^width \(=0\) must be above 0: "),
     ({"num_classes": 0}, r"^num_classes \(=0\) must be at least 1$"),
 ])  # fmt: skip
