@@ -140,8 +140,17 @@ class ndarray:
 def elementwise(*args, **ignored):
     """What any function of single elements gives: the broadcast shape, the floating dtype, the fields together."""
     arrays = [a for a in args if isinstance(a, ndarray)]
-    dtype = np.result_type(*(a.dtype for a in arrays))
-    return ndarray(np.broadcast_shapes(*(a.shape for a in arrays)), dtype, _joined(*arrays))
+    dtype, shape = np.result_type(*(a.dtype for a in arrays)), np.broadcast_shapes(*(a.shape for a in arrays))
+    return ndarray(shape, dtype, _joined(*(_broadcast(a, shape) for a in arrays)))
+
+
+def _broadcast(array, shape):
+    """The array with its field standing still along the axes that broadcasting repeats: one element for all places."""
+    if array.fields is None or array.ndim != 4 or array.shape[2:] == shape[2:]:
+        return array
+    down, across = (Field(f.size, 0, f.start) if n == 1 != out else f
+                    for f, n, out in zip(array.fields, array.shape[2:], shape[2:]))  # fmt: skip
+    return ndarray(array.shape, array.dtype, (down, across))
 
 
 def _joined(*arrays) -> Fields | None:

@@ -6,11 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from program import SCRIPT, caller, document, process, sentence
 
 import minicnn
 from minicnn import data
@@ -21,8 +21,7 @@ from minicnn.ops_table import TABLE
 from minicnn.train import Run
 
 DIGITS = data.load("digits")
-VERBS = ("train", "eval", "predict", "summary", "gradcheck", "devices")
-SCRIPT = Path(sys.executable).with_name("minicnn")
+VERBS = tuple(command.name for command in app.registered_commands)
 
 
 def part(dataset, per_class):
@@ -37,17 +36,7 @@ TINY = Bundle("digits", part(DIGITS.train, 12), part(DIGITS.test, 3), DIGITS.cla
 def minicnn_(monkeypatch, capsys):
     """Call the program in this process, on 120 images. → (exit code, stdout, stderr)"""
     monkeypatch.setattr(data, "load", lambda name: TINY)
-
-    def call(*args):
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["minicnn", *map(str, args)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return exit_.value.code, out, err
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +51,6 @@ def trained(tmp_path_factory):
             main()
         assert exit_.value.code == 0
     return folder
-
-
-def document(text):
-    """The one JSON document that `text` is; Infinity and NaN, which other languages can't read, are refused."""
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def sentence(err, code, rc):
-    """The sentence after "error: ", which is all that stderr holds."""
-    assert rc == code, err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1, err
-    return err.removeprefix("error: ").rstrip("\n")
 
 
 # --------------------------------------------------------------------------------------------------------------- train
@@ -670,13 +643,6 @@ def test_a_probability_as_a_bar():
 
 
 # ------------------------------------------------------------------------------------------ real processes, real pipes
-
-
-def process(*args, **more):
-    if not SCRIPT.exists():
-        pytest.skip(f"minicnn is not installed beside {sys.executable}")
-    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run([SCRIPT, *map(str, args)], capture_output=True, text=True, env={**env, **more}, timeout=120)
 
 
 @pytest.mark.slow

@@ -767,6 +767,66 @@ def test_what_a_picture_cannot_become(tmp_path, channels, size, sentence):
         data.read_image(path, channels, size)
 
 
+@pytest.mark.parametrize(("height", "width"), [(512, 768), (768, 512), (512, 512), (1024, 2048), (128, 320)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_is_the_shorter_side_and_the_middle_is_cut_out(tmp_path, height, width, channels):
+    """As if all of the picture were resized, and 224 × 224 then cut out: here with sides that come out even."""
+    picture = Image.fromarray(rgb(height, width)).convert("RGB" if channels == 3 else "L")
+    image = data.read_image(save(tmp_path, picture, "a.png"), channels, (224, 224), 256)
+    whole = picture.resize((width * 256 // min(height, width), height * 256 // min(height, width)), Image.BILINEAR)
+    left, top = (whole.width - 224) // 2, (whole.height - 224) // 2
+    wanted = np.asarray(whole.crop((left, top, left + 224, top + 224))).reshape(224, 224, channels).transpose(2, 0, 1)
+    assert image.shape == (channels, 224, 224)
+    assert image.dtype == np.uint8
+    assert np.abs(image.astype(int) - wanted).max() <= 1
+
+
+def test_a_picture_that_has_that_side_already_keeps_its_pixels(tmp_path):
+    pixels = rgb(20, 32)
+    path = save(tmp_path, Image.fromarray(pixels), "a.png")
+    image = data.read_image(path, 3, (12, 16), 20)
+    assert np.array_equal(image, pixels[4:16, 8:24].transpose(2, 0, 1))
+    assert np.array_equal(data.read_image(path, 3, (20, 20), 20), pixels[:, 6:26].transpose(2, 0, 1))
+
+
+def test_resize_to_the_size_itself_is_no_resize(tmp_path):
+    path = save(tmp_path, Image.fromarray(rgb(300, 200)), "a.png")
+    plain = data.read_image(path, 3, (64, 64)).astype(int)
+    assert np.abs(data.read_image(path, 3, (64, 64), 64) - plain).max() <= 1
+    assert not np.array_equal(data.read_image(path, 3, (64, 64), 128), plain)
+    assert np.array_equal(data.read_image(path, 3, (64, 64), 0), plain)
+
+
+def test_a_small_picture_grows_and_a_turned_one_is_turned_first(tmp_path):
+    ramp = np.tile(np.arange(0, 250, 25, dtype=np.uint8), (10, 1))
+    image = data.read_image(save(tmp_path, Image.fromarray(ramp), "a.png"), 1, (8, 8), 20)[0].astype(int)
+    assert (image == image[0]).all()
+    assert np.abs(image[0] - (25 * (np.arange(6, 14) + 0.5) / 2 - 12.5)).max() <= 1     # the middle 8 of 20 columns
+    picture = Image.fromarray(np.repeat(np.array([[0], [100]], np.uint8), [28, 12], axis=0).repeat(20, axis=1))
+    exif = Image.Exif()
+    exif[0x0112] = 3                                             # upside down
+    picture.save(tmp_path / "b.png", exif=exif)
+    column = data.read_image(tmp_path / "b.png", 1, (20, 20), 20)[0, :, 0]                # the middle 20 of 40 rows
+    assert column.tolist() == [100] * 2 + [0] * 18
+
+
+def test_a_strip_is_not_laid_out_in_full(tmp_path):
+    path = save(tmp_path, Image.new("L", (1, 2_000_000), 77), "strip.png")
+    tracemalloc.start()
+    try:
+        assert (data.read_image(path, 1, (224, 224), 256) == 77).all()
+        assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("size", "resize"), [((224, 224), 223), ((10, 30), 29), ((30, 10), 1), ((8, 8), -8)])
+def test_a_side_smaller_than_what_is_cut_out(tmp_path, size, resize):
+    path = save(tmp_path, Image.fromarray(rgb()), "a.png")
+    with pytest.raises(ValueError, match=rf"^resize \(={resize}\) must be at least the larger side of size \(="):
+        data.read_image(path, 3, size, resize)
+
+
 def test_300_random_mutations_of_pictures_give_an_array_or_a_sentence(tmp_path):
     draw, refused = np.random.default_rng(2), 0
     for name in ("a.png", "a.jpg", "a.gif", "a.tiff", "a.webp", "a.bmp"):

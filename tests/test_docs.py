@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL * 0
 
 
 def test_there_are_pages():
     names = {page.name for page in PAGES}
     assert {"README.md", "index.md", "architecture.md", "convolution.md", "gradient-checking.md", "contributing.md",
-            "changelog.md"} <= names  # fmt: skip
+            "changelog.md", "weights.md", "papers.md", "resnet.md"} <= names  # fmt: skip
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_sessions_print_what_the_page_says(page):
     blocks = re.findall(r"```python\n(>>>.*?)```", page.read_text(), re.S)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
@@ -26,13 +27,13 @@ def test_sessions_print_what_the_page_says(page):
     assert not said, "".join(said)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_programs_run(page):
     for block in re.findall(r"```python\n((?!>>>).*?)```", page.read_text(), re.S):
         exec(compile(block, str(page), "exec"), {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn import Tensor, inspect, models, nn, seed
+from minicnn import Tensor, inspect, meta, models, nn, seed
 from minicnn.inspect import picture
 from minicnn.nn import Module, Sequential
 
@@ -110,6 +110,116 @@ def test_a_summary_changes_nothing():
 def test_a_net_in_float64_and_a_net_without_parameters():
     assert inspect.summary(small().astype("float64"), (3, 11, 15)).totals["parameters"] == 492
     assert inspect.summary(nn.ReLU(), (2, 3)).layers[0].output == (2, 3)
+
+
+LENET5 = [  # outputs of its layers, and whether they multiply or look through a window
+    (6 * 28 * 28, True), (6 * 28 * 28, False), (6 * 14 * 14, True), (16 * 10 * 10, True), (16 * 10 * 10, False),
+    (16 * 5 * 5, True), (400, False), (120, True), (120, False), (84, True), (84, False), (10, True)]  # fmt: skip
+
+
+def test_memory_of_lenet5_by_hand():
+    report = inspect.summary(models.build("lenet5"), (1, 28, 28))
+    assert [x.values for x in report.layers] == [n for n, _ in LENET5]
+    assert [x.activations for x in report.layers] == [n if counts else 0 for n, counts in LENET5]
+    totals, image = report.totals, 28 * 28
+    assert totals["activations"] == image + 4704 + 1176 + 1600 + 400 + 120 + 84 + 10 == 8_878
+    values = image + 2 * 4704 + 1176 + 2 * 1600 + 2 * 400 + 2 * 120 + 2 * 84 + 10
+    assert totals["training_bytes"] == 4 * (2 * 61_706 + values) == 556_792
+    assert totals["inference_bytes"] == 4 * (61_706 + 2 * 4704) == 284_456, "the first ReLU holds two maps of 6×28×28"
+
+
+def test_running_statistics_are_no_parameters_but_take_memory():
+    totals = inspect.summary(Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2)), (1, 5, 5)).totals
+    assert (totals["parameters"], totals["buffers"]) == (18 + 4, 4)
+    assert totals["training_bytes"] == 4 * (2 * 22 + 4 + 25 + 2 * 18)
+    assert totals["inference_bytes"] == 4 * (22 + 4 + 25 + 18)
+
+
+@pytest.fixture(scope="module", params=["vgg16", "googlenet", "densenet121", "mobilenet_v2", "preact_resnet164"])
+def large(request):
+    with nn.init.shapes_only():
+        net = models.build(request.param)
+    shape, put_out = models.input_shape(request.param), {}
+    with nn.watch(lambda module, inputs, output: put_out.update({id(module): output.data})):
+        net.eval()(Tensor(meta.image((1, *shape))))
+    blocks = {name: (type(m).__name__, put_out[id(m)]) for name, m in net.named_modules() if id(m) in put_out}
+    return inspect.summary(net, shape), blocks
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_blocks_are_the_sums_of_their_layers(large, depth):
+    report, blocks = large
+    shallow = report.at_depth(depth, {})
+    assert shallow.totals == report.totals
+    assert shallow.input == report.input
+    left = list(report.layers)
+    for row in shallow.layers:
+        assert row.name.count(".") < depth
+        mine = [left.pop(0)]
+        while left and left[0].name.startswith(f"{row.name}."):
+            mine.append(left.pop(0))
+        if len(mine) == 1:
+            assert row == mine[0]
+            continue
+        for key in ("parameters", "buffers", "macs", "activations", "values"):
+            assert getattr(row, key) == sum(getattr(x, key) for x in mine), (row.name, key)
+        kind, array = blocks[row.name]
+        assert (row.kind, row.output) == (kind, array.shape[1:]), "the block's own, not its last layer's"
+        assert row.field == tuple(f.size for f in array.fields)
+        assert (row.total_stride, row.offset) == tuple(tuple(getattr(f, key) for f in array.fields)
+                                                       for key in ("jump", "start"))  # fmt: skip
+        assert (row.kernel, row.stride, row.groups) == (None, None, 1)
+    assert not left
+
+
+def test_a_depth_that_is_deep_enough_shows_every_layer(large):
+    report, _ = large
+    assert report.at_depth(99, {}) == report
+
+
+def test_a_block_that_joins_branches_shows_what_they_make_together():
+    with nn.init.shapes_only():
+        net = models.build("googlenet")
+    rows = {row.name: row for row in inspect.summary(net, (3, 224, 224)).at_depth(1, {}).layers}
+    assert rows["inception3a"].output == (64 + 128 + 32 + 32, 28, 28)
+    assert rows["inception5b"].output == (1024, 7, 7)
+
+
+def test_layers_that_only_work_in_training_stand_idle_at_the_end():
+    with nn.init.shapes_only():
+        net = models.build("googlenet", variant="paper", aux=True)
+    report = inspect.summary(net, (3, 224, 224))
+    idle = [x for x in report.layers if x.output == ()]
+    assert report.layers[-len(idle) :] == tuple(idle)
+    assert sum(x.parameters for x in idle) == 13_378_280 - 6_998_552
+    assert {x.name.split(".")[0] for x in idle} == {"aux1", "aux2"}
+    assert {(x.macs, x.activations, x.values, x.field) for x in idle} == {(0, 0, 0, (0, 0))}
+    with nn.init.shapes_only():
+        alone = inspect.summary(models.build("googlenet", variant="paper"), (3, 224, 224)).totals
+    for key in ("macs", "activations"):
+        assert report.totals[key] == alone[key]
+    shallow = report.at_depth(1, {})
+    assert [(x.name, x.output) for x in shallow.layers[-2:]] == [("aux1", ()), ("aux2", ())]
+    assert shallow.totals == report.totals
+
+
+@pytest.mark.parametrize(("padding", "least"), [(0, 6), (1, 4), (2, 2)])
+def test_the_smallest_image_is_named_in_the_sentence(padding, least):
+    """3 of least + 2·padding pixels leave 4, pooled 2, and that is what the last window needs."""
+    net = Sequential({"a": nn.Conv2d(2, 3, 3, padding=padding), "pool": nn.MaxPool2d(2), "b": nn.Conv2d(3, 2, 2)})
+    assert inspect.summary(net, (2, least, least)).layers[-1].output == (2, 1, 1)
+    for side in range(1, least):
+        for shape in ((2, side, side), (2, side, 30), (2, 30, side)):
+            with pytest.raises(ValueError) as caught:
+                inspect.summary(net, shape)
+            assert str(caught.value).endswith(f"; the smallest square image that this net takes is {least}×{least}")
+
+
+def test_where_no_size_helps_none_is_named():
+    with pytest.raises(ValueError) as caught:
+        inspect.summary(Sequential(nn.Conv2d(3, 2, 3)), (1, 8, 8))
+    assert str(caught.value).startswith("0 (Conv2d): w has shape (2, 3, 3, 3), but x has 1 channels")
+    assert "smallest" not in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures

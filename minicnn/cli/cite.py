@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect as python
 import sys
+import textwrap
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -12,6 +14,9 @@ from minicnn import inspect, models
 from minicnn.cli import console
 from minicnn.cli.summary import build, times
 from minicnn.inspect.literature import entry
+
+FULL = 109
+"""Letters on a line of our docstrings, with the next word, above which it was broken for want of room."""
 
 
 def cite(
@@ -28,10 +33,10 @@ def cite(
             "model": model, "paper": paper, "about": python.getdoc(builder), "claims": [vars(c) for c in known.claims],
             "counts": variants, "top1": known.top1, "top1_where": known.where if known.top1 else None,
             "remarks": list(known.remarks)})  # fmt: skip
-    say = console.out.print
+    say = console.say
     say(f"[bold]{model}[/]\n")
-    say(paper + "\n", markup=False)
-    say(f"{model}: {python.getdoc(builder)}\n", markup=False)
+    _print(paper)
+    _print(f"{model}: {python.getdoc(builder)}")
     if known.claims:
         say("[bold]What the paper says[/]")
         for claim in known.claims:
@@ -48,6 +53,31 @@ def cite(
     for remark in known.remarks:
         say(f"\n- {remark}", markup=False)
     return None
+
+
+def _print(text: str) -> None:
+    """A docstring: in a terminal narrower than our source, lines that go on are joined and broken anew."""
+    if console.out.is_terminal:
+        text = "\n".join(_broken(text.splitlines(), console.out.width))
+    console.out.print(text + "\n", markup=False, soft_wrap=True)
+
+
+def _broken(lines: list[str], width: int) -> Iterator[str]:
+    """Paragraphs to `width`. A line goes on in the next one if that one's first word had no room on it."""
+    joined: list[str] = []
+    last = ""
+    for line in lines:
+        words = line.split()
+        indents = [len(x) - len(x.lstrip()) for x in (last, line)]
+        if words and last.strip() and indents[0] == indents[1] and len(last) + 1 + len(words[0]) >= FULL:
+            joined[-1] += " " + line.strip()
+        else:
+            joined.append(line)
+        last = line
+    for line in joined:
+        indent = " " * (len(line) - len(line.lstrip()))
+        table = "  " in line.strip().replace(".   ", ". ")
+        yield from [line] if table else textwrap.wrap(line, width, subsequent_indent=indent) or [""]
 
 
 def _counted(model: str) -> list[dict]:

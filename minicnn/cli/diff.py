@@ -27,22 +27,38 @@ def diff(
         return console.print_json({
             "a": a, "b": b, "totals": totals,
             "layers": [{"same": same, "a": _row(x), "b": _row(y)} for same, x, y in pairs]})  # fmt: skip
+    rows = [_changes(same, x, y) for same, x, y in pairs if all_layers or not same]
+    sizes = [f"{t['parameters']:,} parameters" for t in totals]
+    last = ("", *sizes, *(_signed(totals[1][key] - totals[0][key]) for key in ("parameters", "macs")))
     table = console.table("", a, "", b, ">Δ parameters", ">Δ MACs")
-    hidden = 0
-    for same, x, y in pairs:
-        if same and not all_layers:
-            hidden += 1
-            continue
-        parameters = (y.parameters if y else 0) - (x.parameters if x else 0)
-        macs = (y.macs if y else 0) - (x.macs if x else 0)
-        mark = " " if same else "-" if y is None else "+" if x is None else "~"
-        table.add_row(mark, _words(x), "", _words(y), _signed(parameters), _signed(macs))
+    for mark, left, right, *changes in rows:
+        table.add_row(mark, left, "", right, *changes)
     table.add_section()
-    more = {key: totals[1][key] - totals[0][key] for key in ("parameters", "macs")}
-    table.add_row("", f"{totals[0]['parameters']:,} parameters", "", f"{totals[1]['parameters']:,} parameters",
-                  _signed(more["parameters"]), _signed(more["macs"]))  # fmt: skip
+    table.add_row(*last[:2], "", *last[2:])
+    if console.out.is_terminal and console.width(table) > console.out.width:
+        table = _stacked(a, b, rows, last)
     console.show(table)
-    console.out.print(f"\n{hidden} layers agree in kind, window and output{' (--all shows them)' * bool(hidden)}.")
+    agree = sum(same for same, _, _ in pairs)
+    hint = " (--all shows them)" * (agree > 0 and not all_layers)
+    console.say(f"\n{agree} layer{'s agree' if agree != 1 else ' agrees'} in kind, window and output{hint}.")
+
+
+def _changes(same: bool, x: Layer | None, y: Layer | None) -> tuple[str, ...]:
+    """A row: mark, a's words, b's words, change of parameters and of MACs."""
+    parameters, macs = ((getattr(y, key) if y else 0) - (getattr(x, key) if x else 0) for key in ("parameters", "macs"))
+    mark = " " if same else "-" if y is None else "+" if x is None else "~"
+    return mark, _words(x), _words(y), _signed(parameters), _signed(macs)
+
+
+def _stacked(a: str, b: str, rows, last):
+    """The same table for a narrow terminal: b's layer below a's."""
+    table = console.table("-\n+", f"{a}\n{b}", ">Δ parameters", ">Δ MACs")
+    for mark, left, right, *changes in rows:
+        both = "\n".join(filter(None, (left, right))) if mark != " " else right
+        table.add_row("-\n+" if mark == "~" else mark, both, *changes)
+    table.add_section()
+    table.add_row("", "\n".join(last[1:3]), *last[3:])
+    return table
 
 
 def measured(spec: str) -> inspect.Summary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -41,22 +42,38 @@ def import_(
     mean, std, resize = PREPROCESSING[console.choose("preprocessing", preprocess, PREPROCESSING)]
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} is there already and stays as it is: choose another --out, or say --overwrite")
+    if out.is_dir() or not out.parent.is_dir():
+        raise console.UsageError(f"--out {out} must be a file in a folder that is there")
     names = _labels(labels) if labels else [str(i) for i in range(classes)]
     options: dict = {"num_classes": len(names), **({"variant": variant} if variant else {})}
     shape = models.input_shape(model, variant)
-    net = models.build(model, **options)
-    load_into(net, weights)
+    try:
+        net = models.build(model, **options)
+    except ValueError as problem:
+        raise console.UsageError(str(problem)) from None
+    report = load_into(net, weights, strict=False)
+    if not report.ok:
+        raise ValueError(f"{weights} does not fit {model} with {len(names)} classes ({report}): another --variant, "
+                         "--classes or --labels may")  # fmt: skip
     C, side = shape[0], shape[1]
     short = max(side, round(resize * side / 224)) if resize else 0
     about = model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)
-    model_file.save(out, net, about)
-    model_file.load(out)  # what was written can be read, and fits
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
+        draft = Path(folder) / out.name
+        model_file.save(draft, net, about)
+        model_file.load(draft)  # what was written can be read, and fits; only then it takes the name
+        draft.replace(out)
     size = sum(p.size for p in net.parameters())
-    console.out.print(f"{out}: {model}, {size:,} parameters, {len(names):,} classes", markup=False, soft_wrap=True)
+    console.say(f"{out}: {model}, {size:,} parameters, {len(names):,} classes", markup=False)
 
 
 def _labels(path: Path) -> list[str]:
-    text = path.read_text(encoding="utf-8")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file of labels {path}: check the name and the folder")
+    try:
+        text = path.read_text(encoding="utf-8").rstrip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8, so it holds no class names") from None
     try:
         given = json.loads(text)
     except json.JSONDecodeError:

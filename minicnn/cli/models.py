@@ -25,4 +25,4 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     table = console.table("model", ">input", ">parameters", ">MACs", "what it is")
     for row in rows:
         table.add_row(row["model"], times(row["input"]), f"{row['parameters']:,}", f"{row['macs']:,}", row["about"])
-    console.show(table)
+    console.show(table, ("what it is", "input"))

@@ -34,27 +34,29 @@ def shape(
     if dilation > 1:
         formula = "(W + 2P − D·(K − 1) − 1)/S + 1"
         numbers = f"({size} + 2·{padding} − {dilation}·({kernel} − 1) − 1)/{stride} + 1"
-    console.out.print(f"{formula} = {numbers} = {(total - axis.extent) / stride + 1:g}")
+    exact = floor if not rest else (total - axis.extent) / stride + 1
+    console.say(f"{formula} = {numbers} {'=' if exact == round(exact, 2) else '≈'} {round(exact, 2)}")
     if not rest:
-        console.out.print(f"[bold]{floor}[/] windows fit exactly.")
+        console.say(f"[bold]{floor}[/] windows fit exactly.")
         return None
-    console.out.print(
-        f"That is no integer: it does not fit evenly. Rounded down (every layer's default): [bold]{floor}[/] windows; "
-        f"the last {rest} of the {total} pixels {'is' if rest == 1 else 'are'} seen by none.",
-        soft_wrap=True)  # fmt: skip
-    hanging = f"{ceil} windows as well, for one more would begin beyond the image"
+    last = "the last pixel is" if rest == 1 else f"the last {rest} pixels are"
+    console.say(f"That is no integer: it does not fit evenly. Rounded down (every layer's default): [bold]{floor}[/] "
+                f"window{'s' * (floor != 1)}; of {total} pixels{', with the padding,' * bool(padding)} {last} seen by "
+                "none.")  # fmt: skip
+    hanging = f"{ceil} as well, for one more would begin beyond the image"
     if ceil > floor:
-        hanging = f"{ceil} windows, the last one hanging {stride - rest} pixel(s) over the edge"
-    console.out.print(f"Rounded up (ceil_mode of the poolings): {hanging}.", soft_wrap=True)
-    console.out.print(_even(axis), soft_wrap=True)
+        over = stride - rest
+        hanging = f"{ceil} windows, the last one hanging {over} pixel{'s' * (over > 1)} over the edge"
+    console.say(f"Rounded up (ceil_mode of the poolings): {hanging}.")
+    console.say(_even(axis))
 
 
 def _even(axis: Axis) -> str:
     """What would make it fit: the nearest sizes, and a padding if there is one."""
     room = axis.size + 2 * axis.before - axis.extent
     rest = room % axis.stride
-    sizes = [str(axis.size - rest), str(axis.size - rest + axis.stride)]
+    sizes = [str(size) for size in (axis.size - rest, axis.size - rest + axis.stride) if size > 0]
     paddings = [p for p in range(axis.before + 1, axis.before + axis.stride + 1)
                 if (axis.size + 2 * p - axis.extent) % axis.stride == 0]  # fmt: skip
     other = f", or on {axis.size} with padding {paddings[0]}" if paddings else ""
-    return f"It would fit evenly on {' or '.join(sizes)} pixels{other}."
+    return f"It would fit evenly on {' or '.join(sizes)} pixel{'s' * (sizes != ['1'])}{other}."

@@ -45,16 +45,12 @@ def summary(
     t = report.totals
     table.add_section()
     table.add_row("total", "", "", "", *counts(t["parameters"], *[t["buffers"]] * buffers, t["macs"], t["flops"]))
-    console.show(table)
-    console.out.print(
-        f"\nOne image: {t['activations']:,} activations; inference {mega(t['inference_bytes'])}, training "
-        f"{mega(t['training_bytes'])} in float32 (weights, gradients, every layer's output).\n"
-        "MACs are multiplications with their addition, of convolutions and linear layers; FLOPs are twice that. An "
-        "output "
-        "element sees `sees` pixels of the image, the next one `stride` pixels further, the first from pixel "
-        "`offset` on.",
-        soft_wrap=not console.out.is_terminal,
-    )
+    console.show(table, ("FLOPs", "offset", "stride", "buffers", "sees", "window", "kind"))
+    console.say(f"\nOne image: {t['activations']:,} activations; inference {mega(t['inference_bytes'])}, training "
+                f"{mega(t['training_bytes'])} in float32 (weights, gradients, every layer's output).")  # fmt: skip
+    console.say("MACs are multiplications with their addition, of convolutions and linear layers; FLOPs are twice "
+                "that. An output element sees `sees` pixels of the image, the next one `stride` pixels further, the "
+                "first from pixel `offset` on.")  # fmt: skip
 
 
 def build(model: str, input_size: str = "", variant: str = "", classes: int = 0) -> tuple[Module, tuple[int, int, int]]:
@@ -103,6 +99,8 @@ def _window(layer) -> str:
 
 def _sight(layer) -> tuple[str, str, str]:
     """Field, stride and offset; once the map is flattened only the field means anything."""
+    if not layer.output:                                   # works in training alone
+        return "", "", ""
     if len(layer.output) < 3:
         return _both(layer.field), "", ""
     return _both(layer.field), _both(layer.total_stride), _both(layer.offset)

@@ -66,19 +66,38 @@ def bubbles(names: list[str], macs: list[float], accuracy: list[float], memory: 
     colours = {family: f"C{i % 10}" for i, family in enumerate(dict.fromkeys(families))}
     ax.scatter(macs, accuracy, s=[1.5 * m for m in memory], c=[colours[f] for f in families], alpha=0.45)
     ax.scatter(macs, accuracy, s=4, c="black")
-    placed: list[tuple[float, float]] = []
-    for name, x, y in sorted(zip(names, macs, accuracy), key=lambda point: -point[2]):
-        below = 0.0                                        # a label steps down until no other is in its way
-        while any(abs(np.log10(x / u)) < 0.13 and abs(y - below - v) < 0.55 for u, v in placed):
-            below += 0.2
-        placed.append((x, y - below))
-        ax.annotate(name, (x, y), xytext=(x * 1.03, y - below + 0.12), fontsize=7)
     for mb in (20, 100, 500):
         ax.scatter([], [], s=1.5 * mb, c="grey", alpha=0.45, label=f"{mb} MB")
-    ax.legend(title="memory, inference", loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
     ax.set_xscale("log")
-    ax.set_xlim(right=1.7 * max(macs))
+    ax.set_xlim(min(macs) / 2, 2.5 * max(macs))
     ax.set_xlabel("10⁹ multiply-adds for one image")
     ax.set_ylabel("top-1 accuracy on ImageNet in the literature, %")
     ax.grid(alpha=0.3, which="both")
+    legend = ax.legend(title="memory, inference", loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
+    _write(fig, ax, sorted(zip(names, macs, accuracy), key=lambda point: -point[2]), legend)
     fig.savefig(path)
+
+
+def _write(fig, ax, points: list[tuple[str, float, float]], legend) -> None:
+    """Write each point's name beside it: where it covers nothing else, or as little as can be."""
+    fig.draw_without_rendering()                           # only now is it known where things lie
+    dots = ax.transData.transform([(x, y) for _, x, y in points])
+    taken = [legend.get_window_extent()]
+    for name, x, y in points:
+        text = ax.annotate(name, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=7, va="center")
+
+        def covered(place, text=text):
+            text.set_position(place)
+            text.set_ha("left" if place[0] > 0 else "right")
+            box = text.get_window_extent().padded(2)
+            inside = ax.bbox.x0 < box.x0 and box.x1 < ax.bbox.x1 and ax.bbox.y0 < box.y0 and box.y1 < ax.bbox.y1
+            return sum(map(box.overlaps, taken)) + box.count_contains(dots) + 100 * (not inside)
+
+        nearest = sorted(((side * (5 + far), up * 8) for far in (0, 12, 30) for up in range(-5, 6) for side in (1, -1)),
+                         key=lambda place: abs(place[0]) - place[0] / 9 + abs(place[1]))  # fmt: skip
+        place = min(nearest, key=covered)
+        covered(place)
+        taken.append(text.get_window_extent())
+        if place != nearest[0]:
+            ax.annotate("", (x, y), xytext=place, textcoords="offset points",
+                        arrowprops={"arrowstyle": "-", "lw": 0.4, "shrinkA": 0, "shrinkB": 0})  # fmt: skip

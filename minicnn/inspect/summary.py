@@ -6,7 +6,7 @@ The net's own forward code runs on the device "meta", whose arrays have shapes a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from minicnn import meta
 from minicnn.nn import Buffer, Module, Parameter, watch
@@ -49,6 +49,8 @@ class Summary:
     input: tuple[int, ...]
     layers: tuple[Layer, ...]
     peak: int
+    blocks: dict[str, Layer] = field(default_factory=dict, compare=False, repr=False)
+    """What each block of layers puts out and sees, by name; without counts of its own."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -84,7 +86,14 @@ class Summary:
                 rows[-1].append(layer)
             else:
                 rows.append([layer])
-        return Summary(self.input, tuple(_together(row, depth, kinds) for row in rows), self.peak)
+        return Summary(self.input, tuple(self._together(row, depth) for row in rows), self.peak, self.blocks)
+
+    def _together(self, row: list[Layer], depth: int) -> Layer:
+        name = ".".join(row[0].name.split(".")[:depth])
+        if name == row[0].name:
+            return row[0]
+        keys = ("parameters", "buffers", "macs", "activations", "values")
+        return replace(self.blocks.get(name, row[-1]), name=name, **{k: sum(getattr(x, k) for x in row) for k in keys})
 
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
@@ -100,6 +109,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
     for name, module in model.named_modules():
         names.setdefault(id(module), name)
     layers: list[Layer] = []
+    blocks: dict[str, Layer] = {}
     seen: set[int] = set()
     peak = 0
 
@@ -110,32 +120,24 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
 
     def look(module, inputs, output):
         nonlocal peak
-        kinds = [type(m) for _, m in module.members()]
-        holds, is_block = (any(issubclass(k, kind) for k in kinds) for kind in ((Parameter, Buffer), Module))
-        if (is_block and not holds) or not isinstance(output, Tensor):
+        if not isinstance(output, Tensor):
             return
-        size, before = _count(output.shape[1:]), inputs[0]
-        peak = max(peak, size + _count(before.shape[1:]))
+        name, kind, shape = names.get(id(module), ""), type(module).__name__, tuple(output.shape[1:])
         down, across = output.data.fields
+        sight = (down.size, across.size), (down.jump, across.jump), (down.start, across.start)
+        members = [type(m) for _, m in module.members()]
+        holds, is_block = (any(issubclass(m, kind) for m in members) for kind in ((Parameter, Buffer), Module))
+        if is_block:
+            blocks[name] = Layer(name, kind, shape, None, None, 1, 0, 0, 0, 0, 0, *sight)
+        if is_block and not holds:
+            return
+        size, before = _count(shape), inputs[0]
+        peak = max(peak, size + _count(before.shape[1:]))
         macs = module.macs(output.shape[1:])
         reshaped = output.size == before.size and output.ndim != before.ndim
         looks = macs or (output.data.fields != before.data.fields and not reshaped)
-        layers.append(
-            Layer(
-                names.get(id(module), ""),
-                type(module).__name__,
-                tuple(output.shape[1:]),
-                *_window(module),
-                fresh(module, Parameter),
-                fresh(module, Buffer),
-                macs,
-                size if looks else 0,
-                size,
-                (down.size, across.size),
-                (down.jump, across.jump),
-                (down.start, across.start),
-            )
-        )
+        layers.append(Layer(name, kind, shape, *_window(module), fresh(module, Parameter), fresh(module, Buffer), macs,
+                            size if looks else 0, size, *sight))  # fmt: skip
 
     with no_grad(), _without_values(model):
         try:
@@ -151,7 +153,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             kernel, stride, groups = _window(module)
             layers.append(Layer(name, type(module).__name__, (), kernel, stride, groups, parameters, buffers, 0, 0, 0,
                                 (0, 0), (0, 0), (0, 0)))  # fmt: skip
-    return Summary(tuple(input_shape), tuple(layers), peak)
+    return Summary(tuple(input_shape), tuple(layers), peak, blocks)
 
 
 def _least_size(model: Module, channels: int) -> int | None:
@@ -179,28 +181,6 @@ def _without_values(model: Module):
             tensor.data = array
         for module, mode in modes:
             module.training = mode
-
-
-def _together(row: list[Layer], depth: int, kinds: dict[str, str]) -> Layer:
-    last = row[-1]
-    if len(row) == 1:
-        return last
-    name = ".".join(last.name.split(".")[:depth])
-    sums = {
-        key: sum(getattr(x, key) for x in row) for key in ("parameters", "buffers", "macs", "activations", "values")
-    }
-    return Layer(
-        name,
-        kinds.get(name, "layers"),
-        last.output,
-        None,
-        None,
-        1,
-        **sums,
-        field=last.field,
-        total_stride=last.total_stride,
-        offset=last.offset,
-    )
 
 
 def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int]:

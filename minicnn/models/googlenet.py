@@ -203,7 +203,7 @@ def googlenet(
     4c: 463K for 497.5K; 5a: 1072K for 1018K). Counted, the weights are 6,990,272, with biases 6,998,552: 8.7 times
     fewer than AlexNet's. torchvision's 6,624,904 come of the 3×3 filters; 13 M includes the auxiliary classifiers.
 
-    width multiplies every number of channels. Smallest image: 31 pixels (paper: 47).
+    width multiplies every number of channels. Smallest image: 15 pixels (paper: 31).
     """
     if variant not in VARIANTS:
         raise ValueError(unknown("variant of googlenet", variant, VARIANTS))
