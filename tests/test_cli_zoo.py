@@ -94,7 +94,8 @@ def test_summary_of_vgg16_by_hand(minicnn_):
     assert (rc, err) == (0, "")
     rows = {row["layer"]: row for row in table(out, "layer")}
     assert list(rows["features.0"]) == [
-        "layer", "kind", "window", "output", "parameters", "MACs", "FLOPs", "sees", "stride", "offset"]
+        "layer", "kind", "window", "output", "parameters", "MACs", "FLOPs", "activations", "sees", "stride",
+        "offset"]
     channels, side, sees, stride, offset, i = 3, 224, 1, 1, 0, 0
     for filters in VGG16:
         row = rows[f"features.{i}"]
@@ -117,7 +118,9 @@ def test_summary_of_vgg16_by_hand(minicnn_):
     for key in ("parameters", "MACs", "FLOPs"):
         assert sum(number(row[key]) for name, row in rows.items() if name != "total") == number(total[key])
     # every output (ReLU's are not counted), and the image
-    assert "One image: 15,237,608 activations; inference 579.1 MB, training 1,222.3 MB in float32" in out
+    values = sum(number(row["activations"]) for name, row in rows.items() if name != "total")
+    assert values + 3 * 224 * 224 == number(total["activations"]) == 15_237_608
+    assert "One image: 15,237,608 activations, the image included; inference 579.1 MB, training 1,222.3 MB in float32" in out
 
 
 def test_summary_at_depth_1(minicnn_):
@@ -181,7 +184,7 @@ def test_summary_as_json(minicnn_):
     (["shape", "5", "-p", "-1"], "Invalid value for '--padding'"),
     (["import", "lenet", "w.npz", "--out", "m.safetensors"], "unknown model 'lenet': did you mean 'lenet5'?"),
     (["import", "lenet5", "w.npz", "--out", "m.safetensors", "--preprocess", "cafe"],
-     "unknown preprocessing 'cafe': did you mean 'caffe'? Known: caffe, imagenet, none"),
+     "unknown preprocessing 'cafe': did you mean 'caffe'? Known: caffe, imagenet, inception, none"),
     (["import", "lenet5", "w.npz", "--out", "m.safetensors", "--variant", "cafe"],
      "unknown variant of lenet5 'cafe': did you mean 'caffe'?"),
     (["import", "lenet5", "w.npz", "--out", "none/m.safetensors"], "--out none/m.safetensors must be a file in "),
@@ -246,7 +249,7 @@ def test_a_narrow_terminal_cuts_no_number_and_no_name(minicnn_, terminal, args, 
 def test_what_a_narrow_terminal_leaves_out_first(minicnn_, terminal):
     terminal(120)
     out = minicnn_("summary", "resnet50")[1]
-    assert "(Left out, for the terminal is narrow: FLOPs. A pipe gets all" in out.replace("\n", " ")
+    assert "(Left out, for the terminal is narrow: activations, FLOPs. A pipe gets all" in out.replace("\n", " ")
     terminal(80)
     out = minicnn_("summary", "vgg16")[1]
     assert {"layer", "kind", "output", "parameters", "MACs"} <= set(table(out, "layer")[0])
@@ -612,6 +615,26 @@ def test_a_pytorch_checkpoint_of_another_net_is_a_sentence(minicnn_, tmp_path):
     assert not (tmp_path / "m.safetensors").exists()
 
 
+def test_a_part_that_only_the_file_has_can_be_skipped(minicnn_, lenet, tmp_path):
+    save_weights(tmp_path / "w.npz", {**lenet.state_dict(), "aux1.weight": np.ones((2, 3), np.float32)})
+    command = ["import", "lenet5", tmp_path / "w.npz", "--classes", 10, "--out", tmp_path / "m.safetensors"]
+    rc, _, err = minicnn_(*command)
+    assert "unexpected: aux1.weight" in sentence(err, 1, rc)
+    assert not (tmp_path / "m.safetensors").exists()
+    rc, _, err = minicnn_(*command, "--skip", "aux1")
+    assert (rc, err) == (0, "")
+    net, _ = model_file.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(net["features"][0].weight.numpy(), lenet["features"][0].weight.numpy())
+
+
+def test_the_inception_nets_see_values_from_minus_one_to_one(minicnn_, weights, tmp_path):
+    rc, _, err = minicnn_("import", "lenet5", weights, "--classes", 10, "--preprocess", "inception",
+                          "--out", tmp_path / "m.safetensors")  # fmt: skip
+    assert (rc, err) == (0, "")
+    about = model_file.load(tmp_path / "m.safetensors")[1]
+    assert [(v - about.mean[0]) / about.std[0] for v in (0, 0.5, 1)] == [-1, 0, 1]
+
+
 TEN = ["zero", "one", "two", "three", "four", "five", "six [b]", "seven", "eight", "nïne, 九"]
 
 
@@ -628,7 +651,7 @@ def test_labels(minicnn_, weights, tmp_path, content):
 
 @pytest.mark.parametrize(("content", "text"), [
     (json.dumps(TEN[:9]), "does not fit lenet5 with 9 classes (misshapen: classifier.5.weight is (10, 84), must be (9, "
-     "84), classifier.5.bias is (10,), must be (9,)): another --variant, --classes or --labels may"),
+     "84), classifier.5.bias is (10,), must be (9,)): another --variant, --classes or --labels may, or --skip"),
     (json.dumps({"0": "a", "2": "b"}), "labels has no label for class '1': its keys must be 0 to 1"),
     ("[]", "labels must hold class names: a JSON list, a JSON object by index, or a line each"),
     ("", "labels must hold class names"), ("17", "labels must hold class names"), ("[1, 2]", "must hold class names"),

@@ -149,7 +149,7 @@ def large(request):
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_blocks_are_the_sums_of_their_layers(large, depth):
     report, blocks = large
-    shallow = report.at_depth(depth, {})
+    shallow = report.at_depth(depth)
     assert shallow.totals == report.totals
     assert shallow.input == report.input
     left = list(report.layers)
@@ -174,13 +174,13 @@ def test_blocks_are_the_sums_of_their_layers(large, depth):
 
 def test_a_depth_that_is_deep_enough_shows_every_layer(large):
     report, _ = large
-    assert report.at_depth(99, {}) == report
+    assert report.at_depth(99) == report
 
 
 def test_a_block_that_joins_branches_shows_what_they_make_together():
     with nn.init.shapes_only():
         net = models.build("googlenet")
-    rows = {row.name: row for row in inspect.summary(net, (3, 224, 224)).at_depth(1, {}).layers}
+    rows = {row.name: row for row in inspect.summary(net, (3, 224, 224)).at_depth(1).layers}
     assert rows["inception3a"].output == (64 + 128 + 32 + 32, 28, 28)
     assert rows["inception5b"].output == (1024, 7, 7)
 
@@ -198,7 +198,7 @@ def test_layers_that_only_work_in_training_stand_idle_at_the_end():
         alone = inspect.summary(models.build("googlenet", variant="paper"), (3, 224, 224)).totals
     for key in ("macs", "activations"):
         assert report.totals[key] == alone[key]
-    shallow = report.at_depth(1, {})
+    shallow = report.at_depth(1)
     assert [(x.name, x.output) for x in shallow.layers[-2:]] == [("aux1", ()), ("aux2", ())]
     assert shallow.totals == report.totals
 

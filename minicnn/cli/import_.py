@@ -18,9 +18,11 @@ PREPROCESSING = {
     # name: (mean, std, short side for 224 pixels), on the scale 0 … 1
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256),
     "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255), 256),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 256),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0),
 }
-"""What pictures go through: torchvision's nets, Caffe's (RGB minus a mean, no division), bytes/255 as they are."""
+"""What pictures go through: torchvision's nets; Caffe's (RGB minus a mean, no division); torchvision's GoogLeNet and
+Inception-v3, which were trained on −1 … 1; bytes/255 as they are."""
 
 
 def import_(
@@ -35,6 +37,9 @@ def import_(
     preprocess: Annotated[
         str, typer.Option(help=", ".join(PREPROCESSING) + ": what is done to pictures.")
     ] = "imagenet",
+    skip: Annotated[
+        list[str] | None, typer.Option(help="Leave a part of the file out, such as aux1; may be said several times.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
 ):
     """Make a model file of somebody else's weights, for `minicnn predict`. PyTorch is not needed."""
@@ -51,10 +56,10 @@ def import_(
         net = models.build(model, **options)
     except ValueError as problem:
         raise console.UsageError(str(problem)) from None
-    report = load_into(net, weights, strict=False)
+    report = load_into(net, weights, strict=False, skip=skip or ())
     if not report.ok:
         raise ValueError(f"{weights} does not fit {model} with {len(names)} classes ({report}): another --variant, "
-                         "--classes or --labels may")  # fmt: skip
+                         "--classes or --labels may, or --skip for parts that only the file has")  # fmt: skip
     C, side = shape[0], shape[1]
     short = max(side, round(resize * side / 224)) if resize else 0
     about = model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)

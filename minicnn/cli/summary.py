@@ -32,22 +32,24 @@ def summary(
         what = f"{model} does not take images of {times(shape)} ({problem})"
         raise ValueError(f"{what}; it was made for --input {made_for}") from None
     if depth:
-        report = report.at_depth(depth, {name: type(m).__name__ for name, m in net.named_modules()})
+        report = report.at_depth(depth)
     if as_json:
         return console.print_json({"model": model, "variant": variant or None, **report.as_dict()})
     buffers = any(layer.buffers for layer in report.layers)
     table = console.table("layer", "kind", ">window", ">output", ">parameters", *[">buffers"] * buffers, ">MACs",
-                          ">FLOPs", ">sees", ">stride", ">offset", title=f"{model} on {times(shape)}")  # fmt: skip
+                          ">FLOPs", ">activations", ">sees", ">stride", ">offset",
+                          title=f"{model} on {times(shape)}")  # fmt: skip
     for x in report.layers:
         table.add_row(
             x.name, x.kind, _window(x), times(x.output),
-            *counts(x.parameters, *[x.buffers] * buffers, x.macs, 2 * x.macs), *_sight(x))  # fmt: skip
+            *counts(x.parameters, *[x.buffers] * buffers, x.macs, 2 * x.macs, x.activations), *_sight(x))  # fmt: skip
     t = report.totals
     table.add_section()
-    table.add_row("total", "", "", "", *counts(t["parameters"], *[t["buffers"]] * buffers, t["macs"], t["flops"]))
-    console.show(table, ("FLOPs", "offset", "stride", "buffers", "sees", "window", "kind"))
-    console.say(f"\nOne image: {t['activations']:,} activations; inference {mega(t['inference_bytes'])}, training "
-                f"{mega(t['training_bytes'])} in float32 (weights, gradients, every layer's output).")  # fmt: skip
+    table.add_row("total", "", "", "", *counts(t["parameters"], *[t["buffers"]] * buffers, t["macs"], t["flops"],
+                                               t["activations"]))  # fmt: skip
+    console.show(table, ("activations", "FLOPs", "offset", "stride", "buffers", "sees", "window", "kind"))
+    console.say(f"\nOne image: {t['activations']:,} activations, the image included; inference "
+                f"{mega(t['inference_bytes'])}, training {mega(t['training_bytes'])} in float32 (weights, gradients, every layer's output).")  # fmt: skip
     console.say("MACs are multiplications with their addition, of convolutions and linear layers; FLOPs are twice "
                 "that. An output element sees `sees` pixels of the image, the next one `stride` pixels further, the "
                 "first from pixel `offset` on.")  # fmt: skip

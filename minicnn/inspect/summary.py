@@ -77,8 +77,8 @@ class Summary:
         """For --json: input, layers, totals."""
         return {"input": list(self.input), "layers": [asdict(layer) for layer in self.layers], "totals": self.totals}
 
-    def at_depth(self, depth: int, kinds: dict[str, str]) -> Summary:
-        """The same with all layers below `depth` names drawn together into their block; kinds: name → class."""
+    def at_depth(self, depth: int) -> Summary:
+        """The same with all layers below `depth` names drawn together into their block."""
         rows: list[list[Layer]] = []
         for layer in self.layers:
             block = ".".join(layer.name.split(".")[:depth])
