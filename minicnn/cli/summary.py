@@ -49,7 +49,8 @@ def summary(
                                                t["activations"]))  # fmt: skip
     console.show(table, ("activations", "FLOPs", "offset", "stride", "buffers", "sees", "window", "kind"))
     console.say(f"\nOne image: {t['activations']:,} activations, the image included; inference "
-                f"{mega(t['inference_bytes'])}, training {mega(t['training_bytes'])} in float32 (weights, gradients, every layer's output).")  # fmt: skip
+                f"{mega(t['inference_bytes'])}, training {mega(t['training_bytes'])} in float32 "
+                "(weights, gradients, every layer's output).")  # fmt: skip
     console.say("MACs are multiplications with their addition, of convolutions and linear layers; FLOPs are twice "
                 "that. An output element sees `sees` pixels of the image, the next one `stride` pixels further, the "
                 "first from pixel `offset` on.")  # fmt: skip
