@@ -6,6 +6,8 @@
 The ten-minute tour in reading order is docs/index.md.
 """
 
+import importlib
+
 from minicnn.devices import available as available_devices
 from minicnn.gradcheck import GradientError, gradcheck
 from minicnn.rng import seed
@@ -13,3 +15,12 @@ from minicnn.tensor import Tensor, no_grad
 
 __all__ = ["GradientError", "Tensor", "available_devices", "gradcheck", "no_grad", "seed"]
 __version__ = "0.1.0"
+
+_PARTS = ("data", "inspect", "io", "models", "nn", "ops", "optim", "reference", "train")
+
+
+def __getattr__(name):
+    """`minicnn.models` and the other parts are loaded when they are first asked for, so that the import stays quick."""
+    if name in _PARTS:
+        return importlib.import_module(f"minicnn.{name}")
+    raise AttributeError(f"minicnn has no attribute {name!r}: its parts are {', '.join(_PARTS)}")

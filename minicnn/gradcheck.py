@@ -16,7 +16,7 @@ round-off (∝ 1/h) are both least; `sweep` shows the V that they make. Two trap
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,7 +101,7 @@ def gradcheck(
 
 def check_directions(
     f: Callable[[], Tensor],
-    leaves: dict[str, Tensor],
+    leaves: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]],
     *,
     name: str = "",
     dy=None,
@@ -112,10 +112,10 @@ def check_directions(
 ) -> Report:
     """Compare ⟨gradient, v⟩ with (L(θ + h·v) − L(θ − h·v)) / 2h along random unit directions v through all leaves.
 
-    For whole nets: `f` computes the output from the leaves, say `lambda: model(x)` with `leaves` the model's
-    parameters by name, all float64. A check costs two evaluations, however many parameters there are.
+    For whole nets: `f` computes the output from the leaves, say `lambda: model(x)` with `model.named_parameters()` for
+    leaves, all float64. A check costs two evaluations, however many parameters there are.
     """
-    rng = _generator(seed)
+    rng, leaves = _generator(seed), dict(leaves)
     report = Report(name or getattr(f, "__name__", "f"))
     dy, terms, S = _projection(f, dy, rng)
     analytic = _analytic(f, leaves, dy)

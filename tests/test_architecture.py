@@ -287,3 +287,11 @@ def test_what_users_rely_on_is_there():
         assert callable(getattr(Tensor, method))
     for method in ("train", "eval", "to", "state_dict", "load_state_dict", "parameters"):
         assert callable(getattr(nn.Module, method))
+
+
+def test_the_parts_are_there_without_being_imported_by_name():
+    code = "import minicnn; minicnn.models.build('lenet5'); minicnn.optim.SGD; minicnn.ops; print(minicnn.gradcheck)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("<function gradcheck")
+    with pytest.raises(AttributeError, match=r"^minicnn has no attribute 'modles': its parts are data, inspect, io, "):
+        minicnn.modles  # noqa: B018 - asking is the test

@@ -706,7 +706,7 @@ def test_what_cannot_be_read_back_never_gets_the_name(minicnn_, weights, monkeyp
 
 def test_preprocessing(minicnn_, tmp_path):
     with init.shapes_only():
-        shapes = {name: p.shape for name, p in models.build("squeezenet1_1", num_classes=2).named_parameters().items()}
+        shapes = {name: p.shape for name, p in models.build("squeezenet1_1", num_classes=2).named_parameters()}
     save_weights(tmp_path / "s.npz", {name: np.full(shape, 0.01, np.float32) for name, shape in shapes.items()})
     for preset, mean, std, resize in (
         ("imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 256),

@@ -53,7 +53,7 @@ def test_members_are_found_by_looking_in_the_order_they_were_written():
     assert sorted(net.state_dict()) == sorted(names)
     assert [n for n, _ in net.members()] == ["second", "scale", "blocks.0", "blocks.2", "pair.0"]
     assert [n for n, _ in net.named_modules()] == ["", "second", "blocks.0", "pair.0"]
-    assert sorted(net.named_parameters()) == sorted(n for n in names if "count" not in n)
+    assert sorted(dict(net.named_parameters())) == sorted(n for n in names if "count" not in n)
     assert {id(p) for p in net.parameters()} == {id(net.second.weight), id(net.scale), id(net.blocks[0].weight),
                                                  id(net.blocks[2]), id(net.pair[0].weight)}
 
@@ -78,7 +78,7 @@ def test_a_shared_parameter_counts_once_under_its_first_name():
     a, b = nn.Linear(3, 3), nn.Linear(3, 3, bias=False)
     b.weight = a.weight
     net = Sequential(a, nn.Tanh(), b, a)
-    assert list(net.named_parameters()) == ["0.weight", "0.bias"]
+    assert list(dict(net.named_parameters())) == ["0.weight", "0.bias"]
     assert sum(p.size for p in net.parameters()) == 3 * 3 + 3
     y = net(Tensor(np.ones((2, 3), np.float32)))
     y.backward(np.ones((2, 3), np.float32))
@@ -394,7 +394,7 @@ def test_frozen_it_uses_the_running_statistics_in_training_and_leaves_them(rng):
 
 def test_running_statistics_get_no_gradient_and_no_optimiser():
     layer = nn.BatchNorm2d(2)
-    assert [n for n in layer.named_parameters()] == ["weight", "bias"]
+    assert [n for n, _ in layer.named_parameters()] == ["weight", "bias"]
     assert list(nn.BatchNorm2d(2, affine=False).state_dict()) == ["running_mean", "running_var"]
     layer.eval()(Tensor(np.ones((2, 2, 1, 1), np.float32), True)).sum().backward()
     assert layer.running_mean.grad is None
@@ -655,7 +655,7 @@ def test_a_deep_relu_net_neither_grows_nor_dies():
 def test_whole_net_gradients_of_lenet5(rng):
     net = models.build("lenet5").astype("float64")
     x = Tensor(rng.standard_normal((3, 1, 28, 28)), True)
-    report = check_directions(lambda: net(x), {**net.named_parameters(), "x": x}, directions=12)
+    report = check_directions(lambda: net(x), {**dict(net.named_parameters()), "x": x}, directions=12)
     assert report.worst <= 1e-6
     assert report.coordinates >= 10
     assert len(report.kinks) <= 2
@@ -668,7 +668,7 @@ def test_whole_net_gradients_of_a_small_net(rng):
         nn.Flatten(), nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3)).astype("float64")  # fmt: skip
     x = Tensor(rng.standard_normal((2, 2, 8, 8)), True)
     loss, labels = nn.CrossEntropyLoss(0.1), Tensor(np.array([2, 0]))
-    report = check_directions(lambda: loss(net(x), labels), {**net.named_parameters(), "x": x}, directions=20)
+    report = check_directions(lambda: loss(net(x), labels), {**dict(net.named_parameters()), "x": x}, directions=20)
     assert report.worst <= 1e-6
     assert (report.coordinates, report.kinks) == (20, [])
 

@@ -133,7 +133,7 @@ def test_groups_have_settings_of_their_own():
         optimizer.step()
     np.testing.assert_allclose(slow.data, 1 - 0.01 * (0.1 + 0.15))
     np.testing.assert_allclose(fast.data, 1 - 1.0 * (0.1 + 0.1))
-    assert [g["lr"] for g in optimizer.groups] == [0.01, 1.0]
+    assert [g["lr"] for g in optimizer.param_groups] == [0.01, 1.0]
     assert "momentum" not in groups[0], "the caller's own dictionaries stay as they were"
 
 
@@ -227,7 +227,7 @@ def rates(make, count, lrs=(0.4, 0.01)):
     optimizer = optim.SGD([{"params": [fresh()], "lr": lr} for lr in lrs], lr=1.0)
     schedule = make(optimizer)
     for _ in range(count):
-        yield [g["lr"] for g in optimizer.groups]
+        yield [g["lr"] for g in optimizer.param_groups]
         schedule.step()
 
 

@@ -116,7 +116,7 @@ def test_the_schedule_goes_on_with_every_batch():
     net = models.build("lenet5")
     optimizer = optim.SGD(net.parameters(), 0.1)
     train_epoch(net, Batches(TINY.train, 16, shuffle=False), PREPARE, optimizer, optim.StepLR(optimizer, 4, gamma=0.5))
-    assert optimizer.groups[0]["lr"] == pytest.approx(0.1 * 0.5**2)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**2)
 
 
 def test_evaluation_is_what_a_loop_counts():
@@ -371,7 +371,7 @@ def test_optimisers_and_schedules_of_a_run(tmp_path, name, schedule):
     run = Run(config(epochs=4, optimizer=name, schedule=schedule, lr=0.01, weight_decay=0.02, momentum=0.8, warmup=1),
               tmp_path)                                          # 100 images, 7 steps an epoch, 28 in all, 7 to warm up
     assert type(run.optimizer).__name__ == {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[name]
-    group = run.optimizer.groups[0]
+    group = run.optimizer.param_groups[0]
     assert group["weight_decay"] == 0.02
     assert group.get("momentum", 0.8) == 0.8
     rates = []

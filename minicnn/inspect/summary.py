@@ -73,6 +73,11 @@ class Summary:
             "inference_bytes": BYTES * (state + self.peak),
         }
 
+    @property
+    def rows(self) -> tuple[Layer, ...]:
+        """The layers: what a table of the net has a line each for."""
+        return self.layers
+
     def as_dict(self) -> dict:
         """For --json: input, layers, totals."""
         return {"input": list(self.input), "layers": [asdict(layer) for layer in self.layers], "totals": self.totals}

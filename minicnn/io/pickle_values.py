@@ -17,7 +17,7 @@ from minicnn.io.arrays import DAMAGED, short
 
 LIMIT = 2**23
 """The longest pickle in bytes: 8 MiB."""
-BUDGET = 20 * 2**20
+BUDGET = 12 * 2**20
 """Bytes of Python objects that a pickle may make, by the machine's own estimate, and a quarter of the file's size."""
 
 _STEP, _TEXT, _MEMO = 40, 4, 60  # the estimate: of an instruction, of each byte of a text, of remembering a value

@@ -10,7 +10,6 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -100,16 +99,21 @@ class Module:
                 if isinstance(value, kind):
                     yield (f"{prefix}.{name}" if prefix else name), value
 
-    def named_parameters(self) -> dict[str, Parameter]:
-        """{"features.0.weight": Parameter, …}; one that two layers share stands here once, under its first name."""
-        first: dict[int, tuple[str, Any]] = {}
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """("features.0.weight", Parameter), …; one that two layers share comes once, under its first name."""
+        seen: set[int] = set()
         for name, parameter in self._named(Parameter):
-            first.setdefault(id(parameter), (name, parameter))
-        return dict(first.values())
+            if isinstance(parameter, Parameter) and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """("bn1.running_mean", Buffer), …"""
+        yield from self._named(Buffer)
 
     def parameters(self) -> list[Parameter]:
         """The parameters, each once."""
-        return list(self.named_parameters().values())
+        return [parameter for _, parameter in self.named_parameters()]
 
     def train(self, mode: bool = True) -> Module:
         """Set the whole tree to training (dropout drops, batch norm uses the batch) or, with False, to use."""

@@ -14,7 +14,7 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
-        for given in (group["betas"] for group in self.groups):
+        for given in (group["betas"] for group in self.param_groups):
             if len(given) != 2 or not all(0 <= b < 1 for b in given):
                 raise ValueError(f"{type(self).__name__}: betas {given} must be two numbers of at least 0 and below 1")
         self.steps: dict[int, int] = {}

@@ -22,10 +22,10 @@ class Optimizer:
             if "params" not in g:
                 raise ValueError(f"{type(self).__name__}: a group needs 'params', but this one has {', '.join(g)}: "
                                  'write {"params": [...], "lr": 0.01}')
-        self.groups: list[dict[str, Any]] = [{**settings, **g, "params": list(g["params"])} for g in groups]
+        self.param_groups: list[dict[str, Any]] = [{**settings, **g, "params": list(g["params"])} for g in groups]
         self.state: dict[int, list[Array]] = {}
         """Arrays that an optimiser keeps for a parameter, by the parameter's id."""
-        everything = [p for g in self.groups for p in g["params"]]
+        everything = [p for g in self.param_groups for p in g["params"]]
         for p in everything:
             if not isinstance(p, Parameter):
                 raise TypeError(f"{type(self).__name__}: params must be Parameters, not {type(p).__name__}: "
@@ -34,7 +34,7 @@ class Optimizer:
             raise ValueError(f"{type(self).__name__}: there is nothing to optimise: pass model.parameters()")
         if len({id(p) for p in everything}) < len(everything):
             raise ValueError(f"{type(self).__name__}: a parameter is given twice: each belongs to one group")
-        for g in self.groups:
+        for g in self.param_groups:
             for key, value in g.items():
                 if key not in settings and key != "params":
                     raise ValueError(f"{type(self).__name__}: unknown setting {key!r} in a group: "
@@ -44,7 +44,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Change every parameter that has a gradient."""
-        for group in self.groups:
+        for group in self.param_groups:
             settings = {k: v for k, v in group.items() if k != "params"}
             for p in group["params"]:
                 if p.grad is not None and p.requires_grad:
@@ -56,7 +56,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self.groups:
+        for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
 

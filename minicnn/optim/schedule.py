@@ -20,7 +20,7 @@ class Schedule:
 
     def __init__(self, optimizer: Optimizer):
         self.optimizer, self.t = optimizer, 0
-        self.first = [group["lr"] for group in optimizer.groups]
+        self.first = [group["lr"] for group in optimizer.param_groups]
         self._set()
 
     def factor(self, t: int, first: float) -> float:
@@ -33,7 +33,7 @@ class Schedule:
         self._set()
 
     def _set(self):
-        for group, first in zip(self.optimizer.groups, self.first):
+        for group, first in zip(self.optimizer.param_groups, self.first):
             group["lr"] = first * self.factor(self.t, first)
 
 

@@ -11,9 +11,9 @@ class SGD(Optimizer):
     AlexNet's and PyTorch's forms differ when lr changes: AlexNet's v holds lr already, this one (PyTorch's) does not.
     """
 
-    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
-        super().__init__(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-        if any(group["nesterov"] and not group["momentum"] for group in self.groups):
+    def __init__(self, params, lr, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+        if any(group["nesterov"] and not group["momentum"] for group in self.param_groups):
             raise ValueError("SGD: nesterov needs a momentum above 0, say momentum=0.9")
 
     def update(self, p, **settings):

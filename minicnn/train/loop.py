@@ -104,7 +104,7 @@ def first_nonfinite(model: Module, x: Tensor) -> str | None:
 
 
 def _explain(model, x, step, loss, optimizer):
-    lr = optimizer.groups[0]["lr"]
+    lr = optimizer.param_groups[0]["lr"]
     if not np.isfinite(x.numpy()).all():
         return f"the loss is {loss} at step {step}, because the images hold a NaN or an infinity: check the data"
     layer = first_nonfinite(model, x)

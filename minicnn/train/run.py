@@ -152,7 +152,7 @@ class Run:
                 "accuracy": accuracy,
                 "val_loss": result.loss,
                 "val_accuracy": result.accuracy,
-                "lr": self.optimizer.groups[0]["lr"],
+                "lr": self.optimizer.param_groups[0]["lr"],
                 "seconds": seconds,
             }
             score = (result.accuracy, -result.loss)

@@ -43,7 +43,7 @@ def check_gradients(net, shape, rng):
     Biases are drawn: with biases of 0, what sees nothing but zeros stands exactly on ReLU's corner.
     """
     net.astype("float64").train()
-    for name, parameter in net.named_parameters().items():
+    for name, parameter in net.named_parameters():
         if name.endswith("bias"):
             parameter.data = parameter.data + 0.1 * rng.standard_normal(parameter.shape)
     x = Tensor(rng.standard_normal(shape))
@@ -57,7 +57,7 @@ def check_every_parameter_learns(net, shape, rng):
     x = Tensor(rng.standard_normal(shape).astype(np.float32))
     y = net(x)
     y.backward(rng.standard_normal(y.shape).astype(np.float32))
-    dead = [name for name, p in net.named_parameters().items() if p.grad is None or not np.any(p.grad)]
+    dead = [name for name, p in net.named_parameters() if p.grad is None or not np.any(p.grad)]
     assert dead == []
 
 

@@ -202,7 +202,7 @@ def test_gradients(build, size, rng):
     seed(2)
     net = build().astype("float64")
     x = Tensor(rng.standard_normal((4, 3, size, size)), requires_grad=True)
-    leaves = {"x": x, **net.named_parameters()}
+    leaves = {"x": x, **dict(net.named_parameters())}
     report = check_directions(lambda: net(x), leaves, directions=3, step=1e-6, tolerance=1e-5)  # small: fewer kinks
     assert (report.coordinates, report.kinks) == (3, [])
 
@@ -255,5 +255,5 @@ def test_against_torch(rng):
     np.testing.assert_allclose(ours.numpy(), theirs.detach().numpy(), atol=1e-12)
     ours.backward(dy)
     theirs.backward(torch.tensor(dy))
-    for name, parameter in net.named_parameters().items():
+    for name, parameter in net.named_parameters():
         np.testing.assert_allclose(parameter.grad, p[name].grad.numpy(), rtol=1e-8, atol=1e-10, err_msg=name)

@@ -50,7 +50,7 @@ def without_dropout(net):
 
 
 def count(module, ends=""):
-    return sum(p.size for name, p in module.named_parameters().items() if name.endswith(ends))
+    return sum(p.size for name, p in module.named_parameters() if name.endswith(ends))
 
 
 # ------------------------------------------------------------------------------------------------------------- numbers
@@ -234,7 +234,7 @@ def test_initial_weights():
     assert w.std() == pytest.approx(0.0088, rel=0.01)           # cutting the tails off takes 12 % of the deviation
     assert abs(w.mean()) < 1e-4
     net = googlenet(width=0.2)
-    assert all(np.abs(p.data).max() <= 0.02 for k, p in net.named_parameters().items() if k.endswith("conv.weight"))
+    assert all(np.abs(p.data).max() <= 0.02 for k, p in net.named_parameters() if k.endswith("conv.weight"))
 
 
 # ----------------------------------------------------------------------------------------------- gradients and learning
@@ -246,7 +246,7 @@ def test_initial_weights():
 def test_gradients_of_the_whole_net(variant, size, aux, rng):
     seed(1)
     net = without_dropout(googlenet(5, variant=variant, aux=aux, width=0.08 if size > 64 else 0.25).astype("float64"))
-    for name, p in net.named_parameters().items():
+    for name, p in net.named_parameters():
         if name.endswith("bias"):                # or a filter that sees only zeros would sit on the corner of its ReLU
             p.data = p.data + 0.1 * rng.standard_normal(p.shape)
     x = Tensor(rng.standard_normal((3, 3, size, size)))

@@ -173,7 +173,7 @@ def test_bad_options(option, sentence):
 
 def test_initial_weights():
     net = inception_v3(aux=True, width=0.1)
-    largest = {name: np.abs(p.data).max() for name, p in net.named_parameters().items() if p.data.ndim > 1}
+    largest = {name: np.abs(p.data).max() for name, p in net.named_parameters() if p.data.ndim > 1}
     bounds = {"AuxLogits.conv1.conv.weight": 0.02, "AuxLogits.fc.weight": 0.002}
     assert all(largest[name] <= np.float32(bounds.get(name, 0.2)) for name in largest)
     assert all(largest[name] > 0.9 * bounds.get(name, 0.2) for name in (*bounds, "fc.weight"))

@@ -144,7 +144,7 @@ def test_gradients(separable, rng):
     seed(2)
     net = mobilenet_v1(num_classes=5, width=0.1, separable=separable).astype("float64")
     x = Tensor(rng.standard_normal((4, 3, 64, 64)), requires_grad=True)
-    leaves = {"x": x, **net.named_parameters()}
+    leaves = {"x": x, **dict(net.named_parameters())}
     report = check_directions(lambda: net(x), leaves, directions=3, step=1e-6, tolerance=1e-5)  # small: fewer kinks
     assert (report.coordinates, report.kinks) == (3, [])
 

@@ -131,7 +131,7 @@ def test_gradients(build, rng):
     seed(2)
     net = without_dropout(build(num_classes=5, width=0.1)).astype("float64")
     x = Tensor(rng.standard_normal((4, 3, 64, 64)), requires_grad=True)
-    leaves = {"x": x, **net.named_parameters()}
+    leaves = {"x": x, **dict(net.named_parameters())}
     report = check_directions(lambda: net(x), leaves, directions=3, step=1e-6, tolerance=1e-5)  # small: fewer kinks
     assert (report.coordinates, report.kinks) == (3, [])
 
