@@ -11,6 +11,7 @@ from minicnn import Tensor, reference
 from minicnn.contract import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.cpu.conv.im2col import col2im, im2col
 from minicnn.ops.conv import conv2d
+from minicnn.ops.pool import max_pool2d
 
 
 def starts_by_walking(size, kernel, stride, pad, dilation, ceil):
@@ -288,3 +289,14 @@ def test_pooling_windows_follow_the_kernel_by_default():
 )
 def test_sizes_printed_in_papers(size, kernel, stride, padding, out):
     assert out == Conv2dGeometry.of((1, 3, size, size), (8, 3, kernel, kernel), stride, padding).OH
+
+
+def test_with_ceil_a_window_may_be_larger_than_the_image(rng):
+    """PyTorch's rule: (2 − 3)/2 rounds up to 0, so there is one window, which hangs over the edge."""
+    x = rng.standard_normal((1, 2, 2, 2))
+    y = max_pool2d(Tensor(x), kernel_size=3, stride=2, ceil_mode=True).numpy()
+    np.testing.assert_array_equal(y, x.max((2, 3), keepdims=True))
+    with pytest.raises(ValueError, match=r"^the window's height \(=3\) is larger than the padded input's \(=2 ="):
+        max_pool2d(Tensor(x), kernel_size=3, stride=2)
+    with pytest.raises(ValueError, match=r"^the window's height \(=5\) is larger"):
+        max_pool2d(Tensor(x), kernel_size=5, stride=2, ceil_mode=True)

@@ -99,3 +99,29 @@ def test_a_net_without_values_is_built_and_measured_at_once_and_a_real_one_is_le
     assert all((before[k] == v).all() for k, v in real.state_dict().items())
     with no_grad():
         assert real(Tensor(np.zeros((1, 1, 28, 28), np.float32))).shape == (1, 10)
+
+
+class Squeeze(nn.Module):
+    """Every pixel times the mean of its map, as in squeeze-and-excitation."""
+
+    def __init__(self):
+        self.first, self.pool, self.last = nn.Conv2d(1, 1, 3, stride=2), nn.AdaptiveAvgPool2d(1), nn.Conv2d(1, 1, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(x * self.pool(x))
+
+
+def test_a_mean_that_is_spread_over_the_map_is_seen_by_all_and_moves_no_window():
+    net = positive(Squeeze())
+    last = inspect.summary(net, (1, 15, 15)).layers[-1]
+    assert see(net, (1, 15, 15), (0, 0)) == see(net, (1, 15, 15), (1, 1)) == (0, 0, 14, 14)
+    assert last.total_stride == (2, 2)                     # not the stride of the mean, a whole image
+    assert last.field[0] >= 15
+
+
+def test_the_small_nets_with_squeeze_and_excitation_keep_their_stride():
+    with init.shapes_only():
+        net = models.build("mobilenet_v3_large")
+    maps = [x for x in inspect.summary(net, (3, 224, 224)).layers if x.output[1:] == (7, 7)]
+    assert {x.total_stride for x in maps} == {(32, 32)}

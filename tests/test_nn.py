@@ -686,3 +686,11 @@ def test_a_wrong_gradient_in_a_whole_net_is_caught(rng):
     x = Tensor(rng.standard_normal((2, 4)))
     with pytest.raises(AssertionError, match="finite differences give"):
         check_directions(lambda: net(x), net.named_parameters(), directions=10)
+
+
+def test_buffers_and_parameters_come_as_pairs_of_name_and_tensor():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2))
+    assert [(name, p.shape) for name, p in net.named_parameters()] == [
+        ("0.weight", (2, 1, 3, 3)), ("1.weight", (2,)), ("1.bias", (2,))]  # fmt: skip
+    assert [name for name, _ in net.named_buffers()] == ["1.running_mean", "1.running_var"]
+    assert all(b is getattr(net[1], name[2:]) for name, b in net.named_buffers())

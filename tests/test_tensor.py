@@ -639,3 +639,27 @@ def test_repr_says_what_it_is():
     assert repr(Tensor([1.0])) == "Tensor([1.], dtype=float32)"
     t = Tensor(np.ones((2, 3)))
     assert (t.shape, t.ndim, t.size, t.device) == ((2, 3), 2, 6, "cpu")
+
+
+def test_a_tensor_is_true_as_its_value_is_and_an_array_when_asked():
+    assert not Tensor([0.0])
+    assert Tensor(2.0)
+    with pytest.raises(ValueError, match="ambiguous"):
+        bool(Tensor([1.0, 2.0]))
+    x = np.arange(6.0).reshape(2, 3)
+    assert np.asarray(Tensor(x)) is x
+    assert np.asarray(Tensor(x), np.float32).dtype == np.float32
+
+
+def test_axes_may_be_given_one_by_one_or_together_and_must_name_each_axis_once():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for y in (Tensor(x).transpose(1, 2, 0), Tensor(x).transpose((1, 2, 0)), Tensor(x).transpose(1, -1, 0)):
+        np.testing.assert_array_equal(y.numpy(), x.transpose(1, 2, 0))
+    with pytest.raises(ValueError, match=r"^transpose: axes \(0, 0, 1\) must name each of the 3 axes .* once$"):
+        Tensor(x).transpose(0, 0, 1)
+
+
+@pytest.mark.parametrize(("arguments", "value"), [((3,), "3"), ((None,), "None")])
+def test_a_number_where_an_array_must_stand(arguments, value):
+    with pytest.raises(TypeError, match=rf"^conv2d: w must be a Tensor or an array, not {value}$"):
+        conv2d(Tensor(np.zeros((1, 1, 4, 4))), *arguments)

@@ -482,3 +482,11 @@ def test_curves_and_confusion_are_drawn(finished, tmp_path):
         with Image.open(tmp_path / name) as drawn:
             drawn.load()
             assert (drawn.format, drawn.size) == ("PNG", size)
+
+
+@pytest.mark.parametrize("name", ["config.json", "test.json", "sample.png", "env.json"])
+def test_a_folder_with_a_file_of_such_a_name_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=r"--overwrite to replace it$"):
+        Run(Config(), tmp_path)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(name, "mine")]

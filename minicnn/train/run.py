@@ -93,7 +93,8 @@ class Run:
 
     def __init__(self, config: Config, folder: str | Path, overwrite: bool = False):
         self.config, self.folder = config.check(), Path(folder)
-        if (self.folder / "best.safetensors").exists() and not overwrite:
+        # not only a whole run: a config.json or a test.json may be somebody's own, of quite another kind
+        if not overwrite and any((self.folder / name).exists() for name in ("config.json", "env.json", *FILES)):
             raise FileExistsError(
                 f"{self.folder} holds a run already, which stays as it is: give another folder, or "
                 "--overwrite to replace it"
