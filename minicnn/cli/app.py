@@ -67,7 +67,7 @@ def options(
 def main() -> None:
     """The program `minicnn`. MINICNN_DEBUG=1 shows where a failure came from."""
     # One BLAS thread: the products of small nets are too small to share, and two threads that wait for each other on a
-    # busy machine made an epoch of LeNet-5 two to ten times slower (and no faster on an idle one).
+    # busy machine made an epoch of LeNet-5 two to seven times slower (and no faster on an idle one).
     threadpool_limits(1, "blas")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

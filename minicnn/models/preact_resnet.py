@@ -39,8 +39,8 @@ class PreActUnit(Module):
         self.downsample = None if same_shape else shortcut(in_channels, out_channels, stride)
 
     def branch(self, a):
-        """The rest of F: a (N,C,H,W) → (N,O,H/S,W/S)"""
-        raise NotImplementedError
+        """The rest of F, which every kind of unit has of its own: a (N,C,H,W) → (N,O,H/S,W/S)"""
+        raise NotImplementedError(f"{type(self).__name__} has no branch method")
 
     def forward(self, x):
         """x (N,C,H,W) → (N,O,H/S,W/S)"""
