@@ -66,6 +66,14 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+def _of(columns: Sequence[Column], title) -> Table:
+    """A table of these columns of another one."""
+    made = table(*(f"{'>' * (c.justify == 'right')}{c.header}" for c in columns), title=title)
+    for cells in zip(*(c.cells for c in columns)):
+        made.add_row(*cells)
+    return made
+
+
 def show(table: Table, spare: Sequence[str] = ()) -> None:
     """Print a table, to a pipe all of it.
 
@@ -81,9 +89,8 @@ def show(table: Table, spare: Sequence[str] = ()) -> None:
         fewer = [c for c in left_out if c is not column]
         left_out = fewer if _least(table, fewer) <= room else left_out
     names = [str(c.header) for c in table.columns if c in left_out]
-    table.columns = [c for c in table.columns if c not in left_out]
-    for i, column in enumerate(table.columns):
-        column._index = i                                  # rich looks for a column's padding by its number
+    table = _of([c for c in table.columns if c not in left_out], table.title)
+    for column in table.columns:
         column.width = _natural(column)
     words = [c for c in table.columns[1:] if c.justify != "right"]
     while words and width(table) > room and (widest := max(words, key=_set)) and _set(widest) > 8:
