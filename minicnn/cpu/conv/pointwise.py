@@ -1,0 +1,76 @@
+"""1×1 filters: a product of matrices as it stands, no columns to make.
+
+    y (M, O)  =  x (M, C) · w (C, O) + b         M = all the pixels of the batch
+
+With a stride the pixels in between are left out first.
+"""
+
+import numpy as np
+
+from minicnn.cpu.conv.filters import taps_first
+from minicnn.cpu.layout import images, pixels
+from minicnn.cpu.threads import parallel_for, scratch, shares, split
+
+ROWS = 512
+"""Pixels multiplied at a time: enough for the product to run at full speed, few enough to stay in a thread's cache."""
+
+
+def able(g, dtype):
+    """One tap, one group, no padding."""
+    pads = [p for a in (g.vertical, g.horizontal) for p in (a.before, a.after)]
+    return g.KH == g.KW == g.G == 1 and not any(pads)
+
+
+def conv2d(x, w, b, g):
+    """y = x · w + b"""
+    x, w = picked(x, g), taps_first(w).reshape(g.C, g.O)                      # (M, C), (C, O)
+    y = np.empty((len(x), g.O), x.dtype)
+
+    def work(rows):
+        here = np.matmul(x[slice(*rows)], w, out=y[slice(*rows)])
+        if b is not None:
+            here += b
+
+    parallel_for(work, split(len(x), -(-len(x) // ROWS)))
+    return images(y.reshape(g.N, g.OH, g.OW, g.O))
+
+
+def conv2d_dx(dy, w, g):
+    """dx = dy · wᵀ, at the pixels that were read"""
+    dy = pixels(dy).reshape(-1, g.O)                                          # (M, O)
+    w = np.ascontiguousarray(w.reshape(g.O, g.C))
+    dx = np.empty((len(dy), g.C), dy.dtype)
+
+    def work(rows):
+        np.matmul(dy[slice(*rows)], w, out=dx[slice(*rows)])
+
+    parallel_for(work, split(len(dy), -(-len(dy) // ROWS)))
+    dx = images(dx.reshape(g.N, g.OH, g.OW, g.C))
+    if dx.shape[2:] == (g.H, g.W):
+        return dx
+    spread = images(np.zeros((g.N, g.H, g.W, g.C), dy.dtype))
+    spread[:, :, :: g.vertical.stride, :: g.horizontal.stride] = dx
+    return spread
+
+
+def conv2d_dw(dy, x, g):
+    """dw = dyᵀ · x; each thread sums over its own pixels, and the sums are added in their order."""
+    x, dy = picked(x, g), pixels(dy).reshape(-1, g.O)                         # (M, C), (M, O)
+    parts = shares(len(x))
+    sums = np.zeros((max(1, len(parts)), g.O, g.C), x.dtype)
+
+    def work(part):
+        start, stop = parts[part]
+        for first, last in split(stop - start, -(-(stop - start) // (4 * ROWS))):
+            rows = slice(start + first, start + last)
+            sums[part] += np.matmul(dy[rows].T, x[rows], out=scratch("product", (g.O, g.C), x.dtype))
+
+    parallel_for(work, range(len(parts)))
+    for other in sums[1:]:
+        sums[0] += other
+    return sums[0].reshape(g.O, g.C, 1, 1)
+
+
+def picked(x, g):
+    """The pixels that the filters read: (M, C)"""
+    return pixels(x[:, :, :: g.vertical.stride, :: g.horizontal.stride]).reshape(-1, g.C)
