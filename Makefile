@@ -1,12 +1,17 @@
 # make demo: train LeNet-5 on real digits and look at it.   make test: everything that must hold.
 # make slow: the tests that train a net each; minutes, not part of make test.
-# Both need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
+# make bench: measure everything and write docs/benchmarks.md; half an hour, on a machine with nothing else to do.
+#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch.
+# They need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow lint clean
+TORCH_PYTHON ?=
+TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
+
+.PHONY: demo test slow bench lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
@@ -16,6 +21,13 @@ test: lint
 
 slow: $(VENV)/.test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.conv --vs textbook $(TORCH)
+	$(BIN)/python -m benchmarks.layers $(TORCH)
+	$(BIN)/python -m benchmarks.models --memory $(TORCH)
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.render
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -29,6 +41,10 @@ $(BIN)/python:
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot]'
 	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@ $(VENV)/.demo
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'

@@ -10,7 +10,7 @@ OH × OW outputs; `dy` is the gradient of the loss with respect to y.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -215,6 +215,16 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait until everything asked of the device is done; what a clock needs before it is read."""
 
+    def map(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        """function(*arrays), of which each element depends on the arrays' elements in the same place alone.
+
+        That it does lets a device call it on pieces, on several threads. Numbers may stand among the arrays; the
+        result lies in memory as the first array does.
+        """
+
+    def matmul(self, a: Array, b: Array, bias: Array | None = None) -> Array:
+        """y = a·b + bias: a (M,K), b (K,L), bias (L,) or None → y (M,L)"""
+
     # convolution: x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,) or None   y, dy (N,O,OH,OW)
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
@@ -246,7 +256,10 @@ class Device(Protocol):
     def lp_pool2d_dx(self, dy: Array, x: Array, y: Array, p: float, geometry: Pool2dGeometry) -> Array:
         """dx = Σ dy · sign(x) · (|x| / y)^(p−1) over the windows that a pixel is in; 0 where y is 0."""
 
-    # normalisation: x, y, dy, dx (N,C,...)   the rest (C,)
+    # sums, normalisation: x, y, dy, dx (N,C,...)   the rest (C,)
+
+    def channel_sums(self, dy: Array) -> Array:
+        """Σ dy of each channel."""
 
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         """(mean, variance) of each channel; the variance divides by the number of values, not by one less."""

@@ -131,7 +131,7 @@ class Tensor:
                     raise AssertionError(f"{node._op}: gradient of shape {dx.shape} and {dx.dtype} for an argument "
                                          f"of shape {parent.shape} and {parent.dtype}")
                 if id(parent) in pending:
-                    dx = pending[id(parent)] + dx                  # not +=: the first may be somebody else's array
+                    dx = device.map(device.xp.add, pending[id(parent)], dx)   # not +=: it may be somebody's array
                 elif not parent._op and (dx is dy or dx.base is not None or any(dx is g for g in given)):
                     dx = dx.copy()                                 # a leaf's gradient is its own
                 given.append(dx)
@@ -281,28 +281,34 @@ def unbroadcast(dy, like):
     return dy.sum(tuple(i for i, n in enumerate(shape) if n == 1 != dy.shape[i]), keepdims=True)
 
 
+def elementwise(function, *arguments):
+    """The device's `function` (its name in xp), by which each element is computed for itself."""
+    device = next(device for a in arguments if (device := devices.find(a)) is not None)
+    return device.map(getattr(device.xp, function), *arguments)
+
+
 @op
 def add(a, b):
     """y = a + b, with NumPy's broadcasting.   da = dy, db = dy, summed where broadcast"""
-    return a + b, (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
+    return elementwise("add", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
 
 
 @op
 def subtract(a, b):
     """y = a − b, with NumPy's broadcasting.   da = dy, db = −dy"""
-    return a - b, (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(-dy, b))
+    return elementwise("subtract", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(-dy, b))
 
 
 @op
 def multiply(a, b):
     """y = a · b, element by element.   da = dy·b, db = dy·a"""
-    return a * b, (lambda dy: unbroadcast(dy * b, a), lambda dy: unbroadcast(dy * a, b))
+    return elementwise("multiply", a, b), (lambda dy: unbroadcast(dy * b, a), lambda dy: unbroadcast(dy * a, b))
 
 
 @op
 def divide(a, b):
     """y = a / b.   da = dy/b, db = −dy·y/b"""
-    y = a / b
+    y = elementwise("divide", a, b)
     return y, (lambda dy: unbroadcast(dy / b, a), lambda dy: unbroadcast(-dy * y / b, b))
 
 

@@ -174,6 +174,9 @@ class StrictDevice:
     def synchronize(self):
         pass
 
+    def map(self, function, *arrays):
+        return function(*arrays)  # which speaks this device's language
+
     def add_at(self, target, index, values):
         cpu.add_at(bare(target), _bare_index(index), bare(values))
 

@@ -15,7 +15,7 @@ import pytest
 from minicnn import GradientError, Tensor, cpu, gradcheck
 from minicnn.contract import Conv2dGeometry, Pool2dGeometry
 from minicnn.cpu.conv.im2col import im2col
-from minicnn.cpu.norm import _sum_over_window
+from minicnn.cpu.lrn import _band
 from minicnn.cpu.padding import crop
 from minicnn.ops import (
     activation,
@@ -301,6 +301,11 @@ def lrn_alpha_divided_by_n_in_backward(dy, x):
     return cpu.local_response_norm_dx(dy, x, y, s, 5, 1.1 / 5, 0.75)
 
 
+def _over_window(values, size):
+    """Σ values[c'] over the window of c, not mirrored."""
+    return np.einsum("nc...,cd->nd...", values, _band(values.shape[1], size, values.dtype))
+
+
 @bug(lrn.local_response_norm, "x", MAPS, **_damping)
 def lrn_without_the_cross_term(dy, x):
     _, s = cpu.local_response_norm(x, 5, 1.1 / 5, 0.75, 2.0)
@@ -316,13 +321,13 @@ def lrn_cross_term_of_its_own_channel_only(dy, x):
 @bug(lrn.local_response_norm, "x", MAPS, **_damping)
 def lrn_without_the_factor_2(dy, x):
     y, s = cpu.local_response_norm(x, 5, 1.1 / 5, 0.75, 2.0)
-    return dy * s**-0.75 - 1.1 / 5 * 0.75 * x * _sum_over_window(dy * y / s, 2, 2)
+    return dy * s**-0.75 - 1.1 / 5 * 0.75 * x * _over_window(dy * y / s, 5)
 
 
 @bug(lrn.local_response_norm, "x", MAPS, **{**_damping, "size": 4})
 def lrn_even_window_not_mirrored(dy, x):
     y, s = cpu.local_response_norm(x, 4, 1.1 / 4, 0.75, 2.0)
-    return dy * s**-0.75 - 2 * 1.1 / 4 * 0.75 * x * _sum_over_window(dy * y / s, 2, 1)
+    return dy * s**-0.75 - 2 * 1.1 / 4 * 0.75 * x * _over_window(dy * y / s, 4)
 
 
 FEATURES, GAMMA, BETA = normal(3, 4, 5), normal(4), normal(4, seed=1)

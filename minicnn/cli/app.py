@@ -8,10 +8,9 @@ import sys
 from typing import Annotated
 
 import typer
-from threadpoolctl import threadpool_limits
 
 import minicnn
-from minicnn.cli import console
+from minicnn.cli import bench, console
 from minicnn.cli.cite import cite
 from minicnn.cli.compare import compare
 from minicnn.cli.devices import devices
@@ -47,6 +46,7 @@ for name, verb in (
     ("devices", devices),
 ):
     app.command(name)(verb)
+app.add_typer(bench.app, name="bench")
 
 
 def _version(wanted: bool):
@@ -68,7 +68,6 @@ def main() -> None:
     """The program `minicnn`. MINICNN_DEBUG=1 shows where a failure came from."""
     # One BLAS thread: the products of small nets are too small to share, and two threads that wait for each other on a
     # busy machine made an epoch of LeNet-5 two to seven times slower (and no faster on an idle one).
-    threadpool_limits(1, "blas")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×, and that is no reason to stop

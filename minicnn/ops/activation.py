@@ -11,59 +11,73 @@ from minicnn.tensor import op
 @op
 def relu(x):
     """y = max(x, 0).   dx = dy where x > 0, else 0.   Nair & Hinton 2010"""
-    y = devices.of(x).xp.maximum(x, 0)
-    return y, lambda dy: dy * (y > 0)
+    device = devices.of(x)
+    y = device.map(device.xp.maximum, x, 0)
+    return y, lambda dy: device.map(lambda y, dy: dy * (y > 0), y, dy)
 
 
 @op
 def relu6(x):
     """y = min(max(x, 0), 6).   dx = dy where 0 < x < 6, else 0.   Howard et al. 2017 (MobileNet)"""
-    y = devices.of(x).xp.clip(x, 0, 6)
-    return y, lambda dy: dy * ((y > 0) & (y < 6))
+    device = devices.of(x)
+    y = device.map(lambda x: device.xp.clip(x, 0, 6), x)
+    return y, lambda dy: device.map(lambda y, dy: dy * ((y > 0) & (y < 6)), y, dy)
 
 
 @op
 def leaky_relu(x, *, negative_slope=0.01):
     """y = x where x > 0, else slope·x.   dx = dy where x > 0, else slope·dy.   Maas et al. 2013"""
-    xp = devices.of(x).xp
-    slope = xp.where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))
-    return x * slope, lambda dy: dy * slope
+    device = devices.of(x)
+
+    def scaled(x, values):
+        return values * device.xp.where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))
+
+    return device.map(scaled, x, x), lambda dy: device.map(scaled, x, dy)
 
 
 @op
 def tanh(x):
     """y = tanh x.   dx = dy·(1 − y²)"""
-    y = devices.of(x).xp.tanh(x)
-    return y, lambda dy: dy * (1 - y * y)
+    device = devices.of(x)
+    y = device.map(device.xp.tanh, x)
+    return y, lambda dy: device.map(lambda y, dy: dy * (1 - y * y), y, dy)
 
 
 @op
 def sigmoid(x):
     """y = σ(x) = 1/(1 + e^−x).   dx = dy·y·(1 − y)"""
-    y = _sigmoid(x)
-    return y, lambda dy: dy * y * (1 - y)
+    device = devices.of(x)
+    y = device.map(_sigmoid, x)
+    return y, lambda dy: device.map(lambda y, dy: dy * y * (1 - y), y, dy)
 
 
 @op
 def silu(x):
     """y = x·σ(x).   dx = dy·σ·(1 + x·(1 − σ)).   Elfwing et al. 2017; swish: Ramachandran et al. 2017"""
-    s = _sigmoid(x)
-    return x * s, lambda dy: dy * s * (1 + x * (1 - s))
+    device = devices.of(x)
+    s = device.map(_sigmoid, x)
+    y = device.map(device.xp.multiply, x, s)
+    return y, lambda dy: device.map(lambda x, s, dy: dy * s * (1 + x * (1 - s)), x, s, dy)
 
 
 @op
 def hardsigmoid(x):
     """y = min(max(x + 3, 0), 6)/6.   dx = dy/6 where −3 < x < 3, else 0.   Howard et al. 2019, §5.2"""
-    y = devices.of(x).xp.clip(x + 3, 0, 6) / 6
-    return y, lambda dy: dy * ((x > -3) & (x < 3)) / 6
+    device = devices.of(x)
+    y = device.map(lambda x: device.xp.clip(x + 3, 0, 6) / 6, x)
+    return y, lambda dy: device.map(lambda x, dy: dy * ((x > -3) & (x < 3)) / 6, x, dy)
 
 
 @op
 def hardswish(x):
     """y = x·min(max(x + 3, 0), 6)/6.   dx = dy·(2x + 3)/6 in (−3, 3), dy above, 0 below.   Howard et al. 2019, §5.2"""
-    xp = devices.of(x).xp
-    y = x * xp.clip(x + 3, 0, 6) / 6
-    return y, lambda dy: dy * xp.where(x <= -3, 0, xp.where(x < 3, (2 * x + 3) / 6, 1)).astype(x.dtype)
+    device = devices.of(x)
+    xp = device.xp
+
+    def dx(x, dy):
+        return dy * xp.where(x <= -3, 0, xp.where(x < 3, (2 * x + 3) / 6, 1)).astype(x.dtype)
+
+    return device.map(lambda x: x * xp.clip(x + 3, 0, 6) / 6, x), lambda dy: device.map(dx, x, dy)
 
 
 def _sigmoid(x):

@@ -1,7 +1,7 @@
 """Pooling to a given output size, whatever the input's, and to a single number."""
 
 from minicnn import devices
-from minicnn.contract import pair
+from minicnn.contract import Pool2dGeometry, pair
 from minicnn.tensor import op
 
 
@@ -11,9 +11,15 @@ def adaptive_avg_pool2d(x, *, output_size):
 
     x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer.
     The mean over a box is one matrix from the left and one from the right: y = A · x · Bᵀ, so dx = Aᵀ · dy · B.
+    Boxes that are all of one size are the windows of an ordinary pooling.
     """
-    xp = devices.of(x).xp
-    OH, OW = _output_size(x, output_size)
+    device, xp = devices.of(x), devices.of(x).xp
+    (OH, OW), (H, W) = _output_size(x, output_size), x.shape[2:]
+    if OH == OW == 1:
+        return x.mean((2, 3), keepdims=True), lambda dy: xp.broadcast_to(dy / (H * W), x.shape)
+    if H % OH == W % OW == 0:
+        g = Pool2dGeometry.of(x.shape, (H // OH, W // OW))
+        return device.avg_pool2d(x, g, True), lambda dy: device.avg_pool2d_dx(dy, g, True)
     A, B = (_averaging(xp, n, out, x.dtype) for n, out in zip(x.shape[2:], (OH, OW)))      # (OH, H), (OW, W)
     return A @ x @ B.T, lambda dy: A.T @ dy @ B                               # (N, C, OH, OW), (N, C, H, W)
 

@@ -12,7 +12,7 @@ from minicnn.tensor import op
 def dropout(x, mask, *, p):
     """y = x·mask/(1 − p): single values are off.   x, mask of one shape.   Hinton et al. 2012; Srivastava et al. 2014
 
-    dx = dy·mask/(1 − p).   Kept for backward: the mask, scaled.
+    dx = dy·mask/(1 − p).   Kept for backward: the mask.
     """
     return _masked("dropout", x, mask, p, x.shape)
 
@@ -38,5 +38,7 @@ def _masked(name, x, mask, p, shape):
     if getattr(mask, "shape", None) != shape:
         raise ValueError(f"{name}: the mask has shape {getattr(mask, 'shape', mask)}, but for x {x.shape} "
                          f"it must be {shape}")
-    keep = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)) * x.dtype.type(1 / (1 - p))
-    return devices.of(x).xp.multiply(x, keep), (lambda dy: dy * keep, None)
+    device, scale = devices.of(x), x.dtype.type(1 / (1 - p))
+    mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    def apply(x): return device.map(lambda x, mask: x * (mask * scale), x, mask)
+    return apply(x), (apply, None)

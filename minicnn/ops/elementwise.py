@@ -7,18 +7,21 @@ from minicnn.tensor import op
 @op
 def exp(x):
     """y = e^x.   dx = dy·y"""
-    y = devices.of(x).xp.exp(x)
-    return y, lambda dy: dy * y
+    device = devices.of(x)
+    y = device.map(device.xp.exp, x)
+    return y, lambda dy: device.map(device.xp.multiply, y, dy)
 
 
 @op
 def log(x):
     """y = ln x.   dx = dy/x"""
-    return devices.of(x).xp.log(x), lambda dy: dy / x
+    device = devices.of(x)
+    return device.map(device.xp.log, x), lambda dy: device.map(lambda x, dy: dy / x, x, dy)
 
 
 @op
 def sqrt(x):
     """y = √x.   dx = dy/(2y)"""
-    y = devices.of(x).xp.sqrt(x)
-    return y, lambda dy: dy / (2 * y)
+    device = devices.of(x)
+    y = device.map(device.xp.sqrt, x)
+    return y, lambda dy: device.map(lambda y, dy: dy / (2 * y), y, dy)

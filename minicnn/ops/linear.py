@@ -1,5 +1,6 @@
 """The fully connected layer's product."""
 
+from minicnn import devices
 from minicnn.tensor import op
 
 
@@ -15,12 +16,11 @@ def linear(x, w, b=None):
     if b is not None and b.shape != (w.shape[0],):
         raise ValueError(f"linear: b has shape {b.shape}, but there are {w.shape[0]} outputs: "
                          f"it must be ({w.shape[0]},)")
-    y = x @ w.T                                                               # (N, I) @ (I, O) → (N, O)
-    if b is not None:
-        y += b
+    device = devices.of(x)
+    y = device.matmul(x, w.T, b)                                              # (N, I) @ (I, O) → (N, O)
 
-    def dx(dy): return dy @ w                                                 # (N, O) @ (O, I) → (N, I)
-    def dw(dy): return dy.T @ x                                               # (O, N) @ (N, I) → (O, I)
+    def dx(dy): return device.matmul(dy, w)                                   # (N, O) @ (O, I) → (N, I)
+    def dw(dy): return device.matmul(dy.T, x)                                 # (O, N) @ (N, I) → (O, I)
     def db(dy): return dy.sum(0)
 
     return y, (dx, dw, db)

@@ -7,6 +7,7 @@ With a stride the pixels in between are left out first.
 
 import numpy as np
 
+from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first
 from minicnn.cpu.layout import images, pixels
 from minicnn.cpu.threads import parallel_for, scratch, shares, split
@@ -27,7 +28,8 @@ def conv2d(x, w, b, g):
     y = np.empty((len(x), g.O), x.dtype)
 
     def work(rows):
-        here = np.matmul(x[slice(*rows)], w, out=y[slice(*rows)])
+        here = y[slice(*rows)]
+        strips.multiply(x[slice(*rows)], w, here)
         if b is not None:
             here += b
 
@@ -42,7 +44,7 @@ def conv2d_dx(dy, w, g):
     dx = np.empty((len(dy), g.C), dy.dtype)
 
     def work(rows):
-        np.matmul(dy[slice(*rows)], w, out=dx[slice(*rows)])
+        strips.multiply(dy[slice(*rows)], w, dx[slice(*rows)])
 
     parallel_for(work, split(len(dy), -(-len(dy) // ROWS)))
     dx = images(dx.reshape(g.N, g.OH, g.OW, g.C))

@@ -12,6 +12,7 @@ and with G groups each has its product on its own C/G channels and O/G filters.
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
 from minicnn.cpu.conv.geometry import backward
 from minicnn.cpu.layout import images, pixels, region
@@ -33,14 +34,9 @@ def conv2d(x, w, b, g):
     by_group = [(taps[..., o].reshape(-1, g.O // g.G), c, o) for c, o in groups(g)]
 
     def work(tile):
-        here = inside(y, tile)                                                # (n, rows, OW, O)
+        here = inside(y, tile).reshape(-1, g.O)                               # (P, O)
         for matrix, c, o in by_group:
-            cols = columns(x, tile, c, g)                                     # (P, KH·KW·C/G)
-            out = here[..., o]
-            if out.flags.c_contiguous:
-                np.matmul(cols, matrix, out=out.reshape(len(cols), -1))
-            else:
-                out[...] = (cols @ matrix).reshape(out.shape)
+            strips.multiply(columns(x, tile, c, g), matrix, here[:, o])       # (P, KH·KW·C/G) @ (KH·KW·C/G, O/G)
         if b is not None:
             here += b
 
@@ -67,11 +63,11 @@ def conv2d_dw(dy, x, g):
     def work(part):
         total = sums[part]
         for tile in todo[slice(*parts[part])]:
-            here = inside(dy, tile)                                           # (n, rows, OW, O)
+            here = inside(dy, tile).reshape(-1, g.O)                          # (P, O)
             for c, o in groups(g):
                 cols = columns(x, tile, c, g)                                 # (P, KH·KW·C/G)
                 product = scratch("product", (K, g.O // g.G), x.dtype)
-                total[:, o] += np.matmul(cols.T, here[..., o].reshape(len(cols), -1), out=product)
+                total[:, o] += np.matmul(cols.T, here[:, o], out=product)
 
     parallel_for(work, range(len(parts)))
     for other in sums[1:]:
@@ -147,7 +143,7 @@ def scattered(dy, w, g):
             sums[...] = 0
             maps = np.ascontiguousarray(dy[slice(*n), first:stop, :, o])      # (n, rows, OW, O/G)
             cols = scratch("columns", (maps[..., 0].size, len(matrix.T)), dy.dtype)
-            np.matmul(maps.reshape(len(cols), -1), matrix, out=cols)
+            strips.multiply(maps.reshape(len(cols), -1), matrix, cols)
             cols = cols.reshape(*maps.shape[:3], g.KH, g.KW, C)
             windows = over_windows(sums, g, stop - first)
             for p in range(g.KH):

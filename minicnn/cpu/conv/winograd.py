@@ -18,10 +18,12 @@ The gradients are the same steps transposed: dx is the convolution of dy with th
 """
 
 import functools
+import itertools
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
 from minicnn.cpu.conv.geometry import backward
 from minicnn.cpu.layout import images, pixels, region
@@ -34,9 +36,9 @@ POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
 UNIT = 2 << 20
 """Bytes of transformed tiles, V and M together, that a thread works on at a time: about its own cache."""
 UNITS = 4
-"""Units a thread that are transformed, then multiplied, then restored: they stay in the cache that the cores share."""
-SMALL = 1_000_000
-"""OpenBLAS multiplies matrices of M·N·K up to this without packing them first: a fifth faster at 64 channels."""
+"""Where all threads work on one block, how many units each has of it: they stay in the cache that the cores share."""
+TALL = 48
+"""Tiles, rows of the matrices V, from which on a product runs at full speed."""
 
 
 def able(g, dtype):
@@ -52,22 +54,20 @@ def conv2d(x, w, b, g):
     x, U = pixels(x), plan.filters(w)                                         # (N, H, W, C), (n², C/G, O)
     y = np.empty((g.N, g.OH, g.OW, g.O), x.dtype)
 
-    def transform(unit):
-        plan.tiles(x, unit, V)
+    def work(block):
+        units, P = block
+        V, M = plan.positions("V", P, g.C), plan.positions("M", P, g.O)
 
-    def multiply(k):
-        V_k, U_k, M_k = (by_group(a[k], g.G) for a in (V, U, M))
-        for rows in plan.pieces(P):
-            np.matmul(V_k[:, rows], U_k, out=M_k[:, rows])       # (G, P, C/G) @ (G, C/G, O/G) → (G, P, O/G)
+        def multiply(k):                                         # (n², G, P, C/G) @ (n², G, C/G, O/G) → (n², G, P, O/G)
+            strips.multiply(*(by_group(a[k], g.G) for a in (V, U, M)))
 
-    def restore(unit):
-        plan.outputs(M, unit, b, y)
+        parallel_for(lambda unit: plan.tiles(x, unit, V), units)
+        parallel_for(multiply, plan.some)
+        if b is not None:
+            M[plan.ones] += b
+        parallel_for(lambda unit: plan.outputs(M, unit, y), units)
 
-    for units, P in plan.blocks():
-        V, M = plan.shared("V", P, g.C), plan.shared("M", P, g.O)
-        parallel_for(transform, units)
-        parallel_for(multiply, range(len(V)))
-        parallel_for(restore, units)
+    parallel_for(lambda share: [work(block) for block in share], plan.shares())
     return images(y)
 
 
@@ -78,31 +78,36 @@ def conv2d_dx(dy, w, g):
 
 
 def conv2d_dw(dy, x, g):
-    """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles."""
+    """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles; each thread sums its own, and the sums are added in their order."""
     plan = Plan(g, x.dtype, careful=True)
     x, dy = pixels(x), pixels(dy)
-    dU = np.zeros((plan.n[0] * plan.n[1], g.C // g.G, g.O), x.dtype)
+    shares = plan.shares()
+    dU = np.zeros((max(1, len(shares)), plan.n[0] * plan.n[1], g.C // g.G, g.O), x.dtype)
 
-    def transform(unit):
-        plan.tiles(x, unit, V)
-        plan.gradients(dy, unit, D)
+    def work(share):
+        for units, P in shares[share]:
+            V, D = plan.positions("V", P, g.C), plan.positions("M", P, g.O)
 
-    def multiply(k):
-        V_k, D_k, dU_k = (by_group(a[k], g.G) for a in (V, D, dU))
-        product = scratch("product", dU_k.shape, x.dtype)
-        for rows in plan.pieces(P):                              # (G, C/G, P) @ (G, P, O/G) → (G, C/G, O/G)
-            dU_k += np.matmul(V_k[:, rows].swapaxes(1, 2), D_k[:, rows], out=product)
+            def transform(unit, V=V, D=D):
+                plan.tiles(x, unit, V)
+                plan.gradients(dy, unit, D)
 
-    for units, P in plan.blocks():
-        V, D = plan.shared("V", P, g.C), plan.shared("M", P, g.O)
-        parallel_for(transform, units)
-        parallel_for(multiply, range(len(V)))
-    return plan.filter_gradients(dU)
+            def multiply(k, V=V, D=D):                           # (n², G, C/G, P) @ (n², G, P, O/G) → (n², G, C/G, O/G)
+                V_k, D_k, dU_k = (by_group(a, g.G) for a in (V[k], D[k], dU[share, k]))
+                dU_k += np.matmul(V_k.swapaxes(2, 3), D_k, out=scratch("product", dU_k.shape, x.dtype))
+
+            parallel_for(transform, units)
+            parallel_for(multiply, plan.some)
+
+    parallel_for(work, range(len(shares)))
+    for other in dU[1:]:
+        dU[0] += other
+    return plan.filter_gradients(dU[0])
 
 
-def by_group(matrix, G):
-    """(rows, G·columns) → (G, rows, columns), a view."""
-    return matrix.reshape(len(matrix), G, -1).swapaxes(0, 1)
+def by_group(matrices, G):
+    """(n², rows, G·columns) → (n², G, rows, columns), a view."""
+    return matrices.reshape(*matrices.shape[:2], G, -1).swapaxes(1, 2)
 
 
 class Plan:
@@ -115,7 +120,12 @@ class Plan:
         self.n = tuple(m + r - 1 for m, r in zip(self.m, taps))
         self.count = tuple(-(-out // m) for out, m in zip((g.OH, g.OW), self.m))      # tiles in an image
         self.AT, self.G, self.BT = zip(*(matrices(m, r, self.dtype.name) for m, r in zip(self.m, taps)))
-        self.tile_bytes = self.n[0] * self.n[1] * (g.C + g.O) * self.dtype.itemsize
+        # at the point 1 every output has weight 1: what is added to M there is added to all of y
+        self.ones = sum(step * (n > 1) for step, n in zip((self.n[1], 1), self.n))
+        positions = self.n[0] * self.n[1]
+        self.tile_bytes = positions * (g.C + g.O) * self.dtype.itemsize
+        self.alone = UNIT >= TALL * self.tile_bytes                # else all threads work on one block
+        self.some = [slice(*k) for k in split(positions, 1 if self.alone else positions)]
 
     def units(self):
         """(images, tile rows, tiles): some whole images, or some rows of one, about UNIT bytes and as many a thread."""
@@ -125,24 +135,24 @@ class Plan:
             return [(n, (0, th), (n[1] - n[0]) * th * tw) for n in split(N, parts)]
         return [((n, n + 1), r, (r[1] - r[0]) * tw) for n in range(N) for r in split(th, -(-parts // N))]
 
-    def blocks(self):
-        """The units a few at a time: ([(images, rows, first tile, stop)], tiles in all)."""
+    def shares(self):
+        """The units in blocks ([(images, rows, first tile, stop)], tiles in all), and the blocks in shares.
+
+        Where a unit has tiles enough to multiply well, it is a block, and every thread takes a share of the blocks.
+        Where the filters are large, all threads work on one block of many units, so that the products are tall.
+        """
         units = self.units()
-        for i in range(0, len(units), UNITS * num_threads()):
-            block, P = [], 0
-            for n, rows, tiles in units[i : i + UNITS * num_threads()]:
-                block.append((n, rows, P, P + tiles))
-                P += tiles
-            yield block, P
+        size = 1 if self.alone else UNITS * num_threads()
+        blocks = []
+        for i in range(0, len(units), size):
+            ends = list(itertools.accumulate(tiles for *_, tiles in units[i : i + size]))
+            starts = [0, *ends[:-1]]
+            blocks.append(([(*unit[:2], *p) for unit, *p in zip(units[i : i + size], starts, ends)], ends[-1]))
+        return [blocks[a:b] for a, b in split(len(blocks), num_threads() if self.alone else 1)]
 
-    def shared(self, name, P, channels):
-        """Scratch that all threads work on: (n², P, channels), one matrix for each position in a tile."""
+    def positions(self, name, P, channels):
+        """Scratch for transformed tiles: (n², P, channels), one matrix for each position in a tile."""
         return scratch(name, (self.n[0] * self.n[1], P, channels), self.dtype)
-
-    def pieces(self, P):
-        """The tiles, in pieces that multiply fast."""
-        rows = SMALL // max(1, self.g.C // self.g.G * self.g.O // self.g.G)
-        return [slice(*r) for r in split(P, -(-P // rows) if rows >= 128 else 1)]
 
     def filters(self, w):
         """U = G w Gᵀ: w (O,C,KH,KW) → (n², C, O)"""
@@ -200,8 +210,8 @@ class Plan:
         columns[...] = as_strided(t, columns.shape, (t.strides[0], c, *t.strides[1:3], step[1] * c, image.itemsize))
         np.matmul(matrix[1], columns.reshape(nv, kh, -1), out=flat(out, nv, nh))          # (n, n, P·C)
 
-    def outputs(self, M, unit, b, y):
-        """y = Aᵀ M A (+ b) for the tiles of a unit, cut off where a tile hangs over the edge."""
+    def outputs(self, M, unit, y):
+        """y = Aᵀ M A for the tiles of a unit, cut off where a tile hangs over the edge."""
         n, (first, stop), start, end = unit
         (mv, mh), (nv, nh), tw, O = self.m, self.n, self.count[1], y.shape[3]
         P = end - start
@@ -209,17 +219,13 @@ class Plan:
         np.matmul(self.AT[1], flat(M[:, start:end], nv, nh), out=across)      # (n, m, P·O)
         tiles = across
         if nv > 1:
-            tiles = scratch("columns", (mv, mh * P * O), self.dtype)
-            np.matmul(self.AT[0], across.reshape(nv, -1), out=tiles)          # (m, m·P·O)
+            tiles = scratch("columns", (mv, mh, P * O), self.dtype)
+            np.matmul(self.AT[0], across.swapaxes(0, 1), out=tiles.swapaxes(0, 1))            # (m, m, P·O)
         tiles = tiles.reshape(mv, mh, n[1] - n[0], stop - first, tw, O)
         for i in range(mv):
             for j in range(mh):
                 here = y[n[0] : n[1], mv * first + i : mv * stop : mv, j::mh]
-                values = tiles[i, j, :, : here.shape[1], : here.shape[2]]
-                if b is None:
-                    here[...] = values
-                else:
-                    np.add(values, b, out=here)
+                here[...] = tiles[i, j, :, : here.shape[1], : here.shape[2]]
 
 
 def flat(matrices, nv, nh):

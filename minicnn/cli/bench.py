@@ -1,0 +1,220 @@
+"""minicnn bench conv, minicnn bench model NAME: how fast this machine is with minicnn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.progress import track
+
+from minicnn import models
+from minicnn.bench import conv as convolution
+from minicnn.bench import machine
+from minicnn.bench.conv import POLICY, WHAT, ConvRun
+from minicnn.bench.model import NETS, NetRun
+from minicnn.bench.suite import SUITE, ConvCase
+from minicnn.bench.timing import Spread, geometric_mean, peak_memory, time_calls
+from minicnn.cli import console
+from minicnn.cli.summary import mega, parse_shape, times
+from minicnn.contract import Conv2dGeometry
+from minicnn.cpu import threads as pool
+
+app = typer.Typer(no_args_is_help=True, help="Measure this machine: one convolution or the suite, or a whole net.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Seconds = Annotated[float, typer.Option(help="How long to repeat each measurement.", min=0.001)]
+Threads = Annotated[int, typer.Option(help="Threads to compute with; 0: MINICNN_NUM_THREADS, or every core.", min=0)]
+
+EXPLAIN_CONV = """\
+ms: the median time of a call; half of the calls took between its two quartiles, which --json has.
+GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW operations (a multiplication and its addition are two) in that time.
+% GEMM: the same as a share of {gemm:.0f} GFLOP/s, which a large matrix product reaches here, on as many threads.
+Winograd's algorithm multiplies less than the formula says, so it can be above 100.
+workspace: the most memory held at once beside the arguments and the result.
+error: the largest one, against float64, as a share of the result's largest value; float32 itself has 6e-08.
+* is what minicnn takes when nobody says otherwise. dx and dw are the gradients of the images and of the filters."""
+
+EXPLAIN_MODEL = """\
+training step: forward, backward and SGD with momentum, on {batch} images of {shape}. ms: the median; half of the calls
+took between the quartiles. GFLOP/s: 2 operations for each multiply-add of convolutions and linear layers, a training
+step counted as three passes. memory: the most that the whole process ever held, Python and NumPy included."""
+
+
+@app.command("conv")
+def conv(
+    input_: Annotated[
+        str, typer.Option("--input", help="The images, N,C,H,W, such as 16,64,56,56; without it, a suite of 20 layers.")
+    ] = "",
+    filters: Annotated[int, typer.Option(help="How many filters, O; by default as many as channels.", min=0)] = 0,
+    kernel: Annotated[str, typer.Option("--kernel", "-k", help="Taps of a filter: 3, or 1,7 (down, across).")] = "3",
+    stride: Annotated[str, typer.Option("--stride", "-s", help="Step of the window: 1, or 2,1.")] = "1",
+    padding: Annotated[str, typer.Option("--padding", "-p", help="Pixels added on each side: 1, or 0,3.")] = "0",
+    groups: Annotated[int, typer.Option("--groups", "-g", help="Groups of channels.", min=1)] = 1,
+    algorithm: Annotated[
+        str, typer.Option(help="all: each that is able to; auto: what minicnn would take; or one by its name.")
+    ] = "",
+    seconds: Seconds = 0.3,
+    threads: Threads = 0,
+    as_json: Json = False,
+):
+    """Time convolutions, forward, dx and dw, by each algorithm: speed, memory, error against float64."""
+    cases = [_case(input_, filters, kernel, stride, padding, groups)] if input_ else list(SUITE)
+    wanted = console.choose("algorithm", algorithm or ("all" if input_ else POLICY),
+                            ("all", POLICY, *convolution.algorithms()))  # fmt: skip
+    plan = [(case, _names(case, wanted)) for case in cases]
+    _use(threads)
+    gemm = machine.gemm_rate(seconds=seconds)
+    rows = []
+    for case, names in _watched(plan, as_json):
+        run = ConvRun(case)
+        for name in names:
+            rows += _measure(run, name, seconds, gemm)
+    report = {**_about(), "gemm_flops_per_second": gemm, "rows": rows}
+    if as_json:
+        return console.print_json(report)
+    for case, _ in plan:
+        _show(case, [row for row in rows if row["case"] == case.label])
+    if len(cases) > 1:
+        share = geometric_mean([row["of_gemm"] for row in rows if row["what"] == "forward" and row["chosen"]])
+        console.say(f"Geometric mean over the suite, forward: {100 * share:.0f} % of the GEMM rate.\n", markup=False)
+    console.say(EXPLAIN_CONV.format(gemm=gemm / 1e9), markup=False)
+
+
+def _measure(run: ConvRun, name: str, seconds: float, gemm: float) -> list[dict[str, Any]]:
+    """The three directions by one algorithm: first right, then fast."""
+    errors, rows = run.errors(name), []
+    for what, call in run.calls(name).items():
+        memory = convolution.workspace(call)
+        call()
+        spread = Spread.of(time_calls(call, seconds, least=3, most=1000))
+        flops = run.case.flops / spread.median
+        used = convolution.chosen(run.case, what) if name == POLICY else name
+        rows.append({
+            "case": run.case.label, "name": run.case.name, "what": what, "algorithm": used,
+            "chosen": used == convolution.chosen(run.case, what), "seconds": spread.as_dict(),
+            "flops_per_second": flops, "of_gemm": flops / gemm, **memory, "error": errors[what], "macs": run.case.macs,
+        })  # fmt: skip
+    return rows
+
+
+def _show(case: ConvCase, rows: list[dict[str, Any]]) -> None:
+    title = f"{case.name}: {case.label}" if case.name else case.label
+    console.say(f"{title}, {case.macs:,} multiply-adds", markup=False)
+    table = console.table("", "algorithm", ">ms", ">GFLOP/s", ">% GEMM", ">workspace", ">error")
+    for what in WHAT:
+        mine = sorted((row for row in rows if row["what"] == what), key=lambda row: row["seconds"]["median"])
+        for row in mine:
+            table.add_row(what, row["algorithm"] + " *" * row["chosen"], f"{1000 * row['seconds']['median']:.3f}",
+                          f"{row['flops_per_second'] / 1e9:.1f}", f"{100 * row['of_gemm']:.0f}",
+                          mega(row["workspace_bytes"]), f"{row['error']:.0e}")  # fmt: skip
+            what = ""
+    console.show(table, ("workspace",))
+    console.say("")
+
+
+def _case(input_, filters, kernel, stride, padding, groups) -> ConvCase:
+    shape = _integers("--input", input_, 4, "N,C,H,W, such as 16,64,56,56")
+    N, C, H, W = shape
+    case = ConvCase("", (N, C, H, W), filters or C, _pair("--kernel", kernel), _pair("--stride", stride),
+                    _pair("--padding", padding, least=0), groups)  # fmt: skip
+    try:
+        Conv2dGeometry.of(case.input, case.w_shape, case.stride, case.padding, 1, groups)
+    except ValueError as problem:
+        raise console.UsageError(str(problem)) from None
+    return case
+
+
+def _integers(option: str, text: str, count: int, form: str, least: int = 1) -> tuple[int, ...]:
+    parts = text.replace("x", ",").replace("×", ",").split(",")
+    if len(parts) != count or not all(p.strip().isdecimal() and int(p) >= least for p in parts):
+        raise console.UsageError(f"{option} {text!r} must be {form}")
+    return tuple(map(int, parts))
+
+
+def _pair(option: str, text: str, least: int = 1) -> tuple[int, int]:
+    count = 2 if "," in text else 1
+    values = _integers(option, text, count, "an integer, or two: down,across", least)
+    return values[0], values[-1]
+
+
+def _names(case: ConvCase, wanted: str) -> list[str]:
+    able = convolution.able(case)
+    if wanted not in ("all", POLICY) and wanted not in able:
+        raise console.UsageError(f"algorithm {wanted!r} can't compute {case.label}: {', '.join(able)} can")
+    return able if wanted == "all" else [wanted]
+
+
+# --------------------------------------------------------------------------------------------------------- whole nets
+
+
+@app.command("model")
+def model(
+    name: Annotated[str, typer.Argument(help="A net of the zoo; `minicnn models` lists them.")],
+    batch: Annotated[int, typer.Option(help="Images in a training step; 0: the usual number.", min=0)] = 0,
+    input_size: Annotated[str, typer.Option("--input", help="An image, such as 3x128x128; by default the net's.")] = "",
+    variant: Annotated[str, typer.Option(help="The net's variant, such as paper.")] = "",
+    seconds: Seconds = 2.0,
+    threads: Threads = 0,
+    device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
+    as_json: Json = False,
+):
+    """Time a step of training, and answers to one image and to a batch: images a second, memory."""
+    console.choose("model", name, dict.fromkeys([*models.names(), *NETS]))
+    options = {"variant": variant} if variant else {} if name in models.names() else None
+    shape = parse_shape(input_size) if input_size else None
+    device = console.device(device)
+    _use(threads)
+    try:
+        run = NetRun(name, batch, shape, images=0, options=options, device=device)
+    except ValueError as problem:
+        raise console.UsageError(str(problem)) from None
+    macs = _macs(run)
+    calls = {"training step": (run.step, run.batch, 3), "inference, 1 image": (lambda: run.infer(1), 1, 1),
+             f"inference, {run.batch} images": (lambda: run.infer(run.batch), run.batch, 1)}  # fmt: skip
+    rows = []
+    for what, (call, count, passes) in _watched(list(calls.items()), as_json):
+        call()
+        spread = Spread.of(time_calls(call, seconds, least=3, most=1000))
+        rows.append({"what": what, "images": count, "seconds": spread.as_dict(),
+                     "images_per_second": count / spread.median,
+                     "flops_per_second": 2 * macs * count * passes / spread.median})  # fmt: skip
+    peak = peak_memory()
+    if as_json:
+        return console.print_json({**_about(), "model": name, "variant": variant or None, "input": list(run.shape),
+                                   "batch": run.batch, "parameters": run.parameters, "macs": macs, "rows": rows,
+                                   "peak_bytes": peak})  # fmt: skip
+    console.say(f"{name} ({run.parameters:,} parameters, {macs:,} multiply-adds an image)", markup=False)
+    table = console.table("", ">ms", ">quartiles", ">images/s", ">GFLOP/s")
+    for row in rows:
+        t = row["seconds"]
+        table.add_row(row["what"], f"{1000 * t['median']:.2f}", f"{1000 * t['q1']:.2f} – {1000 * t['q3']:.2f}",
+                      f"{row['images_per_second']:.1f}", f"{row['flops_per_second'] / 1e9:.1f}")  # fmt: skip
+    console.show(table, ("quartiles",))
+    console.say(f"memory: {mega(peak)}\n" if peak else "")
+    console.say(EXPLAIN_MODEL.format(batch=run.batch, shape=times(run.shape)), markup=False)
+
+
+def _macs(run: NetRun) -> int:
+    """Multiply-adds of one image."""
+    from minicnn.inspect import summary
+
+    return summary(run.net, run.shape).totals["macs"]
+
+
+# ---------------------------------------------------------------------------------------------------------- for both
+
+
+def _use(count: int) -> None:
+    if count:
+        pool.set_num_threads(count)
+
+
+def _about() -> dict[str, Any]:
+    return {"machine": machine.describe(), "versions": machine.versions(), "threads": pool.num_threads()}
+
+
+def _watched(work: list, quiet: bool) -> Iterable:
+    """The same, with a bar on a terminal."""
+    bar = not quiet and console.out.is_terminal and len(work) > 1
+    return track(work, "measuring", console=console.out, transient=True) if bar else work

@@ -1,0 +1,23 @@
+"""A tall matrix times a small one."""
+
+import numpy as np
+
+SMALL = 1_000_000
+"""OpenBLAS multiplies matrices of M·N·K up to this as they lie; larger ones it first copies into its own layout."""
+
+
+def multiply(a, b, out):
+    """out = a · b for a (…,P,K) and b (…,K,O), in strips of a's rows that BLAS multiplies without copying them first.
+
+    NumPy walks the strips in C: one call. Where b is not small there are no strips: the copying then pays.
+    """
+    P, (K, O) = a.shape[-2], b.shape[-2:]
+    rows = min(48, SMALL // max(1, K * O)) // 4 * 4
+    if rows < 16 or 2 * rows > P:
+        np.matmul(a, b, out=out)
+        return
+    whole = P // rows * rows
+    strips = [m[..., :whole, :].reshape(*m.shape[:-2], -1, rows, m.shape[-1]) for m in (a, out)]     # always views
+    np.matmul(strips[0], b[..., None, :, :], out=strips[1])
+    if whole < P:
+        np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])

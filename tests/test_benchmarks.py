@@ -1,0 +1,242 @@
+"""benchmarks/: the harness, its workers and the page, on tiny cases. No time is asserted."""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import conv, harness, layers, models, render, scaling
+from benchmarks.worker import timing
+from minicnn.bench.suite import SUITE, ConvCase
+from minicnn.bench.timing import exponent
+
+QUICK = ["--rounds", "1", "--seconds", "0.001", "--pause", "0"]
+ROOT = Path(__file__).parent.parent
+
+
+# ---------------------------------------------------------------------------------------------------------- arithmetic
+
+
+class Clock:
+    """A competitor that answers at once, and remembers when it was asked."""
+
+    def __init__(self, name, seconds, log):
+        self.name, self.seconds, self.log = name, seconds, log
+
+    def ask(self, do, **order):
+        self.log.append((self.name, order["call"]))
+        return {"seconds": [self.seconds] * 2}
+
+
+def test_competitors_take_turns():
+    log = []
+    a, b = Clock("a", 1.0, log), Clock("b", 2.0, log)
+    taken = harness.race({a: ["f", "g"], b: ["f"]}, rounds=3, seconds=0, pause=0)
+    assert log == [*(one := [("a", "f"), ("a", "g")]), *(two := [("b", "f")]), *two, *one, *one, *two]
+    assert taken == {"a": {"f": [1.0] * 6, "g": [1.0] * 6}, "b": {"f": [2.0] * 6}}
+    assert harness.spreads(taken["b"]) == {"f": {"median": 2, "q1": 2, "q3": 2, "count": 6}}
+
+
+def test_the_better_layout_is_chosen_for_each_call():
+    times = {f"{layout}/{what}": {"median": seconds} for layout, what, seconds in (
+        ("contiguous", "forward", 3), ("channels_last", "forward", 2), ("contiguous", "forward+backward", 5),
+        ("channels_last", "forward+backward", 7))}  # fmt: skip
+    assert harness.better(times, "forward") == ("channels_last", 2)
+    assert harness.better(times, "forward+backward") == ("contiguous", 5)
+
+
+def test_a_row_follows_from_its_times():
+    def at(seconds): return {"median": seconds}
+
+    mine = {"forward": at(2.0), "dx": at(4.0), "dw": at(5.0)}
+    row = {"macs": 100, "algorithms": {"auto": {k: dict(v) for k, v in mine.items()}}, "forward+backward": at(10.0),
+           "torch": {"better": {"forward": ["contiguous", 1.0], "forward+backward": ["contiguous", 40.0]}},
+           "textbook": {"forward": at(8.0), "dx": at(4.0), "dw": at(2.5)}}  # fmt: skip
+    conv.finish(row, gemm=400.0)
+    assert row["algorithms"]["auto"]["forward"] == {"median": 2.0, "flops": 100, "of_gemm": 0.25}
+    assert row["vs_torch"] == {"forward": 0.5, "forward+backward": 4}
+    assert row["vs_textbook"] == {"forward": 4, "dx": 1, "dw": 0.5}
+    other = {"vs_torch": {"forward": 2.0, "forward+backward": 1.0}}
+    found = conv.summary([row, other])
+    assert found["vs_torch"]["forward"] == {"geometric_mean": 1, "worst": 0.5, "best": 2, "cases": 2, "faster": 1}
+    assert found["vs_torch"]["forward+backward"]["geometric_mean"] == pytest.approx(2)
+    assert found["vs_textbook"]["dx"]["cases"] == 1
+    assert conv.summary([{}]) == {}
+
+
+def test_what_is_wrong_is_not_timed():
+    def known(error): return {"algorithms": {"auto": {what: {"error": error} for what in ("forward", "dx", "dw")}}}
+
+    conv.must_be_right(SUITE[0], known(1e-6))
+    for wrong in (0.1, float("nan")):
+        with pytest.raises(SystemExit, match=r"many small images, auto forward: error .* what is wrong is not timed"):
+            conv.must_be_right(SUITE[0], known(wrong))
+    with pytest.raises(SystemExit, match="against torch's float64, dw"):
+        conv.must_be_right(SUITE[0], known(0), {"agreement": {"y": 0, "dw": 1}})
+    net = {"parameters": 10}
+    models.must_agree("net", net, {"parameters": 10, "logits": {"contiguous": 1e-6}})
+    with pytest.raises(SystemExit, match=r"10 parameters here and 11 in torch_nets\.py"):
+        models.must_agree("net", net, {"parameters": 11, "logits": {}})
+    with pytest.raises(SystemExit, match="the logits differ by"):
+        models.must_agree("net", net, {"parameters": 10, "logits": {"contiguous": 0.1}})
+
+
+def test_bytes_of_layers():
+    spec = {"op": "max_pool", "shape": [2, 3, 7, 7], "kernel": 3, "stride": 2}
+    assert layers.traffic(spec)["forward"] == 4 * 2 * 3 * (49 + 9 + 9)
+    assert layers.traffic({"op": "relu", "shape": [2, 5]}) == {"forward": 80, "backward": 120}
+    assert layers.traffic({"op": "linear", "shape": [2, 3], "outputs": 5}) == {
+        "forward": 4 * (6 + 15 + 10), "backward": 4 * (2 * (6 + 15) + 10)}
+    assert layers.traffic({"op": "sgd", "shape": [2, 3]}) == {"forward": 120}
+
+
+@pytest.mark.parametrize("axis", ["batch", "side", "channels"])
+def test_the_work_grows_as_expected(axis):
+    sizes = [8, 32, 128]
+    assert exponent(sizes, [scaling.family(axis, n).macs for n in sizes]) == pytest.approx(scaling.EXPECTED[axis])
+
+
+def test_commands_are_told_without_this_machines_paths():
+    argv = ["--vs", "torch", "--torch-python", "/home/me/python", "--out=/tmp/x.json", "--rounds", "5"]
+    assert harness.command("conv", argv) == (
+        "python -m benchmarks.conv --vs torch --torch-python PYTHON --out=FILE --rounds 5")
+
+
+def test_cases_are_selected_by_name():
+    assert harness.selected(["a b", "B", "c"], "b") == [0, 1]
+    assert harness.selected(["a", "b"], "") == [0, 1]
+    with pytest.raises(SystemExit, match="no case is called like 'x': there are a, b"):
+        harness.selected(["a", "b"], "x")
+
+
+def test_a_table_in_markdown():
+    assert render.table(["a", "b"], [["x", "1.5"], ["y", "—"]]) == (
+        "| a | b |\n| --- | ---: |\n| x | 1.5 |\n| y | — |\n")
+    assert render.ms({"median": 0.01, "q1": 0.009, "q3": 0.011}) == "10.00 ± 10 %"
+
+
+# ------------------------------------------------------------------------------------------------------ real processes
+
+
+def test_the_clock_needs_nothing_but_the_standard_library():
+    source = (ROOT / "minicnn" / "bench" / "timing.py").read_text()
+    assert "minicnn" not in re.findall(r"^\s*(?:from|import) (\w+)", source, re.MULTILINE)
+    assert timing.median([3, 1, 2]) == 2
+
+
+def test_a_worker_answers_with_sentences():
+    with harness.ours(1) as ours:
+        assert ours.ask("about")["threads"] == 1
+        with pytest.raises(SystemExit, match="minicnn, asked to nothing: ValueError: unknown order 'nothing'"):
+            ours.ask("nothing")
+        bytes_ = ours.ask("memory")["bytes"]
+        assert bytes_ is None or bytes_ > 2**23
+    with pytest.raises(SystemExit, match="ended without an answer"):
+        ours.ask("about")
+
+
+def test_without_torch_one_sentence_says_how_to_get_it(tmp_path):
+    blind = tmp_path / "python"
+    blind.write_text("#!/bin/sh\nexit 1\n")
+    blind.chmod(0o755)
+    with pytest.raises(SystemExit, match=r"^error: \S+ can't import torch: make an environment .* --torch-python"):
+        harness.pytorch(str(blind))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Every benchmark, on one tiny case each."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv, "SUITE", (ConvCase("tiny", (2, 4, 6, 6), 4, padding=(1, 1)),))
+        patch.setattr(scaling, "SUITE", conv.SUITE)
+        patch.setattr(scaling, "BATCHES", (1, 2))
+        patch.setattr(scaling, "SIDES", (4, 8))
+        patch.setattr(scaling, "CHANNELS", (2, 4))
+        patch.setattr(layers, "LAYERS", [{**spec, "shape": [2, 8, 9, 9][: len(spec["shape"])], "outputs": 8}
+                                         for spec in layers.LAYERS])
+        conv.main([*QUICK, "--vs", "textbook", "--out", str(folder / "conv.json")])
+        layers.main([*QUICK, "--out", str(folder / "layers.json")])
+        models.main([*QUICK, "--cases", "lenet5", "--batch", "2", "--out", str(folder / "models.json")])
+        scaling.main([*QUICK, "--threads", "2", "--out", str(folder / "scaling.json")])
+    return folder
+
+
+def test_results_hold_what_is_needed_to_understand_them(results):
+    for name in ("conv", "layers", "models", "scaling"):
+        document = json.loads((results / f"{name}.json").read_text())
+        assert document["benchmark"] == name
+        assert document["command"].startswith(f"python -m benchmarks.{name} --rounds 1")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", document["date"])
+        assert {"cpu", "cores", "ram_bytes", "system"} <= set(document["machine"])
+        assert {"python", "numpy", "blas", "minicnn", "threads"} <= set(document["competitors"][0])
+        assert str(results) not in json.dumps(document)
+    case = json.loads((results / "conv.json").read_text())["cases"][0]
+    assert case["macs"] == 2 * 4 * 4 * 9 * 36
+    assert {"auto", "im2col"} <= set(case["algorithms"])
+    for of in case["algorithms"].values():
+        for what in ("forward", "dx", "dw"):
+            assert of[what]["q1"] <= of[what]["median"] <= of[what]["q3"]
+            assert of[what]["error"] < 1e-5
+            assert of[what]["workspace_bytes"] >= 0
+    assert len(json.loads((results / "layers.json").read_text())["cases"]) == len(layers.LAYERS)
+    net = json.loads((results / "models.json").read_text())["cases"][0]
+    assert net["parameters"] == 61_706
+    assert net["memory"]["peak_bytes"] is None or net["memory"]["peak_bytes"] >= net["memory"]["empty_bytes"]
+
+
+def test_the_page_is_made_of_the_results_alone(results, tmp_path):
+    page, pictures = tmp_path / "docs" / "page.md", tmp_path / "docs" / "pictures"
+    argv = ["--results", str(results), "--page", str(page), "--pictures", str(pictures)]
+    render.main(argv)
+    text = page.read_text()
+    for title in ("Convolutions", "Other layers", "Whole nets", "How the cost grows"):
+        assert f"\n## {title}\n" in text
+    assert "Not measured yet" not in text
+    linked = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert sorted(linked) == ["pictures/nets.svg", "pictures/roofline.svg", "pictures/scaling.svg"]
+    before = {path: path.read_bytes() for path in (page, *(page.parent / link for link in linked))}
+    render.main(argv)
+    assert before == {path: path.read_bytes() for path in before}, "the same results make the same page"
+    render.main(["--results", str(tmp_path), *argv[2:]])
+    assert page.read_text().count("Not measured yet") == 4
+
+
+def test_the_committed_page_is_the_committed_results():
+    folder = ROOT / "benchmarks" / "results"
+    if not any(folder.glob("*.json")):
+        pytest.skip("nothing has been measured")
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    for path in folder.glob("*.json"):
+        document = json.loads(path.read_text())
+        assert f"`{document['command']}`" in text, f"{path.name} is newer than the page: python -m benchmarks.render"
+
+
+def test_torch_has_the_same_nets():
+    pytest.importorskip("torch")
+    from benchmarks import torch_nets
+    from minicnn.bench.model import NETS
+    from minicnn.nn import init
+
+    assert set(torch_nets.NETS) == set(NETS)
+    with init.shapes_only():
+        from minicnn.bench.model import vgg11_cifar
+        from minicnn.models import build
+
+        for name, (zoo, options, *_) in NETS.items():
+            ours = build(zoo, **options) if zoo else vgg11_cifar()
+            theirs = {k: tuple(v.shape) for k, v in torch_nets.NETS[name]().named_parameters()}
+            assert theirs == {k: p.shape for k, p in ours.named_parameters()}
+
+
+def test_options_are_documented(capsys):
+    for module in (conv, layers, models, scaling):
+        with pytest.raises(SystemExit) as end:
+            module.main(["--help"])
+        assert end.value.code == 0
+        assert module.__doc__.splitlines()[0] in capsys.readouterr().out
+    assert isinstance(harness.options("x"), argparse.ArgumentParser)
+    assert harness.options("x").parse_args([]).torch_python == sys.executable
