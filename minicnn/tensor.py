@@ -256,7 +256,7 @@ def _unwrap(call, args, hyper):
                              f"move one of them with .to({device.name!r})")
         device, first = home, first or name
         if name not in call.constants:
-            if str(a.dtype) not in ("float32", "float64"):
+            if a.dtype.kind != "f" or a.dtype.itemsize not in (4, 8):
                 raise TypeError(f"{call.__name__}: {name} is {a.dtype}, but ops compute in float32 or float64: "
                                 "convert it with .astype('float32')")
             if dtype is not None and dtype != a.dtype:             # not `in (None, …)`: NumPy reads None as float64

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import itertools
+import math
 import os
 import sys
 import threading
@@ -75,15 +76,20 @@ def shares(total: int) -> list[tuple[int, int]]:
     return split(total, num_threads())
 
 
-def parallel_for(body: Callable[[Any], object], units: Iterable[Any]) -> None:
+WORTH_WAKING = 1 << 15
+"""Values, about: to touch fewer takes less time than to wake a thread (some 30 µs)."""
+
+
+def parallel_for(body: Callable[[Any], object], units: Iterable[Any], values: float = math.inf) -> None:
     """body(unit) for every unit, on all threads, in no certain order: units must write to different places.
 
+    values: how many values are computed in all, about; where they are few this thread does everything.
     Whoever is free takes the next unit. An error, Ctrl-C among them, stops the handing out, waits for the units that
     have begun, and is raised here. Inside a body, another parallel_for runs on the thread that it is on.
     """
     units = list(units)
     helpers = min(num_threads(), len(units)) - 1
-    if helpers < 1 or _busy.get():
+    if helpers < 1 or values < WORTH_WAKING or _busy.get():
         _hold_blas()
         for unit in units:
             body(unit)
@@ -130,7 +136,7 @@ class _Buffers(dict):
     """A dict that a WeakSet can hold."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
-    __eq__ = object.__eq__  # type: ignore[assignment]
+    __eq__ = object.__eq__
 
 
 _all_buffers: weakref.WeakSet[_Buffers] = weakref.WeakSet()

@@ -28,7 +28,7 @@ POLICY = (
     # the first that is able and fits          milliseconds, forward / dx / dw, against the row that would come next
     ("depthwise", lambda g: True),             # 512 channels 3×3 at 14², N 16:
     ("pointwise", lambda g: True),             # 1024 → 256 at 14², N 16:
-    ("winograd", lambda g: min(g.C, g.O) >= 16),
+    ("winograd", lambda g: min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 512),
     ("banded", lambda g: True),
     ("tiled", lambda g: True),
 )

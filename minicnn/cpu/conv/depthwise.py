@@ -38,7 +38,7 @@ def conv2d(x, w, b, g):
         if b is not None:
             here += b
 
-    parallel_for(work, units(g, x.itemsize))
+    parallel_for(work, units(g, x.itemsize), y.size)
     return images(y)
 
 
@@ -62,7 +62,7 @@ def conv2d_dx(dy, w, g):
         else:
             np.sum(inner.reshape(g.H, g.W, g.C, -1), 3, out=dx[n])
 
-    parallel_for(work, range(g.N))
+    parallel_for(work, range(g.N), dx.size)
     return images(dx)
 
 
@@ -82,7 +82,7 @@ def conv2d_dw(dy, x, g):
             here = dy[unit[0], slice(*unit[1])].reshape(windows.shape[2:])
             sums[part] += np.einsum("pqijr,ijr->pqr", windows, here)
 
-    parallel_for(work, range(len(parts)))
+    parallel_for(work, range(len(parts)), dy.size)
     taps = sums.sum(0).reshape(g.KH, g.KW, -1, g.O).sum(2)                    # (KH, KW, O)
     return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(g.O, 1, g.KH, g.KW)
 

@@ -16,7 +16,7 @@ def taps_first(w):
     def copy(o):
         turned[..., o : o + STRIP] = w[o : o + STRIP].transpose(2, 3, 1, 0)
 
-    parallel_for(copy, range(0, O, STRIP))
+    parallel_for(copy, range(0, O, STRIP), w.size)
     return turned
 
 
@@ -28,7 +28,7 @@ def taps_last(turned):
     def copy(o):
         w[o : o + STRIP] = turned[..., o : o + STRIP].transpose(3, 2, 0, 1)
 
-    parallel_for(copy, range(0, O, STRIP))
+    parallel_for(copy, range(0, O, STRIP), w.size)
     return w
 
 

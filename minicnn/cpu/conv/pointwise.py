@@ -9,6 +9,7 @@ import numpy as np
 
 from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first
+from minicnn.cpu.conv.tiled import work_of
 from minicnn.cpu.layout import images, pixels
 from minicnn.cpu.threads import parallel_for, scratch, shares, split
 
@@ -33,7 +34,7 @@ def conv2d(x, w, b, g):
         if b is not None:
             here += b
 
-    parallel_for(work, split(len(x), -(-len(x) // ROWS)))
+    parallel_for(work, split(len(x), -(-len(x) // ROWS)), work_of(g))
     return images(y.reshape(g.N, g.OH, g.OW, g.O))
 
 
@@ -46,7 +47,7 @@ def conv2d_dx(dy, w, g):
     def work(rows):
         strips.multiply(dy[slice(*rows)], w, dx[slice(*rows)])
 
-    parallel_for(work, split(len(dy), -(-len(dy) // ROWS)))
+    parallel_for(work, split(len(dy), -(-len(dy) // ROWS)), work_of(g))
     dx = images(dx.reshape(g.N, g.OH, g.OW, g.C))
     if dx.shape[2:] == (g.H, g.W):
         return dx
@@ -67,7 +68,7 @@ def conv2d_dw(dy, x, g):
             rows = slice(start + first, start + last)
             sums[part] += np.matmul(dy[rows].T, x[rows], out=scratch("product", (g.O, g.C), x.dtype))
 
-    parallel_for(work, range(len(parts)))
+    parallel_for(work, range(len(parts)), work_of(g))
     for other in sums[1:]:
         sums[0] += other
     return sums[0].reshape(g.O, g.C, 1, 1)

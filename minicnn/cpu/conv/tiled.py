@@ -40,7 +40,7 @@ def conv2d(x, w, b, g):
         if b is not None:
             here += b
 
-    parallel_for(work, tiles(g, x.itemsize))
+    parallel_for(work, tiles(g, x.itemsize), work_of(g))
     return images(y)
 
 
@@ -69,10 +69,16 @@ def conv2d_dw(dy, x, g):
                 product = scratch("product", (K, g.O // g.G), x.dtype)
                 total[:, o] += np.matmul(cols.T, here[:, o], out=product)
 
-    parallel_for(work, range(len(parts)))
+    parallel_for(work, range(len(parts)), work_of(g))
     for other in sums[1:]:
         sums[0] += other
     return taps_last(sums[0].reshape(g.KH, g.KW, g.C // g.G, g.O))
+
+
+def work_of(g):
+    """Values to copy and to compute, a product of 32 terms counted as one value."""
+    pixels, terms = g.N * g.OH * g.OW, g.KH * g.KW * g.C
+    return pixels * (terms + g.O + terms * g.O // g.G // 32)
 
 
 def groups(g):
@@ -158,5 +164,6 @@ def scattered(dy, w, g):
 
     row = g.KH * g.KW * (g.C // g.G) * g.OW * dy.itemsize
     rows = max(v.extent, TILE // row * v.stride)
-    parallel_for(work, [((n, n + 1), r) for n in range(g.N) for r in split(g.H, max(1, g.H // rows))])
+    parallel_for(work, [((n, n + 1), r) for n in range(g.N) for r in split(g.H, max(1, g.H // rows))],
+                 work_of(g))
     return images(dx)

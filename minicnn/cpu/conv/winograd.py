@@ -27,18 +27,19 @@ from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
 from minicnn.cpu.conv.geometry import backward
 from minicnn.cpu.layout import images, pixels, region
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, split
+from minicnn.cpu.threads import WORTH_WAKING, num_threads, parallel_for, scratch, split
 
 POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
 """Where the polynomials are evaluated. Beside 0 and ±1, a number and minus its inverse keep the rounding small: with
 ½ and −2 F(4×4, 3×3) is twice as exact in float32 as with 2 and −2 (Barabasz et al. 2020)."""
 
-UNIT = 2 << 20
-"""Bytes of transformed tiles, V and M together, that a thread works on at a time: about its own cache."""
-UNITS = 4
+UNIT = 4 << 20
+"""Bytes of transformed tiles, V and M together, that a thread works on at a time. Less would fit its own cache better,
+but then two threads meet too often at Python's lock."""
+UNITS = 2
 """Where all threads work on one block, how many units each has of it: they stay in the cache that the cores share."""
-TALL = 48
-"""Tiles, rows of the matrices V, from which on a product runs at full speed."""
+FEW = 1 << 15
+"""Filters, C/G·O of them, that every thread can afford to go through for each of its units."""
 
 
 def able(g, dtype):
@@ -119,18 +120,19 @@ class Plan:
         self.m = tuple(outputs_a_tile(out, r, careful) for out, r in zip((g.OH, g.OW), taps))
         self.n = tuple(m + r - 1 for m, r in zip(self.m, taps))
         self.count = tuple(-(-out // m) for out, m in zip((g.OH, g.OW), self.m))      # tiles in an image
-        self.AT, self.G, self.BT = zip(*(matrices(m, r, self.dtype.name) for m, r in zip(self.m, taps)))
+        self.AT, self.GG, self.BT = both_ways(self.m, taps, self.dtype)
         # at the point 1 every output has weight 1: what is added to M there is added to all of y
         self.ones = sum(step * (n > 1) for step, n in zip((self.n[1], 1), self.n))
         positions = self.n[0] * self.n[1]
         self.tile_bytes = positions * (g.C + g.O) * self.dtype.itemsize
-        self.alone = UNIT >= TALL * self.tile_bytes                # else all threads work on one block
+        self.alone = g.C // g.G * g.O <= FEW                       # else all threads work on one block
         self.some = [slice(*k) for k in split(positions, 1 if self.alone else positions)]
 
     def units(self):
         """(images, tile rows, tiles): some whole images, or some rows of one, about UNIT bytes and as many a thread."""
         (th, tw), N = self.count, self.g.N
-        parts = -(-N * th * tw * self.tile_bytes // (UNIT * num_threads())) * num_threads()
+        parts, total = num_threads(), N * th * tw * self.tile_bytes
+        parts = -(-total // (UNIT * parts)) * parts if total > 36 * WORTH_WAKING else 1
         if parts <= N:
             return [(n, (0, th), (n[1] - n[0]) * th * tw) for n in split(N, parts)]
         return [((n, n + 1), r, (r[1] - r[0]) * tw) for n in range(N) for r in split(th, -(-parts // N))]
@@ -138,8 +140,8 @@ class Plan:
     def shares(self):
         """The units in blocks ([(images, rows, first tile, stop)], tiles in all), and the blocks in shares.
 
-        Where a unit has tiles enough to multiply well, it is a block, and every thread takes a share of the blocks.
-        Where the filters are large, all threads work on one block of many units, so that the products are tall.
+        Where there are few filters a unit is a block, and every thread takes its share of them. Where there are many,
+        all threads work on one block of several units: the filters are then read once for many tiles.
         """
         units = self.units()
         size = 1 if self.alone else UNITS * num_threads()
@@ -158,17 +160,17 @@ class Plan:
         """U = G w Gᵀ: w (O,C,KH,KW) → (n², C, O)"""
         taps = taps_first(w).reshape(w.shape[2] * w.shape[3], -1)             # (KH·KW, C·O)
         U = np.empty((self.n[0] * self.n[1], taps.shape[1]), self.dtype)
-        both = np.kron(*self.G)                                               # (n², KH·KW)
+        both = self.GG                                                        # (n², KH·KW)
 
         def transform(columns):
             np.matmul(both, taps[:, slice(*columns)], out=U[:, slice(*columns)])
 
-        parallel_for(transform, split(taps.shape[1], -(-taps.shape[1] // 8192)))
+        parallel_for(transform, split(taps.shape[1], -(-taps.shape[1] // 8192)), U.size)
         return U.reshape(len(U), w.shape[1], w.shape[0])
 
     def filter_gradients(self, dU):
         """dw = Gᵀ dU G: (n², C, O) → (O,C,KH,KW)"""
-        both = np.kron(*self.G).T                                             # (KH·KW, n²)
+        both = self.GG.T                                                      # (KH·KW, n²)
         n2, C, O = dU.shape
         dU = dU.reshape(n2, C * O)
         taps = np.empty((len(both), C * O), self.dtype)
@@ -176,7 +178,7 @@ class Plan:
         def transform(columns):
             np.matmul(both, dU[:, slice(*columns)], out=taps[:, slice(*columns)])
 
-        parallel_for(transform, split(C * O, -(-C * O // 8192)))
+        parallel_for(transform, split(C * O, -(-C * O // 8192)), dU.size)
         return taps_last(taps.reshape(self.g.KH, self.g.KW, C, O))
 
     def tiles(self, x, unit, V):
@@ -243,6 +245,13 @@ def outputs_a_tile(out, taps, careful):
         return 1
     choices = (2,) if taps == 7 or (careful and taps == 5) else (2, 4)
     return min(choices, key=lambda m: -(-out // m) * (m + taps - 1))
+
+
+@functools.cache
+def both_ways(m, taps, dtype):
+    """(the two Aᵀ, G ⊗ G (n², KH·KW), the two Bᵀ), each for (down, across)"""
+    AT, G, BT = zip(*map(matrices, m, taps, (dtype, dtype)))
+    return AT, np.kron(*G), BT
 
 
 @functools.cache
