@@ -1,9 +1,12 @@
-"""A tall matrix times a small one."""
+"""A tall matrix times a small one, and plus a row."""
 
 import numpy as np
 
 SMALL = 1_000_000
 """OpenBLAS multiplies matrices of M·N·K up to this as they lie; larger ones it first copies into its own layout."""
+
+LONG = 4096
+"""Values from which on a row is added at full speed."""
 
 
 def multiply(a, b, out):
@@ -21,3 +24,12 @@ def multiply(a, b, out):
     np.matmul(strips[0], b[..., None, :, :], out=strips[1])
     if whole < P:
         np.matmul(a[..., whole:, :], b, out=out[..., whole:, :])
+
+
+def add_row(matrix, row):
+    """matrix (P,O) += row (O,), contiguous: many rows as one long one, which NumPy adds without stopping at each."""
+    times = max(1, LONG // len(row)) if len(row) else 1
+    whole = len(matrix) // times * times
+    long = matrix[:whole].reshape(-1, times * len(row))
+    long += np.tile(row, times)
+    matrix[whole:] += row

@@ -9,12 +9,14 @@ repeated W times for it. KH·KW multiply-adds a value, by einsum, which keeps su
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import transposed
 from minicnn.cpu.conv.geometry import backward
+from minicnn.cpu.conv.tiled import inside
 from minicnn.cpu.layout import images, pixels, region
-from minicnn.cpu.threads import parallel_for, shares, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
 
-UNIT = 1 << 19
+UNIT = 1 << 21
 """Bytes of the output that a thread makes at a time."""
 
 
@@ -29,14 +31,13 @@ def conv2d(x, w, b, g):
     if g.O > g.C:
         x = np.repeat(x, g.O // g.C, 3)                                       # (N, H, W, O)
     y = np.empty((g.N, g.OH, g.OW, g.O), x.dtype)
-    taps = along_rows(w, g)                                                   # (KH, KW, run)
+    taps = along_rows(w, g)                                                   # (KH, KW, OW·O)
 
     def work(unit):
-        here = y[unit[0], slice(*unit[1])]                                    # (rows, OW, O)
-        windows = shifted(x, unit, g)                                         # (KH, KW, rows, OW, run)
-        np.einsum("pqijr,pqr->ijr", windows, taps, out=here.reshape(windows.shape[2:]))
+        here = inside(y, unit)                                                # (n, rows, OW, O)
+        np.einsum("pqnir,pqr->nir", shifted(x, unit, g), taps, out=here.reshape(*here.shape[:2], -1))
         if b is not None:
-            here += b
+            strips.add_row(here.reshape(-1, g.O), b)
 
     parallel_for(work, units(g, x.itemsize), y.size)
     return images(y)
@@ -48,14 +49,17 @@ def conv2d_dx(dy, w, g):
         dy, back = backward(dy, g)
         return conv2d(dy, transposed(w, g.G), None, back)
     dy = pixels(dy)
-    taps = w.reshape(g.O, g.KH, g.KW).transpose(1, 2, 0)                      # (KH, KW, O)
+    taps = along_rows(w, g)                                                   # (KH, KW, OW·O)
     v, h = g.vertical, g.horizontal
     dx = np.empty((g.N, g.H, g.W, g.C), dy.dtype)
 
     def work(n):
-        padded = np.zeros((v.padded, h.padded, g.O), dy.dtype)
+        padded = scratch("image", (v.padded, h.padded, g.O), dy.dtype)
+        share = scratch("share", (g.OH, g.OW * g.O), dy.dtype)
+        padded[...] = 0
         for p, q, (_, rows, columns) in g.taps():
-            padded[rows, columns] += dy[n] * taps[p, q]                       # (OH, OW, O)
+            np.multiply(dy[n].reshape(g.OH, -1), taps[p, q], out=share)
+            padded[rows, columns] += share.reshape(g.OH, g.OW, g.O)
         inner = padded[v.before : v.before + g.H, h.before : h.before + g.W]
         if g.O == g.C:
             dx[n] = inner
@@ -73,44 +77,43 @@ def conv2d_dw(dy, x, g):
         x = np.repeat(x, g.O // g.C, 3)                                       # (N, H, W, O)
     todo = units(g, x.itemsize)
     parts = shares(len(todo))
-    run = g.O * run_pixels(g)
-    sums = np.zeros((max(1, len(parts)), g.KH, g.KW, run), x.dtype)
+    sums = np.zeros((max(1, len(parts)), g.KH, g.KW, g.OW * g.O), x.dtype)
 
     def work(part):
         for unit in todo[slice(*parts[part])]:
-            windows = shifted(x, unit, g)                                     # (KH, KW, rows, OW, run)
-            here = dy[unit[0], slice(*unit[1])].reshape(windows.shape[2:])
-            sums[part] += np.einsum("pqijr,ijr->pqr", windows, here)
+            here = inside(dy, unit)                                           # (n, rows, OW, O)
+            sums[part] += np.einsum("pqnir,nir->pqr", shifted(x, unit, g), here.reshape(*here.shape[:2], -1))
 
     parallel_for(work, range(len(parts)), dy.size)
     taps = sums.sum(0).reshape(g.KH, g.KW, -1, g.O).sum(2)                    # (KH, KW, O)
     return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(g.O, 1, g.KH, g.KW)
 
 
-def run_pixels(g):
-    """How many pixels are worked on in one run: a whole row where windows touch, else one."""
-    return g.OW if g.horizontal.stride == 1 else 1
-
-
 def along_rows(w, g):
-    """w (O,1,KH,KW) → (KH, KW, run): every tap's filters once for each pixel of a run."""
-    return np.tile(w.reshape(g.O, g.KH, g.KW).transpose(1, 2, 0), run_pixels(g))
+    """w (O,1,KH,KW) → (KH, KW, OW·O): every tap's filters once for each pixel of a row."""
+    return np.tile(w.reshape(g.O, g.KH, g.KW).transpose(1, 2, 0), g.OW)
 
 
 def units(g, itemsize):
-    """The output cut into (image, rows)."""
-    parts = -(-g.OH * g.OW * g.O * itemsize // UNIT)
-    return [(n, rows) for n in range(g.N) for rows in split(g.OH, parts)]
+    """The output cut into (images, rows): some rows of one image, or some whole images."""
+    size = UNIT if g.horizontal.stride == 1 else UNIT // 8         # then the windows are copied
+    parts = -(-g.N * g.OH * g.OW * g.O * itemsize // (size * num_threads())) * num_threads()
+    if parts <= g.N:
+        return [(n, (0, g.OH)) for n in split(g.N, parts)]
+    return [((n, n + 1), rows) for n in range(g.N) for rows in split(g.OH, -(-parts // g.N))]
 
 
 def shifted(x, unit, g):
-    """The pixels that each tap reads, as views of one image: (KH, KW, rows, OW / pixels, pixels · C)"""
+    """The pixels that each tap reads, a row after the other: (KH, KW, n, rows, OW·C). With steps a copy, else a view."""
     n, (first, stop) = unit
     v, h = g.vertical, g.horizontal
     rows, width = (stop - first - 1) * v.stride + v.extent, (g.OW - 1) * h.stride + h.extent
-    image = region(x, (n, n + 1), first * v.stride - v.before, rows, -h.before, width, "image")[0]
-    run = run_pixels(g)
-    row, pixel = image.strides[0], image.shape[2] * image.itemsize
-    shape = (g.KH, g.KW, stop - first, g.OW // run, run * image.shape[2])
-    strides = (v.dilation * row, h.dilation * pixel, v.stride * row, h.stride * pixel, image.itemsize)
-    return as_strided(image, shape, strides)
+    image = region(x, n, first * v.stride - v.before, rows, -h.before, width, "image")
+    C, (whole, row, *_), pixel = image.shape[3], image.strides, image.shape[3] * image.itemsize
+    shape = (g.KH, g.KW, len(image), stop - first, g.OW, C)
+    steps = (v.dilation * row, h.dilation * pixel, whole, v.stride * row)
+    if h.stride == 1:
+        return as_strided(image, (*shape[:4], g.OW * C), (*steps, image.itemsize))
+    windows = scratch("windows", shape, x.dtype)
+    windows[...] = as_strided(image, shape, (*steps, h.stride * pixel, image.itemsize))
+    return windows.reshape(*shape[:4], -1)

@@ -11,10 +11,10 @@ from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first
 from minicnn.cpu.conv.tiled import work_of
 from minicnn.cpu.layout import images, pixels
-from minicnn.cpu.threads import parallel_for, scratch, shares, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
 
-ROWS = 512
-"""Pixels multiplied at a time: enough for the product to run at full speed, few enough to stay in a thread's cache."""
+UNIT = 1 << 17
+"""Values of the result made at a time: few enough to stay in a thread's cache until the bias is added."""
 
 
 def able(g, dtype):
@@ -32,9 +32,9 @@ def conv2d(x, w, b, g):
         here = y[slice(*rows)]
         strips.multiply(x[slice(*rows)], w, here)
         if b is not None:
-            here += b
+            strips.add_row(here, b)
 
-    parallel_for(work, split(len(x), -(-len(x) // ROWS)), work_of(g))
+    parallel_for(work, units(len(x), g.O), work_of(g))
     return images(y.reshape(g.N, g.OH, g.OW, g.O))
 
 
@@ -47,7 +47,7 @@ def conv2d_dx(dy, w, g):
     def work(rows):
         strips.multiply(dy[slice(*rows)], w, dx[slice(*rows)])
 
-    parallel_for(work, split(len(dy), -(-len(dy) // ROWS)), work_of(g))
+    parallel_for(work, units(len(dy), g.C), work_of(g))
     dx = images(dx.reshape(g.N, g.OH, g.OW, g.C))
     if dx.shape[2:] == (g.H, g.W):
         return dx
@@ -64,7 +64,7 @@ def conv2d_dw(dy, x, g):
 
     def work(part):
         start, stop = parts[part]
-        for first, last in split(stop - start, -(-(stop - start) // (4 * ROWS))):
+        for first, last in units(stop - start, max(g.C, g.O)):
             rows = slice(start + first, start + last)
             sums[part] += np.matmul(dy[rows].T, x[rows], out=scratch("product", (g.O, g.C), x.dtype))
 
@@ -72,6 +72,11 @@ def conv2d_dw(dy, x, g):
     for other in sums[1:]:
         sums[0] += other
     return sums[0].reshape(g.O, g.C, 1, 1)
+
+
+def units(rows, columns):
+    """The rows in ranges of about UNIT values, 128 at least; not fewer ranges than threads where there is enough."""
+    return split(rows, min(-(-rows // 128), max(num_threads(), -(-rows * columns // UNIT))))
 
 
 def picked(x, g):

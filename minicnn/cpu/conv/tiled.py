@@ -18,8 +18,9 @@ from minicnn.cpu.conv.geometry import backward
 from minicnn.cpu.layout import images, pixels, region
 from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
 
-TILE = 1 << 20
-"""Bytes of columns that a thread makes at a time."""
+TILE = 4 << 20
+"""Bytes of columns that a thread makes at a time. Less would fit its cache better, but then the threads meet too often
+at Python's lock: 1 MB made the gradients of LeNet-5's layers a third slower."""
 
 
 def able(g, dtype):
@@ -38,7 +39,7 @@ def conv2d(x, w, b, g):
         for matrix, c, o in by_group:
             strips.multiply(columns(x, tile, c, g), matrix, here[:, o])       # (P, KH·KW·C/G) @ (KH·KW·C/G, O/G)
         if b is not None:
-            here += b
+            strips.add_row(here, b)
 
     parallel_for(work, tiles(g, x.itemsize), work_of(g))
     return images(y)
