@@ -164,7 +164,8 @@ def scattered(dy, w, g):
             part[:, lo:hi] = sums[:, offset + lo : offset + hi, h.before : h.before + g.W]
 
     row = g.KH * g.KW * (g.C // g.G) * g.OW * dy.itemsize
-    rows = max(v.extent, TILE // row * v.stride)
-    parallel_for(work, [((n, n + 1), r) for n in range(g.N) for r in split(g.H, max(1, g.H // rows))],
-                 work_of(g))
+    rows = max(v.extent, TILE // row * v.stride)                              # rows of dx at a time
+    whole = max(1, min(rows // g.H, -(-g.N // num_threads())))                # or so many whole images
+    parallel_for(work, [(n, r) for n in split(g.N, -(-g.N // whole)) for r in split(g.H, max(1, g.H // rows))],
+                 work_of(g))  # fmt: skip
     return images(dx)
