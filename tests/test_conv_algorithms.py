@@ -136,6 +136,7 @@ def test_the_policy_takes_what_each_geometry_is_made_for():
 
     assert chosen(64, 64, 3) == "winograd"
     assert chosen(64, 64, 3, dtype="float64") == "banded"
+    assert chosen(64, 64, 3, H=7) == "banded"                      # 196 pixels: transforming the filters would not pay
     assert chosen(64, 64, 3, S=2) == "banded"
     assert chosen(1, 6, 5) == "banded"
     assert chosen(64, 32, 1) == "pointwise"
@@ -144,7 +145,7 @@ def test_the_policy_takes_what_each_geometry_is_made_for():
 
 
 def test_an_algorithm_can_be_asked_for(monkeypatch):
-    g = Conv2dGeometry.of((1, 16, 8, 8), (16, 16, 3, 3), padding=1)
+    g = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), padding=1)
     strided = Conv2dGeometry.of((1, 16, 8, 8), (16, 16, 3, 3), stride=2)
     with minicnn.conv_algorithm("im2col"):
         assert conv.choose(g, "float32") == "im2col"

@@ -104,7 +104,7 @@ def units(g, itemsize):
 
 
 def shifted(x, unit, g):
-    """The pixels that each tap reads, a row after the other: (KH, KW, n, rows, OW·C). With steps a copy, else a view."""
+    """The pixels that each tap reads, row after row: (KH, KW, n, rows, OW·C). With steps a copy, else a view."""
     n, (first, stop) = unit
     v, h = g.vertical, g.horizontal
     rows, width = (stop - first - 1) * v.stride + v.extent, (g.OW - 1) * h.stride + h.extent

@@ -25,7 +25,9 @@ def able(g, dtype):
 
 def conv2d(x, w, b, g):
     """y = x · w + b"""
-    x, w = picked(x, g), taps_first(w).reshape(g.C, g.O)                      # (M, C), (C, O)
+    x = picked(x, g)                                                          # (M, C)
+    # for few pixels BLAS may read the filters sideways: laying them out anew would take longer than the product
+    w = w.reshape(g.O, g.C).T if len(x) < g.O else taps_first(w).reshape(g.C, g.O)            # (C, O)
     y = np.empty((len(x), g.O), x.dtype)
 
     def work(rows):
