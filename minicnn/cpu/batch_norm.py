@@ -31,7 +31,7 @@ def batch_norm_stats(x):
         sums.put(0, i, moved)
         sums.put(1, i, moved, moved)
 
-    parallel_for(work, range(len(pieces)))
+    parallel_for(work, range(len(pieces)), x.size)
     first, second = sums.total() / rows.M                                     # (C,), (C,)
     var = np.maximum(second - first * first, 0)
     return (shift + first).astype(x.dtype), var.astype(x.dtype)
@@ -47,7 +47,7 @@ def batch_norm_apply(x, mean, scale, shift):
         np.multiply(x_rows[piece], scales, out=y[piece])
         np.add(y[piece], offsets, out=y[piece])
 
-    parallel_for(work, rows.pieces)
+    parallel_for(work, rows.pieces, x.size)
     return from_rows(y, x)
 
 
@@ -62,7 +62,7 @@ def batch_norm_sums(dy, x, mean, inv_std):
         sums.put(0, i, centred, dy[pieces[i]])
         sums.put(1, i, dy[pieces[i]])
 
-    parallel_for(work, range(len(pieces)))
+    parallel_for(work, range(len(pieces)), x.size)
     sum_dy_centred, sum_dy = sums.total()                                     # (C,), (C,)
     return sum_dy.astype(x.dtype), (sum_dy_centred * inv_std).astype(x.dtype)
 
@@ -82,14 +82,14 @@ def batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
         np.add(here, offsets, out=here)
         np.add(here, np.multiply(dy[piece], scales, out=scratch("moved", here.shape, x.dtype)), out=here)
 
-    parallel_for(work, rows.pieces)
+    parallel_for(work, rows.pieces, x.size)
     return from_rows(dx, x)
 
 
 def channel_sums(dy):
     rows = Rows.of(dy)
     dy_rows, pieces, sums = rows.view(dy), rows.pieces, Sums(rows, 1, dy.dtype)
-    parallel_for(lambda i: sums.put(0, i, dy_rows[pieces[i]]), range(len(pieces)))
+    parallel_for(lambda i: sums.put(0, i, dy_rows[pieces[i]]), range(len(pieces)), dy.size)
     return sums.total()[0].astype(dy.dtype)
 
 

@@ -40,7 +40,7 @@ def max_pool2d(x, g):
         strips.put(y, best)
         strips.put(winner, won)
 
-    parallel_for(work, blocks(g))
+    parallel_for(work, blocks(g), values(g))
     return images(y), images(winner)
 
 
@@ -173,7 +173,7 @@ def window_sums(x, g):
             total += strips.run(across, p)
         strips.put(y, total)
 
-    parallel_for(work, blocks(g))
+    parallel_for(work, blocks(g), values(g))
     return y
 
 
@@ -196,8 +196,13 @@ def back_to_pixels(share, g, dtype):
                 dx[n, down, across] += share((n, i, j), tap)
 
     parallel_for(work, [(slice(n, n + together), slice(r, min(r + rows, g.H)))
-                        for n in range(0, g.N, together) for r in range(0, g.H, rows)])  # fmt: skip
+                        for n in range(0, g.N, together) for r in range(0, g.H, rows)], values(g))  # fmt: skip
     return dx
+
+
+def values(g):
+    """How many values are read, each as often as windows hold it."""
+    return g.N * g.OH * g.OW * g.KH * g.KW * g.C
 
 
 def _counts(g, include_pad, dtype):

@@ -42,4 +42,4 @@ def in_pieces(step, param, grad, *state):
         return
     arrays = [flat(a) for a in (param, as_laid_out(grad, param), *state)]
     size = max(1, piece_size(param.size))
-    parallel_for(lambda start: step(*(a[start : start + size] for a in arrays)), range(0, param.size, size))
+    parallel_for(lambda start: step(*(a[start : start + size] for a in arrays)), range(0, param.size, size), param.size)
