@@ -7,12 +7,15 @@ from minicnn.cpu.threads import num_threads, parallel_for, split
 SMALL = 1 << 18
 """Multiply-adds that are done before another thread has heard of them."""
 
+FEW_ROWS = 256
+"""Up to here the product may be made as its transpose: it is small, and so is the copy that turns it back."""
+
 
 def matmul(a, b, bias=None):
     (M, K), L = a.shape, b.shape[1]
     if M * K * L < SMALL:
         y = a @ b
-    elif 4 * M <= L:                                               # few rows: yᵀ = bᵀ·aᵀ has many to share out
+    elif M <= FEW_ROWS and 4 * M <= L:                             # yᵀ = bᵀ·aᵀ has more rows to share out
         y = np.ascontiguousarray(_by_rows(b.T, a.T).T)                        # (M, L)
     else:
         y = _by_rows(a, b)

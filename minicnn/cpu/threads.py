@@ -221,5 +221,5 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):                              # musl has none
         return
-    mallopt(M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(M_MMAP_THRESHOLD, 1 << 28)                             # larger ones would leave gaps that nothing fills
     mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)

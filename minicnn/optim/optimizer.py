@@ -62,4 +62,6 @@ class Optimizer:
 
     def slots(self, p: Parameter, count: int) -> list[Array]:
         """`count` arrays like p that belong to it, zeros at first."""
-        return self.state.setdefault(id(p), [devices.of(p.data).xp.zeros_like(p.data) for _ in range(count)])
+        if id(p) not in self.state:
+            self.state[id(p)] = [devices.of(p.data).xp.zeros_like(p.data) for _ in range(count)]
+        return self.state[id(p)]
