@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from minicnn import cpu, meta
@@ -37,6 +38,17 @@ def of(array: Array) -> Device:
     if device is None:
         raise TypeError(f"{type(array).__name__} is not an array of any device: wrap the values in a Tensor")
     return device
+
+
+def borrows(array: Array, others: Sequence[Array]) -> bool:
+    """Whether `array` lies in the memory of one of `others`, or fills only a part of its own, or that several times."""
+    own = _owner(array)
+    return own.nbytes != array.nbytes or any(own is _owner(other) for other in others)
+
+
+def _owner(array: Array) -> Array:
+    """The array whose memory this one is a view of: itself, where it is no view."""
+    return array if array.base is None else _owner(array.base)
 
 
 def available() -> list[str]:

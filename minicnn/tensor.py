@@ -132,7 +132,7 @@ class Tensor:
                                          f"of shape {parent.shape} and {parent.dtype}")
                 if id(parent) in pending:
                     dx = device.map(device.xp.add, pending[id(parent)], dx)   # not +=: it may be somebody's array
-                elif not parent._op and (dx is dy or dx.base is not None or any(dx is g for g in given)):
+                elif not parent._op and devices.borrows(dx, (dy, parent.data, *given)):
                     dx = dx.copy()                                 # a leaf's gradient is its own
                 given.append(dx)
                 pending[id(parent)] = dx
