@@ -47,8 +47,8 @@ def borrows(array: Array, others: Sequence[Array]) -> bool:
 
 
 def _owner(array: Array) -> Array:
-    """The array whose memory this one is a view of: itself, where it is no view."""
-    return array if array.base is None else _owner(array.base)
+    """The array whose memory this one is a view of: itself, where it is no view of an array (but of bytes, say)."""
+    return array if find(array.base) is None else _owner(array.base)
 
 
 def available() -> list[str]:

@@ -32,6 +32,7 @@ class StrictArray:
     ndim = property(lambda self: self.hidden.ndim)
     size = property(lambda self: self.hidden.size)
     dtype = property(lambda self: self.hidden.dtype)
+    nbytes = property(lambda self: self.hidden.nbytes)
     base = property(lambda self: self.hidden.base)
     T = property(lambda self: wrap(self.hidden.T))
 

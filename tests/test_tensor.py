@@ -37,6 +37,12 @@ def test_a_chain_of_rules_by_hand():
     np.testing.assert_allclose(b.grad, [-2 / 16, -10 * 3 / 25], rtol=1e-15)
 
 
+def test_a_leaf_may_lie_in_memory_that_is_no_array():
+    x = Tensor(np.frombuffer(np.arange(3.0).tobytes()), requires_grad=True)
+    (x * 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 2, 2])
+
+
 def test_gradients_accumulate_over_calls():
     a = leaf(1.0, 2.0)
     for expected in ([3.0, 3.0], [6.0, 6.0], [9.0, 9.0]):
