@@ -19,6 +19,7 @@ import contextvars
 import functools
 import inspect
 import math
+from collections.abc import Callable, Mapping
 from numbers import Number, Real
 
 from minicnn import devices
@@ -35,6 +36,22 @@ def no_grad():
         yield
     finally:
         _recording.reset(token)
+
+
+_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
+
+
+@contextlib.contextmanager
+def watch_ops(callback: Callable):
+    """Within `with watch_ops(f):`, f(op, args, hyper, y) is called after each op has computed the Tensor y.
+
+    args: the op's arrays in their order, as they were given (Tensors, plain arrays, numbers, None).
+    """
+    token = _watchers.set((*_watchers.get(), callback))
+    try:
+        yield
+    finally:
+        _watchers.reset(token)
 
 
 class Tensor:
@@ -88,6 +105,11 @@ class Tensor:
         """The same array, cut off from the graph."""
         return Tensor(self.data)
 
+    def detach_(self, requires_grad: bool = False) -> Tensor:
+        """Cut this Tensor itself off: it is a leaf from now on, where a `backward` from what follows it ends."""
+        self._op, self._parents, self._vjps, self.requires_grad = "", (), (), requires_grad
+        return self
+
     def to(self, device: str) -> Tensor:
         """The same values on `device`, as a leaf."""
         return Tensor(self.data, self.requires_grad, device=device)
@@ -96,11 +118,14 @@ class Tensor:
         """The same values in another dtype, cut off from the graph."""
         return Tensor(self.data, dtype=dtype)
 
-    def backward(self, dy: Array | None = None) -> None:
+    def backward(self, dy: Array | None = None, rules: Mapping[str, Callable] | None = None) -> None:
         """Add the gradient of Σ dy·self to `.grad` of every leaf that requires one, then free the graph.
 
         dy: an array of this Tensor's shape; may be left out for a scalar, where it is 1. First order only. Gradients
         of what lies between the leaves and here are held no longer than they are needed.
+
+        rules: {name of an op: rule}. Such an op passes rule(dy, dx) back to its first argument in place of its gradient
+        dx(dy): {"relu": lambda dy, dx: dx(max(dy, 0))} is guided backpropagation. What arrives is no gradient then.
         """
         if not self.requires_grad:
             raise RuntimeError("backward: this Tensor depends on nothing that requires a gradient, or was computed "
@@ -123,7 +148,10 @@ class Tensor:
                 node.grad = dy if node.grad is None else node.grad + dy
                 continue
             given: list[Array] = []
-            for parent, vjp in zip(node._parents, node._vjps):
+            vjps = node._vjps
+            if rules and node._op in rules:
+                vjps = (functools.partial(rules[node._op], dx=vjps[0]), *vjps[1:])
+            for parent, vjp in zip(node._parents, vjps):
                 if not isinstance(parent, Tensor) or not parent.requires_grad:
                     continue
                 dx = device.asarray(vjp(dy))
@@ -225,6 +253,8 @@ def op(function=None, *, constants=()):
         if _recording.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             out.requires_grad, out._op = True, call.__name__
             out._parents, out._vjps = args, vjps if isinstance(vjps, tuple) else (vjps,)
+        for callback in _watchers.get():
+            callback(call, args, hyper, out)
         return out
 
     call.arguments, call.constants = names, tuple(constants)

@@ -1,0 +1,140 @@
+"""The ONNX file: the graph, checked, with the classes and what is to be done to pictures in its metadata."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minicnn
+from minicnn.io import atomic
+from minicnn.io.model_file import Description
+from minicnn.io.onnx.fold import fold_batch_norm
+from minicnn.io.onnx.graph import Graph, Value
+from minicnn.io.onnx.trace import trace
+from minicnn.nn import Module
+
+OPSET, IR_VERSION = 17, 8
+"""ONNX 1.12 of June 2022: the first opset with all that is needed here (Shape of one axis, HardSwish), old enough for
+what runs nets on small machines."""
+
+LIMIT = 2**31 - 2**20
+"""What Protocol Buffers can hold in one message, and room for the nodes."""
+
+
+def save(path: str | Path, model: Module, description: Description, *, preprocess: bool = False,
+         fold: bool = False) -> dict:  # fmt: skip
+    """Write `model` to `path`, whole or not at all. → what was written, in numbers; see `content`."""
+    path = Path(path)
+    written, report = content(model, description, preprocess=preprocess, fold=fold)
+    atomic.write(path, written)
+    return {"file": str(path), **report}
+
+
+def content(model: Module, description: Description, *, preprocess: bool = False,
+            fold: bool = False) -> tuple[bytes, dict]:  # fmt: skip
+    """(the bytes of an ONNX file, {opset, input, output, nodes, parameters, bytes}).
+
+    preprocess: the graph begins with "pixels" (N,C,H,W) uint8 and normalises them itself; otherwise with "image"
+    (N,C,H,W) float32, normalised already. fold: batch norms disappear into the convolutions before them.
+    Checked by onnx.checker, shapes inferred. ValueError says which layer can't be exported.
+    """
+    onnx = _onnx()
+    graph = trace(model, tuple(description.input))
+    folded = fold_batch_norm(graph) if fold else 0
+    if preprocess:
+        _normalise_first(graph, description)
+    size = sum(array.nbytes for array in graph.constants.values())
+    if size > LIMIT:
+        raise ValueError(f"the net's weights are {size / 1e9:.1f} GB, and an ONNX file holds 2.1 GB: export "
+                         "--safetensors, which has no limit")
+    proto = checked_proto(graph, description.model, dynamic_batch=True)
+    proto.doc_string = _how_to_feed(description, preprocess)
+    onnx.helper.set_model_props(proto, {
+        "minicnn": json.dumps(asdict(description), ensure_ascii=False),
+        "labels": json.dumps(description.classes, ensure_ascii=False),
+        "preprocessing": proto.doc_string,
+    })  # fmt: skip
+    written = proto.SerializeToString(deterministic=True)
+    ops: dict[str, int] = {}
+    for node in graph.nodes:
+        ops[node.op] = ops.get(node.op, 0) + 1
+    return written, {
+        "format": "onnx", "opset": OPSET, "ir_version": IR_VERSION, "checked_with": f"onnx {onnx.__version__}",
+        "input": _io(proto.graph.input[0]), "output": _io(proto.graph.output[0]), "nodes": ops, "folded": folded,
+        "parameters": sum(a.size for name, a in graph.constants.items() if not name.startswith("constant_")),
+        "bytes": len(written),
+    }  # fmt: skip
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+        import onnx.shape_inference
+    except ImportError:
+        raise ModuleNotFoundError("ONNX files need the package onnx: install it with `pip install onnx`") from None
+    return onnx
+
+
+def _normalise_first(graph: Graph, description: Description) -> None:
+    """Put y = (x/255 − mean)/std in front: data.normalise, in nodes."""
+    front = Graph(input=Value("pixels", graph.input.shape))
+    x = front.add("Cast", front.input, to=1)               # to float32
+    x = front.add("Div", x, front.constant(255, np.float32))
+    for op, numbers in (("Sub", description.mean), ("Div", description.std)):
+        x = front.add(op, x, front.constant(np.reshape(numbers, (1, -1, 1, 1)), np.float32))
+    names = dict(zip(front.constants, ("preprocess/255", "preprocess/mean", "preprocess/std")))
+    outputs = ("preprocess/float", "preprocess/scaled", "preprocess/centred", graph.input.name)
+    front.rename(dict(zip((node.output for node in front.nodes), outputs)) | names)
+    for node in front.nodes:
+        node.name = f"preprocess/{node.output.rpartition('/')[2]}"
+    graph.constants = {names[name]: array for name, array in front.constants.items()} | graph.constants
+    graph.nodes[:0], graph.input = front.nodes, front.input
+
+
+def checked_proto(graph: Graph, name: str, *, dynamic_batch: bool) -> Any:
+    """The graph as an onnx.ModelProto that onnx.checker has nothing against, with the shape of every value.
+
+    dynamic_batch: the input's and the output's first axis has no fixed length, but the name N.
+    """
+    onnx = _onnx()
+    helper = onnx.helper
+    weights = next((a.dtype for a in graph.constants.values() if a.dtype.kind == "f"), np.dtype(np.float32))
+    kind = helper.np_dtype_to_tensor_dtype(weights)
+    takes = onnx.TensorProto.UINT8 if graph.input.name == "pixels" else kind
+    ends = [helper.make_tensor_value_info(
+        value.name, elements, ["N", *value.shape[1:]] if dynamic_batch else value.shape)
+        for value, elements in ((graph.input, takes), (graph.output, kind))]  # fmt: skip
+    body = helper.make_graph(
+        [helper.make_node(n.op, n.inputs, [n.output], name=n.name, **n.attributes) for n in graph.nodes], name,
+        ends[:1], ends[1:],
+        [onnx.numpy_helper.from_array(np.asarray(a, order="C"), key) for key, a in graph.constants.items()],
+    )  # fmt: skip
+    proto = helper.make_model(body, producer_name="minicnn", producer_version=minicnn.__version__,
+                              ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])  # fmt: skip
+    proto = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def _how_to_feed(d: Description, preprocess: bool) -> str:
+    C, H, W = d.input
+    cut = (f"resize the shorter side to {d.resize} pixels (bilinear, antialiased) and cut {H}x{W} out of the middle"
+           if d.resize else f"resize to fill {H}x{W} (bilinear, antialiased) and cut the middle out")  # fmt: skip
+    colours = "grey (1 channel)" if C == 1 else "RGB"
+    rest = "pixels 0..255 as uint8" if preprocess else \
+        f"y = (pixel/255 - mean)/std with mean {_numbers(d.mean)} and std {_numbers(d.std)}"
+    return f"{colours}; {cut}; {rest}; channels first: (N, {C}, {H}, {W}). Output: logits, one a label; softmax them."
+
+
+def _numbers(values) -> str:
+    return "[" + ", ".join(f"{v:.6g}" for v in values) + "]"
+
+
+def _io(value) -> dict:
+    kind = value.type.tensor_type
+    shape = [d.dim_param or d.dim_value for d in kind.shape.dim]
+    return {"name": value.name, "type": {1: "float32", 2: "uint8", 11: "float64"}[kind.elem_type], "shape": shape}

@@ -1,0 +1,89 @@
+"""Ops that move values about, as ONNX nodes. Axis 0 is the batch, whose length no node may know."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minicnn.io.onnx.graph import Graph, Value, translation
+
+END = np.iinfo(np.int64).max
+
+
+@translation
+def flatten(graph, x, *, start_axis):
+    start = start_axis % x.ndim
+    shape = (*x.shape[:start], math.prod(x.shape[start:]))
+    if start == 1:
+        return graph.add("Flatten", x, axis=1, shape=shape)
+    return graph.add("Reshape", x, graph.ints(*[0] * start, -1), shape=shape)
+
+
+@translation
+def reshape(graph, x, *, shape):
+    """A first extent that is the batch's is written 0: "as it was"."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    known = math.prod(n for n in shape if n != -1)
+    whole = tuple(math.prod(x.shape) // known if n == -1 else n for n in shape)
+    keeps_batch = x.shape[:1] == whole[:1] and bool(whole)
+    return graph.add("Reshape", x, graph.ints(*(0 if i == 0 and keeps_batch else n for i, n in enumerate(shape))),
+                     shape=whole)  # fmt: skip
+
+
+@translation
+def transpose(graph, x, *, axes):
+    order = [a % x.ndim for a in axes] if axes is not None else list(reversed(range(x.ndim)))
+    return graph.add("Transpose", x, perm=order, shape=[x.shape[a] for a in order])
+
+
+@translation
+def concat(graph, *xs, axis):
+    axis %= xs[0].ndim
+    shape = (*xs[0].shape[:axis], *[sum(x.shape[axis] for x in xs)], *xs[0].shape[axis + 1 :])
+    like = next(x for x in xs if x.array is None)
+    return graph.add("Concat", *(_for_each_image(graph, x, like) if axis else x for x in xs), axis=axis, shape=shape)
+
+
+def _for_each_image(graph: Graph, x: Value, like: Value) -> Value:
+    """A constant with a row for each image, all of them equal (ResNet's zero channels), for a batch of any length."""
+    if x.array is None or (x.array != x.array[:1]).any():
+        return x
+    batch = graph.add("Shape", like, start=0, end=1, shape=(1,))
+    shape = graph.add("Concat", batch, graph.ints(*x.shape[1:]), axis=0, shape=(x.ndim,))
+    return graph.add("Expand", Value("", (1, *x.shape[1:]), x.array[:1]), shape, shape=x.shape)
+
+
+@translation
+def pad2d(graph, x, *, padding, value):
+    left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
+    rest = [0] * (x.ndim - 2)
+    H, W = x.shape[-2:]
+    return graph.add("Pad", x, graph.ints(*rest, top, left, *rest, bottom, right), graph.constant(value, np.float32),
+                     shape=(*x.shape[:-2], top + H + bottom, left + W + right))  # fmt: skip
+
+
+@translation
+def getitem(graph, x, *, index):
+    """Slices, integers, and one array of integers beside slices; other indices have no counterpart."""
+    given = index if isinstance(index, tuple) else (index,)
+    rest = x.ndim - sum(i is not Ellipsis for i in given)
+    at = next((n for n, i in enumerate(given) if i is Ellipsis), len(given))
+    whole = [*given[:at], *[slice(None)] * rest, *given[at + 1 :]]
+    chosen = {axis: np.asarray(i) for axis, i in enumerate(whole) if not isinstance(i, slice)}
+    arrays = [i for i in chosen.values() if i.ndim]
+    if len(arrays) > 1 or (arrays and len(chosen) > 1) or any(i.dtype.kind not in "iu" for i in chosen.values()):
+        raise ValueError(f"the op 'getitem' with the index {index!r} has no counterpart in ONNX here: "
+                         "slices and integers have one, and a single array of integers beside slices")
+    cuts = {axis: i for axis, i in enumerate(whole) if isinstance(i, slice) and i != slice(None)}
+    if cuts:
+        steps = [1 if i.step is None else i.step for i in cuts.values()]
+        starts = [(0 if s > 0 else END) if i.start is None else i.start for i, s in zip(cuts.values(), steps)]
+        ends = [(END if s > 0 else -END) if i.stop is None else i.stop for i, s in zip(cuts.values(), steps)]
+        shape = [len(range(n)[cuts.get(axis, slice(None))]) for axis, n in enumerate(x.shape)]
+        x = graph.add("Slice", x, *(graph.ints(*v) for v in (starts, ends, cuts, steps)), shape=shape)
+    for axis in reversed(chosen):
+        places = chosen[axis].astype(np.int64)
+        x = graph.add("Gather", x, graph.constant(places), axis=axis,
+                      shape=(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]))  # fmt: skip
+    return x
