@@ -124,7 +124,7 @@ def test_indices(index, rng):
                                    (slice(None), None)], ids=str)  # fmt: skip
 def test_indices_without_a_counterpart(index, rng):
     x = rng.standard_normal((4, 5, 3)).astype(np.float32)
-    with pytest.raises(ValueError, match="'getitem' with the index .* has no counterpart"):
+    with pytest.raises(ValueError, match=r"'getitem' with the index .* has no counterpart"):
         run(getitem, [x], 0, {"index": index})
 
 
