@@ -16,6 +16,7 @@ from minicnn.cli.compare import compare
 from minicnn.cli.devices import devices
 from minicnn.cli.diff import diff
 from minicnn.cli.evaluate import evaluate
+from minicnn.cli.export import export
 from minicnn.cli.gradcheck import check
 from minicnn.cli.import_ import import_
 from minicnn.cli.models import models
@@ -36,6 +37,7 @@ for name, verb in (
     ("eval", evaluate),
     ("predict", predict),
     ("import", import_),
+    ("export", export),
     ("models", models),
     ("summary", summary),
     ("compare", compare),

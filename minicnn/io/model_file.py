@@ -4,6 +4,8 @@ Safetensors holds raw arrays behind a JSON header; reading it can't run code. Th
 
     {"format": 1, "model": "lenet5", "options": {"num_classes": 10}, "classes": ["0", …],
      "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
+
+The arrays have PyTorch's names, torchvision's where it has the net: safetensors.torch.load_file gives a state dict.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from minicnn import models
 from minicnn.io import atomic
-from minicnn.nn import Module
+from minicnn.nn import BatchNorm2d, Module
 from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
@@ -46,7 +48,16 @@ class Description:
 def save(path: str | Path, model: Module, description: Description) -> None:
     """Write the model's parameters and buffers, and what they mean, to `path`, whole or not at all."""
     text = json.dumps(asdict(description), ensure_ascii=False)
-    atomic.write(path, safetensors.numpy.save(model.state_dict(), metadata={"minicnn": text}))
+    # one entry: safetensors writes several in an order that changes from one time to the next
+    atomic.write(path, safetensors.numpy.save(torch_state(model), metadata={"minicnn": text}))
+
+
+def torch_state(model: Module) -> dict[str, np.ndarray]:
+    """The model's state as PyTorch loads it strictly: with batch norm's counters of batches, of no use here."""
+    state = model.state_dict()
+    counters = {f"{name}.num_batches_tracked".lstrip("."): np.zeros((), np.int64)
+                for name, module in model.named_modules() if isinstance(module, BatchNorm2d)}  # fmt: skip
+    return state | counters
 
 
 def load(path: str | Path) -> tuple[Module, Description]:

@@ -65,7 +65,7 @@ def content(model: Module, description: Description, *, preprocess: bool = False
     return written, {
         "format": "onnx", "opset": OPSET, "ir_version": IR_VERSION, "checked_with": f"onnx {onnx.__version__}",
         "input": _io(proto.graph.input[0]), "output": _io(proto.graph.output[0]), "nodes": ops, "folded": folded,
-        "parameters": sum(a.size for name, a in graph.constants.items() if not name.startswith("constant_")),
+        "parameters": sum(p.size for p in model.parameters()),
         "bytes": len(written),
     }  # fmt: skip
 
