@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.data import imagenet
 from minicnn.data.dataset import label_array
 from minicnn.data.picture import SUFFIXES
 
@@ -64,7 +65,8 @@ class ImageFolder:
     the pictures stay where they were put; where there is no val, it is drawn from train; where there is a val and no
     test, `test` is None, for nothing was kept for it.
 
-    classes      the names, in the alphabet's order, or as a file classes.txt says, a class a line
+    folders      the names of the classes' folders, in the alphabet's order, or as a file classes.txt says, one a line
+    classes      what the classes are called: as their folders, but where those are ImageNet's ids (n01440764)
     samples      all pictures: `Files`
     train, validation, test    `Files`, or None
     ignored      files that are no pictures by their names
@@ -87,8 +89,9 @@ class ImageFolder:
         self.ignored: list[str] = []
         given = self._given_splits()
         found = {split: self._scan(folder) for split, folder in given.items()} or {"": self._scan(self.root)}
-        self.classes = self._classes(found)
-        parts = {split: self._files(given.get(split, self.root), classes) for split, classes in found.items()}
+        self.folders = self._folders(found)
+        self.classes = tuple(map(imagenet.title, self.folders))
+        parts = {split: self._files(classes) for split, classes in found.items()}
         self.train: Files
         self.validation: Files | None
         self.test: Files | None
@@ -143,7 +146,7 @@ class ImageFolder:
         name = path.relative_to(self.root).as_posix()
         (pictures if path.suffix.lower() in SUFFIXES else self.ignored).append(name)
 
-    def _classes(self, found: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
+    def _folders(self, found: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
         if not any(files for classes in found.values() for files in classes.values()):
             raise ValueError(f"{self.root} holds no pictures in folders: put those of each class into a folder that is "
                              f"called as the class (read are {', '.join(SUFFIXES)})")
@@ -173,8 +176,8 @@ class ImageFolder:
             raise ValueError(f"{path} disagrees with the folders about {_some(odd)}: it must name each folder once")
         return tuple(lines)
 
-    def _files(self, folder: Path, classes: dict[str, list[str]]) -> Files:
-        pairs = [(name, label) for label, title in enumerate(self.classes) for name in classes[title]]
+    def _files(self, classes: dict[str, list[str]]) -> Files:
+        pairs = [(name, label) for label, folder in enumerate(self.folders) for name in classes[folder]]
         return Files(self.root, tuple(name for name, _ in pairs), np.array([label for _, label in pairs], np.int64))
 
 
