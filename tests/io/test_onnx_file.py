@@ -3,7 +3,6 @@
 import json
 import resource
 import signal
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ def test_what_the_file_says_of_itself(net):
     assert (proto.producer_name, proto.ir_version, proto.opset_import[0].version) == ("minicnn", IR_VERSION, OPSET)
     said = {p.key: p.value for p in proto.metadata_props}
     assert json.loads(said["labels"]) == ABOUT.classes
-    assert json.loads(said["minicnn"]) == asdict(ABOUT)
+    assert Description(**json.loads(said["minicnn"])) == ABOUT
     for words in ("RGB", "32x32", "mean [0.4, 0.5, 0.6]", "std [0.2, 0.3, 0.25]", "(N, 3, 32, 32)"):
         assert words in said["preprocessing"]
 

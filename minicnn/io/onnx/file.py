@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 import minicnn
 from minicnn.io import atomic
-from minicnn.io.model_file import Description
+from minicnn.io.model_file import Description, to_json
 from minicnn.io.onnx.fold import fold_batch_norm
 from minicnn.io.onnx.graph import Graph, Value
 from minicnn.io.onnx.trace import trace
@@ -54,7 +53,7 @@ def content(model: Module, description: Description, *, preprocess: bool = False
     proto = checked_proto(graph, description.model, dynamic_batch=True)
     proto.doc_string = _how_to_feed(description, preprocess)
     onnx.helper.set_model_props(proto, {
-        "minicnn": json.dumps(asdict(description), ensure_ascii=False),
+        "minicnn": to_json(description),
         "labels": json.dumps(description.classes, ensure_ascii=False),
         "preprocessing": proto.doc_string,
     })  # fmt: skip
@@ -122,12 +121,16 @@ def checked_proto(graph: Graph, name: str, *, dynamic_batch: bool) -> Any:
 
 def _how_to_feed(d: Description, preprocess: bool) -> str:
     C, H, W = d.input
-    cut = (f"resize the shorter side to {d.resize} pixels (bilinear, antialiased) and cut {H}x{W} out of the middle"
-           if d.resize else f"resize to fill {H}x{W} (bilinear, antialiased) and cut the middle out")  # fmt: skip
-    colours = "grey (1 channel)" if C == 1 else "RGB"
-    rest = "pixels 0..255 as uint8" if preprocess else \
-        f"y = (pixel/255 - mean)/std with mean {_numbers(d.mean)} and std {_numbers(d.std)}"
-    return f"{colours}; {cut}; {rest}; channels first: (N, {C}, {H}, {W}). Output: logits, one a label; softmax them."
+    resized = f"{d.interpolation}, antialiased"
+    cut = {"crop": f"resize ({resized}) as far as {H}x{W} fits in and cut that out of the middle",
+           "pad": f"resize ({resized}) to fit into {H}x{W} and fill up with the colour {d.background}",
+           "stretch": f"resize to {H}x{W} ({resized})"}[d.fit]  # fmt: skip
+    if d.resize:
+        cut = f"resize the shorter side to {d.resize} pixels ({resized}) and cut {H}x{W} out of the middle"
+    numbers = f"y = (pixel/255 - mean)/std with mean {_numbers(d.mean)} and std {_numbers(d.std)}"
+    return (f"{'grey (1 channel)' if C == 1 else 'RGB'}, transparent pixels on {d.background}; {cut}; "
+            f"{'pixels 0..255 as uint8' if preprocess else numbers}; channels first: (N, {C}, {H}, {W}). "
+            "Output: logits, one a label; softmax them.")
 
 
 def _numbers(values) -> str:
