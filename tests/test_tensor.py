@@ -19,7 +19,7 @@ from minicnn.ops.pool import lp_pool2d, max_pool2d
 from minicnn.ops.shape import concat
 from minicnn.ops.sharing import shared
 from minicnn.ops.softmax import cross_entropy
-from minicnn.tensor import op, power
+from minicnn.tensor import op, power, watch_ops
 
 
 def leaf(*values, dtype=np.float64):
@@ -669,3 +669,52 @@ def test_axes_may_be_given_one_by_one_or_together_and_must_name_each_axis_once()
 def test_a_number_where_an_array_must_stand(arguments, value):
     with pytest.raises(TypeError, match=rf"^conv2d: w must be a Tensor or an array, not {value}$"):
         conv2d(Tensor(np.zeros((1, 1, 4, 4))), *arguments)
+
+
+# ----------------------------------------------------------------------------------------------- watching and changing
+
+
+def test_who_watches_ops_is_told_of_each():
+    a, seen = leaf(1.0, 2.0), []
+    with watch_ops(lambda op, args, hyper, y: seen.append((op.__name__, args, hyper, y))), no_grad():
+        y = leaky_relu(a * 3, negative_slope=0.5)
+    exp(a)
+    assert [name for name, *_ in seen] == ["multiply", "leaky_relu"]
+    (_, args, _, product), (_, (given,), hyper, last) = seen
+    assert args[0] is a
+    assert args[1] == 3
+    assert given is product
+    assert hyper == {"negative_slope": 0.5}
+    assert last is y
+
+
+def test_an_array_given_by_keyword_is_told_in_its_place():
+    x, w, b, seen = leaf([1.0, 2.0]), leaf([3.0, 4.0]), leaf(5.0), []
+    with watch_ops(lambda op, args, hyper, y: seen.append((args, hyper))):
+        linear(x, w, b=b)
+    (args, hyper), = seen
+    assert args[2] is b
+    assert hyper == {}
+
+
+def test_a_tensor_that_is_cut_off_is_where_backward_ends():
+    a = leaf(2.0)
+    b = a * 3
+    c = b * b
+    assert b.detach_(requires_grad=True) is b
+    c.backward()
+    np.testing.assert_array_equal(b.grad, [12])
+    assert a.grad is None
+
+
+def test_a_rule_stands_in_for_an_ops_gradient():
+    x = leaf(-1.0, 2.0, 3.0)
+    y = relu(x * 2) * Tensor(np.array([1.0, -1.0, 1.0]))
+    y.backward(np.array([5.0, 7.0, 9.0]), rules={"relu": lambda dy, dx: dx(dy.clip(0)) * 10})
+    np.testing.assert_array_equal(x.grad, [0, 0, 180])
+
+
+def test_a_rule_is_for_the_first_argument_alone():
+    a, b = leaf(2.0), leaf(5.0)
+    (a * b).backward(rules={"multiply": lambda dy, dx: 100 * dy})
+    assert (a.grad, b.grad) == ([100], [2])

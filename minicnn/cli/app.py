@@ -25,6 +25,7 @@ from minicnn.cli.predict import predict
 from minicnn.cli.shape import shape
 from minicnn.cli.summary import summary
 from minicnn.cli.train import train
+from minicnn.cli.visualize import visualize
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +38,7 @@ for name, verb in (
     ("train", train),
     ("eval", evaluate),
     ("predict", predict),
+    ("visualize", visualize),
     ("import", import_),
     ("export", export),
     ("datasets", datasets),

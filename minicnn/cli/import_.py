@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from minicnn import models
 from minicnn.cli import console
 from minicnn.io import model_file
 from minicnn.io.weights import load_into
+from minicnn.nn import Module
 
 PREPROCESSING = {
     # name: (mean, std, short side for 224 pixels), on the scale 0 … 1
@@ -44,11 +46,27 @@ def import_(
 ):
     """Make a model file of somebody else's weights, for `minicnn predict`. PyTorch is not needed."""
     console.choose("model", model, models.names())
-    mean, std, resize = PREPROCESSING[console.choose("preprocessing", preprocess, PREPROCESSING)]
+    console.choose("preprocessing", preprocess, PREPROCESSING)
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} is there already and stays as it is: choose another --out, or say --overwrite")
     if out.is_dir() or not out.parent.is_dir():
         raise console.UsageError(f"--out {out} must be a file in a folder that is there")
+    net, about = assemble(model, weights, labels, classes, variant, preprocess, skip or ())
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
+        draft = Path(folder) / out.name
+        model_file.save(draft, net, about)
+        model_file.load(draft)  # what was written can be read, and fits; only then it takes the name
+        draft.replace(out)
+    size = sum(p.size for p in net.parameters())
+    console.say(f"{out}: {model}, {size:,} parameters, {len(about.classes):,} classes", markup=False)
+
+
+def assemble(
+    model: str, weights: Path, labels: Path | None, classes: int, variant: str, preprocess: str,
+    skip: Sequence[str] = (),
+) -> tuple[Module, model_file.Description]:  # fmt: skip
+    """A net with somebody's weights in it, and what they mean; a sentence where they do not fit."""
+    mean, std, resize = PREPROCESSING[console.choose("preprocessing", preprocess, PREPROCESSING)]
     names = _labels(labels) if labels else [str(i) for i in range(classes)]
     options: dict = {"num_classes": len(names), **({"variant": variant} if variant else {})}
     shape = models.input_shape(model, variant)
@@ -56,20 +74,13 @@ def import_(
         net = models.build(model, **options)
     except ValueError as problem:
         raise console.UsageError(str(problem)) from None
-    report = load_into(net, weights, strict=False, skip=skip or ())
+    report = load_into(net, weights, strict=False, skip=skip)
     if not report.ok:
         raise ValueError(f"{weights} does not fit {model} with {len(names)} classes ({report}): another --variant, "
                          "--classes or --labels may, or --skip for parts that only the file has")  # fmt: skip
     C, side = shape[0], shape[1]
     short = max(side, round(resize * side / 224)) if resize else 0
-    about = model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
-        draft = Path(folder) / out.name
-        model_file.save(draft, net, about)
-        model_file.load(draft)  # what was written can be read, and fits; only then it takes the name
-        draft.replace(out)
-    size = sum(p.size for p in net.parameters())
-    console.say(f"{out}: {model}, {size:,} parameters, {len(names):,} classes", markup=False)
+    return net, model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)
 
 
 def _labels(path: Path) -> list[str]:

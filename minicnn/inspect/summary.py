@@ -161,6 +161,23 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
     return Summary(tuple(input_shape), tuple(layers), peak, blocks)
 
 
+def box(model: Module, input_shape: tuple[int, ...], name: str, i: int, j: int) -> tuple[list[int], list[int]]:
+    """The pixels that unit (i, j) of the maps of layer or block `name` sees: rows [from, to), columns [from, to).
+
+    Without what lies in the padding; a layer that is used twice is taken at its last use.
+    """
+    report = summary(model, input_shape)
+    found = {x.name: x for x in report.layers} | report.blocks
+    if name not in found or len(found[name].output) != 3:
+        raise ValueError(f"{name!r} computes no maps on this image, so its units look at no box of it")
+    layer = found[name]
+    down, across = (
+        [max(0, o + n * step), min(side, o + n * step + size)]
+        for o, n, step, size, side in zip(layer.offset, (i, j), layer.total_stride, layer.field, input_shape[1:])
+    )
+    return down, across
+
+
 def _least_size(model: Module, channels: int) -> int | None:
     """The side of the smallest square image that goes through, up to 512."""
     for side in range(1, 513):

@@ -1,0 +1,220 @@
+"""minicnn visualize RUN picture --what grad-cam"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.progress import track
+
+from minicnn import inspect, models
+from minicnn.cli import console
+from minicnn.cli.evaluate import model_path
+from minicnn.cli.import_ import PREPROCESSING, assemble
+from minicnn.inspect import deconvnet, gallery, grad_cam, occlusion, saliency, units
+from minicnn.io import model_file
+from minicnn.nn import Conv2d, Module
+from minicnn.ops.softmax import softmax
+from minicnn.tensor import no_grad
+
+ENDINGS = (".png", ".jpg", ".svg", ".pdf")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What is looked at: a net, a picture for people and for the net, a class, a layer, and where to draw."""
+
+    model: Module
+    image: np.ndarray
+    x: np.ndarray
+    probabilities: np.ndarray
+    k: int
+    name: str
+    """The class's."""
+    layer: str
+    """As it was asked for; "" where it was not."""
+    out: Path
+
+    @property
+    def share(self) -> str:
+        """The class and its probability, for a title."""
+        return f"{self.name} ({100 * self.probabilities[self.k]:.1f} %)"
+
+
+def visualize(
+    run: Annotated[str, typer.Argument(help="A run folder, a model file, or with --weights the name of a net.")],
+    image: Annotated[Path, typer.Argument(help="A picture file.")],
+    what: Annotated[str, typer.Option(help="filters, maps, saliency, guided, smooth-grad, grad-cam, occlusion or "
+                                           "deconvnet.")] = "grad-cam",
+    layer: Annotated[str, typer.Option(help="A layer's name, such as features.3; `minicnn summary` lists them.")] = "",
+    class_: Annotated[str, typer.Option("--class", help="A class's name or number; by default the likeliest.")] = "",
+    out: Annotated[Path | None, typer.Option(help="The picture to write; by default IMAGE-WHAT.png, here.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights for a net of the zoo, as for import.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --weights: class names.")] = None,
+    classes: Annotated[int, typer.Option(help="With --weights: their number.", min=1)] = 1000,
+    preprocess: Annotated[str, typer.Option(help=f"With --weights: {', '.join(PREPROCESSING)}.")] = "imagenet",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture that is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):  # fmt: skip
+    """Draw what a net sees in a picture: filters, feature maps, and which pixels speak for a class."""
+    draw = KINDS[console.choose("kind of picture", what, KINDS)]
+    out = out or Path(f"{image.stem}-{what}.png")
+    if out.suffix not in ENDINGS:
+        raise console.UsageError(f"--out {out} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    if out.is_dir() or not out.parent.is_dir():
+        raise console.UsageError(f"--out {out} must be a file in a folder that is there")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} is there already and stays as it is: choose another --out, or say --overwrite")
+    model, about = _model(run, weights, labels, classes, preprocess)
+    if layer:
+        units.find(model, layer)                           # a wrong name is told before anything is computed
+    prepare = about.preprocessing
+    shown = prepare.read(image)
+    x = prepare.normalise(shown[None])
+    with units.evaluating(model), no_grad():
+        probabilities = softmax(model(units.tensor(model, x))).numpy()[0]
+    k = which(class_, about.classes) if class_ else int(probabilities.argmax())
+    scene = Scene(model, shown, x, probabilities, k, about.classes[k].split(",")[0], layer, out)
+    report = draw(scene)
+    if as_json:
+        return console.print_json({"picture": str(out), "what": what, "image": str(image), "class": about.classes[k],
+                                   "index": k, "probability": float(probabilities[k]), **report})  # fmt: skip
+    console.say(f"{out}: {report.pop('said')}", markup=False)
+
+
+def which(wanted: str, classes: list[str]) -> int:
+    """The number of a class that is named by its number, its name, or one of the names that commas part."""
+    folded = wanted.strip().casefold()
+    for match in (lambda name: [name.casefold()], lambda name: [n.strip().casefold() for n in name.split(",")]):
+        found = [i for i, name in enumerate(classes) if folded in match(name)]
+        if found:
+            return found[0]
+    if wanted.isdecimal() and int(wanted) < len(classes):
+        return int(wanted)
+    known = {n.strip(): name for name in classes for n in name.split(",")}
+    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise console.UsageError(f"unknown class {wanted!r}: {hint}The model tells {len(classes)} classes apart, from "
+                             f"{classes[0]!r} to {classes[-1]!r}, numbered from 0")
+
+
+def _model(run, weights, labels, classes, preprocess) -> tuple[Module, model_file.Description]:
+    if weights is None:
+        if run in models.names() and not Path(run).exists():
+            raise console.UsageError(f"{run} is a net without weights: name a model file, or say --weights FILE")
+        return model_file.load(model_path(Path(run)))
+    return assemble(console.choose("model", run, models.names()), weights, labels, classes, "", preprocess)
+
+
+# ---------------------------------------------------------------------------------------------- one function a picture
+
+
+def _filters(s: Scene) -> dict:
+    name = s.layer or next((n for n, m in s.model.named_modules() if isinstance(m, Conv2d)), "")
+    if not name:
+        raise ValueError("the net has no convolution whose filters could be drawn")
+    module = units.find(s.model, name)
+    if not isinstance(module, Conv2d):
+        raise ValueError(f"the layer {name!r} is a {type(module).__name__} and has no filters: choose a Conv2d")
+    w = module.weight.numpy()
+    size = "×".join(map(str, w.shape[1:]))
+    gallery.filters(w, s.out, f"{name}: {len(w)} filters of {size}" + _cut(w))
+    return {"layer": name, "filters": len(w), "said": f"the {len(w)} filters of {name}, {size} each"}
+
+
+def _cut(w) -> str:
+    return "" if w.shape[1] in (1, 3) else f"; a filter a row, its first {min(8, w.shape[1])} channels"
+
+
+def _maps(s: Scene) -> dict:
+    if s.layer:
+        names = [s.layer]
+    else:
+        names = [x.name for x in units.maps(s.model, s.x.shape[1:]) if x.macs or x.kernel]
+        names = names if len(names) <= 16 else [names[round(i * (len(names) - 1) / 15)] for i in range(16)]
+    found = units.outputs(s.model, s.x, {name: units.find(s.model, name) for name in names})
+    for name, values in found.items():
+        if values.ndim != 4:
+            raise ValueError(f"the layer {name!r} puts out {values.shape[1:]}, not maps (C, h, w): choose one before")
+    if not found:
+        raise ValueError(f"the layer {s.layer!r} computes nothing in eval mode: choose another layer")
+    title = f"{s.layer}: its brightest maps" if s.layer else "the brightest maps, layer by layer"
+    gallery.maps(s.image, {name: values[0] for name, values in found.items()}, s.out, title)
+    what = f"the maps of {s.layer}" if s.layer else f"the 8 brightest maps of {len(found)} layers"
+    return {"layers": list(found), "said": what}
+
+
+def _saliency(s: Scene) -> dict:
+    values = saliency.saliency(s.model, s.x, s.k)[0]
+    return _heat(s, values, f"saliency of {s.share}: |∂score/∂pixel|, the largest of the channels", "|∂S/∂x|")
+
+
+def _smooth(s: Scene) -> dict:
+    values = saliency.smooth(s.model, s.x, s.k)[0]
+    return _heat(s, values, f"SmoothGrad of {s.share}: the mean gradient over 25 noisy copies", "|mean ∂S/∂x|")
+
+
+def _guided(s: Scene) -> dict:
+    values = saliency.guided(s.model, s.x, s.k)[0]
+    gallery.signed(s.image, values, s.out, f"guided backpropagation from {s.share}")
+    return {"said": f"guided backpropagation from {s.share}"}
+
+
+def _heat(s: Scene, values, title: str, label: str) -> dict:
+    limit = float(np.quantile(values, 0.995))              # a single pixel must not make all others dark
+    gallery.heat(s.image, np.minimum(values, limit or 1), s.out, title, label)
+    i, j = np.unravel_index(int(values.argmax()), values.shape)
+    return {"strongest": [int(i), int(j)], "said": title}
+
+
+def _grad_cam(s: Scene) -> dict:
+    name = s.layer or units.last_convolution(s.model, s.x.shape[1:])
+    values = grad_cam.grad_cam(s.model, s.x, s.k, units.find(s.model, name))[0]
+    why = "" if s.layer else ", the last convolution"
+    title = f"Grad-CAM of {s.share} at {name}{why}"
+    gallery.heat(s.image, values, s.out, title, "Σ α·A, above 0")
+    return {"layer": name, "size": list(values.shape), "map": values.tolist(), "said": title}
+
+
+def _occlusion(s: Scene) -> dict:
+    size = max(1, min(s.x.shape[2:]) // 6)
+    stride = max(1, size // 4)
+    hide = not console.out.is_terminal
+    p = occlusion.occlusion(s.model, s.x, s.k, size, stride,
+                            progress=lambda work: track(work, "covering", console=console.out, transient=True,
+                                                        disable=hide))  # fmt: skip
+    title = f"{s.share}: its probability with {size}×{size} pixels covered; bright where it falls"
+    gallery.heat(s.image, occlusion.spread(p, s.image.shape[1:], size, stride), s.out, title, "probability",
+                 reverse=True)  # fmt: skip
+    return {"size": size, "stride": stride, "least": float(p.min()), "map": p.tolist(), "said": title}
+
+
+def _deconvnet(s: Scene) -> dict:
+    shape = s.x.shape[1:]
+    name = s.layer or units.last_convolution(s.model, shape)
+    module = units.find(s.model, name)
+    values = units.outputs(s.model, s.x, {name: module}).get(name)
+    if values is None or values.ndim != 4:
+        raise ValueError(f"the layer {name!r} puts out no maps (C, h, w): choose a convolution, or a block of them")
+    found, report = [], []
+    for c, i, j in deconvnet.strongest(values[0], 9):
+        rows, columns = inspect.box(s.model, shape, name, i, j)
+        part = (slice(None), slice(*rows), slice(*columns))
+        projection = deconvnet.deconvnet(s.model, s.x, module, (c, i, j))[0]
+        found.append(gallery.Pair(f"map {c}\nat {i}, {j}", s.image[part], projection[part]))
+        report.append({"map": c, "at": [i, j], "value": float(values[0, c, i, j]), "rows": rows, "columns": columns})
+    why = "" if s.layer else ", the last convolution"
+    title = f"deconvnet: what lights up the {len(found)} brightest units of {name}{why}"
+    gallery.pairs(s.image, found, s.out, title)
+    return {"layer": name, "units": report, "said": title}
+
+
+KINDS: dict[str, Callable[[Scene], dict]] = {
+    "filters": _filters, "maps": _maps, "saliency": _saliency, "guided": _guided, "smooth-grad": _smooth,
+    "grad-cam": _grad_cam, "occlusion": _occlusion, "deconvnet": _deconvnet,
+}  # fmt: skip
