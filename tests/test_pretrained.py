@@ -8,6 +8,7 @@ import pytest
 from program import caller, document
 
 from minicnn import Tensor, models, nn, no_grad
+from minicnn.io import model_file
 from minicnn.io.weights import load_into, load_weights
 from minicnn.nn import Sequential
 
@@ -128,3 +129,25 @@ def test_a_net_of_pytorchs(tmp_path, options, wrap):
         wanted, found = theirs(x).numpy(), ours(Tensor(x.numpy())).numpy()
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+
+
+# ---------------------------------------------------------------------------------------------------------------- ONNX
+
+
+def test_onnxruntime_names_the_same_five_for_every_photo(squeezenet, predicted, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
+    photos = sorted((HOME / "photos").glob("imagenet_*.jpg"))
+    if len(photos) != 20:
+        pytest.skip(f"{HOME / 'photos'} holds {len(photos)} of the 20 photos imagenet_NN_LABEL.jpg")
+    rc, _, err = caller(monkeypatch, capsys)("export", squeezenet, "--onnx", tmp_path / "net.onnx", "--preprocess")
+    assert (rc, err) == (0, "")
+    session = ort.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    _, about = model_file.load(squeezenet)
+    pixels = np.stack([about.preprocessing.read(photo) for photo in photos])
+    (logits,) = session.run(None, {"pixels": pixels})
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    found = e / e.sum(1, keepdims=True)
+    for row, (numbers, _, shares) in zip(found, predicted(*photos)):
+        assert np.argsort(-row, kind="stable")[:5].tolist() == list(numbers)
+        np.testing.assert_allclose(row[list(numbers)], shares, atol=1e-4)

@@ -43,7 +43,7 @@ class Scene:
     @property
     def share(self) -> str:
         """The class and its probability, for a title."""
-        return f"{self.name} ({100 * self.probabilities[self.k]:.1f} %)"
+        return f"{self.name} ({100 * self.probabilities[self.k]:.2g} %)"
 
 
 def visualize(
