@@ -24,53 +24,50 @@ class Pair:
     projection: np.ndarray
 
 
-def heat(image: np.ndarray, values: np.ndarray, path: str | Path, title: str, label: str, cmap: str = "inferno",
+def heat(image: np.ndarray, values: np.ndarray, path: str | Path, title: str, label: str,
          reverse: bool = False) -> None:  # fmt: skip
     """The image, the values (h,w) as colours, and both together. reverse: small values are what matters."""
     fig = figure(10.5, 3.7)
     axes = fig.subplots(1, 3)
     H, W = image.shape[1:]
-    for ax in axes:
-        ax.set_axis_off()
+    colours = {"cmap": "inferno_r" if reverse else "inferno", "extent": (-0.5, W - 0.5, H - 0.5, -0.5)}
     _show(axes[0], image)
-    extent = (-0.5, W - 0.5, H - 0.5, -0.5)
-    shown = axes[1].imshow(values, cmap=f"{cmap}_r" if reverse else cmap, extent=extent)
+    shown = axes[1].imshow(values, **colours)
     fig.colorbar(shown, ax=axes[1], fraction=0.046, label=label)
-    _show(axes[2], np.repeat(image.mean(0, keepdims=True), 3, 0).astype(np.uint8))
-    axes[2].imshow(values, cmap=f"{cmap}_r" if reverse else cmap, extent=extent, alpha=0.6, interpolation="bilinear")
-    fig.suptitle(title, fontsize=10)
-    fig.savefig(path)
+    _show(axes[2], image.mean(0, keepdims=True))
+    axes[2].imshow(values, **colours, alpha=0.6, interpolation="bilinear")
+    axes[1].set_axis_off()
+    _write(fig, title, path)
 
 
 def signed(image: np.ndarray, values: np.ndarray, path: str | Path, title: str) -> None:
     """The image, and values (C,H,W) of both signs as colours around grey."""
     fig = figure(7.4, 3.9)
-    axes = fig.subplots(1, 2)
-    for ax, shown in zip(axes, (image, around_grey(values))):
-        ax.set_axis_off()
+    for ax, shown in zip(fig.subplots(1, 2), (image, around_grey(values))):
         _show(ax, shown)
-    fig.suptitle(title, fontsize=10)
-    fig.savefig(path)
+    _write(fig, title, path)
 
 
 def filters(weights: np.ndarray, path: str | Path, title: str) -> None:
-    """Filters (O,C,KH,KW) on one scale: in colour where they look at RGB, otherwise each channel's taps in a row."""
+    """Filters (O,C,KH,KW) on one scale: in colour where they look at RGB, otherwise a filter a row.
+
+    Of filters with many channels the first twelve are shown, and of each the first eight channels.
+    """
     C = weights.shape[1]
     limit = max(float(np.abs(weights).max()), 1e-12)
-    colour = C == 3
-    shown = [w[None] for w in weights] if colour or C == 1 else [w[:8, None] for w in weights[:12]]
-    columns = min(12, len(shown)) if colour or C == 1 else len(shown[0])
-    rows = math.ceil(len(shown) / columns) if colour or C == 1 else len(shown)
+    cells = list(weights) if C in (1, 3) else [channel[None] for w in weights[:12] for channel in w[:8]]
+    columns = min(12, len(cells)) if C in (1, 3) else min(8, C)
+    rows = math.ceil(len(cells) / columns)
     fig = figure(0.8 * columns + 0.4, 0.8 * rows + 0.6)
-    cells = [cell for row in shown for cell in row]
-    for ax, cell in zip(fig.subplots(rows, columns, squeeze=False).flat, cells + [None] * (rows * columns)):
-        ax.set_axis_off()
-        if cell is not None and colour:
+    axes = [*fig.subplots(rows, columns, squeeze=False).flat]
+    for ax, cell in zip(axes, cells):
+        if C == 3:
             _show(ax, around_grey(cell, limit))
-        elif cell is not None:
+        else:
             ax.imshow(cell[0], cmap="RdBu_r", vmin=-limit, vmax=limit)
-    fig.suptitle(title, fontsize=10)
-    fig.savefig(path)
+    for ax in axes:
+        ax.set_axis_off()
+    _write(fig, title, path)
 
 
 def maps(image: np.ndarray, layers: dict[str, np.ndarray], path: str | Path, title: str, columns: int = 8) -> None:
@@ -96,27 +93,22 @@ def maps(image: np.ndarray, layers: dict[str, np.ndarray], path: str | Path, tit
             ax.imshow(values, cmap="gray")
             ax.set_title(str(c), fontsize=5, pad=1)
     if rows:
-        _show(grid[0, 0].inset_axes((0, 0.35, 0.3, 0.3)), image).set_axis_off()
-    fig.suptitle(title, fontsize=10)
-    fig.savefig(path)
+        _show(grid[0, 0].inset_axes((0, 0.35, 0.3, 0.3)), image)
+    _write(fig, title, path)
 
 
 def pairs(image: np.ndarray, found: Sequence[Pair], path: str | Path, title: str) -> None:
     """The image, then a column for each unit: its projection above the part of the image that it looks at."""
     fig = figure(1.45 * (len(found) + 2), 3.7)
     grid = fig.add_gridspec(2, len(found) + 2)
-    whole = fig.add_subplot(grid[:, :2])
-    whole.set_axis_off()
-    _show(whole, image)
+    _show(fig.add_subplot(grid[:, :2]), image)
     for i, pair in enumerate(found):
         for row, shown in enumerate((around_grey(pair.projection), pair.part)):
             ax = fig.add_subplot(grid[row, i + 2])
-            ax.set_axis_off()
             _show(ax, shown)
             if row == 0:
                 ax.set_title(pair.title, fontsize=7)
-    fig.suptitle(title, fontsize=10)
-    fig.savefig(path)
+    _write(fig, title, path)
 
 
 def around_grey(values: np.ndarray, limit: float = 0.0) -> np.ndarray:
@@ -129,10 +121,15 @@ def around_grey(values: np.ndarray, limit: float = 0.0) -> np.ndarray:
     return np.clip(127.5 + 127.5 * values / limit, 0, 255).astype(np.uint8)
 
 
-def _show(ax, image: np.ndarray):
+def _show(ax, image: np.ndarray) -> None:
     """An image of 1 or 3 channels, pixel by pixel."""
+    ax.set_axis_off()
     if len(image) == 3:
         ax.imshow(image.transpose(1, 2, 0))
     else:
         ax.imshow(image[0], cmap="gray", vmin=0, vmax=255)
-    return ax
+
+
+def _write(fig, title: str, path: str | Path) -> None:
+    fig.suptitle(title, fontsize=10)
+    fig.savefig(path)

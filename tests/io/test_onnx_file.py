@@ -201,3 +201,32 @@ def test_a_full_disk_keeps_the_old_file(net, tmp_path):
         signal.signal(signal.SIGXFSZ, signalled)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+
+
+def test_a_net_in_float64(net):
+    with pytest.raises(ValueError, match="the net's parameters are float64, and an ONNX file is written in float32"):
+        trace(nn.Sequential(nn.Conv2d(1, 2, 3)).astype("float64"), (1, 8, 8))
+
+
+def test_classes_that_are_not_the_nets(net):
+    about = Description("resnet20", {}, ["a", "b"], [3, 32, 32], [0] * 3, [1] * 3)
+    with pytest.raises(ValueError, match=r"puts out \(10,\) for an image, but the description names 2 classes"):
+        content(net, about)
+
+
+class Shared(nn.Module):
+    """Two layers with one filter bank, which two batch norms follow."""
+
+    def __init__(self):
+        self.a, self.b = nn.Conv2d(2, 2, 3, padding=1, bias=False), nn.Conv2d(2, 2, 3, padding=1, bias=False)
+        self.b.weight = self.a.weight
+        self.norm_a, self.norm_b = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        return self.norm_b(self.b(self.norm_a(self.a(x))))
+
+
+def test_a_filter_bank_that_two_layers_share_is_held_once_and_not_folded():
+    graph = trace(Shared(), (2, 5, 5))
+    assert [node.inputs[1] for node in graph.nodes if node.op == "Conv"] == ["a.weight", "a.weight"]
+    assert fold_batch_norm(graph) == 0

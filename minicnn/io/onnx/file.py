@@ -43,6 +43,9 @@ def content(model: Module, description: Description, *, preprocess: bool = False
     """
     onnx = _onnx()
     graph = trace(model, tuple(description.input))
+    if graph.output.shape[1:] != (len(description.classes),):
+        raise ValueError(f"the net puts out {graph.output.shape[1:]} for an image, but the description names "
+                         f"{len(description.classes)} classes: they must agree")
     folded = fold_batch_norm(graph) if fold else 0
     if preprocess:
         _normalise_first(graph, description)
@@ -101,12 +104,11 @@ def checked_proto(graph: Graph, name: str, *, dynamic_batch: bool) -> Any:
     """
     onnx = _onnx()
     helper = onnx.helper
-    weights = next((a.dtype for a in graph.constants.values() if a.dtype.kind == "f"), np.dtype(np.float32))
-    kind = helper.np_dtype_to_tensor_dtype(weights)
-    takes = onnx.TensorProto.UINT8 if graph.input.name == "pixels" else kind
+    floats = onnx.TensorProto.FLOAT
+    takes = onnx.TensorProto.UINT8 if graph.input.name == "pixels" else floats
     ends = [helper.make_tensor_value_info(
         value.name, elements, ["N", *value.shape[1:]] if dynamic_batch else value.shape)
-        for value, elements in ((graph.input, takes), (graph.output, kind))]  # fmt: skip
+        for value, elements in ((graph.input, takes), (graph.output, floats))]  # fmt: skip
     body = helper.make_graph(
         [helper.make_node(n.op, n.inputs, [n.output], name=n.name, **n.attributes) for n in graph.nodes], name,
         ends[:1], ends[1:],
@@ -140,4 +142,4 @@ def _numbers(values) -> str:
 def _io(value) -> dict:
     kind = value.type.tensor_type
     shape = [d.dim_param or d.dim_value for d in kind.shape.dim]
-    return {"name": value.name, "type": {1: "float32", 2: "uint8", 11: "float64"}[kind.elem_type], "shape": shape}
+    return {"name": value.name, "type": {1: "float32", 2: "uint8"}[kind.elem_type], "shape": shape}

@@ -22,8 +22,9 @@ def fold_batch_norm(graph: Graph) -> int:
     folded = 0
     for norm in [n for n in graph.nodes if n.op == "BatchNormalization"]:
         conv = by_output.get(norm.inputs[0])
-        fixed = conv is not None and conv.op == "Conv" and all(name in graph.constants for name in conv.inputs[1:])
-        if conv is None or not fixed or readers[conv.output] != 1 or any(readers[n] != 1 for n in conv.inputs[1:]):
+        if conv is None or conv.op != "Conv" or any(readers[name] != 1 for name in (conv.output, *conv.inputs[1:])):
+            continue
+        if any(name not in graph.constants for name in (*conv.inputs[1:], *norm.inputs[1:])):
             continue
         gamma, beta, mean, var = (graph.constants[name].astype(np.float64) for name in norm.inputs[1:])
         w = graph.constants[conv.inputs[1]]                                   # (O, C/G, KH, KW)

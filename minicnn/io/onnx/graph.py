@@ -50,18 +50,17 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes and constants. `names` holds the constants' names, by the id of the array."""
+    """What is fed, the nodes, their constants, and what comes out."""
 
-    names: dict[int, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     input: Value = field(default_factory=lambda: Value("image", ()))
     output: Value = field(default_factory=lambda: Value("logits", ()))
 
-    def constant(self, values, dtype=None) -> Value:
-        """Known values; a parameter under its own name."""
+    def constant(self, values, dtype=None, name: str = "") -> Value:
+        """Known values; a parameter comes under its own name."""
         array = np.asarray(values, dtype)
-        return Value(self.names.get(id(array), ""), array.shape, array)
+        return Value(name, array.shape, array)
 
     def ints(self, *values: int) -> Value:
         """Axes, a shape: what ONNX takes as a tensor of int64."""

@@ -33,11 +33,14 @@ def trace(model: Module, shape: tuple[int, ...]) -> Graph:
     """
     modes = [(m, m.training) for _, m in model.named_modules()]
     parameter = next(iter(model.parameters()), None)
-    dtype, device = (parameter.dtype, parameter.device) if parameter is not None else (np.float32, "cpu")
+    device = "cpu" if parameter is None else parameter.device
+    if parameter is not None and parameter.dtype != np.float32:
+        raise ValueError(f"the net's parameters are {parameter.dtype}, and an ONNX file is written in float32: "
+                         "net.astype('float32') first")
     rng = np.random.default_rng(0)
     try:
         model.eval()
-        graph, again = (write_down(model, Tensor(rng.standard_normal((N, *shape)).astype(dtype), device=device))
+        graph, again = (write_down(model, Tensor(rng.standard_normal((N, *shape)).astype(np.float32), device=device))
                         for N in BATCHES)  # fmt: skip
     finally:
         for module, mode in modes:
@@ -55,7 +58,7 @@ def trace(model: Module, shape: tuple[int, ...]) -> Graph:
 
 def write_down(model: Module, x: Tensor) -> Graph:
     """The ops of model(x), as a graph from "image" to "logits"."""
-    graph = Graph(_array_names(model), input=Value("image", x.shape))
+    graph, parameters = Graph(input=Value("image", x.shape)), _names(model)
     values = {id(x): graph.input}
     alive: list[object] = [x]                              # an id is worth nothing once its object is gone
     made: dict[str, Node] = {}                             # by the value that the node computes
@@ -66,7 +69,7 @@ def write_down(model: Module, x: Tensor) -> Graph:
     def write(op, args, hyper, y):
         if not any(id(a) in values for a in args):
             return                                         # it will be the same for every image
-        given = [_value(graph, values, a, y.dtype) for a in args]
+        given = [_value(graph, values, parameters, a) for a in args]
         done = len(graph.nodes)
         values[id(y)] = _translate(op, graph, given, hyper)
         if values[id(y)].shape != y.shape:
@@ -111,21 +114,25 @@ def _translate(op: Callable, graph: Graph, given: list[Value | None], hyper: dic
     return TRANSLATIONS[name](graph, *bound.args, **bound.kwargs)
 
 
-def _value(graph, values, argument, dtype) -> Value | None:
+def _value(graph, values, parameters, argument) -> Value | None:
     if argument is None:
         return None
     if id(argument) in values:
         return values[id(argument)]
     if isinstance(argument, Tensor):
-        return graph.constant(argument.numpy())
+        return graph.constant(argument.numpy(), name=parameters.get(id(argument), ""))
     home = devices.find(argument)
-    return graph.constant(home.to_numpy(argument)) if home else graph.constant(argument, dtype)
+    return graph.constant(home.to_numpy(argument)) if home else graph.constant(argument, np.float32)
 
 
-def _array_names(model) -> dict[int, str]:
-    tensors = {f"{p}.{n}".lstrip("."): t for p, m in model.named_modules() for n, t in m.members()
-               if isinstance(t, (Parameter, Buffer))}  # fmt: skip
-    return {id(t.data): name for name, t in reversed(tensors.items())}
+def _names(model) -> dict[int, str]:
+    """{id of a parameter or buffer: its name}; one that two layers share has its first name."""
+    found: dict[int, str] = {}
+    for path, module in model.named_modules():
+        for name, member in module.members():
+            if isinstance(member, (Parameter, Buffer)):
+                found.setdefault(id(member), f"{path}.{name}".lstrip("."))
+    return found
 
 
 def _name_values(graph: Graph) -> None:
@@ -138,4 +145,3 @@ def _name_values(graph: Graph) -> None:
         node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
         new[node.output] = "logits" if node.output == graph.output.name else node.name
     graph.rename(new)
-
