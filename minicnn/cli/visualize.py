@@ -43,7 +43,8 @@ class Scene:
     @property
     def share(self) -> str:
         """The class and its probability, for a title."""
-        return f"{self.name} ({100 * self.probabilities[self.k]:.2g} %)"
+        percent = 100 * float(self.probabilities[self.k])
+        return f"{self.name} ({percent:.1f} %)" if percent >= 0.1 else f"{self.name} (below 0.1 %)"
 
 
 def visualize(
