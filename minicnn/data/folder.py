@@ -117,6 +117,9 @@ class ImageFolder:
         if twice:
             names = sorted(name for name, split in splits.items() if split in twice)
             raise ValueError(f"{self.root} has the folders {' and '.join(names)}, which mean the same: keep one")
+        for name in splits:
+            if folders[name].is_symlink():
+                _stays(folders[name], self.root.resolve())
         return {str(split): folders[name] for name, split in splits.items()}
 
     def _scan(self, folder: Path) -> dict[str, list[str]]:
@@ -126,16 +129,16 @@ class ImageFolder:
         for path in sorted(folder.iterdir()):
             if path.name.startswith("."):
                 continue
+            if path.is_symlink():
+                _stays(path, inside)
             if path.is_dir():
                 found[path.name] = []
-                for place, folders, files in os.walk(path):
+                for place, folders, files in os.walk(path, onerror=_raise):
                     folders.sort()
                     for name in [*folders, *sorted(files)]:
                         self._sort(Path(place, name), found[path.name], inside)
             elif path.name != CLASSES_FILE:
                 self.ignored.append(str(path.relative_to(self.root)))
-            if path.is_symlink():
-                _stays(path, inside)
         return found
 
     def _sort(self, path: Path, pictures: list[str], inside: Path) -> None:
@@ -212,6 +215,10 @@ def read_classes(path: Path) -> list[str]:
 
 def _folders(root: Path) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _raise(error: OSError) -> None:
+    raise error                                            # os.walk itself would pass over a folder that it can't list
 
 
 def _stays(path: Path, inside: Path) -> None:

@@ -59,8 +59,9 @@ class Preprocessing:
             raise ValueError(f"size (={self.size!r}) must be at most {MAX_SIDE} a side")
         for name in ("mean", "std"):
             numbers = getattr(self, name)
-            if not _numbers(numbers, (int, float)):
+            if not _numbers(numbers, (int, float, np.integer, np.floating)):
                 raise ValueError(f"{name} (={numbers!r}) must be {self.channels} number(s), one a channel")
+            object.__setattr__(self, name, tuple(float(n) if abs(n) < 1e9 else np.inf for n in numbers))
         check_channels(self.channels, self.mean, self.std)
         for name, known in (("fit", FITS), ("interpolation", picture.INTERPOLATIONS)):
             if getattr(self, name) not in known:
@@ -72,8 +73,8 @@ class Preprocessing:
                 and all(0 <= value <= 255 for value in self.background)):
             raise ValueError(f"background (={self.background!r}) must be (red, green, blue), three integers from 0 to "
                              f"255")
-        for name in ("size", "mean", "std", "background"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("size", "background"):
+            object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -171,4 +172,5 @@ class Transform:
 
 
 def _numbers(values: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(values, Sequence) and not isinstance(values, str) and all(type(v) in kinds for v in values)
+    return (isinstance(values, (tuple, list))
+            and all(isinstance(v, kinds) and not isinstance(v, bool) for v in values))

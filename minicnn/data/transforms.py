@@ -37,6 +37,22 @@ def normalise(images: Array, mean: Sequence[float], std: Sequence[float], dtype:
     return y
 
 
+def ten_crop(images: Array, size: tuple[int, int]) -> Array:
+    """Of each image the four corners and the middle at `size` (h, w), and these five with left and right exchanged.
+
+    images (N,C,H,W)   →   (N,10,C,h,w)
+
+    Krizhevsky et al. 2012 (AlexNet), §4.1: the mean of the ten softmaxes is the prediction; 224 of 256.
+    """
+    h, w = size
+    H, W = images.shape[-2:]
+    if not (1 <= h <= H and 1 <= w <= W):
+        raise ValueError(f"size (={size}) must fit into the images of {H} × {W}")
+    places = [(0, 0), (0, W - w), (H - h, 0), (H - h, W - w), ((H - h) // 2, (W - w) // 2)]
+    five = np.stack([images[..., top : top + h, left : left + w] for top, left in places], 1)  # (N, 5, C, h, w)
+    return np.concatenate([five, five[..., ::-1]], 1)                                          # (N, 10, C, h, w)
+
+
 def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) of each channel on the 0..1 scale: what `Bundle` holds and `normalise` takes.
 
