@@ -93,7 +93,7 @@ def test_what_is_missing_is_named_with_the_command_that_gets_it(tiny):
     (record(1, 2, 3, 4) + record(10, 2, 3, 4), r"expected labels from 0 to 9, found 10 \(image 1\)"),
     (gzip.compress(record(1, 2, 3, 4))[:-9], "a whole gzip file, found a damaged one"),
     (b"<!DOCTYPE html>" * 9, "found 135 bytes"),
-])
+], ids=["empty", "cut", "more", "label", "gzip", "page"])
 def test_a_damaged_file_is_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "data_batch_1.bin"
     path.write_bytes(content)
