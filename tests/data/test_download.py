@@ -58,7 +58,7 @@ class Server:
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.handle_error = lambda *args: None        # a connection that we close ourselves is no news
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def remote(self, name="file.bin", content=CONTENT, **changes):
         self.files.setdefault(f"/{name}", content)
