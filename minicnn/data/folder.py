@@ -100,9 +100,8 @@ class ImageFolder:
         else:
             self.train, self.test = stratified(parts[""], test, seed, 1)
             self.validation = None
-            validation /= 1 - test
         if self.validation is None:
-            self.train, self.validation = stratified(self.train, validation, seed, 2)
+            self.train, self.validation = stratified(self.train, validation, seed, 2, parts["train" if given else ""])
         here = [part for part in (self.train, self.validation, self.test) if part is not None]
         self.samples = Files(self.root, tuple(name for part in here for name in part.names),
                              np.concatenate([part.labels for part in here]))
@@ -184,18 +183,20 @@ class ImageFolder:
         return Files(self.root, tuple(name for name, _ in pairs), np.array([label for _, label in pairs], np.int64))
 
 
-def stratified(files: Any, share: float, seed: int, stream: int) -> tuple[Any, Any]:
+def stratified(files: Any, share: float, seed: int, stream: int, whole: Any = None) -> tuple[Any, Any]:
     """(the rest, `share` of each class), drawn with `seed`; `stream` tells apart two draws of one seed.
 
-    Of n pictures of a class ⌊n·share + ½⌋ go aside, but at least one where n is 2 or more, and never all. Whatever the
-    classes' order of drawing: each class has its own generator. Both keep the order. (files, None) where share is 0.
+    Of n pictures of a class ⌊n·share + ½⌋ go aside, but at least one where there are 2 or more, and never all; n is
+    counted in `whole`, by default in the files themselves. Each class has its own generator, so none depends on
+    another. Both parts keep the order. (files, None) where share is 0.
     """
     if share == 0:
         return files, None
+    counts = np.bincount((files if whole is None else whole).labels)
     aside = np.zeros(len(files), bool)
     for label in np.unique(files.labels):
         members = np.flatnonzero(files.labels == label)
-        count = min(max(int(len(members) * share + 0.5), 1), len(members) - 1)
+        count = min(max(int(counts[label] * share + 0.5), 1), len(members) - 1)
         aside[np.random.default_rng([seed, stream, int(label)]).permutation(members)[:count]] = True
     if not aside.any():
         return files, None

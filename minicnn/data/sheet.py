@@ -40,8 +40,9 @@ def of_report(report: Report) -> list[Row]:
     """The rows that show what the doctor found: problems, duplicates in groups, and some pictures of each class."""
     rows: list[Row] = []
     for stops, heading in ((True, "training would stop at these"), (False, "worth a look")):
-        shown = [Cell(report.root / name if kind != "leads out" else None, name, kind, stops) for kind, names in report.problems.items()
-                 for name in names[:EACH] if KINDS[kind][0] == stops and kind not in NO_PICTURE]
+        shown = [Cell(report.root / name if kind != "leads out" else None, name, kind, stops)
+                 for kind, names in report.problems.items() for name in names[:EACH]
+                 if KINDS[kind][0] == stops and kind not in NO_PICTURE]
         if shown:
             rows.append((heading, shown))
     for groups, heading in ((report.exact, "the same file, twice or more"), (report.near, "nearly the same picture")):

@@ -101,12 +101,18 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int], 
                         channels=channels)
 
 
+def short(value: Any) -> str:
+    """A value as Python writes it, for a sentence; cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 def check_size(channels: Any, size: Any, resize: Any) -> None:
     """ValueError where pictures can't be made into images of that many channels and that size."""
     if channels not in (1, 3):
-        raise ValueError(f"channels (={channels!r}) must be 1 (grey) or 3 (RGB)")
+        raise ValueError(f"channels (={short(channels)}) must be 1 (grey) or 3 (RGB)")
     if not (isinstance(size, (tuple, list)) and len(size) == 2
             and all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= 1 for side in size)):
-        raise ValueError(f"size (={size!r}) must be (height, width), two integers of at least 1")
+        raise ValueError(f"size (={short(size)}) must be (height, width), two integers of at least 1")
     if resize and resize < max(size):
         raise ValueError(f"resize (={resize}) must be at least the larger side of size (={size}), or 0")

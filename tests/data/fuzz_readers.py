@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -59,7 +60,8 @@ def pictures():
     made += [saved(rgb, "GIF"), saved(frames[0], "GIF", save_all=True, append_images=frames), saved(rgba, "GIF")]
     made += [saved(rgb, "WEBP"), saved(rgba, "WEBP", lossless=True), saved(rgb, "WEBP", exif=exif),
              saved(frames[0], "WEBP", save_all=True, append_images=frames)]  # fmt: skip
-    made += [saved(rgb, "TIFF", compression=kind) for kind in (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")]
+    packed = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+    made += [saved(rgb, "TIFF", compression=kind) for kind in packed]
     made += [saved(deep, "TIFF"), saved(grey.convert("1"), "TIFF", compression="group4"), saved(rgba, "TIFF"),
              saved(rgb.convert("CMYK"), "TIFF"), saved(grey.convert("F"), "TIFF")]  # fmt: skip
     return made
@@ -73,7 +75,8 @@ def tars(shown):
         with tarfile.open(fileobj=out, mode="w", format=kind) as tar:
             for i in range(3):
                 key = f"{'long/' * 30 if i == 2 and n else ''}key{i}"
-                for suffix, content in ((".png", shown[(n + i) % len(shown)]), (".cls", str(i % 2).encode()), (".json", b"{}")):
+                parts = {".png": shown[(n + i) % len(shown)], ".cls": str(i % 2).encode(), ".json": b"{}"}
+                for suffix, content in parts.items():
                     member = tarfile.TarInfo(key + suffix)
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
@@ -90,8 +93,28 @@ def seeds():
         PREPARE, data.Preprocessing((28, 28), (0.1,), (0.3,), 1, 32), data.Preprocessing(
             (9, 8), (0.5,) * 3, (0.5,) * 3, fit="pad", background=(1, 2, 3), interpolation="lanczos"))]  # fmt: skip
     return {"idx": [images, gzip.compress(images, mtime=0)], "cifar": [records, gzip.compress(records, mtime=0)],
-            "picture": shown, "tar": tars(shown), "folder": ["\n".join("ab").encode(), b"a\r\nb\r\n", "a\nb".encode("utf-16")],
+            "picture": shown, "tar": tars(shown), "folder": [b"a\nb\n", b"b\r\na\r\n", "a\nb".encode("utf-16")],
             "preprocessing": described}  # fmt: skip
+
+
+def repaired(content):
+    """The checksums of a PNG or tar file made right again, so that what was mutated is looked at."""
+    content = bytearray(content)
+    if content[:4] == b"\x89PNG":
+        place = 8
+        while place + 12 <= len(content):
+            end = place + 8 + int.from_bytes(content[place : place + 4], "big")
+            if end + 4 > len(content):
+                break
+            content[end : end + 4] = zlib.crc32(content[place + 4 : end]).to_bytes(4, "big")
+            place = end + 4
+    elif content[257:262] == b"ustar":
+        for place in range(0, len(content) - 511, 512):
+            if content[place + 257 : place + 262] == b"ustar":
+                content[place + 148 : place + 156] = b" " * 8
+                total = sum(content[place : place + 512])
+                content[place + 148 : place + 156] = f"{total:06o}\0 ".encode()
+    return bytes(content)
 
 
 def mutated(rng, content, others):
@@ -124,6 +147,27 @@ def mutated(rng, content, others):
     return bytes(content)
 
 
+ODD = (None, True, 0, -1, 1, 2**31, 10**400, 0.5, float("nan"), float("inf"), "", "crop", "8", [], [8], [8, 8], [0, 0],
+       [8, 8, 8], [0.5] * 3, [True] * 3, [None] * 3, [[8], 8], {}, {"size": 8}, "\ud800", "x" * 1000)
+
+
+def confused(rng, content):
+    """A preprocessing with values changed for others, with keys taken out or put in."""
+    values = json.loads(content)
+    for _ in range(rng.integers(1, 3)):
+        key = list(values)[rng.integers(len(values))] if values else "size"
+        match rng.integers(8):
+            case 0:
+                del values[key]
+            case 1:
+                values[str(rng.choice(["sizes", "", "\ud800", "mean "]))] = values.get(key)
+            case 2 if isinstance(values.get(key), list) and values[key]:
+                values[key][rng.integers(len(values[key]))] = ODD[rng.integers(len(ODD))]
+            case _:
+                values[key] = ODD[rng.integers(len(ODD))]
+    return json.dumps(values).encode()
+
+
 def read(kind, path, content):
     """What a user would do with the file; and check what comes out."""
     if kind == "idx":
@@ -152,16 +196,19 @@ def read(kind, path, content):
 def outcome(kind, path, content):
     """"read", or the sentence; AssertionError for anything else."""
     start = time.process_time()
+    refusal = None
     try:
         read(kind, path, content)
-        said = "read"
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as problem:
-        assert kind == "preprocessing", problem            # that is json.loads, not ours
+    except (ValueError, FileNotFoundError, RecursionError) as problem:
+        refusal = problem
+    said = "read"
+    if isinstance(refusal, (UnicodeDecodeError, json.JSONDecodeError, RecursionError)):
+        assert kind == "preprocessing", refusal            # that is json.loads, not ours
         said = "no JSON"
-    except (ValueError, FileNotFoundError) as problem:
-        said = str(problem)
-        assert type(problem) in (ValueError, FileNotFoundError), f"a {type(problem).__name__}: {said}"
-        assert "\n" not in said.replace(str(path), "")
+    elif refusal is not None:
+        said = str(refusal)
+        assert type(refusal) in (ValueError, FileNotFoundError), f"a {type(refusal).__name__}: {said}"
+        assert "\n" not in said
         assert 20 < len(said) < 700, said
         assert kind == "preprocessing" or str(path.parent) in said, said
         said = said.replace(str(path.parent), "")
@@ -191,7 +238,12 @@ def run(count, seed=0):
         warnings.simplefilter("error")
         for n in range(count):
             kind = str(rng.choice(KINDS, p=WEIGHTS))
-            content = mutated(rng, files[kind][rng.integers(len(files[kind]))], files[kind])
+            content = files[kind][rng.integers(len(files[kind]))]
+            if kind == "preprocessing" and rng.random() < 0.8:
+                content = confused(rng, content)
+            else:
+                content = mutated(rng, content, files[kind])
+                content = repaired(content) if rng.random() < 0.5 else content
             path = lay_out(kind, Path(place) / "here", content)
             start = time.process_time()
             try:

@@ -177,7 +177,7 @@ def test_the_contact_sheet_shows_what_was_found(report, tmp_path):
     with Image.open(tmp_path / "sheet.png") as drawn:
         assert drawn.width == 10 * (112 + 8) + 8
         pixels = np.asarray(drawn.convert("RGB"))
-    # the picture that is all white is the first of the second row: below a heading, pictures with three lines, a heading
+    # the picture that is all white is the first of the second row: below a heading, pictures with 3 lines, a heading
     assert rows[1][1][0].tag == "blank"
     top = 8 + 26 + (112 + 3 * 12 + 8) + 8 + 26
     assert (pixels[top + 2 : top + 110, 10:118] == 255).all()
