@@ -43,6 +43,7 @@ def fetch(file: Remote, folder: Path, progress: Progress = lambda name, here, to
     logger = pooch.get_logger()
     quiet, logger.disabled = logger.disabled, True         # pooch reports on stderr, and we on the console
     problems: list[str] = []
+    wrong = ""
     try:
         for url in file.urls:
             try:
@@ -53,11 +54,13 @@ def fetch(file: Remote, folder: Path, progress: Progress = lambda name, here, to
             except ValueError as problem:
                 if "hash" not in str(problem):
                     raise
-                raise ValueError(f"{url} gave another file than {file.name}, for its SHA-256 is not "
-                                 f"{file.sha256[:12]}…, and it was thrown away: try again, or get it elsewhere and put "
-                                 f"it into {folder}") from None
+                wrong = url
+                problems.append(f"{url}: another file")
     finally:
         logger.disabled = quiet
+    if wrong:
+        raise ValueError(f"{wrong} gave another file than {file.name}, for its SHA-256 is not {file.sha256[:12]}…, and "
+                         f"it was thrown away: try again, or get it elsewhere and put it into {folder}")
     raise ConnectionError(f"{file.name} could not be downloaded ({'; '.join(problems)}): check the connection and say "
                           f"it again, what has arrived is kept; or get it elsewhere and put it into {folder}")
 

@@ -99,9 +99,8 @@ class ShardFolder:
         self.test: Shards | None = found.get("test")
         if len(found) == 1:
             self.train, self.test = stratified(self.train, test, seed, 1)
-            validation /= 1 - test
         if self.validation is None:
-            self.train, self.validation = stratified(self.train, validation, seed, 2)
+            self.train, self.validation = stratified(self.train, validation, seed, 2, found["train"])
 
     def _classes(self, largest: int) -> tuple[str, ...]:
         path = self.root / CLASSES_FILE
