@@ -49,6 +49,8 @@ def layers(draw, name):
         K = draw(st.sampled_from(((3, 3), (3, 3), (5, 5), (3, 5), (5, 3), (1, 3), (5, 1), (1, 7), (7, 1))))
     elif name == "depthwise":
         G, Cg, Og = draw(st.integers(2, 9)), 1, draw(st.sampled_from((1, 1, 2, 3)))
+    elif name == "few":
+        G = 1
     elif name == "banded":
         G, D = 1, (D[0], 1)
     if draw(st.booleans()):
@@ -142,11 +144,12 @@ def test_the_policy_takes_what_each_geometry_is_made_for():
     assert chosen(64, 32, 1) == "pointwise"
     assert chosen(64, 64, 3, G=64) == "depthwise"
     assert chosen(64, 64, 3, S=2, G=4) == "tiled"
+    assert chosen(64, 256, 3, H=7) == chosen(64, 256, 1, H=7) == "few"        # 196 pixels
 
 
 def test_an_algorithm_can_be_asked_for(monkeypatch):
     g = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), padding=1)
-    strided = Conv2dGeometry.of((1, 16, 8, 8), (16, 16, 3, 3), stride=2)
+    strided = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), stride=2)
     with minicnn.conv_algorithm("im2col"):
         assert conv.choose(g, "float32") == "im2col"
         with minicnn.conv_algorithm("auto"):

@@ -8,7 +8,7 @@ Windows hang over the image's edge without any padded copy of it.
 import numpy as np
 
 from minicnn.cpu.elementwise import map
-from minicnn.cpu.layout import empty, images, pixels
+from minicnn.cpu.layout import empty, images, pixels, whole
 from minicnn.cpu.threads import num_threads, parallel_for, scratch
 
 BLOCK = 1 << 17
@@ -150,11 +150,6 @@ class Strips:
         rows = scratch("rows", (self.shape[1] * self.rows * self.row,), run.dtype)
         rows[: len(run)] = run
         target[self.n, self.i] = rows.reshape(self.shape[1:])[:, : self.i.stop - self.i.start]
-
-
-def whole(a):
-    """(…, C) → (…): a pixel's values as one item, which is copied as one."""
-    return a.view(f"V{a.shape[-1] * a.itemsize}")[..., 0]
 
 
 def window_sums(x, g):

@@ -16,17 +16,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minicnn.cpu.conv import banded, depthwise, im2col, pointwise, tiled, winograd
+from minicnn.cpu.conv import banded, depthwise, few, im2col, pointwise, tiled, winograd
 from minicnn.names import unknown
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
-    "banded": banded,
+    "banded": banded, "few": few,
 }  # fmt: skip
 
 POLICY = (
     # the first that is able and fits          milliseconds, forward / dx / dw, against the row that would come next
     ("depthwise", lambda g: True),             # 512 channels 3×3 at 14², N 16:
+    ("few", lambda g: min(256, g.O) >= g.N * g.OH * g.OW),
     ("pointwise", lambda g: True),             # 1024 → 256 at 14², N 16:
     ("winograd", lambda g: min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 512),
     ("banded", lambda g: True),
