@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn import Tensor
+from minicnn.bench.conv import ConvRun, workspace
+from minicnn.bench.suite import SUITE
 from minicnn.contract import Conv2dGeometry
 from minicnn.cpu import conv, threads
 from minicnn.cpu.conv import winograd
@@ -197,3 +199,11 @@ def test_the_same_thread_count_gives_the_same_bits(count):
                     np.testing.assert_array_equal(a, b)
     finally:
         threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("case", SUITE, ids=lambda case: case.name)
+def test_the_policys_choice_keeps_to_its_workspace(case):
+    run = ConvRun(case)
+    filters = run.w.nbytes
+    for what, call in run.calls().items():
+        assert workspace(call)["workspace_bytes"] <= threads.num_threads() * (20e6 + filters) + 4 * filters, what

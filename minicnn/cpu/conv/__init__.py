@@ -2,7 +2,8 @@
 
 Each algorithm is a file with the same four functions: `able` (can it?), `conv2d`, `conv2d_dx`, `conv2d_dw`. `im2col` is
 the textbook's and the one to read first; `tiled` is the same in tiles; the others save multiplications or copies where
-the geometry lets them. POLICY is what is chosen when nobody says otherwise.
+the geometry lets them. POLICY is what is chosen when nobody says otherwise. What it chooses holds, beside its arguments
+and its result, 20 MB a thread at most, and the filters 4 times and once more a thread.
 
     with minicnn.conv_algorithm("im2col"): ...     or     MINICNN_CONV=im2col
 """
