@@ -14,8 +14,6 @@ operators and the commonest methods spell stand below the engine; every other op
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
 import inspect
 import math
@@ -24,34 +22,7 @@ from numbers import Number, Real
 
 from minicnn import devices
 from minicnn.contract import Array
-
-_recording = contextvars.ContextVar("recording", default=True)
-
-
-@contextlib.contextmanager
-def no_grad():
-    """`with no_grad():` ops compute values and record nothing. Also a decorator, `@no_grad()`."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
-
-
-@contextlib.contextmanager
-def watch_ops(callback: Callable):
-    """Within `with watch_ops(f):`, f(op, args, hyper, y) is called after each op has computed the Tensor y.
-
-    args: the op's arrays in their order, as they were given (Tensors, plain arrays, numbers, None).
-    """
-    token = _watchers.set((*_watchers.get(), callback))
-    try:
-        yield
-    finally:
-        _watchers.reset(token)
+from minicnn.recording import no_grad, recording, watchers  # noqa: F401 - no_grad is looked for here
 
 
 class Tensor:
@@ -125,7 +96,7 @@ class Tensor:
         of what lies between the leaves and here are held no longer than they are needed.
 
         rules: {name of an op: rule}. Such an op passes rule(dy, dx) back to its first argument in place of its gradient
-        dx(dy): {"relu": lambda dy, dx: dx(max(dy, 0))} is guided backpropagation. What arrives is no gradient then.
+        dx(dy): {"relu": lambda dy, dx: dx(dy.clip(0))} is guided backpropagation.
         """
         if not self.requires_grad:
             raise RuntimeError("backward: this Tensor depends on nothing that requires a gradient, or was computed "
@@ -250,10 +221,10 @@ def op(function=None, *, constants=()):
         out.data = device.asarray(y)
         if aux:
             out.aux = aux[0]
-        if _recording.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+        if recording.get() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
             out.requires_grad, out._op = True, call.__name__
             out._parents, out._vjps = args, vjps if isinstance(vjps, tuple) else (vjps,)
-        for callback in _watchers.get():
+        for callback in watchers.get():
             callback(call, args, hyper, out)
         return out
 

@@ -104,14 +104,14 @@ def test_smoothgrad_of_a_linear_net_is_its_saliency(rng):
 
 
 def test_smoothgrad_is_the_mean_over_the_noise():
-    """S = x²: the gradient 2(x + ε) has the mean 2x, from which 4000 draws are 2σ/√4000 away."""
-    class Square(nn.Module):
+    """S = Σ x³: the gradient 3(x + ε)² has the mean 3(x² + σ²) and the variance 9(4x²σ² + 2σ⁴); σ = 0.5·(3 − 1) = 1."""
+    class Cube(nn.Module):
         def forward(self, x):
-            return (x * x).sum((2, 3))
+            return (x * x * x).sum((2, 3))
 
-    x = np.array([[[[1.0, 3.0]]]])
-    found = smooth(Square(), x, 0, count=4000, noise=0.1)
-    np.testing.assert_allclose(found.ravel(), [2, 6], atol=4 * 2 * 0.2 / 4000**0.5)
+    x = np.array([1.0, 3.0])
+    found = smooth(Cube(), x.reshape(1, 1, 1, 2), 0, count=4000, noise=0.5).ravel()
+    assert (np.abs(found - 3 * (x**2 + 1)) < 4 * 3 * np.sqrt((4 * x**2 + 2) / 4000)).all()
 
 
 # ------------------------------------------------------------------------------------------------------------- Grad-CAM
@@ -148,15 +148,16 @@ def test_grad_cam_needs_maps(rng):
         grad_cam(net, rng.standard_normal((1, 3, 13, 13)), 0, net[6])
 
 
-@pytest.mark.parametrize(("name", "shape", "last"), [
-    ("squeezenet1_1", (3, 224, 224), "classifier.1"), ("resnet50", (3, 224, 224), "layer4.2.conv3"),
-    ("mobilenet_v3_large", (3, 224, 224), "features.16.0"), ("lenet5", (1, 28, 28), "features.3"),
-    ("vgg16", (3, 224, 224), "features.28"),
+@pytest.mark.parametrize(("name", "variant", "last"), [
+    ("squeezenet1_1", "", "classifier.1"), ("resnet50", "torchvision", "layer4.2.conv3"),
+    ("mobilenet_v3_large", "", "features.16.0"), ("lenet5", "modern", "features.3"), ("lenet5", "1998", "C3"),
+    ("vgg16", "", "features.28"),
 ])  # fmt: skip
-def test_the_last_convolution(name, shape, last):
-    """Squeeze-and-excitation's come after the others, but know no place."""
+def test_the_last_convolution(name, variant, last):
+    """That of 1998 has another one, C5, but its maps are single pixels: they know no place."""
     with nn.init.shapes_only():
-        assert units.last_convolution(models.build(name), shape) == last
+        net = models.build(name, **({"variant": variant} if variant else {}))
+        assert units.last_convolution(net, models.input_shape(name, variant)) == last
 
 
 def test_a_cat_beside_a_cup(squeezenet):  # noqa: F811

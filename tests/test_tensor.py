@@ -19,7 +19,8 @@ from minicnn.ops.pool import lp_pool2d, max_pool2d
 from minicnn.ops.shape import concat
 from minicnn.ops.sharing import shared
 from minicnn.ops.softmax import cross_entropy
-from minicnn.tensor import op, power, watch_ops
+from minicnn.recording import watch_ops
+from minicnn.tensor import op, power
 
 
 def leaf(*values, dtype=np.float64):

@@ -38,11 +38,13 @@ TRANSLATIONS.update({name: partial(_together, op) for name, op in TOGETHER.items
 
 @translation
 def power(graph, x, *, exponent):
+    """Pow, by a constant."""
     return graph.add("Pow", x, graph.constant(exponent, np.float32))
 
 
 @translation
 def matmul(graph, a, b):
+    """MatMul broadcasts as NumPy does."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return graph.add("MatMul", a, b, shape=(*lead, a.shape[-2], b.shape[-1]))
 
@@ -52,18 +54,21 @@ def matmul(graph, a, b):
 
 @translation
 def sum(graph, x, *, axis, keepdims):
+    """ReduceSum, whose axes are an input since opset 13."""
     axes, shape = _over(x, axis, keepdims)
     return graph.add("ReduceSum", x, graph.ints(*axes), shape=shape, keepdims=int(keepdims))
 
 
 @translation
 def mean(graph, x, *, axis, keepdims):
+    """ReduceMean, whose axes are an attribute until opset 17."""
     axes, shape = _over(x, axis, keepdims)
     return graph.add("ReduceMean", x, shape=shape, axes=axes, keepdims=int(keepdims))
 
 
 @translation
 def max(graph, x, *, axis, keepdims):
+    """ReduceMax, whose axes are an attribute until opset 17."""
     axes, shape = _over(x, axis, keepdims)
     return graph.add("ReduceMax", x, shape=shape, axes=axes, keepdims=int(keepdims))
 
@@ -80,31 +85,37 @@ def _over(x: Value, axis, keepdims) -> tuple[list[int], tuple[int, ...]]:
 
 @translation
 def relu6(graph, x):
+    """Clip, whose bounds are inputs."""
     return graph.add("Clip", x, graph.constant(0, np.float32), graph.constant(6, np.float32))
 
 
 @translation
 def leaky_relu(graph, x, *, negative_slope):
+    """LeakyRelu, whose slope is called alpha."""
     return graph.add("LeakyRelu", x, alpha=float(negative_slope))
 
 
 @translation
 def silu(graph, x):
+    """x·Sigmoid(x): the operator Swish is younger than this opset."""
     return graph.add("Mul", x, graph.add("Sigmoid", x))
 
 
 @translation
 def hardsigmoid(graph, x):
+    """max(0, min(1, x/6 + ½)), which is ours multiplied out."""
     return graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
 
 @translation
 def softmax(graph, x, *, axis):
+    """Softmax, over one axis or several."""
     return _softmax(graph, "Softmax", x, axis)
 
 
 @translation
 def log_softmax(graph, x, *, axis):
+    """LogSoftmax, over one axis or several."""
     return _softmax(graph, "LogSoftmax", x, axis)
 
 

@@ -20,11 +20,13 @@ def conv2d(graph, x, w, b, *, stride, padding, dilation, groups):
 
 @translation
 def linear(graph, x, w, b):
+    """Gemm, the matrix read by rows as ours."""
     return graph.add("Gemm", x, w, b, shape=(x.shape[0], w.shape[0]), transB=1)
 
 
 @translation
 def batch_norm_inference(graph, x, gamma, beta, mean, var, *, eps):
+    """BatchNormalization, which needs all four vectors."""
     gamma = gamma or graph.constant(np.ones(mean.shape, np.float32))
     beta = beta or graph.constant(np.zeros(mean.shape, np.float32))
     return graph.add("BatchNormalization", x, gamma, beta, mean, var, epsilon=float(eps))

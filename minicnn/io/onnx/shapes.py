@@ -13,6 +13,7 @@ END = np.iinfo(np.int64).max
 
 @translation
 def flatten(graph, x, *, start_axis):
+    """Flatten makes two axes of all; where more are left, Reshape copies them (0)."""
     start = start_axis % x.ndim
     shape = (*x.shape[:start], math.prod(x.shape[start:]))
     if start == 1:
@@ -33,12 +34,14 @@ def reshape(graph, x, *, shape):
 
 @translation
 def transpose(graph, x, *, axes):
+    """Transpose."""
     order = [a % x.ndim for a in axes] if axes is not None else list(reversed(range(x.ndim)))
     return graph.add("Transpose", x, perm=order, shape=[x.shape[a] for a in order])
 
 
 @translation
 def concat(graph, *xs, axis):
+    """Concat."""
     axis %= xs[0].ndim
     shape = (*xs[0].shape[:axis], *[sum(x.shape[axis] for x in xs)], *xs[0].shape[axis + 1 :])
     like = next(x for x in xs if x.array is None)
@@ -56,6 +59,7 @@ def _for_each_image(graph: Graph, x: Value, like: Value) -> Value:
 
 @translation
 def pad2d(graph, x, *, padding, value):
+    """Pad, whose widths are an input: before each axis, then after each."""
     left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
     rest = [0] * (x.ndim - 2)
     H, W = x.shape[-2:]

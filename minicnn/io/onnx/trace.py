@@ -17,7 +17,8 @@ from minicnn import devices
 from minicnn.io.onnx import arithmetic, layers, shapes, windows  # noqa: F401 - they enter their translations
 from minicnn.io.onnx.graph import TRANSLATIONS, Graph, Node, Value
 from minicnn.nn import Buffer, Module, Parameter, watch
-from minicnn.tensor import Tensor, no_grad, watch_ops
+from minicnn.recording import no_grad, watch_ops
+from minicnn.tensor import Tensor
 
 TRAINING_ONLY = ("batch_norm", "dropout", "dropout2d", "stochastic_depth", "cross_entropy", "mse_loss",
                  "binary_cross_entropy_with_logits")  # fmt: skip

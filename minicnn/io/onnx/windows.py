@@ -26,6 +26,7 @@ def _pool(graph: Graph, op: str, x: Value, g: Pool2dGeometry, **attributes) -> V
 
 @translation
 def max_pool2d(graph, x, *, kernel_size, stride, padding, dilation, ceil_mode):
+    """MaxPool; padding counts as −∞ there too."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool(graph, x, g)
 
@@ -43,6 +44,7 @@ def _max_pool(graph, x, g):
 
 @translation
 def avg_pool2d(graph, x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
+    """AveragePool, corrected where windows hang over the edge."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     return _avg_pool(graph, x, g, count_include_pad)
 
@@ -74,6 +76,7 @@ def lp_pool2d(graph, x, *, norm_type, kernel_size, stride, ceil_mode):
 
 @translation
 def trainable_avg_pool2d(graph, x, a, b, *, kernel_size, stride):
+    """AveragePool · (KH·KW) · a + b."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride)
     total = graph.add("Mul", _avg_pool(graph, x, g), graph.constant(g.KH * g.KW, np.float32))
     each = [graph.add("Reshape", v, graph.ints(1, -1, 1, 1), shape=(1, g.C, 1, 1)) if v.array is None
@@ -121,11 +124,13 @@ def _box_maxima(graph, x, axis, out):
 
 @translation
 def global_avg_pool2d(graph, x):
+    """ReduceMean over the pixels; GlobalAveragePool would leave 1×1 of them."""
     return graph.add("ReduceMean", x, axes=[2, 3], keepdims=0, shape=x.shape[:2])
 
 
 @translation
 def global_max_pool2d(graph, x):
+    """ReduceMax over the pixels."""
     return graph.add("ReduceMax", x, axes=[2, 3], keepdims=0, shape=x.shape[:2])
 
 

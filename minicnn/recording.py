@@ -1,0 +1,35 @@
+"""What the engine is told about its record: to keep none, and who else wants to know of each op."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable
+
+recording = contextvars.ContextVar("recording", default=True)
+
+
+@contextlib.contextmanager
+def no_grad():
+    """`with no_grad():` ops compute values and record nothing. Also a decorator, `@no_grad()`."""
+    token = recording.set(False)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
+
+
+@contextlib.contextmanager
+def watch_ops(callback: Callable):
+    """Within `with watch_ops(f):`, f(op, args, hyper, y) is called after each op has computed the Tensor y.
+
+    args: the op's arrays in their order, as they were given (Tensors, plain arrays, numbers, None).
+    """
+    token = watchers.set((*watchers.get(), callback))
+    try:
+        yield
+    finally:
+        watchers.reset(token)
