@@ -222,7 +222,9 @@ def test_the_page_about_data_says_what_was_measured():
     assert loader.BEGIN + loader.tables(document) + loader.END in loader.PAGE.read_text()
 
 
-def test_the_loader_on_a_few_pictures(tmp_path, capsys):
+def test_the_loader_on_a_few_pictures(tmp_path, capsys, monkeypatch):
+    for name, value in (("SIDE", 32), ("BATCH", 4), ("WORKERS", ((0, False), (1, False), (1, True)))):
+        monkeypatch.setattr(loader, name, value)
     rng = np.random.default_rng(0)
     for i in range(2):
         pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
