@@ -40,7 +40,7 @@ def make_pictures(photos: Path, folder: Path, count: int) -> int:
 
     sources = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
     # what is smaller than half the size would be more blur than picture, and compress as no photograph does
-    sources = [path for path in sources if min(Image.open(path).size) >= SIZE[1] // 2]
+    sources = [path for path in sources if min(size_of(path)) >= SIZE[1] // 2]
     if not sources:
         raise SystemExit(f"error: {photos} holds no photographs of at least {SIZE[1] // 2} pixels a side")
     rng, total = np.random.default_rng(0), 0
@@ -55,6 +55,14 @@ def make_pictures(photos: Path, folder: Path, count: int) -> int:
         cutting.save(path, quality=QUALITY)
         total += path.stat().st_size
     return total
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height, from the header."""
+    from PIL import Image
+
+    with Image.open(path) as photo:
+        return photo.size
 
 
 def transform(draft: bool = True) -> data.Transform:
