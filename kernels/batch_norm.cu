@@ -1,0 +1,115 @@
+// batch_norm.cu: what batch norm does to x (N,C,P): moments or sums of each channel, and the passes that use them.
+//
+// Reductions, in two kernels. 64 channels are too few blocks for a GPU, so each channel is cut into up to 32 parts:
+//
+//   part 0..Y*Z-1   blockIdx.x the channel, blockIdx.y images, blockIdx.z pixels; in a block threadIdx.y images and
+//                   threadIdx.x pixels, side by side: coalesced                               -> parts [C][Y*Z]
+//   all parts       one warp a channel, one lane a part, merged by shuffles                   -> (C,)
+//
+// Passes over x (apply, dx): spread as maps.cuh says; a thread keeps its channel's numbers in registers.
+#include "maps.cuh"
+#include "reduce.cuh"
+
+// The pixels of channel c that this block's part consists of; `at` is where they lie in (N,C,P).
+#define EACH_OF_PART(at, N, C, P)                                                                              \
+    for (int n = blockIdx.y * blockDim.y + threadIdx.y; n < (N); n += gridDim.y * blockDim.y)                  \
+        for (int64 first = ((int64)n * (C) + blockIdx.x) * (P), at = first + blockIdx.z * blockDim.x + \
+             threadIdx.x; at < first + (P); at += gridDim.z * blockDim.x)
+
+// Where the block's result belongs in one array of parts [C][gridDim.y * gridDim.z].
+__device__ inline int place_of_part() { return (blockIdx.x * gridDim.y + blockIdx.y) * gridDim.z + blockIdx.z; }
+
+// ---- moments ---------------------------------------------------------------------------------------------------
+
+// instances: moments_of_parts<float> moments_of_parts<double>
+template <typename T>
+__global__ void moments_of_parts(const T *x, T *n, T *mean, T *m2, int N, int C, int P) {
+    Moments<T> mine = {0, 0, 0};
+    EACH_OF_PART(at, N, C, P) mine.take(x[at]);
+    mine = merge_block(mine, Moments<T>{0, 0, 0});
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        int part = place_of_part();
+        n[part] = mine.n, mean[part] = mine.mean, m2[part] = mine.m2;
+    }
+}
+
+// threadIdx.x the part, threadIdx.y and blockIdx.x the channel
+// instances: merge_moments<float> merge_moments<double>
+template <typename T>
+__global__ void merge_moments(const T *n, const T *means, const T *m2, T *mean, T *var, int C, int parts) {
+    int c = blockIdx.x * blockDim.y + threadIdx.y, part = c * parts + threadIdx.x;
+    if (c >= C) return;  // the whole warp
+    Moments<T> mine = {0, 0, 0};
+    if ((int)threadIdx.x < parts) mine = {n[part], means[part], m2[part]};
+    mine = merge_warp(mine);
+    if (threadIdx.x == 0) mean[c] = mine.mean, var[c] = mine.m2 / mine.n;
+}
+
+// ---- sums ------------------------------------------------------------------------------------------------------
+
+// instances: channel_sums_of_parts<float> channel_sums_of_parts<double>
+template <typename T>
+__global__ void channel_sums_of_parts(const T *dy, T *sum, int N, int C, int P) {
+    Sums<T, 1> mine = {{0}};
+    EACH_OF_PART(at, N, C, P) mine.of[0] += dy[at];
+    mine = merge_block(mine, Sums<T, 1>{{0}});
+    if (threadIdx.x == 0 && threadIdx.y == 0) sum[place_of_part()] = mine.of[0];
+}
+
+// The sums of dy and of dy * (x - mean) * inv_std
+// instances: batch_norm_sums_of_parts<float> batch_norm_sums_of_parts<double>
+template <typename T>
+__global__ void batch_norm_sums_of_parts(const T *dy, const T *x, const T *mean, const T *inv_std, T *sum_dy,
+                                         T *sum_dy_xhat, int N, int C, int P) {
+    Sums<T, 2> mine = {{0, 0}};
+    T mu = mean[blockIdx.x];
+    EACH_OF_PART(at, N, C, P) {
+        mine.of[0] += dy[at];
+        mine.of[1] += dy[at] * (x[at] - mu);
+    }
+    mine = merge_block(mine, Sums<T, 2>{{0, 0}});
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        int part = place_of_part();
+        sum_dy[part] = mine.of[0], sum_dy_xhat[part] = mine.of[1] * inv_std[blockIdx.x];
+    }
+}
+
+// totals[row] = the sum of parts[row][...]; threadIdx.x the part, threadIdx.y and blockIdx.x the row
+// instances: add_parts<float> add_parts<double>
+template <typename T>
+__global__ void add_parts(const T *parts, T *totals, int rows, int count) {
+    int row = blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= rows) return;  // the whole warp
+    Sums<T, 1> mine = {{(int)threadIdx.x < count ? parts[row * count + threadIdx.x] : T(0)}};
+    mine = merge_warp(mine);
+    if (threadIdx.x == 0) totals[row] = mine.of[0];
+}
+
+// ---- passes ----------------------------------------------------------------------------------------------------
+
+// y = (x - mean) * scale + shift
+// instances: batch_norm_apply<float> batch_norm_apply<double>
+template <typename T>
+__global__ void batch_norm_apply(const T *__restrict__ x, const T *mean, const T *scale, const T *shift,
+                                 T *__restrict__ y, int64 maps, int C, int P) {
+    EACH_MAP(map, maps) {
+        int c = map % C;
+        T mu = mean[c], a = scale[c], b = shift ? shift[c] : T(0);
+#pragma unroll 4
+        EACH_PIXEL(i, P) y[map * P + i] = (x[map * P + i] - mu) * a + b;
+    }
+}
+
+// dx = scale * (dy - sum_dy/m - xhat * sum_dy_xhat/m), xhat = (x - mean) * inv_std
+// instances: batch_norm_dx<float> batch_norm_dx<double>
+template <typename T>
+__global__ void batch_norm_dx(const T *__restrict__ dy, const T *__restrict__ x, const T *mean, const T *inv_std,
+                              const T *scale, const T *sum_dy, const T *sum_dy_xhat, T *__restrict__ dx, int64 maps,
+                              int C, int P, T m) {
+    EACH_MAP(map, maps) {
+        int c = map % C;
+        T mu = mean[c], a = scale[c], b = sum_dy[c] / m, slope = inv_std[c] * sum_dy_xhat[c] / m;
+#pragma unroll 4
+        EACH_PIXEL(i, P) dx[map * P + i] = a * (dy[map * P + i] - b - (x[map * P + i] - mu) * slope);
+    }
+}

@@ -1,0 +1,21 @@
+// maps.cuh: how a kernel that goes over maps of pixels spreads over the GPU.
+//
+//   M maps of P pixels each, one behind the other in memory (of images: M = N*C, P = H*W):
+//
+//        pixels ------------->
+//     m  [tx threads][tx threads] ...      threadIdx.x  along a map: neighbours touch neighbours, one request a warp
+//     a  [tx threads][tx threads] ...      threadIdx.y  ty maps at once, tx * ty = 256: small maps share a block
+//     p  --------------------------        blockIdx.x   the next ty maps
+//     s  [tx threads][tx threads] ...      blockIdx.y   the next tx pixels, where maps are few but large
+//
+// So a thread knows its map, and with one division its channel, without a division for every pixel. Maps are counted
+// in 64 bits; one map has less than 2^30 pixels, which maps.py checks.
+#pragma once
+#include "prelude.cuh"
+
+#define EACH_MAP(map, M)                                                          \
+    for (int64 map = (int64)blockIdx.x * blockDim.y + threadIdx.y; map < (M); \
+         map += (int64)gridDim.x * blockDim.y)
+
+#define EACH_PIXEL(i, P) \
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < (P); i += gridDim.y * blockDim.x)
