@@ -21,11 +21,13 @@ __device__ inline int place_of_part() { return (blockIdx.x * gridDim.y + blockId
 
 // ---- moments ---------------------------------------------------------------------------------------------------
 
+// Of x - shift, the shift a channel's first value: where the mean is large, a mean in T would be rounded too coarsely.
 // instances: moments_of_parts<float> moments_of_parts<double>
 template <typename T>
 __global__ void moments_of_parts(const T *x, T *n, T *mean, T *m2, int N, int C, int P) {
     Moments<T> mine = {0, 0, 0};
-    EACH_OF_PART(at, N, C, P) mine.take(x[at]);
+    T shift = x[(int64)blockIdx.x * P];
+    EACH_OF_PART(at, N, C, P) mine.take(x[at] - shift);
     mine = merge_block(mine, Moments<T>{0, 0, 0});
     if (threadIdx.x == 0 && threadIdx.y == 0) {
         int part = place_of_part();
@@ -33,16 +35,17 @@ __global__ void moments_of_parts(const T *x, T *n, T *mean, T *m2, int N, int C,
     }
 }
 
-// threadIdx.x the part, threadIdx.y and blockIdx.x the channel
+// threadIdx.x the part, threadIdx.y and blockIdx.x the channel; mean and variance of x itself
 // instances: merge_moments<float> merge_moments<double>
 template <typename T>
-__global__ void merge_moments(const T *n, const T *means, const T *m2, T *mean, T *var, int C, int parts) {
+__global__ void merge_moments(const T *n, const T *means, const T *m2, const T *x, T *mean, T *var, int C, int P,
+                              int parts) {
     int c = blockIdx.x * blockDim.y + threadIdx.y, part = c * parts + threadIdx.x;
     if (c >= C) return;  // the whole warp
     Moments<T> mine = {0, 0, 0};
     if ((int)threadIdx.x < parts) mine = {n[part], means[part], m2[part]};
     mine = merge_warp(mine);
-    if (threadIdx.x == 0) mean[c] = mine.mean, var[c] = mine.m2 / mine.n;
+    if (threadIdx.x == 0) mean[c] = x[(int64)c * P] + mine.mean, var[c] = mine.m2 / mine.n;
 }
 
 // ---- sums ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def batch_norm_stats(gpu, x):
     parts, (mean, var) = grid[1] * grid[2], gpu.xp.empty((2, C), x.dtype)
     n, means, m2 = gpu.xp.empty((3, C, parts), x.dtype)
     gpu.kernel("batch_norm.cu", "moments_of_parts", x.dtype)(grid, block, x, n, means, m2, N, C, P)
-    _each_row(gpu.kernel("batch_norm.cu", "merge_moments", x.dtype), C, n, means, m2, mean, var, C, parts)
+    _each_row(gpu.kernel("batch_norm.cu", "merge_moments", x.dtype), C, n, means, m2, x, mean, var, C, P, parts)
     return mean, var
 
 

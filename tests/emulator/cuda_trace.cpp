@@ -88,7 +88,8 @@ void touch(void *address, int bytes, bool write, void *pc) {
     int t = emulator_trace.thread;
     Access now = {t, emulator_trace.block, emulator_trace.block_epoch, emulator_trace.warp_epoch[t / 32],
                   emulator_trace.atomic != 0, pc};
-    for (uintptr_t at = (uintptr_t)p / 4; at <= ((uintptr_t)p + bytes - 1) / 4; at++) {
+    const int step = std::min(bytes, 4);  // neighbours may write the bytes of one word; a word goes by its first byte
+    for (uintptr_t at = (uintptr_t)p; at < (uintptr_t)p + bytes; at += step) {
         Word &word = words[at];
         if (shared && word.write.pc && word.write.block != now.block) word.write = {};  // each block has its own
         if (!ordered(word.write, now)) complain(write ? "write-write" : "write-read", word.write, now, shared);
