@@ -1,4 +1,4 @@
-"""Batch norm's reductions, each in parts and then over the parts, and its passes over the data (kernels/batch_norm.cu)."""
+"""Batch norm's reductions, in parts and then over the parts, and its passes over the data (kernels/batch_norm.cu)."""
 
 import math
 

@@ -165,11 +165,12 @@ static bool release_warps() {
         Fiber *f = S.fiber + w * 32;
         int lanes = std::min(32, S.count - w * 32);
         for (int l = 0; l < lanes; l++) {
-            if (f[l].state != AT_WARP) continue;
+            if (f[l].state != AT_WARP || !(f[l].mask >> l & 1)) continue;  // one that leaves itself out waits for ever
             unsigned wanted = f[l].mask, here = 0;
             for (int j = 0; j < lanes; j++)
                 if (f[j].state == DONE) wanted &= ~(1u << j);
-                else if (f[j].state == AT_WARP && f[j].line == f[l].line && f[j].mask == f[l].mask) here |= 1u << j;
+                else if (f[j].state == AT_WARP && f[j].line == f[l].line && f[j].mask == f[l].mask)
+                    here |= f[j].mask & 1u << j;
             if ((here & wanted) != wanted) continue;
             uint64_t all[32];
             for (int j = 0; j < 32; j++) all[j] = here >> j & 1 ? f[j].mine : ~0ull;

@@ -1,0 +1,49 @@
+"""The GPU's keeper, for tests: on the emulated device, in three thread orders, and on a real GPU (`pytest -m gpu`)."""
+
+import sys
+
+import pytest
+
+from minicnn import devices
+from minicnn.gpu import Gpu
+from minicnn.gpu.kernel_file import FOLDER
+
+ORDERS = ("ascending", "descending", "shuffled")
+
+
+def emulate(order="ascending", trace=False, folder=FOLDER):
+    """A keeper whose kernels, those of `folder`, run on the CPU."""
+    try:
+        devices.get("emulated")                                    # loads the emulator
+    except ValueError as problem:
+        pytest.skip(str(problem))
+    return Gpu(sys.modules["minicnn_emulator"].make(order=order, trace=trace), "emulated", folder)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where there is no GPU, its tests are left out, unless `-m gpu` asks for them: then they say why."""
+    if "gpu" not in config.option.markexpr and devices.why_no_gpu():
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+
+
+@pytest.fixture(params=[*ORDERS, pytest.param("cuda:0", marks=pytest.mark.gpu)])
+def gpu(request):
+    """Each keeper in turn."""
+    if request.param in ORDERS:
+        return emulate(request.param)
+    if reason := devices.why_no_gpu():
+        pytest.skip(reason)
+    return devices.get(request.param)
+
+
+@pytest.fixture
+def traced():
+    """The emulated device with every access watched: a race is an error."""
+    return emulate(trace=True)
+
+
+@pytest.fixture
+def emulated():
+    """`emulated(order=…, trace=…, folder=…)`: a keeper of one's own."""
+    return emulate
