@@ -85,7 +85,7 @@ def instances(source: str) -> list[str]:
 
 
 class KernelFile:
-    """One .cu file, compiled by one CuPy module when it is first launched."""
+    """One .cu file. Each of its kernels is compiled by itself, when it is first asked for."""
 
     def __init__(self, xp: Any, path: Path):
         if not path.exists():
@@ -93,7 +93,6 @@ class KernelFile:
         self.xp, self.name = xp, path.name
         self.source = expand(path)
         self.signatures, self.instances = signatures(self.source), instances(self.source)
-        self._module: Any = None
         self._kernels: dict[str, Kernel] = {}
 
     def kernel(self, name: str, *arguments: Any) -> Kernel:
@@ -102,14 +101,11 @@ class KernelFile:
         if expression not in self._kernels:
             if expression not in self.instances:
                 raise ValueError(f"{self.name} has no {expression}: its instances are {', '.join(self.instances)}")
-            if self._module is None:
-                self._module = self.xp.RawModule(
-                    code=self.source, options=OPTIONS, name_expressions=tuple(self.instances)
-                )
+            module = self.xp.RawModule(code=self.source, options=OPTIONS, name_expressions=(expression,))
             template, parameters = self.signatures[name]
             types = dict(zip(template, map(_spelled, arguments)))
             resolved = [(*_resolved(kind, types), parameter) for kind, parameter in parameters]
-            self._kernels[expression] = Kernel(self, expression, self._module.get_function(expression), resolved)
+            self._kernels[expression] = Kernel(self, expression, module.get_function(expression), resolved)
         return self._kernels[expression]
 
 

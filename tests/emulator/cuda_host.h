@@ -69,7 +69,10 @@ struct Fiber {
     State state;
     int line;                  // of the source: the barrier or warp operation it waits at
     unsigned mask;             // the lanes that the warp operation names
-    uint64_t mine, theirs[32];  // its own value there, and all lanes' once they are let through
+    bool exchanges;            // whether it gets all lanes' values there:
+    uint64_t mine, theirs[32];  // its own, and all lanes' once they are let through
+    int turn;                  // of its two buffers, the one that from_all_lanes takes next
+    alignas(16) char buffer[2][32];
 };
 
 const int MOST_THREADS = 1024;
@@ -135,9 +138,9 @@ static void resume(int i) { swapcontext(&host_context, &context[i]); }
 static void pause() { int i = S.current; swapcontext(&context[i], &host_context); }
 #endif
 
-static void wait_at(State state, int line, unsigned mask) {
+static void wait_at(State state, int line, unsigned mask, bool exchanges = false) {
     Fiber &f = S.fiber[S.current];
-    f.state = state, f.line = line, f.mask = mask;
+    f.state = state, f.line = line, f.mask = mask, f.exchanges = exchanges;
     pause();
 }
 
@@ -175,7 +178,10 @@ static bool release_warps() {
             uint64_t all[32];
             for (int j = 0; j < 32; j++) all[j] = here >> j & 1 ? f[j].mine : ~0ull;
             for (int j = 0; j < lanes; j++)
-                if (here >> j & 1) memcpy(f[j].theirs, all, sizeof all), f[j].state = READY;
+                if (here >> j & 1) {
+                    if (f[j].exchanges) memcpy(f[j].theirs, all, sizeof all);
+                    f[j].state = READY;
+                }
             any = true;
             TRACED(emulator_trace.warp_epoch[w]++;)
         }
@@ -193,7 +199,7 @@ static bool run_block() {
     int order[MOST_THREADS];
     for (int i = 0; i < S.count; i++) {
         S.fiber[i].index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
-        S.fiber[i].state = READY;
+        S.fiber[i].state = READY, S.fiber[i].turn = 0;
         prepare(i);
     }
     for (;;) {
@@ -311,18 +317,26 @@ T from_lane(unsigned mask, T value, int lane, int line) {
     static_assert(sizeof(T) <= 8, "a shuffle moves 4 or 8 bytes");
     Fiber &f = S.fiber[S.current];
     f.mine = 0, memcpy(&f.mine, &value, sizeof value);
-    wait_at(AT_WARP, line, mask);
+    wait_at(AT_WARP, line, mask, true);
     memcpy(&value, &f.theirs[lane & 31], sizeof value);
     return value;
 }
-// Every lane gets every lane's n bytes: what a tensor-core instruction needs.
-static inline void from_all_lanes(const void *mine, void *all, int n, int line) {
-    for (int at = 0; at < n; at += 8) {
-        Fiber &f = S.fiber[S.current];
-        memcpy(&f.mine, (const char *)mine + at, std::min(8, n - at));
-        wait_at(AT_WARP, line, 0xffffffffu);
-        for (int l = 0; l < 32; l++) memcpy((char *)all + l * n + at, &f.theirs[l], std::min(8, n - at));
-    }
+// All lanes' values, up to 32 bytes each: what a tensor-core instruction needs. There are two buffers in turn: nobody gets
+// to write the one that others still read before these, too, have come to the next exchange.
+template <class T>
+struct Lanes {
+    int first, turn;
+    const T &operator[](int lane) const { return *(const T *)S.fiber[first + lane].buffer[turn]; }
+};
+template <class T>
+Lanes<T> from_all_lanes(const T &mine, int line) {
+    static_assert(sizeof(T) <= sizeof S.fiber[0].buffer[0]);
+    Fiber &f = S.fiber[S.current];
+    const int turn = f.turn;
+    f.turn ^= 1;
+    memcpy(f.buffer[turn], &mine, sizeof mine);
+    wait_at(AT_WARP, line, 0xffffffffu);
+    return {S.current & ~31, turn};
 }
 static inline unsigned ballot(unsigned mask, bool yes, int line) {
     from_lane(mask, (int)yes, 0, line);

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from minicnn_emulator.arrays import ndarray
 
+from minicnn.gpu.kernel_file import instances
+
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("MINICNN_EMULATOR_CACHE", Path(tempfile.gettempdir()) / f"minicnn-emulator-{os.getuid()}"))
 FLAGS = (
@@ -56,18 +58,19 @@ class Access:
 
 
 class RawModule:
-    """CuPy's: compiled when the first kernel is asked for."""
+    """CuPy's, but that all kernels of the file are compiled when the first is asked for: g++ takes long to begin."""
 
     def __init__(self, settings, *, code, options=(), name_expressions=()):
-        self.settings, self.code, self.names = settings, code, tuple(name_expressions)
-        self.lib = self.path = None
+        self.settings, self.code, self.asked = settings, code, tuple(name_expressions)
 
     def get_function(self, name):
         """The kernel of that name, one of the name_expressions."""
-        if self.lib is None:
-            self.path = compiled(self.code, self.names, self.settings)
-            self.lib = ctypes.CDLL(str(self.path))
-        return RawKernel(self, name, f"emulator_run_{self.names.index(name)}")
+        if name not in self.asked:
+            raise RuntimeError(f"CUDA_ERROR_NOT_FOUND: {name} is not among the name_expressions")
+        names = tuple(instances(self.code))
+        self.path = compiled(self.code, names, self.settings)
+        self.lib = ctypes.CDLL(str(self.path))
+        return RawKernel(self, name, f"emulator_run_{names.index(name)}")
 
 
 class RawKernel:

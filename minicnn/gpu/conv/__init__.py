@@ -7,12 +7,21 @@ Each algorithm is a file with the same four functions as on the cpu: `able` (can
 
 from __future__ import annotations
 
-from minicnn.gpu.conv import im2col
+from minicnn.gpu.conv import depthwise, im2col, implicit_gemm, pointwise, tensor_core, winograd
 from minicnn.settings import asked_algorithm
 
-ALGORITHMS = {"im2col": im2col}
+ALGORITHMS = {
+    "im2col": im2col, "implicit_gemm": implicit_gemm, "tensor_core": tensor_core, "pointwise": pointwise,
+    "winograd": winograd, "depthwise": depthwise,
+}  # fmt: skip
 
-POLICY = (("im2col", lambda g: True),)
+POLICY = (
+    ("depthwise", lambda g: True),                                 # memory is the limit: nothing is copied
+    ("pointwise", lambda g: g.vertical.stride == g.horizontal.stride == 1),       # a product as it stands
+    ("tensor_core", lambda g: True),                               # float32 where there are tensor cores
+    ("implicit_gemm", lambda g: True),
+)
+"""(algorithm, where it is the fastest), best first. By arithmetic alone: nothing here has been timed on a GPU."""
 
 
 def choose(gpu, g, dtype) -> str:
