@@ -97,7 +97,7 @@ def _with_nvcc(source, name, target, kernels):
         raise RuntimeError(f"nvcc refused {name} for {target}:\n{done.stderr}")
     mangled = re.findall(r"Compiling entry function '(\w+)'", done.stderr)
     plain = subprocess.run(["c++filt", *mangled], capture_output=True, text=True, check=True).stdout.splitlines()
-    wanted = {k.replace(" ", ""): k for k in kernels}
+    wanted = {k.replace("uint8", "unsignedchar").replace("int64", "longlong"): k for k in kernels}
     names = [re.sub(r"^void(?=\s)|\s", "", p).removeprefix("void") for p in plain]
     return done.stderr, {m: wanted[_without_parameters(n)] for m, n in zip(mangled, names)}
 

@@ -19,12 +19,13 @@
 #pragma once
 #include "tile.cuh"
 
-struct alignas(16) Tap {
-    int offset, row, column, unused;
+struct alignas(8) Tap {
+    int offset;
+    short row, column;
 };
 
 template <typename T, class Tile>
-__device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const int4 *__restrict__ table,
+__device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__restrict__ table,
                        const T *__restrict__ bias, T *__restrict__ y, int K, int M, int pixels, int PH, int PW, int SV,
                        int SH, int H, int W, int x_image, int x_group, int y_image, int y_group, int y_plane,
                        int y_start, int y_row, int y_column) {
@@ -33,8 +34,7 @@ __device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const i
     const Tap *taps = (const Tap *)table;
     const int t = threadIdx.x, group = blockIdx.z;
 
-    const int filter = blockIdx.y * BM + t % BM;
-    const T *filters = w + group * K * M;
+    const int filter = blockIdx.y * BM + t % BM, filters = group * K * M + filter;
     const int pixel = blockIdx.x * BN + t % BN, p = min(pixel, pixels - 1);
     const int n = p / (PH * PW), a = p / PW % PH, b = p % PW, h = a * SV, v = b * SH;
     const int from = n * x_image + group * x_group + h * W + v;
@@ -44,7 +44,7 @@ __device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const i
 #pragma unroll
         for (int i = 0; i < Tile::BK / A_ROWS; i++) {
             const int k = k0 + t / BM + i * A_ROWS;
-            a_next[i] = k < K && filter < M ? filters[k * M + filter] : T(0);
+            a_next[i] = k < K && filter < M ? w[filters + k * M] : T(0);
         }
 #pragma unroll
         for (int i = 0; i < Tile::BK / B_ROWS; i++) {
@@ -80,7 +80,7 @@ __device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const i
 // Both factors are read along s. 8 neighbouring threads read 8 neighbouring windows (a 32-byte sector) of one filter or
 // tap, the next 8 those of the next one; stored k-first, they meet in no bank (FmaTile) or two by two (TensorTile).
 template <typename T, class Tile>
-__device__ void gather_dw(const T *__restrict__ dy, const T *__restrict__ x, const int4 *__restrict__ table,
+__device__ void gather_dw(const T *__restrict__ dy, const T *__restrict__ x, const int2 *__restrict__ table,
                           T *__restrict__ parts, int K, int M, int windows, int each, int G, int OH, int OW, int SV,
                           int SH, int H, int W, int x_image, int x_group, int dy_image, int dy_group) {
     constexpr int BM = Tile::BM, BN = Tile::BN, BK = Tile::BK, LINES = Tile::THREADS / 8;

@@ -55,7 +55,7 @@ struct TensorTile {
     const int top = warp / 4 * WM, left = warp % 4 * WN;
 
     __device__ void step(const float (*A)[BM + PAD], const float (*B)[BN + PAD]) {
-#pragma unroll
+#pragma unroll 1  // both halves at once would need more registers than there are
         for (int k = 0; k < BK; k += 8) {
             unsigned b[WN / 8][2], b_low[WN / 8][2];
 #pragma unroll

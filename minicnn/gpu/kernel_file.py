@@ -36,7 +36,8 @@ _KERNEL = re.compile(
 _INSTANCES = re.compile(r"^// instances:[ \t]*(.*)$", re.M)
 _TYPES = {
     "int": np.int32, "unsigned": np.uint32, "long long": np.int64, "unsigned long long": np.uint64, "float": np.float32,
-    "double": np.float64, "bool": np.bool_, "uint8": np.uint8, "int64": np.int64, "int4": np.int32,
+    "double": np.float64, "bool": np.bool_, "uint8": np.uint8, "int64": np.int64,
+    "int2": np.int32, "int4": np.int32,
 }  # fmt: skip
 _NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtype(np.int32): "int",
           np.dtype(np.int64): "int64", np.dtype(np.uint8): "uint8", np.dtype(np.bool_): "bool"}  # fmt: skip

@@ -20,6 +20,7 @@ POLICY = (
     ("pointwise", lambda g: g.vertical.stride == g.horizontal.stride == 1),       # a product as it stands
     ("tensor_core", lambda g: True),                               # float32 where there are tensor cores
     ("implicit_gemm", lambda g: True),
+    ("im2col", lambda g: True),
 )
 """(algorithm, where it is the fastest), best first. By arithmetic alone: nothing here has been timed on a GPU."""
 

@@ -23,8 +23,8 @@ FILE = "implicit_gemm.cu"
 
 
 def able(gpu, g, dtype):
-    """Every convolution."""
-    return True
+    """Every convolution whose taps lie less than 32,768 pixels from the window's corner: the table holds 16 bits."""
+    return all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
 
 
 def conv2d(gpu, x, w, b, g):
@@ -155,7 +155,7 @@ def phases(g) -> list[Phase]:
 
 
 def table(gpu, what, g, phase=None):
-    """The table of taps for y (and dw), or for a phase of dx, on the device: K × (offset, row, column, 0)."""
+    """The table of taps for y (and dw), or for a phase of dx, on the device: K × (offset, row and column)."""
     key = ("taps", what, replace(g, N=1), phase)                   # the same for any number of images
     if key not in gpu.cache:
         v, h = g.vertical, g.horizontal
@@ -170,7 +170,8 @@ def table(gpu, what, g, phase=None):
             row = (phase.h + v.before - p * v.dilation) // v.stride           # whole: that is what the phase is about
             column = (phase.w + h.before - q * h.dilation) // h.stride
         offset = (c * H + row) * W + column
-        gpu.cache[key] = gpu.xp.asarray(np.stack([offset, row, column, 0 * row], 1).astype(np.int32))
+        both = np.stack([row, column], 1).astype(np.int16).view(np.int32)     # (K, 1)
+        gpu.cache[key] = gpu.xp.asarray(np.concatenate([offset[:, None].astype(np.int32), both], 1))
     return gpu.cache[key]
 
 
