@@ -14,6 +14,9 @@
 // One thread a tile and channel, everything in registers.   threads  0 1 2 3 …  →  tiles  0 1 2 3 …  of one channel
 // Position k of neighbouring tiles lies side by side, so the 36 accesses to U, V, M are 4 sectors a warp each. Images are
 // read 4 pixels apart, which touches 4 times the sectors; the other 35 reads of the warp find them in the L1 cache.
+//
+// Filters lie 9 values apart. A block brings its 256 filters to shared memory in order, or takes them out of it, so that
+// neighbouring threads touch neighbouring values; there, 9 apart is 9 banks apart: no conflict.
 #include "prelude.cuh"
 
 // ------------------------------------------------------------------------- one line of 6, 4 or 3 values through a matrix
@@ -92,21 +95,24 @@ __global__ void winograd_images(const T *x, T *V, int N, int C, int H, int W, in
     }
 }
 
-// U = G w Gᵀ.   w (O,C,3,3) → U (36, O, C); OC = O·C filters
+// U = G w Gᵀ.   w (O,C,3,3) → U (36, O, C); OC = O·C filters, 256 a block
 // instances: winograd_filters<float> winograd_filters<double>
 template <typename T>
 __global__ void winograd_filters(const T *w, T *U, int OC) {
-    GRID_STRIDE(e, OC) {
-        T d[9], t[18], u[36];
+    __shared__ T taps[256 * 9];
+    const int first = blockIdx.x * 256, e = first + threadIdx.x;
 #pragma unroll
-        for (int k = 0; k < 9; k++) d[k] = w[e * 9 + k];
+    for (int k = threadIdx.x; k < 256 * 9; k += 256)
+        if (first * 9 + k < OC * 9) taps[k] = w[first * 9 + k];
+    __syncthreads();
+    if (e >= OC) return;
+    T t[18], u[36];
 #pragma unroll
-        for (int i = 0; i < 3; i++) G(d + i * 3, 1, t + i * 6, 1);
+    for (int i = 0; i < 3; i++) G(taps + threadIdx.x * 9 + i * 3, 1, t + i * 6, 1);
 #pragma unroll
-        for (int j = 0; j < 6; j++) G(t + j, 6, u + j, 6);
+    for (int j = 0; j < 6; j++) G(t + j, 6, u + j, 6);
 #pragma unroll
-        for (int k = 0; k < 36; k++) U[k * OC + e] = u[k];
-    }
+    for (int k = 0; k < 36; k++) U[k * OC + e] = u[k];
 }
 
 // y = Aᵀ M A + bias.   M (36, O, P) → y (N,O,OH,OW), cut off where a tile hangs over the edge; bias may be null. Where rows
@@ -165,19 +171,23 @@ __global__ void winograd_gradients(const T *dy, T *D, int N, int O, int OH, int 
     }
 }
 
-// dw = Gᵀ dU G.   dU (36, O, C) → dw (O,C,3,3); OC = O·C filters
+// dw = Gᵀ dU G.   dU (36, O, C) → dw (O,C,3,3); OC = O·C filters, 256 a block
 // instances: winograd_filter_gradients<float> winograd_filter_gradients<double>
 template <typename T>
 __global__ void winograd_filter_gradients(const T *dU, T *dw, int OC) {
-    GRID_STRIDE(e, OC) {
-        T u[36], t[18], d[9];
+    __shared__ T taps[256 * 9];
+    const int first = blockIdx.x * 256, e = first + threadIdx.x;
+    if (e < OC) {
+        T u[36], t[18];
 #pragma unroll
         for (int k = 0; k < 36; k++) u[k] = dU[k * OC + e];
 #pragma unroll
         for (int i = 0; i < 6; i++) GT(u + i * 6, 1, t + i * 3, 1);
 #pragma unroll
-        for (int j = 0; j < 3; j++) GT(t + j, 3, d + j, 3);
-#pragma unroll
-        for (int k = 0; k < 9; k++) dw[e * 9 + k] = d[k];
+        for (int j = 0; j < 3; j++) GT(t + j, 3, taps + threadIdx.x * 9 + j, 3);
     }
+    __syncthreads();
+#pragma unroll
+    for (int k = threadIdx.x; k < 256 * 9; k += 256)
+        if (first * 9 + k < OC * 9) dw[first * 9 + k] = taps[k];
 }

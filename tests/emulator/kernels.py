@@ -126,7 +126,8 @@ def compiled(code: str, names: tuple[str, ...], settings: Settings) -> Path:
     tracer = HERE / "cuda_trace.cpp"
     flags = [*FLAGS, *settings.flags, *os.environ.get("MINICNN_EMULATOR_FLAGS", "").split(), f"-I{HERE}"]
     if settings.trace:
-        flags += ["-g1", "-DEMULATOR_TRACE", "-fsanitize=thread"]
+        # no splitting of structs: what a GPU reads or writes in one piece is then watched as one piece
+        flags += ["-g1", "-DEMULATOR_TRACE", "-fsanitize=thread", "-fno-tree-sra"]
     text = "\0".join([code, runs, (HERE / "cuda_host.h").read_text(), tracer.read_text() * settings.trace, *flags])
     path = CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
     if not path.exists():

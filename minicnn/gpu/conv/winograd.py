@@ -54,7 +54,7 @@ def conv2d_dw(gpu, dy, x, g):
         )
         V = transformed_images(gpu, x[here], g)
         gemm(gpu, D, V.transpose(0, 2, 1), dU, accumulate=True)               # (36, O, P) · (36, P, C) → (36, O, C)
-    gpu.kernel("winograd.cu", "winograd_filter_gradients", x.dtype).over(g.O * g.C, dU, dw, g.O * g.C)
+    gpu.kernel("winograd.cu", "winograd_filter_gradients", x.dtype)((-(-g.O * g.C // 256),), (256,), dU, dw, g.O * g.C)
     return dw
 
 
@@ -70,8 +70,9 @@ def transformed_images(gpu, x, g):
 
 def transformed_filters(gpu, w):
     """U = G w Gᵀ: w (O,C,3,3) → (36, O, C)"""
-    U = gpu.xp.empty((36, *w.shape[:2]), w.dtype)
-    gpu.kernel("winograd.cu", "winograd_filters", w.dtype).over(U.size // 36, w, U, U.size // 36)
+    O, C = w.shape[:2]
+    U = gpu.xp.empty((36, O, C), w.dtype)
+    gpu.kernel("winograd.cu", "winograd_filters", w.dtype)((-(-O * C // 256),), (256,), w, U, O * C)
     return U
 
 
