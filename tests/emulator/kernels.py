@@ -123,21 +123,31 @@ def compiled(code: str, names: tuple[str, ...], settings: Settings) -> Path:
         f"{{ return emulator::Kernel<&{name}>::launch(g, b, s, a); }}\n"
         for i, name in enumerate(names)
     )
-    tracer = HERE / "cuda_trace.cpp"
     flags = [*FLAGS, *settings.flags, *os.environ.get("MINICNN_EMULATOR_FLAGS", "").split(), f"-I{HERE}"]
+    tracer = []
     if settings.trace:
         # no splitting of structs: what a GPU reads or writes in one piece is then watched as one piece
-        flags += ["-g1", "-DEMULATOR_TRACE", "-fsanitize=thread", "-fno-tree-sra"]
-    text = "\0".join([code, runs, (HERE / "cuda_host.h").read_text(), tracer.read_text() * settings.trace, *flags])
-    path = CACHE / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
+        flags += ["-O1", "-g1", "-DEMULATOR_TRACE", "-fsanitize=thread", "-fno-tree-sra"]
+        text = (HERE / "cuda_trace.cpp").read_text()
+        options = ["-fPIC", "-O2", "-std=c++17", "-c", "-x", "c++", "-"]
+        tracer = [str(_made(".o", text, lambda out: _gxx([*options, "-o", out], text)))]
+
+    def build(out):
+        _gxx([*flags, "-c", "-", "-o", f"{out}.o"], code + runs)
+        _gxx(["-shared", f"{out}.o", *tracer, "-o", out])
+        os.unlink(f"{out}.o")
+
+    return _made(".so", "\0".join([code, runs, (HERE / "cuda_host.h").read_text(), *flags, *tracer]), build)
+
+
+def _made(suffix: str, key: str, build) -> Path:
+    """The file of the cache that `key` stands for; build(path) makes it if it is not there."""
+    path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}{suffix}"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        _gxx([*flags, "-c", "-", "-o", f"{draft}.o"], code + runs)
-        extra = ["-std=c++17", "-x", "c++", str(tracer)] if settings.trace else []
-        _gxx(["-shared", "-fPIC", "-O2", "-x", "none", f"{draft}.o", *extra, "-o", str(draft)])
-        os.unlink(f"{draft}.o")
-        os.replace(draft, path)                                    # whole or not at all, whoever else compiles it too
+        draft = f"{path}.{os.getpid()}"
+        build(draft)
+        os.replace(draft, path)                                    # whole or not at all, whoever else makes it too
     return path
 
 

@@ -1,4 +1,4 @@
-"""Every convolution algorithm of the GPU against the definition, in both dtypes; the policy; TF32; the same bits twice."""
+"""The GPU's convolution algorithms, each against the definition, in both dtypes; the policy; TF32; the same bits twice."""
 
 import itertools
 
@@ -149,7 +149,8 @@ def test_every_tile_makes_the_same_result(gpu, name, tile, monkeypatch):
     x, w, b, dy, g = drawn(layer, "float32")
     if not conv.ALGORITHMS[name].able(gpu, g, x.dtype):
         pytest.skip("no tensor cores")
-    compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), by_definition(x, w, b, dy, *layer[2:]), 3e-6, "float32")
+    exact = by_definition(x, w, b, dy, *layer[2:])
+    compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 3e-6, "float32")
 
 
 def test_tile_sizes():
@@ -189,13 +190,15 @@ def test_large_batches_go_through_in_pieces(emulated, name, monkeypatch):
     gpu = emulated()
     monkeypatch.setattr(winograd, "WORKSPACE", 40000)
     monkeypatch.setattr(conv.im2col, "COLUMNS", 9000)
-    layer = ((11, 3, 6, 7), (4, 3, 1, 1), 1, 0, 1, 1) if name == "pointwise" else ((11, 3, 6, 7), (4, 3, 3, 3), 1, 1, 1, 1)
+    K = 1 if name == "pointwise" else 3
+    layer = ((11, 3, 6, 7), (4, 3, K, K), 1, K // 2, 1, 1)
     x, w, b, dy, g = drawn(layer, "float64")
     if name == "winograd":
         assert len(list(winograd.batches(g, x.dtype))) > 2
     if name == "im2col":
         assert len(conv.im2col._images(g, x.dtype)) > 2
-    compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), by_definition(x, w, b, dy, *layer[2:]), 1e-12, "float64")
+    exact = by_definition(x, w, b, dy, *layer[2:])
+    compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 1e-12, "float64")
 
 
 # ------------------------------------------------------------------------------------------------------- who is chosen
@@ -252,7 +255,8 @@ def test_a_window_too_wide_for_the_table_of_taps_is_left_to_im2col(emulated):
 @pytest.mark.parametrize("name", ["tensor_core", "im2col", "pointwise", "winograd"])
 def test_tf32_is_off_unless_allowed(gpu, name):
     """Allowed, products lose digits, which shows; not allowed, they must not."""
-    layer = ((2, 40, 6, 5), (9, 40, 1, 1), 1, 0, 1, 1) if name == "pointwise" else ((2, 40, 6, 5), (9, 40, 3, 3), 1, 1, 1, 1)
+    K = 1 if name == "pointwise" else 3
+    layer = ((2, 40, 6, 5), (9, 40, K, K), 1, K // 2, 1, 1)
     x, w, b, dy, g = drawn(layer, "float32")
     algorithm = conv.ALGORITHMS[name]
     if not tensor_core.able(gpu, g, x.dtype):
@@ -279,10 +283,10 @@ def test_how_tf32_is_asked_for(monkeypatch):
 
 
 def test_winograds_transforms_are_those_of_its_matrices(gpu):
-    """Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A on one tile, against the matrices of Cook and Toom's construction (cpu/conv/winograd)."""
+    """Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A on one tile, against the matrices that the cpu side constructs."""
     from minicnn.cpu.conv.winograd import matrices
 
-    AT, G, BT = matrices(4, 3, "float64")
+    _, G, BT = matrices(4, 3, "float64")
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((1, 1, 6, 6)), rng.standard_normal((1, 1, 3, 3))
     g = Conv2dGeometry.of(x.shape, w.shape)
