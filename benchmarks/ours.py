@@ -16,7 +16,7 @@ from minicnn.ops.softmax import cross_entropy
 
 def conv(spec):
     """One convolution by the policy's choice and by each algorithm of spec["algorithms"] that is able to."""
-    case = _case(spec)
+    case = case_of(spec)
     run = ConvRun(case)
     wanted = spec.get("algorithms")
     names = [POLICY, *(name for name in able(case) if wanted is None or name in wanted)]
@@ -36,13 +36,14 @@ def conv(spec):
 
 def textbook(spec):
     """The same convolution by im2col as a textbook has it: (N,C,H,W) in memory, NumPy's BLAS on all cores."""
-    run = ConvRun(_case(spec))
+    run = ConvRun(case_of(spec))
     run.x, run.dy = np.ascontiguousarray(run.x), np.ascontiguousarray(run.dy)
     threads.release_blas()
     return run.calls("im2col"), {}
 
 
-def _case(spec):
+def case_of(spec):
+    """The ConvCase that came as JSON."""
     return ConvCase(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["case"].items()})
 
 

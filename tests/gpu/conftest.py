@@ -1,5 +1,6 @@
 """The GPU's keeper, for tests: on the emulated device, in three thread orders, and on a real GPU (`pytest -m gpu`)."""
 
+import os
 import sys
 
 import pytest
@@ -34,7 +35,10 @@ def gpu(request):
         return emulate(request.param)
     if reason := devices.why_no_gpu():
         pytest.skip(reason)
-    return devices.get(request.param)
+    keeper = devices.get(request.param)
+    if os.environ.get("MINICNN_GPU_POOL") == "0":                  # or compute-sanitizer would see one large array
+        keeper.xp.cuda.set_allocator(None)
+    return keeper
 
 
 @pytest.fixture
