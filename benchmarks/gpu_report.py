@@ -32,6 +32,9 @@ SANITIZED = "test_without_it_all_is_well"
 """The tests that launch every kernel once on small arrays: compute-sanitizer makes each launch many times slower."""
 
 
+USABLE = "import sys; from minicnn import devices; sys.exit(devices.why_no_gpu() or print('the GPU is usable'))"
+
+
 @dataclass(frozen=True)
 class Stage:
     """A command of the report, and the seconds that it may take."""
@@ -46,17 +49,18 @@ def stages(folder: Path, tiny: bool = False) -> list[Stage]:
     """What is run, in this order: first what is right, then how fast it is, then what the sanitizers say."""
     python = sys.executable
     # plugins that happen to be installed stay out: their warnings would be errors
-    clean = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    tests = [python, "-m", "pytest", "-m", "gpu", "-q", "-rfE", "-p", "no:cacheprovider"]
+    clean = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "MINICNN_GPU_TESTS": "required"}
+    tests = [python, "-m", "pytest", "-m", "gpu", "-q", "-rfE", "-p", "no:cacheprovider", "tests/gpu"]
     parallel = ["-p", "xdist", "-n", "8"] if importlib.util.find_spec("xdist") else []
     sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--print-limit", "20", "--tool"]
-    small = [*tests, "tests/gpu", "-k", SANITIZED]
+    small = [*tests, "-k", SANITIZED]
     bench = [python, "-m", "benchmarks.gpu", "--vs", "torch", "--limit", "200", "--out", str(folder / "gpu.json")]
     page = ["--results", str(folder), "--page", str(folder / "benchmarks-gpu.md"), "--pictures", str(folder)]
     return [
         Stage("machine", ["nvidia-smi"], 20),
-        Stage("tests", [*tests, *parallel], 150, clean),
-        Stage("benchmarks", [*bench, *["--tiny"] * tiny], 240),
+        Stage("device", [python, "-c", USABLE], 30),
+        Stage("tests", [*tests, *parallel], 140, clean),
+        Stage("benchmarks", [*bench, *["--tiny"] * tiny], 230),
         Stage("page", [python, "-m", "benchmarks.render_gpu", *page], 30),
         Stage("memcheck", [*sanitizer, "memcheck", *small], 90, {**clean, "MINICNN_GPU_POOL": "0"}),
         Stage("racecheck", [*sanitizer, "racecheck", *small], 90, clean),
@@ -67,8 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu-report", help="the folder of results")
-    parser.add_argument("--only", default="", help="stages, with commas: machine, tests, benchmarks, page, memcheck, "
-                        "racecheck")  # fmt: skip
+    parser.add_argument("--only", default="", help="some of the stages, with commas between them")
     parser.add_argument("--tiny", action="store_true", help="small benchmarks that only try everything out")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
