@@ -10,11 +10,18 @@
 #include "maps.cuh"
 #include "reduce.cuh"
 
-// The pixels of channel c that this block's part consists of; `at` is where they lie in (N,C,P).
-#define EACH_OF_PART(at, N, C, P)                                                                              \
-    for (int n = blockIdx.y * blockDim.y + threadIdx.y; n < (N); n += gridDim.y * blockDim.y)                  \
-        for (int64 first = ((int64)n * (C) + blockIdx.x) * (P), at = first + blockIdx.z * blockDim.x + \
-             threadIdx.x; at < first + (P); at += gridDim.z * blockDim.x)
+template <typename T>
+struct Two { T dy, x; };
+
+// take(load(at)) for each place in (N,C,P) that belongs to this block's part of its channel, on this thread.
+template <typename Load, typename Take>
+__device__ inline void stream_part(int N, int C, int P, Load load, Take take) {
+    for (int n = blockIdx.y * blockDim.y + threadIdx.y; n < N; n += gridDim.y * blockDim.y) {
+        int64 map = ((int64)n * C + blockIdx.x) * P;
+        stream(blockIdx.z * blockDim.x + threadIdx.x, gridDim.z * blockDim.x, P,
+               [=](int i) { return load(map + i); }, [&](int, auto value) { take(value); });
+    }
+}
 
 // Where the block's result belongs in one array of parts [C][gridDim.y * gridDim.z].
 __device__ inline int place_of_part() { return (blockIdx.x * gridDim.y + blockIdx.y) * gridDim.z + blockIdx.z; }
@@ -27,7 +34,7 @@ template <typename T>
 __global__ void moments_of_parts(const T *x, T *n, T *mean, T *m2, int N, int C, int P) {
     Moments<T> mine = {0, 0, 0};
     T shift = x[(int64)blockIdx.x * P];
-    EACH_OF_PART(at, N, C, P) mine.take(x[at] - shift);
+    stream_part(N, C, P, [=](int64 at) { return x[at]; }, [&](T v) { mine.take(v - shift); });
     mine = merge_block(mine, Moments<T>{0, 0, 0});
     if (threadIdx.x == 0 && threadIdx.y == 0) {
         int part = place_of_part();
@@ -54,7 +61,7 @@ __global__ void merge_moments(const T *n, const T *means, const T *m2, const T *
 template <typename T>
 __global__ void channel_sums_of_parts(const T *dy, T *sum, int N, int C, int P) {
     Sums<T, 1> mine = {{0}};
-    EACH_OF_PART(at, N, C, P) mine.of[0] += dy[at];
+    stream_part(N, C, P, [=](int64 at) { return dy[at]; }, [&](T v) { mine.of[0] += v; });
     mine = merge_block(mine, Sums<T, 1>{{0}});
     if (threadIdx.x == 0 && threadIdx.y == 0) sum[place_of_part()] = mine.of[0];
 }
@@ -66,10 +73,10 @@ __global__ void batch_norm_sums_of_parts(const T *dy, const T *x, const T *mean,
                                          T *sum_dy_xhat, int N, int C, int P) {
     Sums<T, 2> mine = {{0, 0}};
     T mu = mean[blockIdx.x];
-    EACH_OF_PART(at, N, C, P) {
-        mine.of[0] += dy[at];
-        mine.of[1] += dy[at] * (x[at] - mu);
-    }
+    stream_part(N, C, P, [=](int64 at) { return Two<T>{dy[at], x[at]}; }, [&](Two<T> v) {
+        mine.of[0] += v.dy;
+        mine.of[1] += v.dy * (v.x - mu);
+    });
     mine = merge_block(mine, Sums<T, 2>{{0, 0}});
     if (threadIdx.x == 0 && threadIdx.y == 0) {
         int part = place_of_part();
@@ -98,21 +105,20 @@ __global__ void batch_norm_apply(const T *__restrict__ x, const T *mean, const T
     EACH_MAP(map, maps) {
         int c = map % C;
         T mu = mean[c], a = scale[c], b = shift ? shift[c] : T(0);
-#pragma unroll 4
-        EACH_PIXEL(i, P) y[map * P + i] = (x[map * P + i] - mu) * a + b;
+        stream_pixels(P, [=](int i) { return x[map * P + i]; }, [=](int i, T v) { y[map * P + i] = (v - mu) * a + b; });
     }
 }
 
-// dx = scale * (dy - sum_dy/m - xhat * sum_dy_xhat/m), xhat = (x - mean) * inv_std
+// dx = scale * (dy - sum_dy/m - xhat * sum_dy_xhat/m), xhat = (x - mean) * inv_std, m the values of a channel
 // instances: batch_norm_dx<float> batch_norm_dx<double>
 template <typename T>
 __global__ void batch_norm_dx(const T *__restrict__ dy, const T *__restrict__ x, const T *mean, const T *inv_std,
                               const T *scale, const T *sum_dy, const T *sum_dy_xhat, T *__restrict__ dx, int64 maps,
-                              int C, int P, T m) {
+                              int C, int P, T inv_m) {
     EACH_MAP(map, maps) {
         int c = map % C;
-        T mu = mean[c], a = scale[c], b = sum_dy[c] / m, slope = inv_std[c] * sum_dy_xhat[c] / m;
-#pragma unroll 4
-        EACH_PIXEL(i, P) dx[map * P + i] = a * (dy[map * P + i] - b - (x[map * P + i] - mu) * slope);
+        T mu = mean[c], a = scale[c], b = sum_dy[c] * inv_m, slope = inv_std[c] * sum_dy_xhat[c] * inv_m;
+        stream_pixels(P, [=](int i) { return Two<T>{dy[map * P + i], x[map * P + i]}; },
+                      [=](int i, Two<T> v) { dx[map * P + i] = a * (v.dy - b - (v.x - mu) * slope); });
     }
 }

@@ -19,3 +19,26 @@
 
 #define EACH_PIXEL(i, P) \
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < (P); i += gridDim.y * blockDim.x)
+
+#define AT_ONCE 4
+
+// take(i, load(i)) for places i = first, first + step, ... below end, AT_ONCE of them at a time: their loads are all on
+// the way before the first is waited for. A thread that waits for each would leave half of the memory's speed unused.
+template <typename Load, typename Take>
+__device__ inline void stream(int first, int step, int end, Load load, Take take) {
+    for (int i = first; i < end; i += AT_ONCE * step) {
+        decltype(load(0)) value[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+            if (i + k * step < end) value[k] = load(i + k * step);
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+            if (i + k * step < end) take(i + k * step, value[k]);
+    }
+}
+
+// The same for this thread's pixels of a map.
+template <typename Load, typename Take>
+__device__ inline void stream_pixels(int P, Load load, Take take) {
+    stream(blockIdx.y * blockDim.x + threadIdx.x, gridDim.y * blockDim.x, P, load, take);
+}

@@ -42,6 +42,10 @@ struct Sums {
     }
 };
 
+// a / b, in float32 to the last two bits and in a third of the instructions.
+__device__ inline float nearly(float a, float b) { return __fdividef(a, b); }
+__device__ inline double nearly(double a, double b) { return a / b; }
+
 // How many values, their mean, and the sum of their squared distances from it. E[x^2] - E[x]^2 would lose all digits
 // where the mean is large; this does not (Welford 1962; merging: Chan, Golub & LeVeque 1979).
 template <typename T>
@@ -50,7 +54,7 @@ struct Moments {
     __device__ void take(T v) {
         n += 1;
         T d = v - mean;
-        mean += d / n;
+        mean += nearly(d, n);
         m2 += d * (v - mean);
     }
     __device__ Moments down(int d) const {

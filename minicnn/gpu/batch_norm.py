@@ -42,7 +42,7 @@ def batch_norm_dx(gpu, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
     N, C, P = _extents(x)
     dx, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_dx", x.dtype)
     arrays = _like(gpu, x, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat)
-    over_maps(kernel, N * C, P, *arrays, dx, N * C, C, P, N * P)
+    over_maps(kernel, N * C, P, *arrays, dx, N * C, C, P, 1 / max(1, N * P))
     return dx
 
 

@@ -2,13 +2,16 @@
 
 THREADS = 256
 """Threads in a block."""
+WARP, AT_ONCE = 32, 4
+"""Threads whose requests for memory are one; values that a thread waits for together."""
 BLOCKS = 2048
 """Blocks that keep the largest GPU busy."""
 
 
 def block_for(pixels):
-    """(threads along a map, maps at once): 256 threads, as few of them idle as a power of two allows."""
-    along = min(THREADS, 1 << max(0, pixels - 1).bit_length())
+    """(threads along a map, maps at once): 256 threads; of a map each has AT_ONCE pixels or more, if a warp fits."""
+    wanted = max(-(-pixels // AT_ONCE), min(pixels, WARP))
+    along = min(THREADS, 1 << max(0, wanted - 1).bit_length())
     return along, THREADS // along
 
 

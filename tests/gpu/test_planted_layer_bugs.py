@@ -163,7 +163,7 @@ BUGS = {  # in which file: what it is, what stood there, what stands there now, 
     "batch_norm.cu": [
         ("the last part is left out", "(int)threadIdx.x < count ?", "(int)threadIdx.x < count - 1 ?", batch_norm),
         ("images counted twice", "n += gridDim.y * blockDim.y", "n += blockDim.y", batch_norm),
-        ("the wrong stride", "((int64)n * (C) + blockIdx.x) * (P)", "((int64)blockIdx.x * (N) + n) * (P)", batch_norm),
+        ("the wrong stride", "((int64)n * C + blockIdx.x) * P", "((int64)blockIdx.x * N + n) * P", batch_norm),
         ("too many warps", "if (c >= C) return;", "", batch_norm),
         ("every thread writes", "if (threadIdx.x == 0 && threadIdx.y == 0) sum[", "sum[", race(batch_norm)),
         ("the image for the channel", "int c = map % C;", "int c = map / C;", batch_norm),
@@ -172,6 +172,8 @@ BUGS = {  # in which file: what it is, what stood there, what stands there now, 
     "maps.cuh": [
         ("pixels of a second block", "int i = blockIdx.y * blockDim.x + threadIdx.x;",
          "int i = threadIdx.x;", large_maps),
+        ("streamed pixels left out", "i < end; i += AT_ONCE * step", "i + step < end; i += AT_ONCE * step", batch_norm),
+        ("no bound on what is streamed", "if (i + k * step < end) take", "take", batch_norm),
     ],
     "softmax.cu": [
         ("rows beyond the last", "if (n >= N) return;", "", cross_entropy),
