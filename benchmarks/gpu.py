@@ -70,20 +70,21 @@ class Team:
                 member.ask("drop")
 
     def close(self) -> None:
-        """Let them end."""
+        """End them. After a failure too: a GPU's process cannot go on, and whoever is needed starts anew."""
         for member in self.running.values():
             member.process.kill()
             member.process.wait()
             for pipe in (member.process.stdin, member.process.stdout):
                 if pipe:
                     pipe.close()
+        self.running.clear()
 
 
 class Report:
-    """What has been measured so far, written to disk after each section."""
+    """What has been measured so far, written to disk after each case."""
 
-    def __init__(self, args: argparse.Namespace, argv: list[str]):
-        self.args, self.argv, self.started = args, argv, time.monotonic()
+    def __init__(self, args: argparse.Namespace, argv: list[str], after_failure: Callable[[], None]):
+        self.args, self.argv, self.after_failure, self.started = args, argv, after_failure, time.monotonic()
         self.about: list[dict] = []
         self.sections: dict[str, Any] = {}
         self.problems: list[dict] = []
@@ -92,9 +93,9 @@ class Report:
         """Whether nothing new may begin."""
         return time.monotonic() - self.started > self.args.limit
 
-    def attempt(self, what: str, work: Callable[[], Any]) -> Any:
+    def attempt(self, what: str, work: Callable[[], Any], however_late: bool = False) -> Any:
         """What `work` returns, or None if it fails or there is no time for it, which is written down."""
-        if self.late():
+        if self.late() and not however_late:
             self.problems.append({"what": what, "problem": f"not begun: {self.args.limit:.0f} s were over"})
             return None
         try:
@@ -102,7 +103,17 @@ class Report:
         except (Exception, SystemExit) as problem:                 # the harness ends a program by SystemExit
             self.problems.append({"what": what, "problem": str(problem)})
             print(f"{what}: {problem}", file=sys.stderr, flush=True)
+            self.after_failure()
             return None
+
+    def collect(self, section: str, rows: list[dict], what: str, work: Callable[[], dict], tell: Callable) -> None:
+        """One more row of a section, if the work succeeds."""
+        self.sections[section] = rows
+        row = self.attempt(what, work)
+        if row:
+            rows.append(row)
+            print(tell(row), flush=True)
+        self.write()
 
     def write(self) -> None:
         """The JSON file."""
@@ -127,11 +138,17 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(f"error: there is no section {name!r}: there are {', '.join(MEASURES)}")
     if os.environ.get("MINICNN_BENCH_DEVICE") and args.out is None:
         sys.exit("error: MINICNN_BENCH_DEVICE is for rehearsals, and benchmarks/results for measurements: say --out")
-    report, team = Report(args, argv), Team(args)
+    team = Team(args)
+    report = Report(args, argv, team.close)
     try:
-        for name in team.makers:
-            told = report.attempt(f"start of {name}", lambda name=name: team.get(name).ask("about"))
-            report.about += [told | {"name": name}] if told else []
+        for name in list(team.makers):
+            told = report.attempt(f"start of {name}", lambda name=name: team.get(name).ask("about"), True)
+            if told:
+                report.about.append(told | {"name": name})
+            elif name == "torch":
+                team.makers.pop(name)                              # all others go on without it
+            else:
+                sys.exit(f"error: {report.problems[-1]['problem']}")
         for name in wanted:
             report.sections[name] = MEASURES[name](team, report)
             report.write()
@@ -182,15 +199,11 @@ def transfer(team: Team, report: Report) -> dict | None:
 
 def conv(team: Team, report: Report) -> list[dict]:
     """The convolutions of the suite."""
-    rows = []
+    rows: list[dict] = []
     cases = TINY if report.args.tiny else SUITE
     for i in harness.selected([case.name for case in cases], report.args.cases):
-        case = cases[i]
-        row = report.attempt(case.name, lambda case=case: conv_row(case, team, report))
-        if row:
-            rows.append(row)
-            print(conv_line(row), flush=True)
-        report.attempt(f"after {case.name}", team.drop)
+        report.collect("conv", rows, cases[i].name, lambda case=cases[i]: conv_row(case, team, report), conv_line)
+        team.drop()
     return rows
 
 
@@ -232,13 +245,10 @@ def conv_row(case: ConvCase, team: Team, report: Report) -> dict:
 def nets(team: Team, report: Report) -> list[dict]:
     """Whole nets."""
     names = [list(GPU_NETS)[i] for i in harness.selected(list(GPU_NETS), report.args.cases if report.args.only else "")]
-    rows = []
+    rows: list[dict] = []
     for name in ["lenet5"] if report.args.tiny else names:
-        row = report.attempt(name, lambda name=name: net_row(name, team, report))
-        if row:
-            rows.append(row)
-            print(net_line(row), flush=True)
-        report.attempt(f"after {name}", team.drop)
+        report.collect("nets", rows, name, lambda name=name: net_row(name, team, report), net_line)
+        team.drop()
     return rows
 
 
@@ -278,7 +288,7 @@ def net_row(name: str, team: Team, report: Report) -> dict:
 
 def growth(team: Team, report: Report) -> list[dict]:
     """One convolution of growing images, as somebody waits for it: from which size on is the GPU the faster one?"""
-    rows = []
+    rows: list[dict] = []
     for side in SIDES[:2] if report.args.tiny else SIDES:
         case = replace(family("side", side), input=(1, 16, side, side), filters=16)
 
@@ -291,13 +301,12 @@ def growth(team: Team, report: Report) -> list[dict]:
             taken = clocked(lanes, report.args.rounds, report.args.seconds, report.args.pause)
             return {"side": side, "macs": case.macs, "cpu": taken["cpu"][f"{POLICY}/forward"], "gpu": taken["gpu"]}
 
-        row = report.attempt(f"a convolution of side {side}", work)
-        rows += [row] if row else []
-        report.attempt("after it", team.drop)
+        report.collect("growth", rows, f"a convolution of side {side}", work, growth_line)
+        team.drop()
     return rows
 
 
-MEASURES = {"rates": rates, "transfer": transfer, "conv": conv, "nets": nets, "growth": growth}
+MEASURES = {"rates": rates, "transfer": transfer, "growth": growth, "conv": conv, "nets": nets}
 
 
 # ------------------------------------------------------------------------------------------------------ what follows
@@ -373,6 +382,12 @@ def conv_line(row: dict) -> str:
     for precision, of in row.get("vs_torch", {}).items():
         text += f"   {precision}: forward ×{of['forward']:.2f}, all ×{of[BOTH]:.2f} PyTorch"
     return text
+
+
+def growth_line(row: dict) -> str:
+    """One size, for somebody who watches."""
+    times = {"CPU": row["cpu"], **{f"GPU, {way}": of for way, of in row["gpu"].items()}}
+    return f"side {row['side']:4}" + "".join(f"   {who} {1e6 * of['median']:.0f} µs" for who, of in times.items())
 
 
 def net_line(row: dict) -> str:

@@ -91,6 +91,8 @@ def workspace(call):
 
 def net(spec):
     """A whole net: a training step, and answers to 1 and to 32 images, which lie on the GPU already."""
+    if REAL:
+        xp.get_default_memory_pool().free_all_blocks()             # of those before
     batch, infer = spec.get("batch", 0), spec.get("infer", (1, 32))
     run = NetRun(spec["name"], batch, images=max(infer, default=1), options=spec.get("options"), device=gpu.name)
     x, batch_x = gpu.asarray(run.x), Tensor(run.x[: run.batch], device=gpu.name)

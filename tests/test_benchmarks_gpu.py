@@ -196,12 +196,15 @@ def test_a_case_that_fails_is_written_down_and_the_next_begins(tmp_path, monkeyp
     monkeypatch.setattr(gpu, "conv_row", broken)
     monkeypatch.setattr(gpu.Team, "get", lambda self, name: self)
     monkeypatch.setattr(gpu.Team, "ask", lambda self, do: {"gpu": "emulated"}, raising=False)
+    ended = []
+    monkeypatch.setattr(gpu.Team, "close", lambda self: ended.append(True))
     out = tmp_path / "gpu.json"
     with pytest.raises(SystemExit, match="1 of the measurements failed"):
         gpu.main(["--tiny", "--only", "conv", "--out", str(out)])
     document = json.loads(out.read_text())
     assert [row["name"] for row in document["conv"]] == [gpu.TINY[1].name]
     assert document["problems"] == [{"what": "tiny", "problem": "error: gpu ended without an answer"}]
+    assert len(ended) == 2, "once after the failure, so that all start anew, and once in the end"
     with pytest.raises(SystemExit, match="failed"):
         gpu.main(["--tiny", "--only", "conv", "--out", str(out), "--limit", "-1"])
     assert "not begun: -1 s were over" in out.read_text()
@@ -211,3 +214,16 @@ def test_without_results_the_page_says_so(tmp_path):
     page = tmp_path / "docs" / "benchmarks.md"
     render.main(["--results", str(tmp_path), "--page", str(page), "--pictures", str(tmp_path / "pictures")])
     assert "**Not measured yet**" in (tmp_path / "docs" / "benchmarks-gpu.md").read_text()
+
+
+def test_without_torch_the_rest_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINICNN_BENCH_DEVICE", "emulated")
+    blind = tmp_path / "python"
+    blind.write_text("#!/bin/sh\nexit 1\n")
+    blind.chmod(0o755)
+    out = tmp_path / "gpu.json"
+    with pytest.raises(SystemExit, match="1 of the measurements failed"):
+        gpu.main(["--vs", "torch", "--torch-python", str(blind), "--tiny", "--only", "transfer", "--out", str(out)])
+    document = json.loads(out.read_text())
+    assert document["transfer"]["to the GPU"][0]["median"] > 0
+    assert [p["what"] for p in document["problems"]] == ["start of torch"]
