@@ -9,15 +9,12 @@ begins after --limit seconds. PyTorch is measured with TF32 off (fp32) and on (t
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from benchmarks import harness
+from benchmarks.gpu_team import Report, Team
 from benchmarks.scaling import family
 from minicnn.bench.conv import POLICY, WHAT
 from minicnn.bench.suite import SUITE, ConvCase
@@ -39,88 +36,6 @@ WRONG = {"fp32": 1e-3, "tf32": 3e-2}
 """Shares of the largest value that no result may be off by."""
 
 
-class Team:
-    """The processes, each started when it is first needed and anew where it has died."""
-
-    def __init__(self, args: argparse.Namespace):
-        self.makers: dict[str, Callable[[], harness.Competitor]] = {
-            "cpu": lambda: harness.Competitor("cpu", "benchmarks.ours", threads=args.cpu_threads),
-            "gpu": lambda: harness.Competitor("gpu", "benchmarks.gpu_ours"),
-        }
-        if "torch" in args.vs:
-            self.makers["torch"] = lambda: harness.Competitor("torch", "benchmarks.gpu_torch", args.torch_python)
-        self.running: dict[str, harness.Competitor] = {}
-
-    def get(self, name: str) -> harness.Competitor | None:
-        """The process of that name; None if it takes no part."""
-        if name not in self.makers:
-            return None
-        if name not in self.running or self.running[name].process.poll() is not None:
-            self.running[name] = self.makers[name]()
-        return self.running[name]
-
-    def members(self, *names: str) -> dict[str, harness.Competitor]:
-        """Those of these that take part."""
-        return {name: member for name in names if (member := self.get(name))}
-
-    def drop(self) -> None:
-        """Let everybody forget what was prepared."""
-        for member in self.running.values():
-            if member.process.poll() is None:
-                member.ask("drop")
-
-    def close(self) -> None:
-        """End them. After a failure too: a GPU's process cannot go on, and whoever is needed starts anew."""
-        for member in self.running.values():
-            member.process.kill()
-            member.process.wait()
-            for pipe in (member.process.stdin, member.process.stdout):
-                if pipe:
-                    pipe.close()
-        self.running.clear()
-
-
-class Report:
-    """What has been measured so far, written to disk after each case."""
-
-    def __init__(self, args: argparse.Namespace, argv: list[str], after_failure: Callable[[], None]):
-        self.args, self.argv, self.after_failure, self.started = args, argv, after_failure, time.monotonic()
-        self.about: list[dict] = []
-        self.sections: dict[str, Any] = {}
-        self.problems: list[dict] = []
-
-    def late(self) -> bool:
-        """Whether nothing new may begin."""
-        return time.monotonic() - self.started > self.args.limit
-
-    def attempt(self, what: str, work: Callable[[], Any], however_late: bool = False) -> Any:
-        """What `work` returns, or None if it fails or there is no time for it, which is written down."""
-        if self.late() and not however_late:
-            self.problems.append({"what": what, "problem": f"not begun: {self.args.limit:.0f} s were over"})
-            return None
-        try:
-            return work()
-        except (Exception, SystemExit) as problem:                 # the harness ends a program by SystemExit
-            self.problems.append({"what": what, "problem": str(problem)})
-            print(f"{what}: {problem}", file=sys.stderr, flush=True)
-            self.after_failure()
-            return None
-
-    def collect(self, section: str, rows: list[dict], what: str, work: Callable[[], dict], tell: Callable) -> None:
-        """One more row of a section, if the work succeeds."""
-        self.sections[section] = rows
-        row = self.attempt(what, work)
-        if row:
-            rows.append(row)
-            print(tell(row), flush=True)
-        self.write()
-
-    def write(self) -> None:
-        """The JSON file."""
-        found = {**self.sections, "problems": self.problems, "summary": summary(self.sections)}
-        harness.write("gpu", self.args, self.argv, self.about, **found)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     argv = sys.argv[1:] if argv is None else argv
@@ -139,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     if os.environ.get("MINICNN_BENCH_DEVICE") and args.out is None:
         sys.exit("error: MINICNN_BENCH_DEVICE is for rehearsals, and benchmarks/results for measurements: say --out")
     team = Team(args)
-    report = Report(args, argv, team.close)
+    report = Report(args, argv, team.close, summary)
     try:
         for name in list(team.makers):
             told = report.attempt(f"start of {name}", lambda name=name: team.get(name).ask("about"), True)

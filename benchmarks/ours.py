@@ -137,7 +137,7 @@ def _error(values, exact):
 
 def net(spec):
     """A whole net: a training step, and answers to 1 and to 32 images."""
-    run = NetRun(spec["name"], spec.get("batch", 0), images=spec.get("images", 32))
+    run = NetRun(spec["name"], spec.get("batch", 0), images=spec.get("images", 32), options=spec.get("options"))
     if spec.get("share"):
         state = {f"state.{k}": v for k, v in run.net.state_dict().items()}
         np.savez(spec["share"], x=run.x, labels=run.labels, logits=run.infer(2), **state)
