@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
+import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from minicnn.gpu.kernel_file import FOLDER, OPTIONS, expand, instances
@@ -48,10 +52,31 @@ def missing() -> str:
             "not installed")
 
 
+@functools.cache
+def nvcc_version() -> str:
+    """What nvcc says of itself."""
+    return subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
+
+
 def needs(path: Path, target: str) -> list[Needs]:
-    """Compile every instance of a kernel file for a target; RuntimeError with the compiler's words if it refuses."""
-    source = expand(path)
-    log, names = (_with_nvcc if shutil.which("nvcc") else _with_nvrtc)(source, path.name, target, instances(source))
+    """Compile every instance of a kernel file for a target; RuntimeError with the compiler's words if it refuses.
+
+    What was compiled once is remembered in the folder for temporary files, as long as source and compiler are the same.
+    """
+    source, compiler = expand(path), nvcc_version() if shutil.which("nvcc") else "nvrtc"
+    key = hashlib.sha256("\0".join([source, target, compiler]).encode()).hexdigest()[:24]
+    known = Path(tempfile.gettempdir(), f"minicnn-kernels-{os.getuid()}", f"{key}.json")
+    if not known.exists():
+        found = _compiled(path.name, source, target, _with_nvrtc if compiler == "nvrtc" else _with_nvcc)
+        known.parent.mkdir(exist_ok=True)
+        draft = known.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps([asdict(n) for n in found]))
+        draft.replace(known)
+    return [Needs(**n) for n in json.loads(known.read_text())]
+
+
+def _compiled(name, source, target, compiler):
+    log, names = compiler(source, name, target, instances(source))
     found = []
     for part in log.split("Compiling entry function '")[1:]:
         match = re.search(r"^(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
@@ -59,10 +84,10 @@ def needs(path: Path, target: str) -> list[Needs]:
         assert match, part
         mangled, stack, stores, loads, registers, rest = match.groups()
         shared = re.search(r"(\d+) bytes smem", rest)
-        found.append(Needs(path.name, names[mangled], target, int(registers), int(shared[1]) if shared else 0,
+        found.append(Needs(name, names[mangled], target, int(registers), int(shared[1]) if shared else 0,
                            int(stores) + int(loads), int(stack)))
     if sorted(n.kernel for n in found) != sorted(instances(source)):
-        raise RuntimeError(f"{path.name}: the compiler made {[n.kernel for n in found]}, not {instances(source)}")
+        raise RuntimeError(f"{name}: the compiler made {[n.kernel for n in found]}, not {instances(source)}")
     return found
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from minicnn import cpu, meta
 from minicnn.contract import Array, Device
@@ -73,6 +73,13 @@ def available() -> list[str]:
 def why_no_gpu() -> str:
     """One sentence: why nothing can be computed on a GPU, and what to install; "" if it can."""
     return _gpu()[1]
+
+
+def gpu_facts() -> dict[str, Any]:
+    """Of the GPU: name, bytes of memory, compute capability, and the versions of CuPy and CUDA."""
+    from minicnn.gpu import detect
+
+    return detect.facts(get("cuda:0").xp)
 
 
 @functools.cache

@@ -47,6 +47,22 @@ def _problem(cupy) -> str:
     return ""
 
 
+def facts(cupy) -> dict:
+    """Of the first GPU."""
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(0)
+    name = properties["name"]
+    return {
+        "name": name.decode() if isinstance(name, bytes) else name,
+        "memory": properties["totalGlobalMem"],
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "cupy": cupy.__version__,
+        "cuda": _version(runtime.runtimeGetVersion()),
+        "driver": _version(runtime.driverGetVersion()),
+    }
+
+
 def _version(number: int) -> str:
     """As NVIDIA says it: 13020 is 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"
