@@ -53,6 +53,7 @@ def stages(folder: Path, tiny: bool = False) -> list[Stage]:
     tests = [python, "-m", "pytest", "-m", "gpu", "-q", "-rfE", "-p", "no:cacheprovider", "tests/gpu"]
     parallel = ["-p", "xdist", "-n", "8"] if importlib.util.find_spec("xdist") else []
     sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--print-limit", "20", "--tool"]
+    quiet = ["--report-api-errors", "no"]              # CuPy asks CUDA some things to see whether they fail
     small = [*tests, "-k", SANITIZED]
     bench = [python, "-m", "benchmarks.gpu", "--vs", "torch", "--limit", "200", "--out", str(folder / "gpu.json")]
     page = ["--results", str(folder), "--page", str(folder / "benchmarks-gpu.md"), "--pictures", str(folder)]
@@ -62,7 +63,7 @@ def stages(folder: Path, tiny: bool = False) -> list[Stage]:
         Stage("tests", [*tests, *parallel], 140, clean),
         Stage("benchmarks", [*bench, *["--tiny"] * tiny], 230),
         Stage("page", [python, "-m", "benchmarks.render_gpu", *page], 30),
-        Stage("memcheck", [*sanitizer, "memcheck", *small], 90, {**clean, "MINICNN_GPU_POOL": "0"}),
+        Stage("memcheck", [*sanitizer, "memcheck", *quiet, *small], 90, {**clean, "MINICNN_GPU_POOL": "0"}),
         Stage("racecheck", [*sanitizer, "racecheck", *small], 90, clean),
     ]
 

@@ -7,6 +7,9 @@
 //   all parts       one warp a channel, one lane a part, merged by shuffles                   -> (C,)
 //
 // Passes over x (apply, dx): spread as maps.cuh says; a thread keeps its channel's numbers in registers.
+//
+// A ReLU or a residual sum behind it could ride along and save a pass over memory each. They do not: nets are written,
+// and recorded, op by op, and a fused op would need its own primitive, gradient and spelling in every model.
 #include "maps.cuh"
 #include "reduce.cuh"
 

@@ -106,3 +106,15 @@ def test_a_reduction_fills_the_gpu(shape):
     assert along * at_once == 256
     values = np.prod(shape)
     assert channels * images * pixels * 256 >= min(values // 16, 132 * 4 * 256)      # four blocks a multiprocessor
+
+
+def test_the_same_bits_whoever_comes_first(emulated, rng):
+    x, dy = rng.standard_normal((2, 9, 5, 17, 3)).astype(np.float32)
+    found = []
+    for order in ("ascending", "descending", "shuffled"):
+        gpu = emulated(order=order)
+        there = gpu.asarray(x), gpu.asarray(dy)
+        stats = gpu.batch_norm_stats(there[0])
+        sums = gpu.batch_norm_sums(there[1], there[0], *stats)
+        found.append([gpu.to_numpy(a).tobytes() for a in (*stats, *sums, gpu.channel_sums(there[1]))])
+    assert found[0] == found[1] == found[2]
