@@ -8,6 +8,14 @@
 //   is a whole number from 0 to KH - 1.
 #include "maps.cuh"
 
+// The taps first <= p < end of a window that starts at pixel `start` which fall upon the pixels there are. So the loops
+// over them ask nothing, and their loads can all be on the way at once.
+struct Taps { int first, end; };
+
+__device__ inline Taps taps_inside(int start, int K, int D, int size) {
+    return {start < 0 ? (D - 1 - start) / D : 0, min(K, (size - start + D - 1) / D)};
+}
+
 // The windows that can hold pixel h: first <= oh <= last.
 struct Windows { int first, last; };
 
@@ -27,14 +35,13 @@ __global__ void max_pool(const T *x, T *y, I *winner, int64 maps, int H, int W, 
         const T *pixels = x + map * H * W;
         EACH_PIXEL(i, OH * OW) {
             int top = i / OW * SH - PH, left = i % OW * SW - PW, won = -1;
+            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
             T best = -INFINITY;
-            for (int p = 0; p < KH; p++) {
-                int h = top + p * DH;
-                if (h < 0 || h >= H) continue;
-                for (int q = 0; q < KW; q++) {
-                    int w = left + q * DW;
-                    if (w < 0 || w >= W) continue;
-                    T v = pixels[h * W + w];
+            for (int p = down.first; p < down.end; p++) {
+                const T *row = pixels + (top + p * DH) * W + left;
+#pragma unroll 4
+                for (int q = across.first; q < across.end; q++) {
+                    T v = row[q * DW];
                     if (won < 0 || v > best || v != v) best = v, won = p * KW + q;
                 }
             }
@@ -87,14 +94,12 @@ __global__ void avg_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int
         const T *pixels = x + map * H * W;
         EACH_PIXEL(i, OH * OW) {
             int oh = i / OW, ow = i % OW, top = oh * SH - PH, left = ow * SW - PW;
+            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
             T sum = 0;
-            for (int p = 0; p < KH; p++) {
-                int h = top + p * DH;
-                if (h < 0 || h >= H) continue;
-                for (int q = 0; q < KW; q++) {
-                    int w = left + q * DW;
-                    if (w >= 0 && w < W) sum += pixels[h * W + w];
-                }
+            for (int p = down.first; p < down.end; p++) {
+                const T *row = pixels + (top + p * DH) * W + left;
+#pragma unroll 4
+                for (int q = across.first; q < across.end; q++) sum += row[q * DW];
             }
             int count = places(oh, KH, SH, PH, pad ? -PH : 0, pad ? H + PH : H) *
                         places(ow, KW, SW, PW, pad ? -PW : 0, pad ? W + PW : W);
@@ -143,14 +148,11 @@ __global__ void lp_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int 
         const T *pixels = x + map * H * W;
         EACH_PIXEL(i, OH * OW) {
             int top = i / OW * SH - PH, left = i % OW * SW - PW;
+            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
             T sum = 0;
-            for (int p = 0; p < KH; p++) {
-                int h = top + p * DH;
-                if (h < 0 || h >= H) continue;
-                for (int q = 0; q < KW; q++) {
-                    int w = left + q * DW;
-                    if (w >= 0 && w < W) sum += power<T>(fabs(pixels[h * W + w]), norm);
-                }
+            for (int p = down.first; p < down.end; p++) {
+                const T *row = pixels + (top + p * DH) * W + left;
+                for (int q = across.first; q < across.end; q++) sum += power<T>(fabs(row[q * DW]), norm);
             }
             y[map * OH * OW + i] = norm == 2 ? sqrt(sum) : pow(sum, 1 / norm);
         }

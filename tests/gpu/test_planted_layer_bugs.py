@@ -141,8 +141,9 @@ class race:  # noqa: N801
 
 BUGS = {  # in which file: what it is, what stood there, what stands there now, what finds it
     "pool.cu": [
-        ("no bound check below", "if (h < 0 || h >= H) continue;", "if (h < 0) continue;", max_pool),
-        ("no bound check above", "if (w < 0 || w >= W) continue;", "if (w >= W) continue;", max_pool),
+        ("no bound check below", "min(K, (size - start + D - 1) / D)", "K", max_pool),
+        ("no bound check above", "start < 0 ? (D - 1 - start) / D : 0", "0", max_pool),
+        ("taps rounded the wrong way", "(size - start + D - 1) / D", "(size - start) / D", max_pool_dilated),
         ("the last of equals wins", "v > best", "v >= best", max_pool_of_equals),
         ("a NaN is overlooked", "|| v != v", "", max_pool_of_nan),
         ("strides exchanged", "top = i / OW * SH - PH, left", "top = i / OW * SW - PH, left", max_pool),
