@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     """Say what can compute here, and if there is no GPU, why."""
     facts = environment()
     missing = keepers.why_no_gpu()
-    gpu = {"usable": not missing, "why_not": missing} if missing else {"usable": True, **keepers.gpu_facts()}
+    gpu: dict[str, Any] = {"usable": not missing, "why_not": missing} if missing else {"usable": True, **keepers.gpu_facts()}
     report = {"available": keepers.available(), "auto": keepers.get("auto").name, "cpu": facts, "gpu": gpu}
     if as_json:
         return console.print_json(report)

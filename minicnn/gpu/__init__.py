@@ -9,6 +9,7 @@ Images lie in memory as (N, C, H, W): neighbouring threads then work on neighbou
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,15 @@ class Gpu:
             self._files[file] = KernelFile(self.xp, self.folder / file)
         return self._files[file].kernel(name, *arguments)
 
+    @functools.cached_property
     def multiprocessors(self) -> int:
-        """How many of its multiprocessors the GPU has: so many blocks run side by side at least."""
+        """How many multiprocessors the GPU has: as many blocks run side by side, or several times as many."""
         return int(self.xp.cuda.Device().attributes["MultiProcessorCount"])
+
+    @functools.cached_property
+    def compute_capability(self) -> int:
+        """What its instructions are: 75 (Turing), 80 (Ampere), 90 (Hopper), 100 (Blackwell)."""
+        return int(self.xp.cuda.Device().compute_capability)
 
     def asarray(self, values, dtype=None):
         """An array of this device, from NumPy or from itself."""

@@ -1,4 +1,4 @@
-"""Every kernel is compiled for every target, by nvcc or by NVRTC as CuPy does: no spills, no more shared memory than is."""
+"""Every kernel is compiled for every target, by nvcc or by NVRTC as CuPy does: no spills, at most 48 KB shared."""
 
 import shutil
 

@@ -169,3 +169,13 @@ def test_the_emulated_cupy_offers_nothing_that_cupy_does_not(emulated):
     assert [name for name in emulator.FUNCTIONS if not callable(getattr(real, name, None))] == []
     missing = [n for n in vars(emulator.ndarray) if not n.startswith("_") and not hasattr(real.ndarray, n)]
     assert missing == ["hidden"]
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_computes():
+    """The first of the tests on a GPU, and where there is none the one that says so."""
+    if reason := devices.why_no_gpu():
+        pytest.skip(f"no test runs on a real GPU: {reason}")
+    t = minicnn.Tensor([1.0, 2.0], True, device="cuda:0")
+    (t * t).sum().backward()
+    assert devices.get("cuda:0").to_numpy(t.grad).tolist() == [2, 4]

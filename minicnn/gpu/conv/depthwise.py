@@ -44,7 +44,7 @@ def conv2d_dw(gpu, dy, x, g):
     dy, x = xp.ascontiguousarray(dy), xp.ascontiguousarray(x)
     windows, taps = g.N * g.OH * g.OW, next(n for n in (5, 3, 1) if g.KW % n == 0)
     blocks = g.O * g.KH * (g.KW // taps)
-    count = max(1, min(-(-8 * gpu.multiprocessors() // blocks), -(-windows // 2048)))
+    count = max(1, min(-(-8 * gpu.multiprocessors // blocks), -(-windows // 2048)))
     each = -(-windows // count)
     parts = xp.empty((count, g.O, 1, g.KH, g.KW), x.dtype)
     gpu.kernel("depthwise.cu", "depthwise_dw", x.dtype, taps)(

@@ -24,7 +24,7 @@ FILE = "implicit_gemm.cu"
 
 def able(gpu, g, dtype):
     """Every convolution whose taps lie less than 32,768 pixels from the window's corner: the table holds 16 bits."""
-    return all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
+    return g.G < 1 << 16 and all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
 
 
 def conv2d(gpu, x, w, b, g):
@@ -93,7 +93,7 @@ def gathered_dw(gpu, dy, x, g, file, tiles):
         return xp.zeros(shape, x.dtype)
     rows, columns = tile = choose_tile(gpu, tiles, M, K, g.G, many=windows)
     grid = (-(-K // columns), -(-M // rows))
-    count = min(-(-2 * gpu.multiprocessors() // (math.prod(grid) * g.G)), -(-windows // 256), 65535 // g.G)
+    count = min(-(-2 * gpu.multiprocessors // (math.prod(grid) * g.G)), -(-windows // 256), 65535 // g.G)
     each = -(-windows // count)
     each += -each % 16                                                        # whole steps of every tile
     count = -(-windows // each)
@@ -122,7 +122,7 @@ def choose_tile(gpu, tiles, M, N, G, many=0):
     """
     for rows, columns in tiles:
         blocks = -(-M // rows) * -(-N // columns) * G
-        if rows < 2 * M and columns < 2 * N and (many or blocks >= 2 * gpu.multiprocessors()):
+        if rows < 2 * M and columns < 2 * N and (many or blocks >= 2 * gpu.multiprocessors):
             return rows, columns
     return min(tiles)
 

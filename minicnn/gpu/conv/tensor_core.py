@@ -16,8 +16,7 @@ TILES = {terms: {shape: f"TensorTile<{terms},{shape[0]},{shape[1]}>" for shape i
 
 def able(gpu, g, dtype):
     """float32, on a GPU that has them."""
-    return (dtype == "float32" and int(gpu.xp.cuda.Device().compute_capability) >= 80
-            and implicit_gemm.able(gpu, g, dtype))
+    return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.able(gpu, g, dtype)
 
 
 def conv2d(gpu, x, w, b, g):
