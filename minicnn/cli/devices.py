@@ -15,7 +15,8 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     """Say what can compute here, and if there is no GPU, why."""
     facts = environment()
     missing = keepers.why_no_gpu()
-    gpu: dict[str, Any] = {"usable": not missing, "why_not": missing} if missing else {"usable": True, **keepers.gpu_facts()}
+    gpu: dict[str, Any] = {"usable": not missing}
+    gpu.update({"why_not": missing} if missing else keepers.gpu_facts())
     report = {"available": keepers.available(), "auto": keepers.get("auto").name, "cpu": facts, "gpu": gpu}
     if as_json:
         return console.print_json(report)

@@ -14,8 +14,8 @@ from minicnn.gpu import conv, kernel_file
 from minicnn.gpu.conv import implicit_gemm, tensor_core, winograd
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-SHARPER = dict.fromkeys(conv.ALGORITHMS, 3e-6) | {"winograd": 2e-5}
-"""What float32 attains here: a wrong rounding of 3xTF32, or a missing term, would not."""
+SHARPER = dict.fromkeys(conv.ALGORITHMS, 3e-6) | {"winograd": 2e-5, "tensor_core": 1e-5}
+"""What float32 attains here: a missing term of 3xTF32 would not. (A real tensor core cuts its sums off, not rounds.)"""
 
 LAYERS = {  # x, w, stride, padding, dilation, groups
     "plain": ((2, 3, 6, 5), (4, 3, 3, 2), 1, 0, 1, 1),
@@ -262,7 +262,8 @@ def test_tf32_is_off_unless_allowed(gpu, name):
         with minicnn.allow_tf32(False):
             compare(computed(gpu, algorithm, x, w, b, dy, g), exact, SHARPER[name], "float32")
     errors = [abs(a - e).max() / abs(e).max() for a, e in zip(got, exact)]
-    assert all(3e-5 < error < 1e-2 for error in errors), errors
+    least = 3e-5 if name == "tensor_core" or gpu.name == "emulated" else 0     # cuBLAS may take it or leave it
+    assert all(least <= error < 1e-2 for error in errors), errors
 
 
 def test_how_tf32_is_asked_for(monkeypatch):

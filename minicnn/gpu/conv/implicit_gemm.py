@@ -59,8 +59,8 @@ def gathered_dx(gpu, dy, w, g, file, tiles):
     dx, dy = xp.empty((g.N, g.C, g.H, g.W), dy.dtype), xp.ascontiguousarray(dy)
     w = filters(gpu, w, g).transpose(0, 3, 4, 1, 2)                           # (G, KH, KW, O/G, C/G)
     for phase in phases(g):
-        here = w[:, phase.p][:, :, phase.q] if len(phase.p) * len(phase.q) < g.KH * g.KW else w
-        launch(gpu, file, tiles, dy, xp.ascontiguousarray(here), None, dx, table(gpu, "dx", g, phase), g.G, g.C // g.G,
+        here = xp.ascontiguousarray(w[:, evenly(phase.p), evenly(phase.q)])
+        launch(gpu, file, tiles, dy, here, None, dx, table(gpu, "dx", g, phase), g.G, g.C // g.G,
                (g.N, phase.rows, phase.columns), (1, 1), (phase.h, phase.w),
                (g.vertical.stride, g.horizontal.stride))  # fmt: skip
     return dx
@@ -152,6 +152,11 @@ def phases(g) -> list[Phase]:
 
     return [Phase(h, w, rows, columns, p, q)
             for h, rows, p in along(g.vertical) for w, columns, q in along(g.horizontal)]  # fmt: skip
+
+
+def evenly(taps) -> slice:
+    """The slice of these taps, which lie evenly apart."""
+    return slice(taps[0], taps[-1] + 1, taps[1] - taps[0] if len(taps) > 1 else 1) if taps else slice(0)
 
 
 def table(gpu, what, g, phase=None):
