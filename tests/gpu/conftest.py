@@ -22,7 +22,7 @@ def emulate(order="ascending", trace=False, folder=FOLDER):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Where there is no GPU its tests are left out, unless `-m gpu` asks for them; one stays, is skipped and says why."""
+    """Where there is no GPU its tests are left out, unless `-m gpu` asks for them; one stays and, skipped, says why."""
     if "gpu" not in config.option.markexpr and devices.why_no_gpu():
         absent = [i for i in items if i.get_closest_marker("gpu") and i.originalname != "test_a_real_gpu_computes"]
         config.hook.pytest_deselected(items=absent)
