@@ -3,6 +3,8 @@
 # make bench: measure everything and write docs/benchmarks.md; half an hour, on a machine with nothing else to do.
 #             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch;
 #             BEFORE=COMMIT measures where a step's time went at that commit, too.
+# make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
+#             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # They need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
 
 PYTHON ?= python3
@@ -11,9 +13,10 @@ BIN    := $(VENV)/bin
 
 TORCH_PYTHON ?=
 BEFORE ?=
+GPU_PYTHON   ?= python3
 TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
 
-.PHONY: demo test slow bench lint clean
+.PHONY: demo test slow bench gpu-report lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
@@ -23,6 +26,10 @@ test: lint
 
 slow: $(VENV)/.test
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+
+# Installs nothing: GPU_PYTHON, by default python3, must have CuPy, PyTorch, pytest and what minicnn needs.
+gpu-report:
+	$(GPU_PYTHON) -m benchmarks.gpu_report
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.conv --vs textbook $(TORCH)

@@ -16,7 +16,7 @@ from minicnn.ops.softmax import cross_entropy
 
 def conv(spec):
     """One convolution by the policy's choice and by each algorithm of spec["algorithms"] that is able to."""
-    case = _case(spec)
+    case = case_of(spec)
     run = ConvRun(case)
     wanted = spec.get("algorithms")
     names = [POLICY, *(name for name in able(case) if wanted is None or name in wanted)]
@@ -36,13 +36,14 @@ def conv(spec):
 
 def textbook(spec):
     """The same convolution by im2col as a textbook has it: (N,C,H,W) in memory, NumPy's BLAS on all cores."""
-    run = ConvRun(_case(spec))
+    run = ConvRun(case_of(spec))
     run.x, run.dy = np.ascontiguousarray(run.x), np.ascontiguousarray(run.dy)
     threads.release_blas()
     return run.calls("im2col"), {}
 
 
-def _case(spec):
+def case_of(spec):
+    """The ConvCase that came as JSON."""
     return ConvCase(**{k: tuple(v) if isinstance(v, list) else v for k, v in spec["case"].items()})
 
 
@@ -136,7 +137,7 @@ def _error(values, exact):
 
 def net(spec):
     """A whole net: a training step, and answers to 1 and to 32 images."""
-    run = NetRun(spec["name"], spec.get("batch", 0), images=spec.get("images", 32))
+    run = NetRun(spec["name"], spec.get("batch", 0), images=spec.get("images", 32), options=spec.get("options"))
     if spec.get("share"):
         state = {f"state.{k}": v for k, v in run.net.state_dict().items()}
         np.savez(spec["share"], x=run.x, labels=run.labels, logits=run.infer(2), **state)

@@ -1,4 +1,4 @@
-"""The pictures of docs/benchmarks.md, as SVG: a roofline, the nets, growth. Same numbers, same bytes."""
+"""The pictures of the pages of results, as SVG: a roofline, the nets, growth. Same numbers, same bytes."""
 
 from __future__ import annotations
 
@@ -77,6 +77,43 @@ def scaling(axes_: dict, path: Path) -> None:
         ax.set_title(f"ms against {axis}", fontsize=9)
         ax.grid(alpha=0.3)
         ax.legend(fontsize=6)
+    _save(fig, path)
+
+
+def gpu_nets(rows: list[dict], path: Path) -> None:
+    """Images a second in a training step: on the CPU, on the GPU, and in PyTorch on the same GPU."""
+    fig = figure(8, 1.2 + 0.45 * len(rows))
+    ax = fig.subplots()
+    lanes = {"CPU": lambda row: row["cpu"]["step"]["median"], "GPU": lambda row: row["times"]["step"]["fp32"]["median"]}
+    if all("torch" in row for row in rows):
+        lanes["PyTorch, fp32, better layout"] = lambda row: row["torch"]["better"]["fp32"]["step"][1]
+    for i, (label, seconds) in enumerate(lanes.items()):
+        places = [p + 0.27 * (i - 1) for p in range(len(rows))]
+        ax.barh(places, [row["batch"] / seconds(row) for row in rows], 0.25, label=label)
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(rows)), [f"{row['name']}, {row['batch']}" for row in rows], fontsize=8)
+    ax.set_xlabel("images a second in training")
+    ax.invert_yaxis()
+    ax.grid(alpha=0.3, axis="x")
+    ax.legend(fontsize=7)
+    _save(fig, path)
+
+
+def gpu_growth(rows: list[dict], path: Path) -> None:
+    """Time of one convolution against its multiplications: where the lines cross, the GPU begins to be worth it."""
+    fig = figure(7, 4)
+    ax = fig.subplots()
+    macs = [row["macs"] for row in rows]
+    ax.loglog(macs, [1e6 * row["cpu"]["median"] for row in rows], "o-", label="CPU")
+    for way, label in (("there", "GPU"), ("there and back", "GPU, with the transfers")):
+        ax.loglog(macs, [1e6 * row["gpu"][way]["median"] for row in rows], "o-", label=label)
+    for row in rows:
+        ax.annotate(f"{row['side']}²", (row["macs"], 1e6 * row["cpu"]["median"]), fontsize=6, xytext=(4, -8),
+                    textcoords="offset points")  # fmt: skip
+    ax.set_xlabel("multiplications with their additions")
+    ax.set_ylabel("µs for one image")
+    ax.grid(alpha=0.3, which="both")
+    ax.legend(fontsize=8)
     _save(fig, path)
 
 

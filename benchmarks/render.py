@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its pictures from benchmarks/results/*.json alone: no number is typed by hand.
+"""Writes docs/benchmarks.md, benchmarks-gpu.md and pictures from benchmarks/results/*.json: no number is typed by hand.
 
     python -m benchmarks.render
 """
@@ -10,8 +10,9 @@ import json
 import os
 from pathlib import Path
 
-from benchmarks import pictures
+from benchmarks import pictures, render_gpu
 from benchmarks.harness import RESULTS, ROOT
+from benchmarks.markdown import circumstances, ms, table
 from minicnn.bench.conv import POLICY, WHAT
 
 PAGE, PICTURES = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "pictures"
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     args.page.parent.mkdir(parents=True, exist_ok=True)
     args.page.write_text(page(args.results, args.page, args.pictures), encoding="utf-8")
     print(f"written: {args.page}")
+    render_gpu.write(args.results, args.page.with_name(render_gpu.PAGE.name), args.pictures)
 
 
 def page(results: Path, where: Path, folder: Path) -> str:
@@ -242,21 +244,6 @@ def verdict(document: dict, key: str, whom: str) -> list[str]:
     return ["\n".join(lines) + "\n"] if lines else []
 
 
-def circumstances(document: dict) -> str:
-    """With what, where, when, and the command."""
-    machine = document["machine"]
-    ram = f", {machine['ram_bytes'] / 2**30:.0f} GiB" if machine.get("ram_bytes") else ""
-    versions = "; ".join(f"{c['name']}: " + ", ".join(f"{k} {v}" for k, v in c.items() if k != "name")
-                         for c in document["competitors"])  # fmt: skip
-    return (f"`{document['command']}`, {document['settings']['rounds']} rounds, {document['date']}, {machine['cpu']}, "
-            f"{machine['cores']} cores{ram}, {machine['system']}. {versions}.\n")
-
-
-def ms(spread: dict) -> str:
-    """"12.3 ± 2 %": the median and half the distance of the quartiles."""
-    half = 50 * (spread["q3"] - spread["q1"]) / spread["median"]
-    return f"{1000 * spread['median']:.2f} ± {half:.0f} %"
-
 
 def mb(memory: dict) -> str:
     """"212 (31)": the peak and what an empty process holds."""
@@ -264,12 +251,6 @@ def mb(memory: dict) -> str:
         return "unknown"
     return f"{memory['peak_bytes'] / 1e6:,.0f} ({memory['empty_bytes'] / 1e6:,.0f})"
 
-
-def table(head: list[str], body: list[list[str]]) -> str:
-    """A table in Markdown; columns whose first cell begins with a digit are aligned to the right."""
-    right = [bool(body) and body[0][i][:1].isdigit() for i in range(len(head))]
-    lines = [head, ["---:" if r else "---" for r in right], *body]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 SECTIONS = (

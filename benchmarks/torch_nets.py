@@ -64,6 +64,45 @@ class ResNet20(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Bottleneck(nn.Module):
+    """1×1, 3×3, 1×1, the second with the stride, and a shortcut that is projected where the shape changes."""
+
+    def __init__(self, C, width, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(C, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        self.downsample = None
+        if stride > 1 or 4 * width != C:
+            self.downsample = nn.Sequential(nn.Conv2d(C, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+
+    def forward(self, x):
+        """(N,C,H,W) → (N,4·width,H/S,W/S)"""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet50(nn.Module):
+    """ResNet-50 for 224×224 images."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+        C = 64
+        for i, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+            first = Bottleneck(C, width, 1 if i == 0 else 2)
+            C = 4 * width
+            setattr(self, f"layer{i + 1}", nn.Sequential(first, *(Bottleneck(C, width, 1) for _ in range(blocks - 1))))
+        self.fc = nn.Linear(2048, 1000)
+
+    def forward(self, x):
+        """Images → logits."""
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
 def _vgg(table):
     layers, C = [], 3
     for word in table.split():
@@ -145,3 +184,5 @@ def mobilenet_v1():
 
 NETS = {"lenet5": lenet5, "resnet20": ResNet20, "vgg11_cifar": vgg11_cifar, "alexnet": alexnet,
         "squeezenet1_1": squeezenet1_1, "mobilenet_v1": mobilenet_v1, "vgg16": vgg16}  # fmt: skip
+GPU_NETS = {**NETS, "resnet50": ResNet50}
+"""Those that a GPU is compared on."""

@@ -21,7 +21,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 def conv(spec):
     """One convolution: forward, and forward with dx, dw and db, in each layout."""
-    case, given = spec["case"], _given(spec)
+    case, given = spec["case"], given_numbers(spec)
     options = {"stride": case["stride"], "padding": case["padding"], "groups": case["groups"]}
 
     def forward(x, w, b):
@@ -35,17 +35,17 @@ def conv(spec):
     exact = whole(*(given[k].double() for k in ("x", "w", "b", "dy")))
     names, calls, error = ("y", "dx", "dw", "db"), {}, {}
     for name, layout in LAYOUTS.items():
-        x, w, dy = (_laid(given[k], layout) for k in ("x", "w", "dy"))
+        x, w, dy = (laid(given[k], layout) for k in ("x", "w", "dy"))
         b = given["b"]
-        error[name] = {k: _off(a, e) for k, a, e in zip(names, whole(x, w, b, dy), exact)}
-        calls[f"{name}/forward"] = _quiet(lambda x=x, w=w, b=b: forward(x, w, b))
+        error[name] = {k: off(a, e) for k, a, e in zip(names, whole(x, w, b, dy), exact)}
+        calls[f"{name}/forward"] = quiet(lambda x=x, w=w, b=b: forward(x, w, b))
         calls[f"{name}/forward+backward"] = lambda x=x, w=w, b=b, dy=dy: whole(x, w, b, dy)
-    return calls, {"error": error, "agreement": {k: _off(given[k], e) for k, e in zip(names, exact)}}
+    return calls, {"error": error, "agreement": {k: off(given[k], e) for k, e in zip(names, exact)}}
 
 
 def layer(spec):
     """One layer, or one step of an optimiser."""
-    given = _given(spec)
+    given = given_numbers(spec)
     if spec["op"] in ("sgd", "adam"):
         return _optimiser(spec, given)
     calls = {}
@@ -55,7 +55,7 @@ def layer(spec):
         module = _module(spec)
         state = {k.removeprefix("state."): v for k, v in given.items() if k.startswith("state.")}
         module.load_state_dict(state, strict=False)
-        x, dy = _laid(given["x"], layout).requires_grad_(), _laid(given["dy"], layout)
+        x, dy = laid(given["x"], layout).requires_grad_(), laid(given["dy"], layout)
         inputs = (x, *module.parameters())
 
         def forward(x=x, module=module):
@@ -70,7 +70,7 @@ def layer(spec):
         names = ["dx", *(f"d{k}" for k, _ in module.named_parameters())]
         grads = torch.autograd.grad(y, (x, *module.parameters()), given["dy"].double())
         exact = {"y": y.detach(), **dict(zip(names, grads))}
-        agreement = {k: _off(given[f"result.{k}"], v) for k, v in exact.items()}
+        agreement = {k: off(given[f"result.{k}"], v) for k, v in exact.items()}
     return calls, {"agreement": agreement}
 
 
@@ -100,13 +100,13 @@ def _optimiser(spec, given):
     p, optimizer = ready(torch.float64)
     for _ in range(3):
         optimizer.step()
-    agreement = {"p": _off(given["result.p"], p.detach())}
+    agreement = {"p": off(given["result.p"], p.detach())}
     return {"contiguous/forward": ready(torch.float32)[1].step}, {"agreement": agreement}
 
 
 def net(spec):
     """A whole net: a training step, and answers to 1 and to 32 images."""
-    given = _given(spec) if spec.get("compare") else None
+    given = given_numbers(spec) if spec.get("compare") else None
     calls, info = {}, {"logits": {}}
     for name in spec.get("layouts", LAYOUTS):
         layout = LAYOUTS[name]
@@ -114,24 +114,24 @@ def net(spec):
         model = torch_nets.NETS[spec["name"]]()
         info["parameters"] = sum(p.numel() for p in model.parameters())
         if given:
-            _load(model, given)
+            load_weights(model, given)
             x, labels = given["x"], given["labels"]
         else:
             count = max(spec["batch"], spec.get("images", 32))
             x, labels = torch.randn(count, *spec["shape"]), torch.zeros(spec["batch"], dtype=torch.long)
         model = model.to(memory_format=layout)
-        x = _laid(x, layout)
+        x = laid(x, layout)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
-        infer = _inference(model, x)
+        infer = answers(model, x)
         if given:
-            info["logits"][name] = _off(infer(2), given["logits"].double())
-        calls[f"{name}/step"] = _step(model, optimizer, _laid(x[: len(labels)], layout), labels)
+            info["logits"][name] = off(infer(2), given["logits"].double())
+        calls[f"{name}/step"] = training_step(model, optimizer, laid(x[: len(labels)], layout), labels)
         for count in spec.get("infer", (1, 32)):
             calls[f"{name}/infer {count}"] = lambda count=count, infer=infer: infer(count)
     return calls, info
 
 
-def _load(model, given):
+def load_weights(model, given):
     """Our weights into their net: every name must be there, in both directions."""
     state = {k.removeprefix("state."): v for k, v in given.items() if k.startswith("state.")}
     theirs = {k for k in model.state_dict() if not k.endswith("num_batches_tracked")}
@@ -140,7 +140,8 @@ def _load(model, given):
     model.load_state_dict(state, strict=False)
 
 
-def _step(model, optimizer, x, labels):
+def training_step(model, optimizer, x, labels):
+    """A call that trains on these images once."""
     def step():
         model.train()
         optimizer.zero_grad()
@@ -150,7 +151,8 @@ def _step(model, optimizer, x, labels):
     return step
 
 
-def _inference(model, x):
+def answers(model, x):
+    """A call that answers to so many of these images."""
     def infer(count):
         with torch.inference_mode():
             return model.eval()(x[:count])
@@ -158,16 +160,18 @@ def _inference(model, x):
     return infer
 
 
-def _given(spec):
+def given_numbers(spec):
+    """What minicnn was given and what it answered, by name."""
     with np.load(spec["compare"]) as file:
         return {name: torch.from_numpy(np.array(file[name], order="C")) for name in file.files}
 
 
-def _laid(a, layout):
+def laid(a, layout):
+    """A copy that lies in memory in this layout."""
     return a.detach().clone().contiguous(memory_format=layout if a.ndim == 4 else torch.contiguous_format)
 
 
-def _quiet(call):
+def quiet(call):
     """The same, nothing recorded."""
     def quiet():
         with torch.inference_mode():
@@ -176,7 +180,7 @@ def _quiet(call):
     return quiet
 
 
-def _off(value, exact):
+def off(value, exact):
     """max|value − exact| / max|exact|"""
     return float((value.double() - exact).abs().max() / exact.abs().max().clamp_min(1e-300))
 

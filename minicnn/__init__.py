@@ -8,16 +8,16 @@ The ten-minute tour in reading order is docs/index.md.
 
 import importlib
 
-from minicnn.cpu.conv import conv_algorithm
 from minicnn.cpu.threads import num_threads, release_blas, set_num_threads
 from minicnn.devices import available as available_devices
 from minicnn.gradcheck import GradientError, gradcheck
 from minicnn.rng import seed
+from minicnn.settings import allow_tf32, conv_algorithm
 from minicnn.tensor import Tensor, no_grad
 
 __all__ = [
-    "GradientError", "Tensor", "available_devices", "conv_algorithm", "gradcheck", "no_grad", "num_threads",
-    "release_blas", "seed", "set_num_threads",
+    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "gradcheck", "no_grad",
+    "num_threads", "release_blas", "seed", "set_num_threads",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import sys
 from collections.abc import Sequence
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 from minicnn import cpu, meta
 from minicnn.contract import Array, Device
@@ -12,18 +16,28 @@ from minicnn.names import unknown
 _keepers: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
 """The devices in use, by name. "meta" knows shapes but no values: what `inspect.summary` runs a net on."""
 
-NAMES = ("cpu", "auto")
-"""What `get` understands."""
+NAMES = ("cpu", "cuda:0", "auto")
+"""What users ask `get` for. It knows "emulated" as well: the GPU's kernels on the CPU, for tests."""
 
 
 def get(name: str) -> Device:
-    """The device called `name`: "cpu", or "auto" for the fastest one that this machine has."""
+    """The device called `name`: "cpu", "cuda:0", or "auto" for the fastest one that this machine has."""
     if name == "auto":
-        return cpu
+        return cpu if why_no_gpu() else get("cuda:0")
+    name = "cuda:0" if name == "cuda" else name
     if name in _keepers:
         return _keepers[name]
+    if name == "cuda:0":
+        if reason := why_no_gpu():
+            raise ValueError(f"device {name!r} is not usable: {reason}. Use 'cpu' or 'auto'")
+        _keepers[name] = _gpu()[0]
+        return _keepers[name]
+    if name == "emulated":
+        _keepers[name] = _emulated()
+        return _keepers[name]
     if name.split(":")[0] == "cuda":
-        raise ValueError(f"device {name!r} is not usable: {why_no_gpu()}. Use 'cpu' or 'auto'")
+        raise ValueError(f"device {name!r} is not usable: minicnn computes on one GPU, which it calls 'cuda:0'. "
+                         "Which one that is, the environment variable CUDA_VISIBLE_DEVICES says")
     raise ValueError(unknown("device", name, NAMES))
 
 
@@ -53,9 +67,52 @@ def _owner(array: Array) -> Array:
 
 def available() -> list[str]:
     """The names of the devices that can compute here."""
-    return [name for name in _keepers if name != "meta"]
+    return ["cpu"] if why_no_gpu() else ["cpu", "cuda:0"]
 
 
 def why_no_gpu() -> str:
-    """One sentence: why nothing can be computed on a GPU."""
-    return "this version of minicnn computes on the CPU alone"
+    """One sentence: why nothing can be computed on a GPU, and what to install; "" if it can."""
+    return _gpu()[1]
+
+
+def gpu_facts() -> dict[str, Any]:
+    """Of the GPU: name, bytes of memory, compute capability, and the versions of CuPy and CUDA."""
+    from minicnn.gpu import detect
+
+    return detect.facts(get("cuda:0").xp)
+
+
+@functools.cache
+def _gpu() -> tuple[Device, str]:
+    """(the keeper of the GPU, "") or (nothing of use, why there is none). CuPy is imported when first asked for."""
+    from minicnn.gpu import detect
+
+    cupy, reason = detect.load()
+    if cupy is None:
+        return cpu, reason
+    from minicnn.gpu import Gpu
+
+    return cast(Device, Gpu(cupy, "cuda:0")), ""
+
+
+def _emulated() -> Device:
+    """The GPU's keeper on a CuPy that runs the kernels on the CPU (tests/emulator): slow, and checks every access."""
+    folder = Path(__file__).resolve().parent.parent / "tests" / "emulator"
+    if not (folder / "__init__.py").exists():
+        raise ValueError("device 'emulated' is for minicnn's own tests and needs its source tree, with tests/emulator "
+                         "beside the package: work in a clone. To compute, use 'cpu' or 'auto'")
+    from minicnn.gpu import Gpu
+
+    name = "minicnn_emulator"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, folder / "__init__.py",
+                                                      submodule_search_locations=[str(folder)])
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    problem = sys.modules[name].problem()
+    if problem:
+        raise ValueError(f"device 'emulated' is not usable: {problem}")
+    return cast(Device, Gpu(sys.modules[name].make(), "emulated"))

@@ -312,14 +312,15 @@ def test_summary_of_an_input_that_does_not_fit(minicnn_):
 
 def test_devices(minicnn_):
     report = document(minicnn_("devices", "--json")[1])
-    assert report["available"] == ["cpu"]
-    assert report["auto"] == "cpu"
+    gpu = report["gpu"]["usable"]                                  # tests/gpu/test_devices.py tries both
+    assert report["available"] == ["cpu", *["cuda:0"] * gpu]
+    assert report["auto"] == ("cuda:0" if gpu else "cpu")
     assert report["cpu"]["numpy"] == np.__version__
     assert report["cpu"]["minicnn"] == minicnn.__version__
     rc, out, err = minicnn_("devices")
     assert (rc, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "gpu", "auto"]
-    assert report["gpu"] in out
+    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "cuda:0" if gpu else "gpu", "auto"]
+    assert report["gpu"]["name" if gpu else "why_not"] in out
 
 
 def test_version(minicnn_):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import models, optim, rng
+from minicnn import devices, models, optim, rng
 from minicnn.models.vgg import TABLE
 from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from minicnn.ops.softmax import cross_entropy
@@ -43,7 +43,7 @@ class NetRun:
         self.net = (models.build(zoo, **options) if zoo else vgg11_cifar()).to(device)
         draw = np.random.default_rng(0)
         self.x = draw.standard_normal((max(self.batch, images), *self.shape), np.float32)
-        self.labels = draw.integers(0, self.infer(1).shape[1], self.batch)
+        self.labels = devices.get(device).asarray(draw.integers(0, self.infer(1).shape[1], self.batch))
         # so small a rate that the weights stay: a net that runs off to infinity computes at another speed
         self.optimizer = optim.SGD(self.net.parameters(), lr=1e-6, momentum=0.9)
 

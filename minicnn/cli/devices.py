@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +14,17 @@ from minicnn.train.run import environment
 def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
     """Say what can compute here, and if there is no GPU, why."""
     facts = environment()
-    report = {
-        "available": keepers.available(),
-        "auto": keepers.get("auto").name,
-        "cpu": facts,
-        "gpu": keepers.why_no_gpu(),
-    }
+    missing = keepers.why_no_gpu()
+    gpu: dict[str, Any] = {"usable": not missing}
+    gpu.update({"why_not": missing} if missing else keepers.gpu_facts())
+    report = {"available": keepers.available(), "auto": keepers.get("auto").name, "cpu": facts, "gpu": gpu}
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"
     console.out.print(f"cpu    {facts['cpus']} cores ({facts['machine']}), NumPy {facts['numpy']}, {blas}")
-    console.out.print(f"gpu    none: {report['gpu']}")
+    if missing:
+        console.out.print(f"gpu    none: {missing}", markup=False)       # [gpu] is an extra, not a colour
+    else:
+        console.out.print(f"cuda:0 {gpu['name']}, {gpu['memory'] / 2**30:.0f} GiB, compute capability "
+                          f"{gpu['compute_capability']}, CuPy {gpu['cupy']}, CUDA {gpu['cuda']}")
     console.out.print(f"auto   means {report['auto']}")

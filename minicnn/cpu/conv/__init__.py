@@ -2,24 +2,19 @@
 
 Each algorithm is a file with the same four functions: `able` (can it?), `conv2d`, `conv2d_dx`, `conv2d_dw`. `im2col` is
 the textbook's and the one to read first; `tiled` is the same in tiles; the others save multiplications or copies where
-the geometry lets them. POLICY is what is chosen when nobody says otherwise. What it chooses holds, beside its arguments
-and its result, 20 MB a thread at most, and the filters 4 times and once more a thread.
-
-    with minicnn.conv_algorithm("im2col"): ...     or     MINICNN_CONV=im2col
+the geometry lets them. POLICY is what is chosen when nobody says otherwise (minicnn.conv_algorithm does). What it
+chooses holds, beside its arguments and its result, 20 MB a thread at most, and the filters 4 times and once more a
+thread.
 """
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
-import os
-from collections.abc import Iterator
 
 import numpy as np
 
 from minicnn.cpu.conv import banded, depthwise, few, im2col, pointwise, tiled, winograd
-from minicnn.names import unknown
+from minicnn.settings import asked_algorithm
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
@@ -37,32 +32,15 @@ POLICY = (
 )
 """(algorithm, where it is the fastest), best first. In float64 Winograd is left out: who asks for it wants digits."""
 
-_asked: contextvars.ContextVar[str | None] = contextvars.ContextVar("conv_algorithm", default=None)
-
-
-@contextlib.contextmanager
-def conv_algorithm(name: str) -> Iterator[None]:
-    """`with conv_algorithm("im2col"):` every convolution inside it that the algorithm is able to do is done by it.
-
-    name: one of ALGORITHMS, or "auto" for the policy. The environment variable MINICNN_CONV says the same for a whole
-    program. A convolution that the algorithm can't do (`winograd` at stride 2) is done by the policy's choice.
-    """
-    token = _asked.set(_known(name, "conv_algorithm"))
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
 
 def choose(g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
-    asked = _asked.get() or _known(os.environ.get("MINICNN_CONV") or "auto", "MINICNN_CONV")
-    return _choose(asked, g, np.dtype(dtype))
+    return _choose(asked_algorithm(), g, np.dtype(dtype))
 
 
 @functools.lru_cache(4096)
 def _choose(asked, g, dtype):
-    if asked != "auto" and ALGORITHMS[asked].able(g, dtype):
+    if asked in ALGORITHMS and ALGORITHMS[asked].able(g, dtype):
         return asked
     return next(name for name, fits in POLICY
                 if ALGORITHMS[name].able(g, dtype) and fits(g) and not (dtype == np.float64 and name == "winograd"))
@@ -86,9 +64,3 @@ def conv2d_dw(dy, x, g):
 def _spurious():
     """OpenBLAS computes on what lies beside a small matrix too, and drops it: warnings about that mean nothing."""
     return np.errstate(invalid="ignore", over="ignore", divide="ignore", under="ignore")
-
-
-def _known(name, where):
-    if name != "auto" and name not in ALGORITHMS:
-        raise ValueError(unknown(f"{where} algorithm", name, ("auto", *ALGORITHMS)))
-    return name

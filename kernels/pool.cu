@@ -1,0 +1,183 @@
+// pool.cu: pooling with the largest, the mean or the p-norm of a window: forward, and back to the pixels.
+//
+//   forward    one thread an output (map, oh, ow), spread as maps.cuh says; it reads the pixels of its window
+//   backward   one thread a pixel (map, h, w); it gathers from the windows that hold it. Nobody else writes there:
+//              no atomics, and the same sum each time
+//
+//   Tap p of window oh reads row oh*SH + p*DH - PH, so pixel h is tap p = (h + PH - oh*SH)/DH of window oh, if that
+//   is a whole number from 0 to KH - 1.
+#include "maps.cuh"
+
+// The taps first <= p < end of a window that starts at pixel `start` which fall upon the pixels there are. So the loops
+// over them ask nothing, and their loads can all be on the way at once.
+struct Taps { int first, end; };
+
+__device__ inline Taps taps_inside(int start, int K, int D, int size) {
+    return {start < 0 ? (D - 1 - start) / D : 0, min(K, (size - start + D - 1) / D)};
+}
+
+// The windows that can hold pixel h: first <= oh <= last.
+struct Windows { int first, last; };
+
+__device__ inline Windows windows_over(int h, int K, int S, int P, int D, int out) {
+    int before = h + P - (K - 1) * D;  // where the window that has h as its last tap starts
+    return {before > 0 ? (before + S - 1) / S : 0, min(out - 1, (h + P) / S)};
+}
+
+// ---- the largest -----------------------------------------------------------------------------------------------
+
+// winner = p*KW + q, the first of equals; a NaN wins over every number, the last NaN over all.
+// instances: max_pool<float,uint8> max_pool<float,int> max_pool<double,uint8> max_pool<double,int>
+template <typename T, typename I>
+__global__ void max_pool(const T *x, T *y, I *winner, int64 maps, int H, int W, int OH, int OW, int KH, int KW,
+                         int SH, int SW, int PH, int PW, int DH, int DW) {
+    EACH_MAP(map, maps) {
+        const T *pixels = x + map * H * W;
+        EACH_PIXEL(i, OH * OW) {
+            int top = i / OW * SH - PH, left = i % OW * SW - PW, won = -1;
+            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
+            T best = -INFINITY;
+            for (int p = down.first; p < down.end; p++) {
+                const T *row = pixels + (top + p * DH) * W + left;
+#pragma unroll 4
+                for (int q = across.first; q < across.end; q++) {
+                    T v = row[q * DW];
+                    if (won < 0 || v > best || v != v) best = v, won = p * KW + q;
+                }
+            }
+            y[map * OH * OW + i] = best;
+            winner[map * OH * OW + i] = max(won, 0);
+        }
+    }
+}
+
+// instances: max_pool_dx<float,uint8> max_pool_dx<float,int> max_pool_dx<double,uint8> max_pool_dx<double,int>
+template <typename T, typename I>
+__global__ void max_pool_dx(const T *dy, const I *winner, T *dx, int64 maps, int H, int W, int OH, int OW, int KH,
+                            int KW, int SH, int SW, int PH, int PW, int DH, int DW) {
+    EACH_MAP(map, maps) {
+        const T *dy_map = dy + map * OH * OW;
+        const I *winner_map = winner + map * OH * OW;
+        EACH_PIXEL(i, H * W) {
+            int h = i / W, w = i % W;
+            Windows down = windows_over(h, KH, SH, PH, DH, OH), across = windows_over(w, KW, SW, PW, DW, OW);
+            T sum = 0;
+            for (int oh = down.first; oh <= down.last; oh++) {
+                int p = h + PH - oh * SH;
+                if (DH > 1 && p % DH) continue;
+                for (int ow = across.first; ow <= across.last; ow++) {
+                    int q = w + PW - ow * SW;
+                    if (DW > 1 && q % DW) continue;
+                    int tap = p / DH * KW + q / DW, o = oh * OW + ow;
+                    if (winner_map[o] == tap) sum += dy_map[o];
+                }
+            }
+            dx[map * H * W + i] = sum;
+        }
+    }
+}
+
+// ---- the mean --------------------------------------------------------------------------------------------------
+
+// How many places of window number o the mean is over, on one axis: pixels from `low` up to `high`.
+__device__ inline int places(int o, int K, int S, int P, int low, int high) {
+    int start = o * S - P;
+    return max(1, min(start + K, high) - max(start, low));
+}
+
+// pad: whether the padding counts, which is zeros. D taps apart, as everywhere, though no layer asks for it.
+// instances: avg_pool<float> avg_pool<double>
+template <typename T>
+__global__ void avg_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH, int SW,
+                         int PH, int PW, int DH, int DW, bool pad) {
+    EACH_MAP(map, maps) {
+        const T *pixels = x + map * H * W;
+        EACH_PIXEL(i, OH * OW) {
+            int oh = i / OW, ow = i % OW, top = oh * SH - PH, left = ow * SW - PW;
+            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
+            T sum = 0;
+            for (int p = down.first; p < down.end; p++) {
+                const T *row = pixels + (top + p * DH) * W + left;
+#pragma unroll 4
+                for (int q = across.first; q < across.end; q++) sum += row[q * DW];
+            }
+            int count = places(oh, KH, SH, PH, pad ? -PH : 0, pad ? H + PH : H) *
+                        places(ow, KW, SW, PW, pad ? -PW : 0, pad ? W + PW : W);
+            y[map * OH * OW + i] = sum / count;
+        }
+    }
+}
+
+// instances: avg_pool_dx<float> avg_pool_dx<double>
+template <typename T>
+__global__ void avg_pool_dx(const T *dy, T *dx, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH,
+                            int SW, int PH, int PW, int DH, int DW, bool pad) {
+    EACH_MAP(map, maps) {
+        const T *dy_map = dy + map * OH * OW;
+        EACH_PIXEL(i, H * W) {
+            int h = i / W, w = i % W;
+            Windows down = windows_over(h, KH, SH, PH, DH, OH), across = windows_over(w, KW, SW, PW, DW, OW);
+            T sum = 0;
+            for (int oh = down.first; oh <= down.last; oh++) {
+                if (DH > 1 && (h + PH - oh * SH) % DH) continue;
+                int rows = places(oh, KH, SH, PH, pad ? -PH : 0, pad ? H + PH : H);
+                for (int ow = across.first; ow <= across.last; ow++) {
+                    if (DW > 1 && (w + PW - ow * SW) % DW) continue;
+                    int count = rows * places(ow, KW, SW, PW, pad ? -PW : 0, pad ? W + PW : W);
+                    sum += dy_map[oh * OW + ow] / count;
+                }
+            }
+            dx[map * H * W + i] = sum;
+        }
+    }
+}
+
+// ---- the p-norm ------------------------------------------------------------------------------------------------
+
+template <typename T>
+__device__ inline T power(T v, T exponent) {  // v >= 0; the square, the usual case, at the price of a product
+    return exponent == 2 ? v * v : exponent == 1 ? v : pow(v, exponent);
+}
+
+// y = (sum of |x|^norm)^(1/norm)
+// instances: lp_pool<float> lp_pool<double>
+template <typename T>
+__global__ void lp_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH, int SW,
+                        int PH, int PW, int DH, int DW, T norm) {
+    EACH_MAP(map, maps) {
+        const T *pixels = x + map * H * W;
+        EACH_PIXEL(i, OH * OW) {
+            int top = i / OW * SH - PH, left = i % OW * SW - PW;
+            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
+            T sum = 0;
+            for (int p = down.first; p < down.end; p++) {
+                const T *row = pixels + (top + p * DH) * W + left;
+                for (int q = across.first; q < across.end; q++) sum += power<T>(fabs(row[q * DW]), norm);
+            }
+            y[map * OH * OW + i] = norm == 2 ? sqrt(sum) : pow(sum, 1 / norm);
+        }
+    }
+}
+
+// dx = sign(x) * the sum of dy * (|x| / y)^(norm - 1) over the windows that hold x; a window of zeros gives nothing
+// instances: lp_pool_dx<float> lp_pool_dx<double>
+template <typename T>
+__global__ void lp_pool_dx(const T *dy, const T *x, const T *y, T *dx, int64 maps, int H, int W, int OH, int OW,
+                           int KH, int KW, int SH, int SW, int PH, int PW, int DH, int DW, T norm) {
+    EACH_MAP(map, maps) {
+        EACH_PIXEL(i, H * W) {
+            int h = i / W, w = i % W;
+            Windows down = windows_over(h, KH, SH, PH, DH, OH), across = windows_over(w, KW, SW, PW, DW, OW);
+            T v = x[map * H * W + i], sum = 0;
+            for (int oh = down.first; oh <= down.last; oh++) {
+                if (DH > 1 && (h + PH - oh * SH) % DH) continue;
+                for (int ow = across.first; ow <= across.last; ow++) {
+                    if (DW > 1 && (w + PW - ow * SW) % DW) continue;
+                    int64 o = map * OH * OW + oh * OW + ow;
+                    if (y[o] != 0) sum += dy[o] * power<T>(fabs(v) / y[o], norm - 1);
+                }
+            }
+            dx[map * H * W + i] = v > 0 ? sum : v < 0 ? -sum : v * sum;  // 0, or NaN
+        }
+    }
+}

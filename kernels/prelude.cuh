@@ -1,0 +1,28 @@
+// prelude.cuh: the one header that every kernel file includes.
+//
+// nvcc and NVRTC see the real CUDA. Any other C++ compiler gets cuda_host.h (tests/emulator), which runs the same
+// source on a CPU, one fiber for each CUDA thread.
+#pragma once
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define DYN_SHARED(T, name) extern __shared__ T name[]
+#ifndef INFINITY  // NVRTC has no <math.h>
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+#else
+#include "cuda_host.h"
+#endif
+
+using uint8 = unsigned char;
+using int64 = long long;
+
+// Each thread of the grid takes items i, i + (threads in the grid), … below n. The sum stays below 2^32: see
+// kernel_file.LARGEST.
+#define GRID_STRIDE(i, n)                                                                                       \
+    for (unsigned i##_ = blockIdx.x * blockDim.x + threadIdx.x; i##_ < unsigned(n); i##_ += gridDim.x * blockDim.x) \
+        if (const int i = int(i##_); true)
+
+// T[N], aligned so that it is read and written in one piece, or in pieces of 16 bytes.
+template <typename T, int N>
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
+    T v[N];
+};

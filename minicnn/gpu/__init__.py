@@ -1,0 +1,80 @@
+"""The contract kept in CuPy and in our own CUDA kernels (kernels/*.cu). `Gpu` is the keeper.
+
+It is given the CuPy module and imports none, so tests give it another one that runs the kernels on a CPU. Each
+primitive is a function in the file that has the same name on the cpu side; its first argument is the Gpu.
+
+Images lie in memory as (N, C, H, W): neighbouring threads then work on neighbouring pixels of a row, and what a warp of
+32 threads reads or writes lies in one piece.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from minicnn.gpu import batch_norm, conv, dropout, elementwise, gemm, lrn, pool, softmax, update
+from minicnn.gpu.kernel_file import FOLDER, Kernel, KernelFile
+
+
+class Gpu:
+    """A keeper of the contract.   xp: CuPy, or what stands in for it.   folder: where the kernels are."""
+
+    def __init__(self, xp: Any, name: str, folder: Path = FOLDER):
+        self.xp, self.name, self.folder = xp, name, folder
+        self.cache: dict[Any, Any] = {}
+        """What algorithms keep from call to call: tables of a geometry."""
+        self._files: dict[str, KernelFile] = {}
+
+    def kernel(self, file: str, name: str, *arguments: Any) -> Kernel:
+        """`gpu.kernel("im2col.cu", "im2col", x.dtype)`: a kernel of kernels/im2col.cu, with its template arguments."""
+        if file not in self._files:
+            self._files[file] = KernelFile(self.xp, self.folder / file)
+        return self._files[file].kernel(name, *arguments)
+
+    @functools.cached_property
+    def multiprocessors(self) -> int:
+        """How many multiprocessors the GPU has: as many blocks run side by side, or several times as many."""
+        return int(self.xp.cuda.Device().attributes["MultiProcessorCount"])
+
+    @functools.cached_property
+    def compute_capability(self) -> int:
+        """What its instructions are: 75 (Turing), 80 (Ampere), 90 (Hopper), 100 (Blackwell)."""
+        return int(self.xp.cuda.Device().compute_capability)
+
+    def asarray(self, values, dtype=None):
+        """An array of this device, from NumPy or from itself."""
+        return self.xp.asarray(values, dtype)
+
+    def to_numpy(self, array):
+        """A NumPy copy."""
+        return array.get()
+
+    def synchronize(self):
+        """Wait for the kernels in flight."""
+        self.xp.cuda.get_current_stream().synchronize()
+
+    map = elementwise.map
+    add_at = elementwise.add_at
+    matmul = gemm.matmul
+    conv2d = conv.conv2d
+    conv2d_dx = conv.conv2d_dx
+    conv2d_dw = conv.conv2d_dw
+    max_pool2d = pool.max_pool2d
+    max_pool2d_dx = pool.max_pool2d_dx
+    avg_pool2d = pool.avg_pool2d
+    avg_pool2d_dx = pool.avg_pool2d_dx
+    lp_pool2d = pool.lp_pool2d
+    lp_pool2d_dx = pool.lp_pool2d_dx
+    channel_sums = batch_norm.channel_sums
+    batch_norm_stats = batch_norm.batch_norm_stats
+    batch_norm_apply = batch_norm.batch_norm_apply
+    batch_norm_sums = batch_norm.batch_norm_sums
+    batch_norm_dx = batch_norm.batch_norm_dx
+    local_response_norm = lrn.local_response_norm
+    local_response_norm_dx = lrn.local_response_norm_dx
+    cross_entropy = softmax.cross_entropy
+    cross_entropy_dx = softmax.cross_entropy_dx
+    dropout_mask = dropout.dropout_mask
+    sgd_update = update.sgd_update
+    adam_update = update.adam_update

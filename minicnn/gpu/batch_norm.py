@@ -1,0 +1,87 @@
+"""Batch norm's reductions, in parts and then over the parts, and its passes over the data (kernels/batch_norm.cu)."""
+
+import math
+
+from minicnn.gpu.maps import BLOCKS, block_for, over_maps
+
+PARTS = 32
+"""Parts of a channel at most: one for each lane of the warp that puts them together."""
+WARPS = 8
+"""Warps in a block of the second kernel: so many channels at once."""
+
+
+def batch_norm_stats(gpu, x):
+    x = gpu.xp.ascontiguousarray(x)
+    (N, C, P), (grid, block) = _extents(x), _cut(x)
+    parts, (mean, var) = grid[1] * grid[2], gpu.xp.empty((2, C), x.dtype)
+    n, means, m2 = gpu.xp.empty((3, C, parts), x.dtype)
+    gpu.kernel("batch_norm.cu", "moments_of_parts", x.dtype)(grid, block, x, n, means, m2, N, C, P)
+    _each_row(gpu.kernel("batch_norm.cu", "merge_moments", x.dtype), C, n, means, m2, x, mean, var, C, P, parts)
+    return mean, var
+
+
+def batch_norm_apply(gpu, x, mean, scale, shift):
+    x = gpu.xp.ascontiguousarray(x)
+    N, C, P = _extents(x)
+    y, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_apply", x.dtype)
+    over_maps(kernel, N * C, P, x, *_like(gpu, x, mean, scale, shift), y, N * C, C, P)
+    return y
+
+
+def batch_norm_sums(gpu, dy, x, mean, inv_std):
+    x = gpu.xp.ascontiguousarray(x)
+    (N, C, P), (grid, block) = _extents(x), _cut(x)
+    parts = gpu.xp.empty((2, C, grid[1] * grid[2]), x.dtype)
+    kernel = gpu.kernel("batch_norm.cu", "batch_norm_sums_of_parts", x.dtype)
+    kernel(grid, block, *_like(gpu, x, dy, x, mean, inv_std), *parts, N, C, P)
+    return tuple(_add_parts(gpu, parts))
+
+
+def batch_norm_dx(gpu, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
+    x = gpu.xp.ascontiguousarray(x)
+    N, C, P = _extents(x)
+    dx, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_dx", x.dtype)
+    arrays = _like(gpu, x, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat)
+    over_maps(kernel, N * C, P, *arrays, dx, N * C, C, P, 1 / max(1, N * P))
+    return dx
+
+
+def channel_sums(gpu, dy):
+    dy = gpu.xp.ascontiguousarray(dy)
+    (N, C, P), (grid, block) = _extents(dy), _cut(dy)
+    parts = gpu.xp.empty((1, C, grid[1] * grid[2]), dy.dtype)
+    gpu.kernel("batch_norm.cu", "channel_sums_of_parts", dy.dtype)(grid, block, dy, parts, N, C, P)
+    return _add_parts(gpu, parts)[0]
+
+
+def _extents(x):
+    """x (N,C,…) → N, C, P = all pixels of a map"""
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
+
+
+def _cut(x):
+    """((channels, parts along N, parts along P), block): how the reduction of each channel is spread over the GPU."""
+    N, C, P = _extents(x)
+    along, at_once = block_for(P)
+    wanted = min(PARTS, -(-BLOCKS // max(1, C)))
+    of_images = max(1, min(-(-N // at_once), wanted))
+    of_pixels = max(1, min(-(-P // along), wanted // of_images))
+    return (C, of_images, of_pixels), (along, at_once)
+
+
+def _add_parts(gpu, parts):
+    """parts (K,C,parts) → (K,C)"""
+    K, C, count = parts.shape
+    totals = gpu.xp.empty((K, C), parts.dtype)
+    _each_row(gpu.kernel("batch_norm.cu", "add_parts", parts.dtype), K * C, parts, totals, K * C, count)
+    return totals
+
+
+def _each_row(kernel, rows, *arguments):
+    """Launch a kernel that has a warp for each row."""
+    kernel((-(-rows // WARPS),), (32, WARPS), *arguments)
+
+
+def _like(gpu, x, *arrays):
+    """The arrays as kernels for x take them; None stays None."""
+    return [a if a is None else gpu.xp.ascontiguousarray(a, x.dtype) for a in arrays]

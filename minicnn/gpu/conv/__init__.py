@@ -1,0 +1,45 @@
+"""Which convolution algorithm computes what on a GPU.
+
+Each algorithm is a file with the same four functions as on the cpu: `able` (can it?), `conv2d`, `conv2d_dx`,
+`conv2d_dw`. `im2col` is the textbook's and the one to read first. POLICY is what is chosen when nobody says otherwise
+(minicnn.conv_algorithm does).
+"""
+
+from __future__ import annotations
+
+from minicnn.gpu.conv import depthwise, im2col, implicit_gemm, pointwise, tensor_core, winograd
+from minicnn.settings import asked_algorithm
+
+ALGORITHMS = {
+    "im2col": im2col, "implicit_gemm": implicit_gemm, "tensor_core": tensor_core, "pointwise": pointwise,
+    "winograd": winograd, "depthwise": depthwise,
+}  # fmt: skip
+
+POLICY = (
+    ("depthwise", lambda g: True),                                 # memory is the limit: nothing is copied
+    ("pointwise", lambda g: g.vertical.stride == g.horizontal.stride == 1),       # a product as it stands
+    ("tensor_core", lambda g: True),                               # float32 where there are tensor cores
+    ("implicit_gemm", lambda g: True),
+    ("im2col", lambda g: True),
+)
+"""(algorithm, where it is the fastest), best first. By arithmetic alone: nothing here has been timed on a GPU."""
+
+
+def choose(gpu, g, dtype) -> str:
+    """The name of the algorithm that computes a convolution of geometry g."""
+    asked = asked_algorithm()
+    if asked in ALGORITHMS and ALGORITHMS[asked].able(gpu, g, dtype):
+        return asked
+    return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].able(gpu, g, dtype))
+
+
+def conv2d(gpu, x, w, b, g):
+    return ALGORITHMS[choose(gpu, g, x.dtype)].conv2d(gpu, x, w, b, g)
+
+
+def conv2d_dx(gpu, dy, w, g):
+    return ALGORITHMS[choose(gpu, g, dy.dtype)].conv2d_dx(gpu, dy, w, g)
+
+
+def conv2d_dw(gpu, dy, x, g):
+    return ALGORITHMS[choose(gpu, g, x.dtype)].conv2d_dw(gpu, dy, x, g)

@@ -1,0 +1,35 @@
+"""The implicit product on tensor cores (kernels/mma.cuh, tensor_core.cu), from compute capability 8.0 on.
+
+float32 goes through them as 3xTF32: each factor is the sum of two numbers that a tensor core can multiply, and three of
+the four products are added; what is left out is 2⁻²² of a product, less than float32's own rounding. Under
+minicnn.allow_tf32() each factor is rounded to one such number instead: a third of the work, three digits. (An infinite
+factor gives NaN in 3xTF32, for ∞ − ∞ is part of splitting it.)
+"""
+
+from minicnn.gpu.conv import implicit_gemm
+from minicnn.settings import tf32_allowed
+
+FILE = "tensor_core.cu"
+TILES = {terms: {shape: f"TensorTile<{terms},{shape[0]},{shape[1]}>" for shape in ((128, 128), (64, 128), (64, 64))}
+         for terms in (1, 3)}  # fmt: skip
+
+
+def able(gpu, g, dtype):
+    """float32, on a GPU that has them."""
+    return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.able(gpu, g, dtype)
+
+
+def conv2d(gpu, x, w, b, g):
+    return implicit_gemm.gathered(gpu, x, w, b, g, FILE, tiles())
+
+
+def conv2d_dx(gpu, dy, w, g):
+    return implicit_gemm.gathered_dx(gpu, dy, w, g, FILE, tiles())
+
+
+def conv2d_dw(gpu, dy, x, g):
+    return implicit_gemm.gathered_dw(gpu, dy, x, g, FILE, tiles())
+
+
+def tiles():
+    return TILES[1 if tf32_allowed() else 3]

@@ -1,0 +1,72 @@
+"""Is there a GPU that CuPy can compute on, and if not, why? The one file that imports CuPy."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+INSTALL = "pip install 'minicnn-numpy[gpu]' (CUDA 13) or 'minicnn-numpy[gpu12]' (CUDA 12)"
+
+
+def load() -> tuple[ModuleType | None, str]:
+    """(CuPy, "") if a GPU is usable, else (None, one sentence that says what is missing and what to do).
+
+    CuPy imports, and most of it works, on a machine without a driver: only asking for the devices tells. A missing
+    CUDA library is a RuntimeError there, not an ImportError.
+    """
+    try:
+        import cupy
+    except ImportError as error:                                   # not installed, or its own libraries do not load
+        if error.name == "cupy":
+            return None, f"CuPy is not installed; with an NVIDIA GPU, {INSTALL}"
+        return None, f"CuPy cannot be imported ({_first_line(error)}); install it anew: {INSTALL}"
+    problem = _problem(cupy)
+    return (None, problem) if problem else (cupy, "")
+
+
+def _problem(cupy) -> str:
+    """What keeps an imported CuPy from computing; "" if nothing does."""
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        if error.status == 35 and runtime.driverGetVersion() == 0:
+            return f"CuPy {cupy.__version__} is installed, but this machine has no NVIDIA driver: install one"
+        if error.status == 35:                                     # cudaErrorInsufficientDriver
+            return (f"the NVIDIA driver is made for CUDA {_version(runtime.driverGetVersion())} and CuPy for CUDA "
+                    f"{_version(runtime.runtimeGetVersion())}: update the driver, or install the CuPy for its CUDA")
+        if error.status == 100:                                    # cudaErrorNoDevice
+            return "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+        return f"CUDA cannot be started: {_first_line(error)}"
+    if count == 0:
+        return "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+    try:
+        cupy.cuda.nvrtc.getVersion()
+        cupy.cuda.get_cublas_handle()
+    except (ImportError, RuntimeError) as error:                   # DynamicLibNotFoundError is a RuntimeError
+        return f"a CUDA library is missing ({_first_line(error)}): pip install 'cupy-cuda13x[ctk]'"
+    return ""
+
+
+def facts(cupy) -> dict:
+    """Of the first GPU."""
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(0)
+    name = properties["name"]
+    return {
+        "name": name.decode() if isinstance(name, bytes) else name,
+        "memory": properties["totalGlobalMem"],
+        "compute_capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "cupy": cupy.__version__,
+        "cuda": _version(runtime.runtimeGetVersion()),
+        "driver": _version(runtime.driverGetVersion()),
+    }
+
+
+def _version(number: int) -> str:
+    """As NVIDIA says it: 13020 is 13.2."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,26 @@
+"""Functions of single elements, and sums into chosen places."""
+
+
+def map(gpu, function, *arrays):
+    return function(*arrays)                                       # one kernel an operation, compiled by CuPy
+
+
+def add_at(gpu, target, index, values):
+    """target[index] += values, always in the same order: CuPy's own `add.at` adds in whichever order threads come.
+
+    Where an index array can name a place twice, the places are sorted, and one thread adds all that go to one place.
+    """
+    xp = gpu.xp
+    if not any(hasattr(i, "ndim") or isinstance(i, list) for i in (index if isinstance(index, tuple) else (index,))):
+        target[index] += values                                    # slices and integers: no place twice
+        return
+    places = xp.arange(target.size).reshape(target.shape)[index]
+    values = xp.ascontiguousarray(xp.broadcast_to(values, places.shape)).reshape(-1)
+    places = places.reshape(-1)
+    order = xp.argsort(places, kind="stable")
+    flat = xp.ascontiguousarray(target).reshape(-1)
+    gpu.kernel("add_at.cu", "add_at", flat.dtype).over(
+        places.size, places[order], values[order], flat, places.size
+    )
+    if not target.flags.c_contiguous:
+        target[...] = flat.reshape(target.shape)

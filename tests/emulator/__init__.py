@@ -1,0 +1,76 @@
+"""A stand-in for CuPy that runs on a CPU: the device "emulated". Slow, and strict about everything.
+
+`devices.get("emulated")` loads it under the name minicnn_emulator and gives `make()` to minicnn.gpu.Gpu.
+"""
+
+import types
+
+import numpy as np
+from minicnn_emulator import cublas
+from minicnn_emulator.arrays import bare, guarded, moved, ndarray, wrap
+from minicnn_emulator.kernels import RawModule, Settings, problem
+
+__all__ = ["Emulated", "make", "problem"]
+
+FUNCTIONS = {
+    "abs", "add", "arange", "argsort", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "divide", "exp",
+    "full", "log", "log1p", "maximum", "minimum", "multiply", "ones", "ones_like", "sign", "sqrt", "stack", "subtract",
+    "sum", "tanh", "where", "zeros", "zeros_like",
+}  # fmt: skip
+"""What minicnn may call on the device's array module; each of them is a function of CuPy 14 as well."""
+
+
+class Emulated:
+    """The module cupy, as far as minicnn uses it. `emulator` holds the settings of its kernels."""
+
+    ndarray = ndarray
+    float32, float64, int32, int64, bool_, uint8 = np.float32, np.float64, np.int32, np.int64, np.bool_, np.uint8
+    inf = np.inf
+
+    def __init__(self, settings):
+        self.emulator = settings
+        self.cuda = types.SimpleNamespace(
+            cublas=types.SimpleNamespace(gemmStridedBatchedEx=cublas.gemmStridedBatchedEx),
+            get_cublas_handle=lambda: 0,
+            get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
+            Device=lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, compute_capability="90"),
+        )
+
+    def RawModule(self, **arguments):
+        """A module of CUDA kernels."""
+        return RawModule(self.emulator, **arguments)
+
+    def empty(self, shape, dtype=float):
+        """An array that is not initialised: full of NaN."""
+        return ndarray(guarded(tuple(shape) if isinstance(shape, (tuple, list)) else (shape,), dtype))
+
+    def empty_like(self, a, dtype=None):
+        """An array that is not initialised: full of NaN."""
+        return self.empty(a.shape, dtype or a.dtype)
+
+    def asarray(self, values, dtype=None):
+        """From NumPy, a number, a list, or from the device itself, then without a copy if it can be."""
+        if isinstance(values, ndarray):
+            return values if dtype is None or values.dtype == np.dtype(dtype) else wrap(values.hidden.astype(dtype))
+        return ndarray(moved(np.asarray(values, dtype)))
+
+    def array(self, values, dtype=None):
+        """A copy."""
+        return wrap(np.array(bare(values) if isinstance(values, ndarray) else values, dtype))
+
+    def __getattr__(self, name):
+        if name not in FUNCTIONS:
+            raise AttributeError(f"the emulated CuPy has no {name}: see FUNCTIONS in tests/emulator/__init__.py")
+        function = getattr(np, name)
+
+        def call(*args, **kwargs):
+            sources = [a for a in args if isinstance(a, ndarray)]
+            return wrap(function(*map(bare, args), **{k: bare(v) for k, v in kwargs.items()}), sources)
+
+        call.__name__ = name
+        return call
+
+
+def make(order="ascending", trace=False, flags=()):
+    """A CuPy of one's own, with its own settings."""
+    return Emulated(Settings(order=order, trace=trace, flags=tuple(flags)))

@@ -1,0 +1,55 @@
+"""The GPU's keeper, for tests: on the emulated device, in three thread orders, and on a real GPU (`pytest -m gpu`)."""
+
+import os
+import sys
+
+import pytest
+
+from minicnn import devices
+from minicnn.gpu import Gpu
+from minicnn.gpu.kernel_file import FOLDER
+
+ORDERS = ("ascending", "descending", "shuffled")
+
+
+def emulate(order="ascending", trace=False, folder=FOLDER):
+    """A keeper whose kernels, those of `folder`, run on the CPU."""
+    try:
+        devices.get("emulated")                                    # loads the emulator
+    except ValueError as problem:
+        pytest.skip(str(problem))
+    return Gpu(sys.modules["minicnn_emulator"].make(order=order, trace=trace), "emulated", folder)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where there is no GPU its tests are left out, unless `-m gpu` asks for them; one stays and, skipped, says why."""
+    if "gpu" not in config.option.markexpr and devices.why_no_gpu():
+        absent = [i for i in items if i.get_closest_marker("gpu") and i.originalname != "test_a_real_gpu_computes"]
+        config.hook.pytest_deselected(items=absent)
+        gone = set(map(id, absent))
+        items[:] = [item for item in items if id(item) not in gone]
+
+
+@pytest.fixture(params=[*ORDERS, pytest.param("cuda:0", marks=pytest.mark.gpu)])
+def gpu(request):
+    """Each keeper in turn."""
+    if request.param in ORDERS:
+        return emulate(request.param)
+    if reason := devices.why_no_gpu():
+        (pytest.fail if os.environ.get("MINICNN_GPU_TESTS") == "required" else pytest.skip)(reason)
+    keeper = devices.get(request.param)
+    if os.environ.get("MINICNN_GPU_POOL") == "0":                  # or compute-sanitizer would see one large array
+        keeper.xp.cuda.set_allocator(None)
+    return keeper
+
+
+@pytest.fixture
+def traced():
+    """The emulated device with every access watched: a race is an error."""
+    return emulate(trace=True)
+
+
+@pytest.fixture
+def emulated():
+    """`emulated(order=…, trace=…, folder=…)`: a keeper of one's own."""
+    return emulate
