@@ -13,11 +13,14 @@ from collections.abc import Callable
 
 from minicnn.data import digits, mnist
 from minicnn.data.dataset import Bundle, Dataset
-from minicnn.data.loader import Batches
+from minicnn.data.folder import Files, ImageFolder
+from minicnn.data.loader import Batch, Batches, Loader
+from minicnn.data.preprocessing import Preprocessing, Transform
 from minicnn.data.transforms import normalise, read_image
 from minicnn.names import unknown
 
-__all__ = ["Batches", "Bundle", "Dataset", "load", "names", "normalise", "read_image"]
+__all__ = ["Batch", "Batches", "Bundle", "Dataset", "Files", "ImageFolder", "Loader", "Preprocessing", "Transform",
+           "load", "names", "normalise", "read_image"]
 
 _LOADERS: dict[str, Callable[[], Bundle]] = {
     "digits": digits.load,

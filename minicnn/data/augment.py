@@ -1,12 +1,129 @@
-"""Changes to training images that leave their meaning alone."""
+"""Changes to training images that leave their meaning alone. Every draw comes from the generator that is handed in.
+
+An augmentation is written as words: `parse("random-resized flip jitter:0.4 cutout:16 mixup:0.2")`. Each word is one of
+the classes below. They are applied in the order of what they change, whatever the order of the words:
+
+    part      which part of the picture becomes the image           RandomResizedCrop, ScaleJitter
+    bytes     images (N,C,H,W) uint8                                Flip, PadCrop
+    colours   the same on the scale 0 … 1, float32                  ColourJitter, Lighting
+    numbers   after normalisation, with the labels                  Cutout, Mixup
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from minicnn.data.picture import Box
+from minicnn.names import unknown
 
-def random_shift(images: np.ndarray, pixels: int, rng: np.random.Generator) -> np.ndarray:
+Array = Any  # numpy.ndarray
+Generator = np.random.Generator
+
+
+class Mixed(NamedTuple):
+    """What `Mixup` did to a batch: the loss is λ·loss(labels) + (1 − λ)·loss(others)."""
+
+    others: Array  # (N,) int64
+    share: float   # λ
+
+
+# ------------------------------------------------------------------------------------------------- part of the picture
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """A part of `least` … 1 of the picture's area and of a shape between 3:4 and 4:3, drawn anew for each picture.
+
+    Szegedy et al. 2014 (GoogLeNet), §6. The area is drawn evenly and the logarithm of the ratio too; where ten draws
+    do not fit into the picture, the largest part of an allowed shape in its middle is taken.
+    """
+
+    least: float = 0.08
+
+    def __post_init__(self) -> None:
+        _between("random-resized", self.least, 0, 1, above=True)
+
+    def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
+        """(left, top, right, bottom) in a picture of width × height."""
+        for _ in range(10):
+            area = width * height * rng.uniform(self.least, 1)
+            ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+            w, h = float(np.sqrt(area * ratio)), float(np.sqrt(area / ratio))
+            if w <= width and h <= height:
+                left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+                return left, top, left + w, top + h
+        w, h = min(width, height * 4 / 3), min(height, width * 4 / 3)
+        return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
+
+
+@dataclass(frozen=True)
+class ScaleJitter:
+    """The picture's shorter side resized to `low` … `high` pixels, then the net's size cut out anywhere.
+
+    Simonyan and Zisserman 2014 (VGG), §3.1: S drawn from 256 … 512 for 224. With low = high it is AlexNet's way
+    (Krizhevsky et al. 2012, §4.1: 256 for 224). Neither may be below the net's size.
+    """
+
+    low: int = 256
+    high: int = 512
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.low <= self.high:
+            raise ValueError(f"scale-jitter:{self.low}:{self.high} must be two sides in pixels, the smaller one first")
+
+    def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
+        """(left, top, right, bottom) in a picture of width × height."""
+        if self.low < max(size):
+            raise ValueError(f"scale-jitter:{self.low}:{self.high} begins below the larger side of the net's size "
+                             f"{size}: nothing of that size can be cut out")
+        scale = min(width, height) / rng.uniform(self.low, self.high)
+        w, h = size[1] * scale, size[0] * scale
+        left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+        return left, top, min(left + w, width), min(top + h, height)
+
+
+# --------------------------------------------------------------------------------------------------------------- bytes
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Left and right exchanged, with probability `share`. Krizhevsky et al. 2012 (AlexNet), §4.1."""
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        _between("flip", self.share, 0, 1)
+
+    def bytes(self, images: Array, rng: Generator) -> Array:
+        """(N,C,H,W) uint8 → the same shape"""
+        chosen = rng.random(len(images)) < self.share
+        return np.where(chosen[:, None, None, None], images[..., ::-1], images)
+
+
+@dataclass(frozen=True)
+class PadCrop:
+    """`pixels` black rows and columns put around each image, and its size cut out of that anywhere.
+
+    He et al. 2015 (ResNet), §4.2: 4 for CIFAR's 32 × 32.
+    """
+
+    pixels: int = 4
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1:
+            raise ValueError(f"pad-crop:{self.pixels} must be at least 1 pixel")
+
+    def bytes(self, images: Array, rng: Generator) -> Array:
+        """(N,C,H,W) uint8 → the same shape"""
+        return random_shift(images, self.pixels, rng)
+
+
+def random_shift(images: Array, pixels: int, rng: Generator) -> Array:
     """Each image moved by up to ±`pixels` rows and columns, drawn evenly; what comes in at the edge is 0.
 
     images (N,C,H,W) uint8 → the same shape. Simard et al. 2003, §2, found such shifts to help on MNIST.
@@ -16,3 +133,172 @@ def random_shift(images: np.ndarray, pixels: int, rng: np.random.Generator) -> n
     windows = sliding_window_view(padded, (H, W), axis=(2, 3))                # (N, C, 2p + 1, 2p + 1, H, W)
     down, across = rng.integers(0, 2 * pixels + 1, (2, N))
     return windows[np.arange(N), :, down, across]                             # (N, C, H, W)
+
+
+# ------------------------------------------------------------------------------------------------------------- colours
+
+
+@dataclass(frozen=True)
+class ColourJitter:
+    """Brightness, contrast and saturation multiplied by 1 − s … 1 + s each, in that order, drawn for each image.
+
+        brightness  b·x       contrast  mean + c·(x − mean), the mean of the image's grey
+        saturation  grey + s·(x − grey), the grey of each pixel: 0.299 R + 0.587 G + 0.114 B
+
+    Howard 2013, "Some improvements on deep convolutional neural network based image classification", §2.2.
+    """
+
+    strength: float = 0.4
+
+    def __post_init__(self) -> None:
+        _between("jitter", self.strength, 0, 1)
+
+    def colours(self, images: Array, rng: Generator) -> Array:
+        """(N,C,H,W) float32 on 0 … 1 → the same shape, in place"""
+        b, c, s = rng.uniform(1 - self.strength, 1 + self.strength, (3, len(images), 1, 1, 1)).astype(np.float32)
+        images *= b
+        np.clip(images, 0, 1, images)
+        mean = _grey(images).mean((1, 2, 3), keepdims=True)                   # (N, 1, 1, 1)
+        images -= mean
+        images *= c
+        images += mean
+        np.clip(images, 0, 1, images)
+        grey = _grey(images)                                                  # (N, 1, H, W)
+        images -= grey
+        images *= s
+        images += grey
+        return np.clip(images, 0, 1, images)
+
+
+def _grey(images: Array) -> Array:
+    if images.shape[1] == 1:
+        return images.copy()
+    return 0.299 * images[:, 0:1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:3]
+
+
+EIGENVALUES = np.array([0.2175, 0.0188, 0.0045], np.float32)
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009],
+                         [-0.5808, -0.0045, -0.8140],
+                         [-0.5836, -0.6948, 0.4203]], np.float32)
+"""Of the covariance of ImageNet's RGB values on 0 … 1; a column is a vector. As published with fb.resnet.torch."""
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """AlexNet's fancy PCA: along the three axes of ImageNet's colours, an amount that is drawn for each image.
+
+        x + Σ_i α_i·λ_i·p_i,   α_i normal with deviation `deviation`
+
+    Krizhevsky et al. 2012 (AlexNet), §4.1. For colour images alone.
+    """
+
+    deviation: float = 0.1
+
+    def __post_init__(self) -> None:
+        _between("lighting", self.deviation, 0, 10)
+
+    def colours(self, images: Array, rng: Generator) -> Array:
+        """(N,3,H,W) float32 on 0 … 1 → the same shape, in place; it may leave 0 … 1"""
+        if images.shape[1] != 3:
+            raise ValueError(f"lighting is for images of 3 channels (RGB), and these have {images.shape[1]}: "
+                             f"leave it out")
+        alpha = rng.normal(0, self.deviation, (len(images), 3)).astype(np.float32)
+        images += ((alpha * EIGENVALUES) @ EIGENVECTORS.T)[:, :, None, None]  # (N, 3, 1, 1)
+        return images
+
+
+# ------------------------------------------------------------------------------------------------------------- numbers
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A square of `side` pixels of each image set to 0, the mean; its centre lies anywhere, so it may be cut off.
+
+    DeVries and Taylor 2017, "Improved regularization of convolutional neural networks with cutout", arXiv:1708.04552.
+    """
+
+    side: int = 16
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise ValueError(f"cutout:{self.side} must be at least 1 pixel")
+
+    def numbers(self, images: Array, labels: Array, rng: Generator) -> tuple[Array, Mixed | None]:
+        """(N,C,H,W) float32 → the same, in place"""
+        N, _, H, W = images.shape
+        for image, y, x in zip(images, rng.integers(0, H, N), rng.integers(0, W, N)):
+            top, left = y - self.side // 2, x - self.side // 2
+            image[:, max(top, 0) : max(top + self.side, 0), max(left, 0) : max(left + self.side, 0)] = 0
+        return images, None
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Each image mixed with another one of its batch: λ·x + (1 − λ)·x', one λ a batch, drawn from Beta(α, α).
+
+    Zhang, Cisse, Dauphin, Lopez-Paz 2017, "mixup: beyond empirical risk minimization", arXiv:1710.09412.
+    """
+
+    alpha: float = 0.2
+
+    def __post_init__(self) -> None:
+        _between("mixup", self.alpha, 0, 100, above=True)
+
+    def numbers(self, images: Array, labels: Array, rng: Generator) -> tuple[Array, Mixed | None]:
+        """(N,C,H,W) float32, labels (N,) → the mixed images, and the labels that were mixed in with their share"""
+        share, others = float(rng.beta(self.alpha, self.alpha)), rng.permutation(len(images))
+        return np.float32(share) * images + np.float32(1 - share) * images[others], Mixed(labels[others], share)
+
+
+# --------------------------------------------------------------------------------------------------------------- words
+
+WORDS: dict[str, Callable[..., Any]] = {
+    "random-resized": RandomResizedCrop, "scale-jitter": ScaleJitter, "flip": Flip, "pad-crop": PadCrop,
+    "jitter": ColourJitter, "lighting": Lighting, "cutout": Cutout, "mixup": Mixup,
+}  # fmt: skip
+
+
+def parse(text: str) -> tuple[Any, ...]:
+    """The augmentation that some words describe: "flip pad-crop:4 scale-jitter:256:480". "" and "none" are none.
+
+    A word is a name, and behind colons its numbers, which may be left out. ValueError for what it can't be.
+    """
+    steps: list[Any] = []
+    for word in text.replace(",", " ").split():
+        name, *given = word.split(":")
+        if name == "none":
+            continue
+        if name not in WORDS:
+            raise ValueError(unknown("augmentation", name, [*WORDS, "none"]))
+        wanted = fields(WORDS[name])  # type: ignore[arg-type]
+        if len(given) > len(wanted):
+            raise ValueError(f"augmentation {word!r}: {name} takes {len(wanted)} number(s), and here are {len(given)}")
+        try:
+            values = [int(number) if field.type == "int" else float(number) for field, number in zip(wanted, given)]
+        except ValueError:
+            raise ValueError(f"augmentation {word!r}: behind a colon stands a number, as in "
+                             f"{spell((WORDS[name](),))!r}") from None
+        steps.append(WORDS[name](*values))
+    check(steps)
+    return tuple(steps)
+
+
+def spell(steps: tuple[Any, ...]) -> str:
+    """The words for an augmentation: `parse` backwards, every number said."""
+    names = {made: name for name, made in WORDS.items()}
+    return " ".join(":".join([names[type(step)], *(f"{getattr(step, field.name):g}" for field in fields(step))])
+                    for step in steps) or "none"
+
+
+def check(steps: Any) -> None:
+    """ValueError where the same kind stands there twice, or two that choose a part of the picture."""
+    for what, of_it in (("choose the part of the picture", [s for s in steps if hasattr(s, "box")]),
+                        ("mix images", [s for s in steps if isinstance(s, Mixup)])):
+        if len(of_it) > 1:
+            raise ValueError(f"{spell(tuple(of_it))!r} both {what}: one of them can")
+
+
+def _between(name: str, value: float, low: float, high: float, above: bool = False) -> None:
+    if not (low < value <= high if above else low <= value <= high):
+        least = f"above {low}" if above else f"at least {low}"
+        raise ValueError(f"{name}:{value:g} must be {least} and at most {high}")

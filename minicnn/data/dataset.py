@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,6 +41,38 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def names(self) -> Sequence[str]:
+        """What to call each image where one has to be named."""
+        return [f"image {i}" for i in range(len(self))]
+
+    def picture(self, index: int) -> Array:
+        """What `Preprocessing.read` takes: the image's bytes (C,H,W)."""
+        return self.images[index]
+
+    def select(self, indices: Any) -> Dataset:
+        """Some of them, in that order."""
+        return Dataset(self.images[indices], self.labels[indices])
+
+
+class Source(Protocol):
+    """What the loader reads: pictures by number, wherever they lie. `Dataset` and `folder.Files` are such."""
+
+    labels: Array
+    """(N,) int64"""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What to call each picture: its file's name."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, index: int) -> Any:
+        """A path, a `picture.Packed` or an array (C,H,W) uint8."""
+
+    def select(self, indices: Any) -> Any:
+        """Some of them, in that order."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
@@ -65,6 +98,19 @@ class Bundle:
                 raise ValueError(f"{self.name}: {part} label {dataset.labels.max()} (image {dataset.labels.argmax()}) "
                                  f"has no name: there are {len(self.classes)} classes, counted from 0")
         check_channels(self.train.images.shape[1], self.mean, self.std)
+
+
+def label_array(labels: Any, count: int) -> Array:
+    """The labels as int64 (N,), N = count. ValueError where there are more, fewer, or negative ones."""
+    labels = np.asarray(labels, np.int64)
+    if labels.shape != (count,):
+        raise ValueError(f"there are {count} pictures but labels of shape {labels.shape}: each needs exactly one label")
+    if count == 0:
+        raise ValueError("a dataset needs at least one picture")
+    if labels.min() < 0:
+        raise ValueError(f"label {labels.min()} (picture {labels.argmin()}) is negative: "
+                         f"labels count the classes from 0")
+    return labels
 
 
 def _need(name: str, array: Array, dtype: Any, rank: int, axes: str) -> None:

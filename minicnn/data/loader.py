@@ -1,12 +1,21 @@
-"""Mini-batches: a dataset cut into pieces, in a new order every epoch."""
+"""Mini-batches: a dataset cut into pieces, in a new order every epoch.
+
+`Batches` cuts arrays. `Loader` also reads pictures, in the background.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import collections
+import itertools
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.data.dataset import Array, Dataset
+from minicnn.data.augment import Mixed
+from minicnn.data.dataset import Array, Dataset, Source
 from minicnn.rng import generator
 
 
@@ -24,16 +33,11 @@ class Batches:
 
     def __init__(self, dataset: Dataset, batch_size: int, *, shuffle: bool,
                  rng: np.random.Generator | None = None, drop_last: bool = False) -> None:
-        if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
-            raise TypeError(f"batch_size must be an integer, not {batch_size!r}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size (={batch_size}) must be at least 1")
+        _need_integer("batch_size", batch_size, 1)
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, not {rng!r}: "
                             f"numpy.random.default_rng(seed) makes one")
-        if drop_last and batch_size > len(dataset):
-            raise ValueError(f"drop_last leaves no batch: batch_size (={batch_size}) is larger than the dataset "
-                             f"(={len(dataset)} images)")
+        _need_a_batch(batch_size, drop_last, dataset)
         self.dataset, self.batch_size, self.shuffle = dataset, int(batch_size), shuffle
         self.rng, self.drop_last = rng, drop_last
 
@@ -49,3 +53,143 @@ class Batches:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]
             yield self.dataset.images[chosen], self.dataset.labels[chosen]
+
+
+class Batch(NamedTuple):
+    """What the `Loader` gives."""
+
+    images: Array              # (N,C,H,W) float32, as the transform made them
+    labels: Array              # (N,) int64
+    indices: Array             # (N,) int64: which of the dataset's pictures they are
+    mixed: Mixed | None = None  # where the transform mixes images: the other labels, and the share of `labels`
+
+
+class Loader:
+    """The batches of a dataset of pictures, read and transformed by workers while the net computes.
+
+        loader = Loader(folder.train, 32, transform=Transform(preprocessing, "random-resized flip"), shuffle=True,
+                        seed=0, workers=2)
+        for epoch in range(90):
+            for images, labels, indices, mixed in loader:        # one epoch
+                ...
+
+    Batch b of epoch e depends on (seed, e, b) alone, whatever the number and the kind of workers: the order of an epoch
+    is drawn from (seed, e), and what is random in a batch from (seed, e, b). `epoch` and `batch` say which batch comes
+    next; set them, and the loader goes on from there, bit for bit. After an epoch's last batch `epoch` is one more.
+
+    transform(pictures, labels, rng) → (images, mixed): a `Transform`.   workers: 0 reads in the caller's thread.
+    processes: workers are processes, not threads. Threads are the better choice where most of the work is decoding,
+    during which Pillow and NumPy let other threads run.   prefetch: how many batches a worker may be ahead.
+
+    An error in a worker comes out of the `for` at the batch that it belongs to. TypeError or ValueError where a number
+    makes no sense.
+    """
+
+    def __init__(self, dataset: Source, batch_size: int, *, transform: Callable[..., Any], shuffle: bool = False,
+                 seed: int = 0, epoch: int = 0, batch: int = 0, workers: int = 0, prefetch: int = 2,
+                 processes: bool = False, drop_last: bool = False) -> None:
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0),
+                                   ("batch", batch, 0), ("workers", workers, 0), ("prefetch", prefetch, 1)):
+            _need_integer(name, value, least)
+        _need_a_batch(batch_size, drop_last, dataset)
+        self.dataset, self.batch_size, self.transform = dataset, int(batch_size), transform
+        self.shuffle, self.seed, self.drop_last = shuffle, int(seed), drop_last
+        self.epoch, self.batch = int(epoch), int(batch)
+        self.workers, self.prefetch, self.processes = int(workers), int(prefetch), processes
+        if batch > len(self):
+            raise ValueError(f"batch (={batch}) must be at most {len(self)}, the number of batches in an epoch")
+        self._pool: Executor | None = None
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def order(self, epoch: int) -> Array:
+        """Which picture stands where in an epoch: (N,) int64."""
+        if not self.shuffle:
+            return np.arange(len(self.dataset))
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of `self.epoch` from `self.batch` on."""
+        epoch, order = self.epoch, self.order(self.epoch)
+        for b, batch in enumerate(self._ahead(epoch, order, self.batch), self.batch):
+            self.batch = b + 1                             # before it is given: whoever saves now saves what comes next
+            yield batch
+        self.epoch, self.batch = epoch + 1, 0
+
+    def close(self) -> None:
+        """Let the workers go. The next `for` starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _ahead(self, epoch: int, order: Array, first: int) -> Iterator[Batch]:
+        jobs = ((self.seed, epoch, b, order[b * self.batch_size : (b + 1) * self.batch_size])
+                for b in range(first, len(self)))
+        if not self.workers:
+            yield from (_make(self.dataset, self.transform, *job) for job in jobs)
+            return
+        waiting: collections.deque[Future[Batch]] = collections.deque()
+        try:
+            for job in itertools.islice(jobs, self.workers * self.prefetch):
+                waiting.append(self._submit(job))
+            while waiting:
+                batch = waiting.popleft().result()
+                for job in itertools.islice(jobs, 1):
+                    waiting.append(self._submit(job))
+                yield batch
+        finally:                                           # an error, or whoever asked has seen enough
+            for future in waiting:
+                future.cancel()
+
+    def _submit(self, job: Any) -> Future[Batch]:
+        if self._pool is None:
+            if self.processes:
+                context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
+                self._pool = ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform))
+            else:
+                self._pool = ThreadPoolExecutor(self.workers, "minicnn-loader")
+        if self.processes:
+            return self._pool.submit(_make_remembered, *job)
+        return self._pool.submit(_make, self.dataset, self.transform, *job)
+
+
+def _make(dataset: Source, transform: Callable[..., Any], seed: int, epoch: int, b: int, chosen: Array) -> Batch:
+    rng = np.random.default_rng([seed, epoch, 1 + b])      # [seed, epoch] alone draws the order
+    labels = dataset.labels[chosen]
+    images, mixed = transform([dataset.picture(int(i)) for i in chosen], labels, rng)
+    return Batch(images, labels, chosen, mixed)
+
+
+_remembered: tuple[Any, ...] = ()
+
+
+def _remember(*what: Any) -> None:
+    """In a worker process: the dataset and the transform, sent once."""
+    global _remembered
+    _remembered = what
+
+
+def _make_remembered(*job: Any) -> Batch:
+    return _make(*_remembered, *job)
+
+
+def _need_integer(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} (={value}) must be at least {least}")
+
+
+def _need_a_batch(batch_size: int, drop_last: bool, dataset: Any) -> None:
+    if drop_last and batch_size > len(dataset):
+        raise ValueError(f"drop_last leaves no batch: batch_size (={batch_size}) is larger than the dataset "
+                         f"(={len(dataset)} images)")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minicnn.data import picture
+
 Array = Any  # numpy.ndarray
-
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What is read. Pillow knows forty more; each is code that an unknown file could reach."""
-
-MAX_PIXELS = 64 * 2**20
-"""64 megapixels, the largest cameras; decoding takes up to about 12 bytes of memory a pixel."""
 
 
 def normalise(images: Array, mean: Sequence[float], std: Sequence[float], dtype: Any = np.float32) -> Array:
@@ -86,77 +80,17 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int], 
     FileNotFoundError where there is no file; ValueError where it is a folder, larger than 64 megapixels, of a format
     other than PNG, JPEG, BMP, GIF, WEBP and TIFF, or damaged. Each is one sentence that names the file.
     """
+    check_size(channels, size, resize)
+    return picture.read(path, lambda width, height: picture.middle(width, height, size, resize), size,
+                        channels=channels)
+
+
+def check_size(channels: Any, size: Any, resize: Any) -> None:
+    """ValueError where pictures can't be made into images of that many channels and that size."""
     if channels not in (1, 3):
         raise ValueError(f"channels (={channels!r}) must be 1 (grey) or 3 (RGB)")
     if not (isinstance(size, (tuple, list)) and len(size) == 2
-            and all(isinstance(side, (int, np.integer)) and side >= 1 for side in size)):
+            and all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= 1 for side in size)):
         raise ValueError(f"size (={size!r}) must be (height, width), two integers of at least 1")
-    H, W = size
-    if resize and resize < max(H, W):
+    if resize and resize < max(size):
         raise ValueError(f"resize (={resize}) must be at least the larger side of size (={size}), or 0")
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a picture: name a file in it")
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}: check the name and the folder")
-    if not path.is_file():  # a pipe would be waited for, a device never ends
-        raise ValueError(f"{path} is not a regular file: copy the picture to one")
-
-    from PIL import Image, UnidentifiedImageError
-
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata, which does not touch the pixels, and of size, which is checked below.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path, formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
-                    raise Image.DecompressionBombError
-                return _to_array(picture, channels, H, W, resize)
-        except Image.DecompressionBombError as error:  # ours, or Pillow's own while it reads the header
-            raise ValueError(f"{path} is larger than {MAX_PIXELS // 2**20} megapixels, which minicnn does not decode: "
-                             f"make it smaller, or leave it out") from error
-        except UnidentifiedImageError as error:
-            raise ValueError(f"{path} is not a picture in a format that minicnn reads ({', '.join(FORMATS)}), or its "
-                             f"beginning is damaged: convert it, or leave it out") from error
-        except Exception as error:  # on damaged files Pillow raises what its decoders happen to stumble over
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{path} cannot be decoded ({reason}): it is damaged, cut short or of a kind that Pillow "
-                             f"does not convert; save it again as PNG or JPEG, or leave it out") from error
-
-
-def _to_array(picture: Any, channels: int, H: int, W: int, resize: int) -> Array:
-    from PIL import Image, ImageOps
-
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        picture = _to_8_bits(picture)
-    elif picture.mode in ("I", "F"):
-        raise ValueError(f"its pixels are 32-bit numbers (mode {picture.mode}), which have no white")
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    if resize:
-        # a pixel of the result is short/resize pixels wide: only what ends up in the middle is filtered
-        scale = min(picture.size) / resize
-        left, top = (picture.width - W * scale) / 2, (picture.height - H * scale) / 2
-        box = (left, top, left + W * scale, top + H * scale)
-        picture = picture.resize((W, H), Image.Resampling.BILINEAR, box=box)
-    elif picture.size != (W, H):
-        # fit() computes only what stays in the picture. To resize all of it and cut then gives the same, but makes a
-        # strip of 1 × 60 million pixels 224 wide: many times as large as memory.
-        picture = ImageOps.fit(picture, (W, H), Image.Resampling.BILINEAR)
-    pixels = np.array(picture, dtype=np.uint8).reshape(H, W, channels)  # (H, W, C)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))              # (C, H, W)
-
-
-def _to_8_bits(picture: Any) -> Any:
-    """0..65535 to 0..255, rounded; Pillow's own conversion clips: all above 255 would be white."""
-    from PIL import Image
-
-    values = np.asarray(picture).astype(np.uint32)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if "transparency" not in picture.info:
-        return grey
-    alpha = np.where(values == picture.info["transparency"], 0, 255).astype(np.uint8)
-    return Image.merge("LA", (grey, Image.fromarray(alpha)))

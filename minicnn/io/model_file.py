@@ -4,13 +4,17 @@ Safetensors holds raw arrays behind a JSON header; reading it can't run code. Th
 
     {"format": 1, "model": "lenet5", "options": {"num_classes": 10}, "classes": ["0", …],
      "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
+
+The last four and "fit", "interpolation", "background" are a `data.Preprocessing`; those three stand there only where
+they are not the usual ones.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +22,16 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from minicnn import models
+from minicnn.data.picture import INTERPOLATIONS, WHITE
+from minicnn.data.preprocessing import FITS, Preprocessing
 from minicnn.io import atomic
 from minicnn.nn import Module
 from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
+LATER = ("fit", "interpolation", "background")
+"""Fields that the first readers of this format do not know: left out where they say nothing new."""
+
 MAX_VALUES = 2**22
 """The largest input, about 3×1182×1182: a file must not make us lay out more."""
 
@@ -41,11 +50,31 @@ class Description:
     """A picture's shorter side before the middle is cut out; 0: as small as the input allows."""
     trained_on: str = ""
     format: int = field(default=FORMAT)
+    fit: str = "crop"
+    interpolation: str = "bilinear"
+    background: list[int] = field(default_factory=lambda: list(WHITE))
+
+    @classmethod
+    def of(cls, model: str, options: dict, classes: Sequence[str], prepare: Preprocessing,
+           trained_on: str = "") -> Description:
+        """The description of a model whose pictures go through `prepare`."""
+        return cls(model, options, list(classes), list(prepare.shape), list(prepare.mean), list(prepare.std),
+                   prepare.resize, trained_on, fit=prepare.fit, interpolation=prepare.interpolation,
+                   background=list(prepare.background))
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What pictures go through before this model. ValueError where it takes neither 1 nor 3 channels."""
+        channels, height, width = self.input
+        return Preprocessing((height, width), tuple(self.mean), tuple(self.std), channels, self.resize, self.fit,
+                             self.interpolation, tuple(self.background))  # type: ignore[arg-type]
 
 
 def save(path: str | Path, model: Module, description: Description) -> None:
     """Write the model's parameters and buffers, and what they mean, to `path`, whole or not at all."""
-    text = json.dumps(asdict(description), ensure_ascii=False)
+    usual = {f.name: f.default for f in fields(description)} | {"background": list(WHITE)}
+    said = {name: value for name, value in asdict(description).items() if name not in LATER or value != usual[name]}
+    text = json.dumps(said, ensure_ascii=False)
     atomic.write(path, safetensors.numpy.save(model.state_dict(), metadata={"minicnn": text}))
 
 
@@ -91,11 +120,11 @@ def _describe(path, text):
             "which `minicnn train` writes"
         )
     try:
-        fields = json.loads(text)
-        version = fields["format"]
+        said = json.loads(text)
+        version = said["format"]
         if version != FORMAT:
             raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")
-        description = Description(**fields)
+        description = Description(**said)
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
     for name, fits, rule in _rules(description):
@@ -118,6 +147,10 @@ def _rules(d):
         fits = _list_of((int, float), numbers) and len(numbers) == d.input[0] and all(abs(n) < 1e9 for n in numbers)
         yield name, fits, f"a list of {d.input[0]} numbers, one a channel"
     yield "std", min(d.std) > 0, "above 0"
+    yield "fit", d.fit in FITS and (d.fit == "crop" or not d.resize), f"one of {', '.join(FITS)}; crop if it resizes"
+    yield "interpolation", d.interpolation in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"
+    colour = _list_of(int, d.background) and len(d.background) == 3 and all(0 <= value <= 255 for value in d.background)
+    yield "background", colour, "[red, green, blue], each from 0 to 255"
     yield "options", isinstance(d.options, dict), "names and values"
     # A file must not make us build a net far larger than itself: these two decide how large.
     for name, here in (("num_classes", len(d.classes)), ("in_channels", d.input[0])):

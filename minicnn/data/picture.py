@@ -1,0 +1,240 @@
+"""Picture files, and what may be wrong with them: from bytes on a disk to a part of the picture, upright, at a size.
+
+    image = picture.read("cat.jpg", whole, (224, 224), channels=3)       # (3,224,224) uint8
+
+Nothing that a file says is believed: its header is read first, and what it would take to decode it is compared with a
+limit before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels of the upright picture. What lies outside of the picture is background."""
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+"""What is read. Pillow knows forty more; each is code that an unknown file could reach."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+"""How the files of these formats are named."""
+
+MAX_PIXELS = 64 * 2**20
+"""64 megapixels, the largest cameras."""
+
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+"""Pillow's filters; all but the first look at every pixel that ends up in a smaller one (antialiasing)."""
+
+WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A picture file that lies inside of another file: its bytes, and what to call it."""
+
+    name: str
+    content: bytes
+
+
+def whole(width: int, height: int) -> Box:
+    """All of the picture."""
+    return 0, 0, width, height
+
+
+def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], *, channels: int,
+         background: tuple[int, int, int] = WHITE, interpolation: str = "bilinear", draft: bool = False) -> Array:
+    """A part of the picture at a size, as channels × size.
+
+    source: a path, a `Packed`, or an array (C,H,W) uint8   choose(width, height) → the part, a `Box`
+    size (H, W)   channels 1 (grey: 0.299 R + 0.587 G + 0.114 B, ITU-R 601) or 3 (RGB)   →   (C,H,W) uint8
+
+    Turned as its EXIF orientation says; transparent pixels lie on the background; 16-bit values are scaled to 8; an
+    animation gives its first frame. With `draft` a JPEG file is decoded at ½, ¼ or ⅛ of its size where the part still
+    is at least as large as `size`: up to four times as fast, and hardly another picture.
+
+    FileNotFoundError where there is no file; ValueError where it is a folder, too large, of another format, or damaged.
+    Each is one sentence that names the file.
+    """
+    if isinstance(source, np.ndarray):
+        return _fit(_of_array(source), choose, size, channels, background, interpolation)
+    with opened(source) as file:
+        orientation = file.getexif().get(0x0112, 1)
+        turned = orientation in (5, 6, 7, 8)
+        width, height = file.size[::-1] if turned else file.size
+        box = choose(width, height)
+        if draft and file.format == "JPEG":
+            _draft(file, min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]))
+
+        def scaled(w: int, h: int) -> Box:
+            return box[0] * w / width, box[1] * h / height, box[2] * w / width, box[3] * h / height
+
+        return _fit(file, scaled, size, channels, background, interpolation)
+
+
+@contextmanager
+def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
+    """`with opened(path) as picture`: Pillow's picture, its header read and nothing else, and known to be small enough.
+
+    Whatever goes wrong inside of the block, where Pillow decodes, becomes one ValueError that names the file.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    file: Any
+    if isinstance(source, Packed):
+        name, file = source.name, io.BytesIO(source.content)
+    else:
+        name, file = str(source), source
+        _check_file(Path(source))
+    try:
+        with _QUIET, Image.open(file, formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
+                raise Image.DecompressionBombError
+            yield picture
+    except Image.DecompressionBombError as error:  # ours, or Pillow's own while it reads the header
+        raise ValueError(f"{name} is larger than {MAX_PIXELS // 2**20} megapixels, which minicnn does not decode: "
+                         f"make it smaller, or leave it out") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not a picture in a format that minicnn reads ({', '.join(FORMATS)}), or its "
+                         f"beginning is damaged: convert it, or leave it out") from error
+    except Exception as error:  # on damaged files Pillow raises what its decoders happen to stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} cannot be decoded ({reason}): it is damaged, cut short or of a kind that Pillow "
+                         f"does not convert; save it again as PNG or JPEG, or leave it out") from error
+
+
+class _Quiet:
+    """While anybody is inside, Pillow's warnings are ignored: of odd metadata, which does not touch the pixels, and of
+    size, which is checked here. Python's filters belong to all threads, so the last one to leave puts them back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.filters = warnings.catch_warnings()
+                self.filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a picture: name a file in it")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}: check the name and the folder")
+    if not path.is_file():  # a pipe would be waited for, a device never ends
+        raise ValueError(f"{path} is not a regular file: copy the picture to one")
+
+
+def _draft(file: Any, scale: float) -> None:
+    """Have a JPEG decoder, which computes each block's pixels from its frequencies, leave the highest out."""
+    for part in (8, 4, 2):
+        if part <= scale:
+            file.draft(None, (max(1, file.width // part), max(1, file.height // part)))
+            return
+
+
+def _of_array(array: Array) -> Any:
+    from PIL import Image
+
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] not in (1, 3):
+        raise ValueError(f"a picture must be uint8 (1,H,W) or (3,H,W), not {array.dtype} {array.shape}")
+    return Image.fromarray(array[0] if array.shape[0] == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+def _fit(picture: Any, choose: Callable[[int, int], Box], size: tuple[int, int], channels: int,
+         background: tuple[int, int, int], interpolation: str) -> Array:
+    from PIL import Image, ImageOps
+
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        picture = _to_8_bits(picture)
+    elif picture.mode in ("I", "F"):
+        raise ValueError(f"its pixels are 32-bit numbers (mode {picture.mode}), which have no white")
+    if picture.has_transparency_data:
+        behind = Image.new("RGBA", picture.size, background)
+        picture = Image.alpha_composite(behind, picture.convert("RGBA"))
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    H, W = size
+    left, top, right, bottom = choose(*picture.size)
+    if (left, top, right, bottom) != (0, 0, W, H) or picture.size != (W, H):
+        picture = _resize(picture, (left, top, right, bottom), W, H, background,
+                          Image.Resampling[interpolation.upper()])
+    pixels = np.array(picture, dtype=np.uint8).reshape(H, W, channels)  # (H, W, C)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))              # (C, H, W)
+
+
+def _resize(picture: Any, box: Box, W: int, H: int, background: tuple[int, int, int], filter_: Any) -> Any:
+    """The box at W × H. A pixel of the result is some pixels wide: only what ends up in the box is filtered."""
+    from PIL import Image
+
+    left, top, right, bottom = box
+    inner = max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)
+    if inner == box:
+        return picture.resize((W, H), filter_, box=box)
+    x0, x1 = (min(max(round((x - left) / (right - left) * W), 0), W) for x in (inner[0], inner[2]))
+    y0, y1 = (min(max(round((y - top) / (bottom - top) * H), 0), H) for y in (inner[1], inner[3]))
+    x0, y0 = min(x0, W - 1), min(y0, H - 1)
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)                           # the thinnest picture is a pixel wide
+    framed = Image.new("RGB", (W, H), background).convert(picture.mode)
+    framed.paste(picture.resize((x1 - x0, y1 - y0), filter_, box=inner), (x0, y0))
+    return framed
+
+
+def _to_8_bits(picture: Any) -> Any:
+    """0..65535 to 0..255, rounded; Pillow's own conversion clips: all above 255 would be white."""
+    from PIL import Image
+
+    values = np.asarray(picture).astype(np.uint32)
+    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if "transparency" not in picture.info:
+        return grey
+    alpha = np.where(values == picture.info["transparency"], 0, 255).astype(np.uint8)
+    return Image.merge("LA", (grey, Image.fromarray(alpha)))
+
+
+def middle(width: float, height: float, size: tuple[int, int], resize: int = 0) -> Box:
+    """The part in the middle of a picture that `size` (H, W) is made of.
+
+    As if the picture were resized so that its shorter side has `resize` pixels, and `size` were then cut out of it; or,
+    where `resize` is 0, the largest part that has the shape of `size`.
+    """
+    H, W = size
+    scale = min(width, height) / resize if resize else min(width / W, height / H)
+    return _centred(width, height, W * scale, H * scale)
+
+
+def around(width: float, height: float, size: tuple[int, int]) -> Box:
+    """The smallest part with the shape of `size` (H, W) that holds all of the picture: two sides may lie outside."""
+    H, W = size
+    scale = max(width / W, height / H)
+    return _centred(width, height, W * scale, H * scale)
+
+
+def _centred(width: float, height: float, w: float, h: float) -> Box:
+    # Rounding must not push a side out of the picture, nor make a picture that fits one that nearly does.
+    w, h = (width if abs(w - width) < 1e-6 else w), (height if abs(h - height) < 1e-6 else h)
+    left, top = (width - w) / 2, (height - h) / 2
+    return left, top, left + w, top + h

@@ -1,0 +1,174 @@
+"""What is done to a picture before a net sees it: one description, which training, evaluation, prediction and export
+share and a model file keeps; and in training an augmentation on top.
+
+    prepare = Preprocessing((224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256)
+    image = prepare.read("cat.jpg")           # uint8 (3,224,224): what a person would see
+    x = prepare.normalise(image[None])        # float32 (1,3,224,224): what the net sees
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from minicnn.data import augment as augmentations
+from minicnn.data import picture
+from minicnn.data.augment import Mixed
+from minicnn.data.transforms import Array, check_channels, check_size, normalise
+from minicnn.names import unknown
+
+FITS = ("crop", "pad", "stretch")
+MAX_SIDE = 2**14
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture of any size becomes an image (channels, *size), and its bytes the numbers that a net computes with.
+
+    size           (H, W), what the net takes
+    mean, std      a number a channel on the scale 0 … 1:  x = (bytes/255 − mean) / std
+    channels       3 (RGB) or 1 (grey)
+    resize         a picture's shorter side before `size` is cut out of its middle; 0: as small as `size` allows
+    fit            "crop" cuts the middle out, "pad" keeps all of the picture and fills up with the background,
+                   "stretch" keeps all of it and changes its shape
+    interpolation  nearest, box, bilinear, hamming, bicubic or lanczos (Pillow's, which do not alias)
+    background     (R, G, B), 0 … 255: what transparent pixels lie on, and what "pad" fills with
+
+    ValueError, one sentence, where a value makes no sense.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int = 3
+    resize: int = 0
+    fit: str = "crop"
+    interpolation: str = "bilinear"
+    background: tuple[int, int, int] = picture.WHITE
+
+    def __post_init__(self) -> None:
+        if type(self.channels) is not int:
+            raise ValueError(f"channels (={self.channels!r}) must be 1 (grey) or 3 (RGB)")
+        if type(self.resize) is not int or not 0 <= self.resize <= MAX_SIDE:
+            raise ValueError(f"resize (={self.resize!r}) must be an integer from 0 to {MAX_SIDE}")
+        check_size(self.channels, self.size, self.resize)
+        if max(self.size) > MAX_SIDE:
+            raise ValueError(f"size (={self.size!r}) must be at most {MAX_SIDE} a side")
+        for name in ("mean", "std"):
+            numbers = getattr(self, name)
+            if not _numbers(numbers, (int, float)):
+                raise ValueError(f"{name} (={numbers!r}) must be {self.channels} number(s), one a channel")
+        check_channels(self.channels, self.mean, self.std)
+        for name, known in (("fit", FITS), ("interpolation", picture.INTERPOLATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown(name, str(getattr(self, name)), known))
+        if self.resize and self.fit != "crop":
+            raise ValueError(f"resize (={self.resize}) is for fit='crop': with fit={self.fit!r} all of a picture is "
+                             f"resized to size, so leave resize at 0")
+        if not (_numbers(self.background, (int,)) and len(self.background) == 3
+                and all(0 <= value <= 255 for value in self.background)):
+            raise ValueError(f"background (={self.background!r}) must be (red, green, blue), three integers from 0 to "
+                             f"255")
+        for name in ("size", "mean", "std", "background"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return (self.channels, *self.size)
+
+    def box(self, width: int, height: int) -> picture.Box:
+        """The part of a picture of width × height that becomes the image: (left, top, right, bottom)."""
+        if self.fit == "stretch":
+            return picture.whole(width, height)
+        if self.fit == "pad":
+            return picture.around(width, height, self.size)
+        return picture.middle(width, height, self.size, self.resize)
+
+    def read(self, source: Any, box: Any = None, draft: bool = False) -> Array:
+        """A picture as the net's image, still as bytes. → (C,H,W) uint8
+
+        source: a path, a `picture.Packed`, or an array (1 or 3,H,W) uint8.   box(width, height): another part than the
+        description's, for training.   draft: decode JPEG files at a fraction of their size where that is enough.
+        """
+        return picture.read(source, box or self.box, self.size, channels=self.channels, background=self.background,
+                            interpolation=self.interpolation, draft=draft)
+
+    def normalise(self, images: Array) -> Array:
+        """(…,C,H,W) uint8 → float32 of the same shape: (bytes/255 − mean) / std."""
+        return normalise(images, self.mean, self.std)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as JSON can hold it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """`to_dict` backwards. ValueError for an unknown or missing key, or a value that makes no sense."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a preprocessing must be names and values, not {type(values).__name__}")
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ValueError(unknown("key of a preprocessing", str(name), known))
+        missing = [name for name in ("size", "mean", "std") if name not in values]
+        if missing:
+            raise ValueError(f"a preprocessing must say {', '.join(missing)}")
+        return cls(**values)
+
+
+class Transform:
+    """`Transform(preprocessing)` for evaluation, `Transform(preprocessing, "random-resized flip")` for training.
+
+    augment: words for `augment.parse`, or its steps.   draft: decode JPEG files at a fraction of their size where that
+    is enough; by default where there is an augmentation, so that evaluation sees what prediction sees, to the bit.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, augment: str | Sequence[Any] = (),
+                 draft: bool | None = None) -> None:
+        self.preprocessing = preprocessing
+        self.steps = augmentations.parse(augment) if isinstance(augment, str) else tuple(augment)
+        augmentations.check(self.steps)
+        self.draft = bool(self.steps) if draft is None else draft
+
+    def __call__(self, pictures: Sequence[Any], labels: Array,
+                 rng: np.random.Generator) -> tuple[Array, Mixed | None]:
+        """Pictures (paths, `Packed`s, arrays), labels (N,) → (N,C,H,W) float32, and what was mixed in, if anything."""
+        images = self.bytes(pictures, rng)                                     # (N, C, H, W) uint8
+        p = self.preprocessing
+        colours = [step for step in self.steps if hasattr(step, "colours")]
+        if colours:
+            x = np.divide(images, 255, dtype=np.float32)
+            for step in colours:
+                x = step.colours(x, rng)
+            x -= np.asarray(p.mean, np.float32)[:, None, None]
+            x /= np.asarray(p.std, np.float32)[:, None, None]
+        else:
+            x = p.normalise(images)
+        mixed: Mixed | None = None
+        for step in self.steps:
+            if hasattr(step, "numbers"):
+                x, now = step.numbers(x, labels, rng)
+                mixed = now or mixed
+        return x, mixed
+
+    def bytes(self, pictures: Sequence[Any], rng: np.random.Generator) -> Array:
+        """The same before the colours: (N,C,H,W) uint8, to be looked at."""
+        p = self.preprocessing
+        images = np.empty((len(pictures), *p.shape), np.uint8)
+        parts = [step for step in self.steps if hasattr(step, "box")]
+        for image, given in zip(images, pictures):
+            box = (lambda w, h: parts[0].box(w, h, p.size, rng)) if parts else None
+            fits = isinstance(given, np.ndarray) and given.shape == p.shape and not (parts or p.resize)
+            image[:] = given if fits else p.read(given, box, self.draft)
+        for step in self.steps:
+            if hasattr(step, "bytes"):
+                images = step.bytes(images, rng)
+        return images
+
+
+def _numbers(values: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str) and all(type(v) in kinds for v in values)
