@@ -168,7 +168,7 @@ def softmax(x, *, axis=-1):
 
 
 def cross_entropy(logits, labels, *, label_smoothing=0.0, weight=None):
-    """The mean of −Σ_k q[n,k]·log p[n,k] over n, weighted by weight[label]; p the softmax, q = (1 − ε)·one-hot + ε/K."""
+    """The mean of −Σ_k q[n,k]·log p[n,k] over n, weighted by weight[label]; p the softmax, q = (1 − ε)·one-hot + ε/K"""
     N, K = logits.shape
     p, total, weights = softmax(logits), 0.0, 0.0
     for n in range(N):

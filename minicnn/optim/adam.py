@@ -39,7 +39,9 @@ class Adam(Optimizer):
         steps = {name.removesuffix(".steps"): count for name, count in state.items() if name.endswith(".steps")}
         super().load_state_dict({name: array for name, array in state.items() if not name.endswith(".steps")})
         params = [p for group in self.param_groups for p in group["params"]]
-        if steps.keys() != {str(i) for i, p in enumerate(params) if id(p) in self.state}:
+        if steps.keys() != {str(i) for i, p in enumerate(params) if id(p) in self.state} or not all(
+            count.shape == () and count.dtype.kind == "i" and count > 0 for count in steps.values()
+        ):
             raise ValueError("the optimiser's state counts the steps of other parameters than it has arrays of")
         self.steps = {id(params[int(i)]): int(count) for i, count in steps.items()}
 

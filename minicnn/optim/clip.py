@@ -20,11 +20,11 @@ def clip_grad_norm(params: Iterable[Parameter], max_norm: float) -> float:
     """
     if not 0 < max_norm < math.inf:
         raise ValueError(f"max_norm (={max_norm}) must be a number above 0")
-    params = [p for p in params if p.grad is not None]
-    norm = math.sqrt(sum(squared(p.grad) for p in params))
+    having = [(p, p.grad) for p in params if p.grad is not None]
+    norm = math.sqrt(sum(squared(grad) for _, grad in having))
     if max_norm < norm < math.inf:
-        for p in params:
-            p.grad = p.grad * p.grad.dtype.type(max_norm / norm)
+        for p, grad in having:
+            p.grad = grad * grad.dtype.type(max_norm / norm)
     return norm
 
 

@@ -89,10 +89,10 @@ class Optimizer:
                 raise ValueError(f"the optimiser's array {name} has shape {array.shape}, but its parameter "
                                  f"{params[int(number)].shape}")  # fmt: skip
             found.setdefault(int(number), {})[int(slot)] = array
-        for number, arrays in found.items():
+        for i, arrays in found.items():
             if set(arrays) != set(range(len(arrays))):
-                raise ValueError(f"the optimiser's arrays of parameter {number} are incomplete")
+                raise ValueError(f"the optimiser's arrays of parameter {i} are incomplete")
         self.state.clear()
-        for number, arrays in found.items():
-            for slot, kept in enumerate(self.slots(params[number], len(arrays))):
-                kept[...] = devices.of(kept).asarray(arrays[slot], kept.dtype)
+        for i, arrays in found.items():
+            for k, kept in enumerate(self.slots(params[i], len(arrays))):
+                kept[...] = devices.of(kept).asarray(arrays[k], kept.dtype)

@@ -29,7 +29,11 @@ class Schedule:
 
     def step(self) -> None:
         """Go on by one step."""
-        self.t += 1
+        self.go_to(self.t + 1)
+
+    def go_to(self, t: int) -> None:
+        """Be at step t: a schedule has no other memory, so that training can go on from there."""
+        self.t = t
         self._set()
 
     def _set(self):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.inspect.picture import figure
+from minicnn.io.model_file import Description
+from minicnn.train.assess import Assessment
 
 
 def curves(records: list[dict], path: str | Path) -> None:
@@ -66,3 +68,25 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
     ax.set_ylabel("truth")
     ax.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
     fig.savefig(path)
+
+
+def mistakes(assessment: Assessment, pictures, about: Description, path: str | Path, count: int = 12) -> None:
+    """The pictures that were taken for something else with the highest probability, as the model sees them, by name."""
+    worst = assessment.worst(count)
+    columns = min(4, len(worst))
+    rows = -(-len(worst) // columns)
+    fig = figure(2.6 * columns, 2.9 * rows)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, i in zip(axes.flat, worst):
+        image = about.preprocessing.read(pictures.picture(int(i)))
+        ax.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+        truth, guess = (about.classes[k].split(",")[0] for k in (assessment.labels[i], assessment.top[i, 0]))
+        name = _short(str(assessment.names[i]).replace("$", r"\$"))
+        ax.set_title(f"{name}\n{truth} taken for {guess}, {100 * assessment.probabilities[i, 0]:.0f} %", fontsize=8)
+    fig.savefig(path)
+
+
+def _short(name: str, letters: int = 34) -> str:
+    return name if len(name) <= letters else "…" + name[1 - letters :]
