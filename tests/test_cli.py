@@ -14,7 +14,7 @@ from program import SCRIPT, caller, document, process, sentence
 
 import minicnn
 from minicnn import data
-from minicnn.cli import console
+from minicnn.cli import console, training
 from minicnn.cli.app import app, main
 from minicnn.data import Bundle, Dataset
 from minicnn.ops_table import TABLE
@@ -166,6 +166,7 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
+    monkeypatch.setattr(training, "_draw", lambda run, result: [])             # which takes longer than all the rest
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
     assert minicnn_("train", "--epochs", 5, "--out", whole)[0] == 0
     with monkeypatch.context() as patch:

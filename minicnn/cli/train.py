@@ -175,8 +175,9 @@ def _find_lr(settings: Config, path: Path, as_json: bool):
     for i in range(0, len(search.rates), max(1, len(search.rates) // 15)):
         table.add_row(f"{search.rates[i]:.2e}", f"{search.losses[i]:.4f}", f"{search.smoothed[i]:.4f}")
     console.show(table)
-    console.say(f"\nthe loss falls fastest at a learning rate of {search.suggestion:.2g} ({len(search.rates)} steps in "
-                f"{seconds:.1f} s): try --lr {search.suggestion:.2g}", markup=False)
+    console.say(f"\nthe loss falls fastest at a learning rate of {search.steepest:.2g} and is least at "
+                f"{search.least:.2g} ({len(search.rates)} steps in {seconds:.1f} s): try a tenth of that, "
+                f"--lr {search.suggestion:.2g}", markup=False)
     if picture:
         console.say(picture, markup=False)
     return None

@@ -14,7 +14,7 @@ from minicnn.train.assess import Assessment
 def curves(records: list[dict], path: str | Path) -> None:
     """Loss, error rate and learning rate over the epochs; a mark where the best model was kept."""
     epochs = [r["epoch"] for r in records]
-    best = max(r["epoch"] for r in records if r["best"])
+    best = max((r["epoch"] for r in records if r["best"]), default=None)
     fig = figure(11, 3.6)
     loss, error, rate = fig.subplots(1, 3)
     for ax, key, title, scale in ((loss, "loss", "loss (cross entropy)", 1), (error, "accuracy", "error, %", 100)):
@@ -24,7 +24,8 @@ def curves(records: list[dict], path: str | Path) -> None:
                 epochs, scale * (1 - values) if key == "accuracy" else values, marker="o", markersize=3, label=label
             )
         ax.set_title(title)
-        ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
+        if best:
+            ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
         ax.set_ylim(bottom=0)
     loss.legend(fontsize=8)
     rate.plot(epochs, [r["lr"] for r in records], marker="o", markersize=3, color="tab:green")
