@@ -57,8 +57,8 @@ def file(tmp_path):
 
 
 def test_the_names_and_the_sentence_for_an_unknown_one():
-    assert data.names() == ["digits", "mnist", "fashion-mnist"]
-    with pytest.raises(ValueError, match=r"unknown dataset 'digit': did you mean 'digits'\? Known: digits, fashion"):
+    assert data.names() == ["digits", "mnist", "fashion-mnist", "cifar-10", "cifar-100"]
+    with pytest.raises(ValueError, match=r"unknown dataset 'digit': did you mean 'digits'\? Known: cifar-10"):
         data.load("digit")
 
 

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 import minicnn
-from minicnn.cli import bench, console
+from minicnn.cli import bench, console, data
 from minicnn.cli.cite import cite
 from minicnn.cli.compare import compare
+from minicnn.cli.datasets import datasets
 from minicnn.cli.devices import devices
 from minicnn.cli.diff import diff
 from minicnn.cli.evaluate import evaluate
@@ -39,6 +40,7 @@ for name, verb in (
     ("eval", evaluate),
     ("predict", predict),
     ("import", import_),
+    ("datasets", datasets),
     ("models", models),
     ("summary", summary),
     ("compare", compare),
@@ -49,6 +51,7 @@ for name, verb in (
     ("devices", devices),
 ):
     app.command(name)(verb)
+app.add_typer(data.app, name="data")
 app.add_typer(bench.app, name="bench")
 
 

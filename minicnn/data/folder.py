@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.data import imagenet
 from minicnn.data.dataset import label_array
 from minicnn.data.picture import SUFFIXES
 
@@ -64,7 +65,8 @@ class ImageFolder:
     the pictures stay where they were put; where there is no val, it is drawn from train; where there is a val and no
     test, `test` is None, for nothing was kept for it.
 
-    classes      the names, in the alphabet's order, or as a file classes.txt says, a class a line
+    folders      the names of the classes' folders, in the alphabet's order, or as a file classes.txt says, one a line
+    classes      what the classes are called: as their folders, but where those are ImageNet's ids (n01440764)
     samples      all pictures: `Files`
     train, validation, test    `Files`, or None
     ignored      files that are no pictures by their names
@@ -87,8 +89,9 @@ class ImageFolder:
         self.ignored: list[str] = []
         given = self._given_splits()
         found = {split: self._scan(folder) for split, folder in given.items()} or {"": self._scan(self.root)}
-        self.classes = self._classes(found)
-        parts = {split: self._files(given.get(split, self.root), classes) for split, classes in found.items()}
+        self.folders = self._folders(found)
+        self.classes = tuple(map(imagenet.title, self.folders))
+        parts = {split: self._files(classes) for split, classes in found.items()}
         self.train: Files
         self.validation: Files | None
         self.test: Files | None
@@ -97,9 +100,8 @@ class ImageFolder:
         else:
             self.train, self.test = stratified(parts[""], test, seed, 1)
             self.validation = None
-            validation /= 1 - test
         if self.validation is None:
-            self.train, self.validation = stratified(self.train, validation, seed, 2)
+            self.train, self.validation = stratified(self.train, validation, seed, 2, parts["train" if given else ""])
         here = [part for part in (self.train, self.validation, self.test) if part is not None]
         self.samples = Files(self.root, tuple(name for part in here for name in part.names),
                              np.concatenate([part.labels for part in here]))
@@ -114,6 +116,9 @@ class ImageFolder:
         if twice:
             names = sorted(name for name, split in splits.items() if split in twice)
             raise ValueError(f"{self.root} has the folders {' and '.join(names)}, which mean the same: keep one")
+        for name in splits:
+            if folders[name].is_symlink():
+                _stays(folders[name], self.root.resolve())
         return {str(split): folders[name] for name, split in splits.items()}
 
     def _scan(self, folder: Path) -> dict[str, list[str]]:
@@ -123,16 +128,16 @@ class ImageFolder:
         for path in sorted(folder.iterdir()):
             if path.name.startswith("."):
                 continue
+            if path.is_symlink():
+                _stays(path, inside)
             if path.is_dir():
                 found[path.name] = []
-                for place, folders, files in os.walk(path):
+                for place, folders, files in os.walk(path, onerror=_raise):
                     folders.sort()
                     for name in [*folders, *sorted(files)]:
                         self._sort(Path(place, name), found[path.name], inside)
             elif path.name != CLASSES_FILE:
                 self.ignored.append(str(path.relative_to(self.root)))
-            if path.is_symlink():
-                _stays(path, inside)
         return found
 
     def _sort(self, path: Path, pictures: list[str], inside: Path) -> None:
@@ -143,7 +148,7 @@ class ImageFolder:
         name = path.relative_to(self.root).as_posix()
         (pictures if path.suffix.lower() in SUFFIXES else self.ignored).append(name)
 
-    def _classes(self, found: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
+    def _folders(self, found: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
         if not any(files for classes in found.values() for files in classes.values()):
             raise ValueError(f"{self.root} holds no pictures in folders: put those of each class into a folder that is "
                              f"called as the class (read are {', '.join(SUFFIXES)})")
@@ -173,23 +178,25 @@ class ImageFolder:
             raise ValueError(f"{path} disagrees with the folders about {_some(odd)}: it must name each folder once")
         return tuple(lines)
 
-    def _files(self, folder: Path, classes: dict[str, list[str]]) -> Files:
-        pairs = [(name, label) for label, title in enumerate(self.classes) for name in classes[title]]
+    def _files(self, classes: dict[str, list[str]]) -> Files:
+        pairs = [(name, label) for label, folder in enumerate(self.folders) for name in classes[folder]]
         return Files(self.root, tuple(name for name, _ in pairs), np.array([label for _, label in pairs], np.int64))
 
 
-def stratified(files: Any, share: float, seed: int, stream: int) -> tuple[Any, Any]:
+def stratified(files: Any, share: float, seed: int, stream: int, whole: Any = None) -> tuple[Any, Any]:
     """(the rest, `share` of each class), drawn with `seed`; `stream` tells apart two draws of one seed.
 
-    Of n pictures of a class ⌊n·share + ½⌋ go aside, but at least one where n is 2 or more, and never all. Whatever the
-    classes' order of drawing: each class has its own generator. Both keep the order. (files, None) where share is 0.
+    Of n pictures of a class ⌊n·share + ½⌋ go aside, but at least one where there are 2 or more, and never all; n is
+    counted in `whole`, by default in the files themselves. Each class has its own generator, so none depends on
+    another. Both parts keep the order. (files, None) where share is 0.
     """
     if share == 0:
         return files, None
+    counts = np.bincount((files if whole is None else whole).labels)
     aside = np.zeros(len(files), bool)
     for label in np.unique(files.labels):
         members = np.flatnonzero(files.labels == label)
-        count = min(max(int(len(members) * share + 0.5), 1), len(members) - 1)
+        count = min(max(int(counts[label] * share + 0.5), 1), len(members) - 1)
         aside[np.random.default_rng([seed, stream, int(label)]).permutation(members)[:count]] = True
     if not aside.any():
         return files, None
@@ -209,6 +216,10 @@ def read_classes(path: Path) -> list[str]:
 
 def _folders(root: Path) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+
+
+def _raise(error: OSError) -> None:
+    raise error                                            # os.walk itself would pass over a folder that it can't list
 
 
 def _stays(path: Path, inside: Path) -> None:

@@ -9,13 +9,13 @@ A file may be gzipped; its first bytes tell, not its name. Source: the home page
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from os import PathLike
-from typing import IO, Any, NoReturn, cast
+from typing import IO, Any
 
 import numpy as np
+
+from minicnn.data.raw import opened, refuse, take
 
 Array = Any  # numpy.ndarray
 
@@ -23,7 +23,6 @@ LIMIT = 2**30
 """The most bytes of values that a header may promise: 1 GiB, twenty times MNIST."""
 
 _AXES = {1: "labels, 1 axis", 3: "images, 3 axes"}
-_CHUNK = 2**20
 
 
 def read(path: str | PathLike[str], rank: int) -> Array:
@@ -33,18 +32,15 @@ def read(path: str | PathLike[str], rank: int) -> Array:
     the header promises and one byte. ValueError, one sentence, where the file is anything but complete and exact;
     OSError where it cannot be opened.
     """
-    with open(path, "rb") as raw:
-        zipped = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if zipped else raw
+    with opened(path) as stream:
         shape = _shape(path, stream, rank)
         promised = math.prod(shape)
         if promised > LIMIT:
-            _refuse(path, f"at most {LIMIT} bytes of values", f"a header that promises {_product(shape)}")
-        values = _take(path, stream, promised + 1)  # the one tells whether there are more, and has gzip check its sum
+            refuse(path, f"at most {LIMIT} bytes of values", f"a header that promises {_product(shape)}")
+        values = take(path, stream, promised + 1)  # the one tells whether there are more, and has gzip check its sum
         if len(values) != promised:
             found = f"only {len(values)}" if len(values) < promised else "more"
-            _refuse(path, f"{_product(shape)} bytes of values, as its header promises", found)
+            refuse(path, f"{_product(shape)} bytes of values, as its header promises", found)
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
@@ -59,38 +55,19 @@ def encode(array: Array) -> bytes:
 def _shape(path: Any, stream: IO[bytes], rank: int) -> tuple[int, ...]:
     kind = _AXES.get(rank, f"{rank} axes")
     wanted = f"an IDX file of unsigned bytes ({kind}), which begins with {bytes([0, 0, 8, rank]).hex(' ')}"
-    magic = _take(path, stream, 4)
+    magic = take(path, stream, 4)
     if not magic:
-        _refuse(path, wanted, "an empty file")
+        refuse(path, wanted, "an empty file")
     if magic != bytes([0, 0, 8, rank]):
-        _refuse(path, wanted, f"a file that begins with {magic.hex(' ')}")
-    header = _take(path, stream, 4 * rank)
+        refuse(path, wanted, f"a file that begins with {magic.hex(' ')}")
+    header = take(path, stream, 4 * rank)
     if len(header) != 4 * rank:
-        _refuse(path, f"a header of {4 + 4 * rank} bytes", f"a file that ends after {4 + len(header)}")
+        refuse(path, f"a header of {4 + 4 * rank} bytes", f"a file that ends after {4 + len(header)}")
     shape = tuple(int(n) for n in np.frombuffer(header, ">u4"))
     if 0 in shape:
-        _refuse(path, "at least one value", f"a header that promises {_product(shape)}")
+        refuse(path, "at least one value", f"a header that promises {_product(shape)}")
     return shape
-
-
-def _take(path: Any, stream: Any, count: int) -> bytearray:
-    """The next `count` bytes, or fewer where the file ends."""
-    taken = bytearray()
-    try:
-        while len(taken) < count:
-            chunk = stream.read1(min(count - len(taken), _CHUNK))
-            if not chunk:
-                break
-            taken += chunk
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        _refuse(path, "a whole gzip file", f"a damaged one ({' '.join(str(error).split())})", error)
-    return taken
 
 
 def _product(shape: tuple[int, ...]) -> str:
     return f"{' × '.join(map(str, shape))} = {math.prod(shape)}" if len(shape) > 1 else str(shape[0])
-
-
-def _refuse(path: Any, expected: str, found: str, cause: Exception | None = None) -> NoReturn:
-    raise ValueError(f"{path}: expected {expected}, found {found}: it is damaged or another file, "
-                     f"get it again from where the dataset comes from") from cause

@@ -44,8 +44,9 @@ def read_folder(name: str, where: Path, source: str, classes: tuple[str, ...],
     found = {stem: _find(where, stem) for stem in STEMS}
     missing = [f"{stem}.gz" for stem, path in found.items() if path is None]
     if missing:
-        raise FileNotFoundError(f"the dataset {name!r} needs {', '.join(missing)} in the folder {where}: get the files "
-                                f"from {source}, or use the dataset 'digits', which needs no download")
+        get = f"`minicnn data get {name}` downloads them, or " if name != "digits" else ""
+        raise FileNotFoundError(f"the dataset {name!r} needs {', '.join(missing)} in the folder {where}: {get}get the "
+                                f"files from {source}, or use the dataset 'digits', which needs no download")
     paths = [path for path in found.values() if path is not None]
     return Bundle(name, read_pair(*paths[:2]), read_pair(*paths[2:]), classes, mean, std)
 

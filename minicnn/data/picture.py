@@ -9,10 +9,11 @@ limit before anything is decoded.
 from __future__ import annotations
 
 import io
+import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -32,6 +33,15 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
 MAX_PIXELS = 64 * 2**20
 """64 megapixels, the largest cameras."""
+
+MAX_MEMORY = 240 * 2**20
+"""Bytes that decoding one picture may take; a few megabytes come on top."""
+
+LARGE = 32 * 2**20
+"""Pictures that take more are decoded one at a time, however many threads read."""
+
+BIG = 16 * 2**20
+"""A picture of more pixels is first averaged down to about a quarter of this, a strip at a time."""
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Pillow's filters; all but the first look at every pixel that ends up in a smaller one (antialiasing)."""
@@ -73,8 +83,9 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
         turned = orientation in (5, 6, 7, 8)
         width, height = file.size[::-1] if turned else file.size
         box = choose(width, height)
-        if draft and file.format == "JPEG":
-            _draft(file, min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]))
+        if file.format in ("JPEG", "MPO"):
+            enough = min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0])
+            _draft(file, max(enough if draft else 1, math.sqrt(file.width * file.height / BIG) * 2))
 
         def scaled(w: int, h: int) -> Box:
             return box[0] * w / width, box[1] * h / height, box[2] * w / width, box[3] * h / height
@@ -100,10 +111,16 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
         with _QUIET, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
                 raise Image.DecompressionBombError
-            yield picture
+            if (memory := _memory(picture)) > MAX_MEMORY:
+                raise _TooMuchError(f"{memory / 2**20:.0f}")
+            with _ONE_AT_A_TIME if memory > LARGE else nullcontext():
+                yield picture
     except Image.DecompressionBombError as error:  # ours, or Pillow's own while it reads the header
         raise ValueError(f"{name} is larger than {MAX_PIXELS // 2**20} megapixels, which minicnn does not decode: "
                          f"make it smaller, or leave it out") from error
+    except _TooMuchError as error:
+        raise ValueError(f"{name} takes {error} MiB of memory to decode, more than the {MAX_MEMORY // 2**20} that "
+                         f"minicnn gives to one picture: make it smaller, or leave it out") from None
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture in a format that minicnn reads ({', '.join(FORMATS)}), or its "
                          f"beginning is damaged: convert it, or leave it out") from error
@@ -111,6 +128,36 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} cannot be decoded ({reason}): it is damaged, cut short or of a kind that Pillow "
                          f"does not convert; save it again as PNG or JPEG, or leave it out") from error
+
+
+class _TooMuchError(Exception):
+    """Says how much memory it would be, in MiB."""
+
+
+def _memory(picture: Any) -> float:
+    """The most bytes that decoding a picture takes, from its header."""
+    pixels = picture.width * picture.height
+    if picture.format in ("JPEG", "MPO"):
+        if _one_scan(picture):
+            return pixels                                  # a big one is decoded at half its size
+        layers = [(across, down) for _, across, down, _ in picture.layer]  # otherwise all coefficients are kept
+        most = max(across for across, _ in layers) * max(down for _, down in layers)
+        return 2 * pixels * sum(across * down for across, down in layers) / most
+    if picture.format == "WEBP":                           # libwebp's two canvases, the bytes, and the picture
+        return 20 * pixels
+    each = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(picture.mode, 4)
+    return pixels * each * (2 if picture.format == "TIFF" else 1)  # a TIFF file may be one strip, which is read whole
+
+
+def _one_scan(picture: Any) -> bool:
+    """Whether a JPEG file holds its pixels once, in order: its first scan, whose head was just read, has all layers."""
+    layers = len(picture.layer)
+    head = b"\xff\xda" + (6 + 2 * layers).to_bytes(2, "big") + bytes([layers])
+    at = picture.fp.tell()
+    picture.fp.seek(max(0, at - 8 - 2 * layers))
+    found = picture.fp.read(len(head))
+    picture.fp.seek(at)
+    return found == head and not picture.info.get("progressive")
 
 
 class _Quiet:
@@ -137,6 +184,7 @@ class _Quiet:
 
 
 _QUIET = _Quiet()
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def _check_file(path: Path) -> None:
@@ -168,15 +216,12 @@ def _fit(picture: Any, choose: Callable[[int, int], Box], size: tuple[int, int],
          background: tuple[int, int, int], interpolation: str) -> Array:
     from PIL import Image, ImageOps
 
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16"):
-        picture = _to_8_bits(picture)
-    elif picture.mode in ("I", "F"):
+    if picture.mode in ("I", "F"):
         raise ValueError(f"its pixels are 32-bit numbers (mode {picture.mode}), which have no white")
-    if picture.has_transparency_data:
-        behind = Image.new("RGBA", picture.size, background)
-        picture = Image.alpha_composite(behind, picture.convert("RGBA"))
-    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.width * picture.height > BIG:
+        picture = _averaged(picture, channels, background)
+    ImageOps.exif_transpose(picture, in_place=True)
+    picture = _plain(picture, channels, background)
     H, W = size
     left, top, right, bottom = choose(*picture.size)
     if (left, top, right, bottom) != (0, 0, W, H) or picture.size != (W, H):
@@ -201,6 +246,34 @@ def _resize(picture: Any, box: Box, W: int, H: int, background: tuple[int, int, 
     framed = Image.new("RGB", (W, H), background).convert(picture.mode)
     framed.paste(picture.resize((x1 - x0, y1 - y0), filter_, box=inner), (x0, y0))
     return framed
+
+
+def _plain(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
+    """8 bits, nothing transparent, grey or RGB."""
+    from PIL import Image
+
+    if picture.mode.startswith("I;16"):
+        picture = _to_8_bits(picture)
+    if picture.has_transparency_data:
+        behind = Image.new("RGBA", picture.size, background)
+        picture = Image.alpha_composite(behind, picture if picture.mode == "RGBA" else picture.convert("RGBA"))
+    mode = "L" if channels == 1 else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
+    """A big picture at ½, ⅓, … of its size. Only a strip of it is converted at a time, so that memory holds it once."""
+    from PIL import Image
+
+    picture.load()
+    part = math.ceil(math.sqrt(picture.width * picture.height / (BIG / 4)))
+    small = Image.new("L" if channels == 1 else "RGB", (-(-picture.width // part), -(-picture.height // part)))
+    rows = part * max(1, 2**20 // (picture.width * part))
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        small.paste(_plain(strip, channels, background).reduce(part), (0, top // part))
+    small.info["exif"] = picture.getexif().tobytes()       # which says how to turn it
+    return small
 
 
 def _to_8_bits(picture: Any) -> Any:

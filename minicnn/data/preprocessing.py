@@ -17,7 +17,7 @@ import numpy as np
 from minicnn.data import augment as augmentations
 from minicnn.data import picture
 from minicnn.data.augment import Mixed
-from minicnn.data.transforms import Array, check_channels, check_size, normalise
+from minicnn.data.transforms import Array, check_channels, check_size, normalise, short
 from minicnn.names import unknown
 
 FITS = ("crop", "pad", "stretch")
@@ -51,29 +51,30 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if type(self.channels) is not int:
-            raise ValueError(f"channels (={self.channels!r}) must be 1 (grey) or 3 (RGB)")
+            raise ValueError(f"channels (={short(self.channels)}) must be 1 (grey) or 3 (RGB)")
         if type(self.resize) is not int or not 0 <= self.resize <= MAX_SIDE:
-            raise ValueError(f"resize (={self.resize!r}) must be an integer from 0 to {MAX_SIDE}")
+            raise ValueError(f"resize (={short(self.resize)}) must be an integer from 0 to {MAX_SIDE}")
         check_size(self.channels, self.size, self.resize)
         if max(self.size) > MAX_SIDE:
-            raise ValueError(f"size (={self.size!r}) must be at most {MAX_SIDE} a side")
+            raise ValueError(f"size (={short(self.size)}) must be at most {MAX_SIDE} a side")
         for name in ("mean", "std"):
             numbers = getattr(self, name)
-            if not _numbers(numbers, (int, float)):
-                raise ValueError(f"{name} (={numbers!r}) must be {self.channels} number(s), one a channel")
+            if not _numbers(numbers, (int, float, np.integer, np.floating)):
+                raise ValueError(f"{name} (={short(numbers)}) must be {self.channels} number(s), one a channel")
+            object.__setattr__(self, name, tuple(float(n) if abs(n) < 1e9 else np.inf for n in numbers))
         check_channels(self.channels, self.mean, self.std)
         for name, known in (("fit", FITS), ("interpolation", picture.INTERPOLATIONS)):
             if getattr(self, name) not in known:
-                raise ValueError(unknown(name, str(getattr(self, name)), known))
+                raise ValueError(unknown(name, str(getattr(self, name))[:40], known))
         if self.resize and self.fit != "crop":
             raise ValueError(f"resize (={self.resize}) is for fit='crop': with fit={self.fit!r} all of a picture is "
                              f"resized to size, so leave resize at 0")
         if not (_numbers(self.background, (int,)) and len(self.background) == 3
                 and all(0 <= value <= 255 for value in self.background)):
-            raise ValueError(f"background (={self.background!r}) must be (red, green, blue), three integers from 0 to "
-                             f"255")
-        for name in ("size", "mean", "std", "background"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            raise ValueError(f"background (={short(self.background)}) must be (red, green, blue), three integers from "
+                             f"0 to 255")
+        for name in ("size", "background"):
+            object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -113,7 +114,7 @@ class Preprocessing:
         known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
-                raise ValueError(unknown("key of a preprocessing", str(name), known))
+                raise ValueError(unknown("key of a preprocessing", str(name)[:40], known))
         missing = [name for name in ("size", "mean", "std") if name not in values]
         if missing:
             raise ValueError(f"a preprocessing must say {', '.join(missing)}")
@@ -171,4 +172,5 @@ class Transform:
 
 
 def _numbers(values: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(values, Sequence) and not isinstance(values, str) and all(type(v) in kinds for v in values)
+    return (isinstance(values, (tuple, list))
+            and all(isinstance(v, kinds) and not isinstance(v, bool) for v in values))

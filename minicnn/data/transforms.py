@@ -37,6 +37,22 @@ def normalise(images: Array, mean: Sequence[float], std: Sequence[float], dtype:
     return y
 
 
+def ten_crop(images: Array, size: tuple[int, int]) -> Array:
+    """Of each image the four corners and the middle at `size` (h, w), and these five with left and right exchanged.
+
+    images (N,C,H,W)   →   (N,10,C,h,w)
+
+    Krizhevsky et al. 2012 (AlexNet), §4.1: the mean of the ten softmaxes is the prediction; 224 of 256.
+    """
+    h, w = size
+    H, W = images.shape[-2:]
+    if not (1 <= h <= H and 1 <= w <= W):
+        raise ValueError(f"size (={size}) must fit into the images of {H} × {W}")
+    places = [(0, 0), (0, W - w), (H - h, 0), (H - h, W - w), ((H - h) // 2, (W - w) // 2)]
+    five = np.stack([images[..., top : top + h, left : left + w] for top, left in places], 1)  # (N, 5, C, h, w)
+    return np.concatenate([five, five[..., ::-1]], 1)                                          # (N, 10, C, h, w)
+
+
 def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std) of each channel on the 0..1 scale: what `Bundle` holds and `normalise` takes.
 
@@ -85,12 +101,18 @@ def read_image(path: str | PathLike[str], channels: int, size: tuple[int, int], 
                         channels=channels)
 
 
+def short(value: Any) -> str:
+    """A value as Python writes it, for a sentence; cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
 def check_size(channels: Any, size: Any, resize: Any) -> None:
     """ValueError where pictures can't be made into images of that many channels and that size."""
     if channels not in (1, 3):
-        raise ValueError(f"channels (={channels!r}) must be 1 (grey) or 3 (RGB)")
+        raise ValueError(f"channels (={short(channels)}) must be 1 (grey) or 3 (RGB)")
     if not (isinstance(size, (tuple, list)) and len(size) == 2
             and all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= 1 for side in size)):
-        raise ValueError(f"size (={size!r}) must be (height, width), two integers of at least 1")
+        raise ValueError(f"size (={short(size)}) must be (height, width), two integers of at least 1")
     if resize and resize < max(size):
         raise ValueError(f"resize (={resize}) must be at least the larger side of size (={size}), or 0")

@@ -1,0 +1,144 @@
+"""minicnn data get | doctor | pack"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from minicnn.cli import console
+from minicnn.data import catalogue, doctor, shards, sheet
+from minicnn.data.folder import ImageFolder
+
+app = typer.Typer(no_args_is_help=True, help="Get datasets, and look after your own pictures.")
+
+EXAMPLES = 3
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="The dataset; `minicnn datasets` lists them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Download a dataset's official files, with their checksums; an interrupted download goes on where it stopped."""
+    console.choose("dataset", name, catalogue.ENTRIES)
+    with _bar(DownloadColumn()) as bar:
+        tasks: dict[str, int] = {}
+
+        def progress(file: str, here: int, total: int):
+            if file not in tasks:
+                tasks[file] = bar.add_task(file, total=total)
+            bar.update(tasks[file], completed=here)  # type: ignore[arg-type]
+
+        new = catalogue.get(name, progress)
+    where = catalogue.entry(name).folder
+    if as_json:
+        return console.print_json({"dataset": name, "folder": str(where), "new": [str(path) for path in new]})
+    console.say(f"{name}: {f'{len(new)} new files' if new else 'all files are here already'}, in {where}", markup=False)
+
+
+@app.command("doctor")
+def examine(
+    folder: Annotated[Path, typer.Argument(help="Your pictures: a folder for each class.")],
+    picture: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a contact sheet: what was found, and some of each class.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Look at every picture of a folder: damaged, odd, huge and duplicate ones, balance and sizes.
+
+    The exit code is 1 where training would stop.
+    """
+    started = time.perf_counter()
+    with _bar(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("looking at pictures", total=None)
+        report = doctor.examine(folder, lambda done, of: bar.update(task, completed=done, total=of))
+    seconds = time.perf_counter() - started
+    if picture:
+        sheet.draw(sheet.of_report(report), picture)
+    if as_json:
+        console.print_json({**report.as_dict(), "sheet": str(picture) if picture else None, "seconds": seconds})
+    else:
+        _show(report, seconds)
+        if picture:
+            console.say(f"contact sheet: {picture}", markup=False)
+    if report.fatal:
+        raise typer.Exit(1)
+
+
+def _show(report: doctor.Report, seconds: float) -> None:
+    counts, sizes = report.counts(), report.sizes()
+    console.say(f"{report.root}: {len(report.pictures):,} pictures in {len(counts)} classes, {seconds:.1f} s",
+                markup=False)
+    splits = sorted({split for row in counts.values() for split in row}, key=("train", "validation", "test", "").index)
+    table = console.table("class", *(f">{split or 'pictures'}" for split in splits), ">share")
+    for label, row in counts.items():
+        share = f"{100 * sum(row.values()) / len(report.pictures):.1f} %"
+        table.add_row(escape(label or "(in no class)"), *(f"{row.get(split, 0):,}" for split in splits), share)
+    console.show(table)
+    if sizes:
+        table = console.table("size", ">least", ">median", ">most")
+        for what, unit, scale in (("width", "pixels", 1), ("height", "pixels", 1), ("size", "kB", 1000)):
+            table.add_row(f"{'file' if what == 'size' else what}, {unit}", *(f"{v / scale:,.0f}" for v in sizes[what]))
+        console.show(table)
+    if report.problems:
+        table = console.table("problem", ">files", "what it means", "such as")
+        for kind, names in report.problems.items():
+            stops, meaning = doctor.KINDS[kind]
+            more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+            table.add_row(f"[red]{kind}[/]" if stops else kind, str(len(names)), meaning,
+                          escape(", ".join(names[:EXAMPLES]) + more))
+        console.show(table)
+    for groups, word in ((report.exact, "the same file"), (report.near, "nearly the same")):
+        for group in groups[:EXAMPLES]:
+            console.say(f"{word}: {', '.join(group)}", markup=False)
+        if len(groups) > EXAMPLES:
+            console.say(f"… and {len(groups) - EXAMPLES} more groups of {word}; --json names all", markup=False)
+    totals = [sum(row.values()) for row in counts.values()]
+    if totals and max(totals) > 10 * min(totals):
+        console.say(f"The largest class has {max(totals) / min(totals):.0f} times the pictures of the smallest: "
+                    "accuracy will hardly notice the small ones, class weights or more pictures help.", markup=False)
+    if report.structure:
+        console.say(f"not ready to train: {report.structure}", markup=False)
+    elif report.fatal:
+        console.say("not ready to train: take the files away that are marked as empty, corrupt, truncated, too large, "
+                    "32-bit or leading out, or save them anew", markup=False)
+    else:
+        console.say("ready to train", markup=False)
+
+
+@app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(help="Your pictures: a folder for each class.")],
+    out: Annotated[Path, typer.Argument(help="A new folder for the tars.")],
+    size: Annotated[int, typer.Option(help="Megabytes a tar.", min=1)] = 256,
+    validation: Annotated[float, typer.Option(help="Share to choose by, where there is no folder of it.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share to measure on, where there are no folders of splits.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Draws the splits and the order.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+):
+    """Pack a folder of pictures into tar shards (webdataset's layout), for data that outgrows a folder."""
+    pictures = ImageFolder(folder, validation=validation, test=test, seed=seed)
+    made = []
+    with _bar(MofNCompleteColumn()) as bar:
+        task = bar.add_task("packing", total=None)
+        for path in shards.pack(pictures, out, size=size * 10**6, seed=seed):
+            made.append(path)
+            bar.update(task, completed=len(made))
+    if as_json:
+        count = len(pictures.samples)
+        return console.print_json({"folder": str(out), "pictures": count, "tars": [path.name for path in made]})
+    console.say(f"{out}: {len(pictures.samples):,} pictures of {len(pictures.classes)} classes in {len(made)} tar "
+                f"files; `minicnn train {out}` reads them", markup=False)
+
+
+def _bar(*columns) -> Progress:
+    """A progress bar on stderr, for stdout is for what was asked; in a pipe it stays silent."""
+    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, transient=True,
+                    console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -1,0 +1,36 @@
+"""minicnn datasets"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from minicnn.cli import console
+from minicnn.data import catalogue
+
+
+def datasets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
+    """List the datasets: what they are, whether they are here and where, and how to get them."""
+    rows: list[dict[str, Any]] = []
+    for entry in catalogue.ENTRIES.values():
+        missing = entry.missing
+        rows.append({
+            "dataset": entry.name, "here": not missing, "folder": str(entry.folder), "missing": missing,
+            "about": entry.about, "licence": entry.licence, "home": entry.home, "download_bytes": entry.size,
+            "get": f"minicnn data get {entry.name}" if missing else "",
+            "files": [{"name": file.name, "urls": list(file.urls), "bytes": file.size, "sha256": file.sha256}
+                      for file in entry.files],
+        })  # fmt: skip
+    if as_json:
+        return console.print_json(rows)
+    table = console.table("dataset", "here", "what it is", ">download", "folder")
+    for row in rows:
+        size = f"{row['download_bytes'] / 1e6:.0f} MB" if row["download_bytes"] else "none"
+        table.add_row(row["dataset"], "yes" if row["here"] else "no", row["about"], size, row["folder"])
+    console.show(table, ("folder", "download"))
+    for row in rows:
+        if row["missing"]:
+            console.say(f"{row['dataset']}: `{row['get']}` downloads it from {row['home']}", markup=False)
+    console.say("Your own: a folder of pictures, a folder for each class; `minicnn data doctor FOLDER` looks at it. "
+                "Or tar shards, which `minicnn data pack` makes.", markup=False)
