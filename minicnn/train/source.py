@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,11 @@ class Pictures:
         size = min(500, max(1, 2**22 // math.prod(self.preprocessing.shape)))
         return self.loader(pictures, size)
 
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Tells whether a run that goes on finds the pictures that it began with: by their names and labels."""
         digest = hashlib.sha256()
-        for part in (self.train, self.validation):
+        for part in (p for p in (self.train, self.validation) if p is not None):
             digest.update("\0".join(part.names).encode("utf-8", "surrogateescape"))
             digest.update(np.ascontiguousarray(part.labels, np.int64).tobytes())
         return digest.hexdigest()[:16]
@@ -78,7 +80,7 @@ def open_pictures(config: Config, preprocessing: data.Preprocessing | None = Non
         augment = "pad-crop:2" if channels == 1 else "pad-crop:4 flip"
         return Pictures(c.dataset, train, _some(aside, c.validation, c.dataset), bundle.test, tuple(bundle.classes),
                         preprocessing or own, augment, True)  # fmt: skip
-    folder = data.ImageFolder(c.dataset, validation=c.validation, test=c.test, seed=c.seed)
+    folder = data.splits(c.dataset, validation=c.validation, test=c.test, seed=c.seed)
     if preprocessing is None:
         channels, *sides = models.input_shape(c.model)
         mean, std = NORMALISATIONS["imagenet"] if channels == 3 else ((0.5,), (0.25,))
@@ -129,11 +131,15 @@ def whole(dataset: str, split: str, about: model_file.Description) -> tuple[str,
                              f"takes {tuple(about.input)} and tells {len(about.classes)} classes apart: choose another "
                              "--data")  # fmt: skip
         return dataset, chosen
-    folder = data.ImageFolder(dataset, validation=0, test=0)
-    chosen = getattr(folder, split) or folder.samples
+    folder = data.splits(dataset, validation=0, test=0)
+    chosen = getattr(folder, split)
+    if folder.test is None and folder.validation is None:  # it is not split
+        chosen = folder.train
+    if chosen is None:
+        raise ValueError(f"{dataset} has no pictures for {split}: choose another --split")
     strange = [name for name in folder.classes if name not in about.classes]
     if strange:
         raise ValueError(f"{dataset} has the class {strange[0]!r}, which the model does not know: it knows "
                          f"{', '.join(about.classes[:10])}{', …' if len(about.classes) > 10 else ''}")  # fmt: skip
     known_as = np.array([about.classes.index(name) for name in folder.classes])
-    return folder.name, data.Files(chosen.root, chosen.names, known_as[chosen.labels])
+    return folder.name, replace(chosen, labels=known_as[chosen.labels])

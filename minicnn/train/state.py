@@ -29,7 +29,7 @@ def save(run: Run) -> None:
         arrays |= {f"average.{name}": array for name, array in run.average.state_dict().items()}
     checkpoint.save(run.folder / checkpoint.NAME, arrays, {
         "config": asdict(run.config),
-        "pictures": run.pictures.fingerprint(),
+        "pictures": run.pictures.fingerprint,
         "progress": asdict(run.progress),
         "seconds": run.seconds,
         "step": run.schedule.t,
@@ -47,7 +47,7 @@ def restore(run: Run) -> None:
         other = differences(run.config, _of(dict, values, "config"))
         if other:
             raise ValueError(f"it belongs to another run than the config.json beside it: {other}")
-        if _of(str, values, "pictures") != run.pictures.fingerprint():
+        if _of(str, values, "pictures") != run.pictures.fingerprint:
             raise ValueError(f"{run.config.dataset} holds other pictures than when the run began: put them back, or "
                              "train again with --overwrite")  # fmt: skip
         progress = Progress(**{f.name: _of(float if f.name == "loss" else int, _of(dict, values, "progress"), f.name)

@@ -272,7 +272,7 @@ def test_what_a_body_knows_is_found_out_by_trying(learned, tmp_path, given, foun
 
     folder, body, _, _ = learned
     save_weights(tmp_path / "bare.npz", model_file.load(body)[0].state_dict())
-    flat = ((0.5,) * 3, (1e9,) * 3)
+    flat = ((0.5,) * 3, (1e6,) * 3)
     table = {name: flat for name in module.NORMALISATIONS} | {given: module.NORMALISATIONS[given]}
     monkeypatch.setattr(module, "NORMALISATIONS", table)
     settings = Config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.25}, size=32, fit="stretch",
