@@ -2,7 +2,8 @@
 
 Each algorithm is a file with the same four functions: `able` (can it?), `conv2d`, `conv2d_dx`, `conv2d_dw`. `im2col` is
 the textbook's and the one to read first; `tiled` is the same in tiles; the others save multiplications or copies where
-the geometry lets them. POLICY is what is chosen when nobody says otherwise.
+the geometry lets them. POLICY is what is chosen when nobody says otherwise. What it chooses holds, beside its arguments
+and its result, 20 MB a thread at most, and the filters 4 times and once more a thread.
 
     with minicnn.conv_algorithm("im2col"): ...     or     MINICNN_CONV=im2col
 """
@@ -16,17 +17,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minicnn.cpu.conv import banded, depthwise, im2col, pointwise, tiled, winograd
+from minicnn.cpu.conv import banded, depthwise, few, im2col, pointwise, tiled, winograd
 from minicnn.names import unknown
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
-    "banded": banded,
+    "banded": banded, "few": few,
 }  # fmt: skip
 
 POLICY = (
     # the first that is able and fits          milliseconds, forward / dx / dw, against the row that would come next
     ("depthwise", lambda g: True),             # 512 channels 3×3 at 14², N 16:
+    ("few", lambda g: min(256, g.O) >= g.N * g.OH * g.OW),
     ("pointwise", lambda g: True),             # 1024 → 256 at 14², N 16:
     ("winograd", lambda g: min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 512),
     ("banded", lambda g: True),
