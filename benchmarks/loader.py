@@ -4,11 +4,13 @@
 
 PHOTOS is a folder of photographs. From them 640 JPEG files of 500 × 375 pixels (ImageNet's commonest size) are made in
 two classes. First they are read and transformed alone: pictures a second. Then MobileNet V1 at 128 × 128 trains on them
-in batches of 16, and how long `next(loader)` took is compared with the whole time. Target: at most 5 %.
+in batches of 16, and how long `next(loader)` took is compared with the whole time. Target: at most 5 %. The result
+goes to benchmarks/results/loader.json, and its tables into docs/data.md.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ from minicnn.tensor import Tensor
 COUNT, SIZE, QUALITY, SIDE, BATCH = 640, (500, 375), 95, 128, 16
 AUGMENT = "random-resized flip"
 TARGET = 0.05
+PAGE, BEGIN, END = harness.ROOT / "docs" / "data.md", "<!-- benchmarks.loader -->\n", "<!-- end -->\n"
 WORKERS = ((0, False), (1, False), (2, False), (1, True), (2, True))
 """(how many, whether they are processes)"""
 
@@ -37,7 +40,7 @@ def make_pictures(photos: Path, folder: Path, count: int) -> int:
 
     sources = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
     # what is smaller than half the size would be more blur than picture, and compress as no photograph does
-    sources = [path for path in sources if min(Image.open(path).size) >= SIZE[1] // 2]
+    sources = [path for path in sources if min(size_of(path)) >= SIZE[1] // 2]
     if not sources:
         raise SystemExit(f"error: {photos} holds no photographs of at least {SIZE[1] // 2} pixels a side")
     rng, total = np.random.default_rng(0), 0
@@ -52,6 +55,14 @@ def make_pictures(photos: Path, folder: Path, count: int) -> int:
         cutting.save(path, quality=QUALITY)
         total += path.stat().st_size
     return total
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height, from the header."""
+    from PIL import Image
+
+    with Image.open(path) as photo:
+        return photo.size
 
 
 def transform(draft: bool = True) -> data.Transform:
@@ -140,9 +151,30 @@ def main(argv: list[str] | None = None) -> None:
     print(f"the least: {100 * least['waiting']:.1f} % with {name(least['workers'], least['processes'])} "
           f"(target: at most {100 * TARGET:.0f} %)")
     about = [{"name": "minicnn", **machine.describe()}]
-    harness.write("loader", args, ["PHOTOS" if word == str(args.photos) else word for word in argv], about,
-                  pictures={"count": len(files), "size": SIZE, "bytes": size}, reading=reading, training=training,
-                  target=TARGET)
+    path = harness.write("loader", args, ["PHOTOS" if word == str(args.photos) else word for word in argv], about,
+                         pictures={"count": len(files), "size": SIZE, "bytes": size}, reading=reading,
+                         training=training, target=TARGET)
+    if not args.out:
+        page = PAGE.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        made = tables(json.loads(path.read_text(encoding="utf-8")))
+        PAGE.write_text(before + BEGIN + made + END + rest.split(END)[1], encoding="utf-8")
+
+
+def tables(document: dict) -> str:
+    """What docs/data.md says of a result."""
+    made, size = document["pictures"], document["pictures"]["bytes"] / document["pictures"]["count"]
+    machine_ = document["machine"]
+    reads = {(row["workers"], row["processes"], row["draft"]): row["per_second"] for row in document["reading"]}
+    lines = [f"{made['count']} JPEG files of {made['size'][0]} × {made['size'][1]}, {size / 1000:.0f} kB each, on "
+             f"{machine_['cores']} cores ({machine_['cpu']}), {document['date']}: `{document['command']}`\n",
+             "| workers | read, pictures/s | the same with draft | step of MobileNet V1, ms | waiting for pictures |",
+             "| --- | ---: | ---: | ---: | ---: |"]
+    for row in document["training"]:
+        key = row["workers"], row["processes"]
+        lines.append(f"| {name(*key)} | {reads[*key, False]:.0f} | {reads[*key, True]:.0f} | "
+                     f"{1000 * row['step']['median']:.0f} | {100 * row['waiting']:.1f} % |")
+    return "\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks import conv, harness, layers, models, render, scaling, steps
+from benchmarks import conv, harness, layers, loader, models, render, scaling, steps
 from benchmarks.worker import timing
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import exponent
@@ -212,8 +214,8 @@ def test_the_committed_page_is_the_committed_results():
     folder = ROOT / "benchmarks" / "results"
     if not any(folder.glob("*.json")):
         pytest.skip("nothing has been measured")
-    text = (ROOT / "docs" / "benchmarks.md").read_text()
     for path in folder.glob("*.json"):
+        text = (ROOT / "docs" / ("data.md" if path.stem == "loader" else "benchmarks.md")).read_text()
         document = json.loads(path.read_text())
         assert f"`{document['command']}`" in text, f"{path.name} is newer than the page: python -m benchmarks.render"
 
@@ -246,6 +248,31 @@ def test_only_the_outermost_call_is_timed():
 def test_a_commit_that_is_not_there_gets_a_sentence():
     with pytest.raises(SystemExit, match="git has no files of 'no-such-commit'"), steps.checkout("no-such-commit"):
         pass
+
+
+def test_the_page_about_data_says_what_was_measured():
+    document = json.loads((ROOT / "benchmarks" / "results" / "loader.json").read_text())
+    assert loader.BEGIN + loader.tables(document) + loader.END in loader.PAGE.read_text()
+
+
+def test_the_loader_on_a_few_pictures(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((520, 400)).save(tmp_path / f"{i}.png")
+    out = tmp_path / "loader.json"
+    loader.main([str(tmp_path), "--rounds", "1", "--steps", "1", "--count", "32", "--out", str(out)])
+    assert "target: at most 5 %" in capsys.readouterr().out
+    document = json.loads(out.read_text())
+    assert document["command"].startswith("python -m benchmarks.loader PHOTOS --rounds 1")
+    assert document["pictures"]["count"] == 32
+    assert [(row["workers"], row["processes"]) for row in document["training"]] == list(loader.WORKERS)
+    for row in document["training"]:
+        assert 0 <= row["waiting"] < 1
+        assert row["waiting"] == pytest.approx(row["wait"]["median"] / row["seconds"])         # of one step
+    assert loader.tables(document).count("\n| ") == 2 + len(loader.WORKERS)
+    with pytest.raises(SystemExit, match="holds no photographs of at least 187 pixels a side"):
+        loader.make_pictures(ROOT / "tests", tmp_path, 1)
 
 
 def test_torch_has_the_same_nets():

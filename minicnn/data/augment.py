@@ -76,11 +76,14 @@ class ScaleJitter:
         if not 1 <= self.low <= self.high:
             raise ValueError(f"scale-jitter:{self.low}:{self.high} must be two sides in pixels, the smaller one first")
 
-    def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
-        """(left, top, right, bottom) in a picture of width × height."""
+    def check_size(self, size: tuple[int, int]) -> None:
+        """ValueError where nothing of that size could be cut out."""
         if self.low < max(size):
             raise ValueError(f"scale-jitter:{self.low}:{self.high} begins below the larger side of the net's size "
                              f"{size}: nothing of that size can be cut out")
+
+    def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
+        """(left, top, right, bottom) in a picture of width × height."""
         scale = min(width, height) / rng.uniform(self.low, self.high)
         w, h = size[1] * scale, size[0] * scale
         left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)

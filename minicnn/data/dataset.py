@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,7 +42,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    @property
+    @cached_property
     def names(self) -> Sequence[str]:
         """What to call each image where one has to be named."""
         return [f"image {i}" for i in range(len(self))]

@@ -37,7 +37,7 @@ MAX_PIXELS = 64 * 2**20
 MAX_MEMORY = 240 * 2**20
 """Bytes that decoding one picture may take; a few megabytes come on top."""
 
-LARGE = 32 * 2**20
+LARGE = 96 * 2**20
 """Pictures that take more are decoded one at a time, however many threads read."""
 
 BIG = 16 * 2**20
@@ -121,6 +121,8 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
     except _TooMuchError as error:
         raise ValueError(f"{name} takes {error} MiB of memory to decode, more than the {MAX_MEMORY // 2**20} that "
                          f"minicnn gives to one picture: make it smaller, or leave it out") from None
+    except PermissionError:
+        raise                                              # which names the file, and has nothing to do with pictures
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture in a format that minicnn reads ({', '.join(FORMATS)}), or its "
                          f"beginning is damaged: convert it, or leave it out") from error

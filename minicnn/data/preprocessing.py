@@ -133,6 +133,9 @@ class Transform:
         self.preprocessing = preprocessing
         self.steps = augmentations.parse(augment) if isinstance(augment, str) else tuple(augment)
         augmentations.check(self.steps)
+        for step in self.steps:
+            if isinstance(step, augmentations.ScaleJitter):
+                step.check_size(preprocessing.size)
         self.draft = bool(self.steps) if draft is None else draft
 
     def __call__(self, pictures: Sequence[Any], labels: Array,

@@ -69,7 +69,7 @@ def test_scale_jitter_cuts_the_size_out_of_the_resized_picture(width, height, se
 
 def test_scale_jitter_below_the_nets_size():
     with pytest.raises(ValueError, match="scale-jitter:100:200 begins below the larger side of the net's size"):
-        ScaleJitter(100, 200).box(300, 300, (224, 224), generator())
+        data.Transform(data.Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3), "flip scale-jitter:100:200")
 
 
 # --------------------------------------------------------------------------------------------------------------- bytes
