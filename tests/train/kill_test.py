@@ -66,9 +66,11 @@ def outcome(folder: Path) -> dict[str, bytes]:
     return files | {"metrics": json.dumps([{k: v for k, v in r.items() if k != "seconds"} for r in records]).encode()}
 
 
-def kill(count: int, where: Path, seed: int = 0, names=tuple(RUNS), say=print) -> tuple[int, int]:
-    """Kill `count` processes. → (how many were killed, how many runs came to their end); SystemExit at a difference."""
-    rng, killed, ended = random.Random(seed), 0, 0
+def kill(count: int, where: Path, seed: int = 0, names=tuple(RUNS), say=print) -> dict[str, int]:
+    """Kill `count` processes. → how many were killed, had a checkpoint to go on from, came to their end; SystemExit at
+    a difference.
+    """
+    rng, total = random.Random(seed), {"killed": 0, "with a checkpoint": 0, "ended": 0}
     expected, seconds = {}, {}
     for name in names:
         (where / f"{name}.toml").write_text(toml(RUNS[name]))
@@ -76,7 +78,7 @@ def kill(count: int, where: Path, seed: int = 0, names=tuple(RUNS), say=print) -
         whole(start("train", "digits", "--config", where / f"{name}.toml", "--out", where / name))
         expected[name], seconds[name] = outcome(where / name), time.perf_counter() - began
         say(f"{name}: {seconds[name]:.1f} s without interruption", flush=True)
-    while killed < count:
+    while total["killed"] < count:
         for name in names:
             folder, kills = where / f"{name} again", 0
             shutil.rmtree(folder, ignore_errors=True)
@@ -84,16 +86,16 @@ def kill(count: int, where: Path, seed: int = 0, names=tuple(RUNS), say=print) -
                 again = ("--resume", folder) if (folder / "config.json").exists() else (
                     "digits", "--config", where / f"{name}.toml", "--out", folder, "--overwrite")
                 process = start("train", *again)
-                try:
-                    _, err = process.communicate(timeout=rng.uniform(0.3, seconds[name]))
+                try:                                       # after so many kills it may come to its end
+                    _, err = process.communicate(timeout=rng.uniform(0.3, seconds[name]) if kills < 15 else 600)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.communicate()
-                    kills += process.returncode == -9
-                    if kills < 15:
+                    if process.returncode == -9:
+                        kills += 1
+                        total["with a checkpoint"] += (folder / "last.ckpt").exists()
                         continue
-                    process = start("train", "--resume", folder)              # it has been killed often enough
-                    _, err = process.communicate(timeout=300)
+                    err = b""
                 if process.returncode or err:
                     raise SystemExit(f"FAILED: {name}, after {kills} kills: {err.decode()}")
                 break
@@ -103,11 +105,12 @@ def kill(count: int, where: Path, seed: int = 0, names=tuple(RUNS), say=print) -
             left = [path.name for path in folder.iterdir() if path.name.endswith(".part")]
             if left:
                 raise SystemExit(f"FAILED: {name}: {left} were left behind")
-            killed, ended = killed + kills, ended + 1
-            say(f"{name}: killed {kills} times, the same to the last byte; {killed} of {count}", flush=True)
-            if killed >= count:
+            total["killed"] += kills
+            total["ended"] += 1
+            say(f"{name}: killed {kills} times, the same to the last byte; {total['killed']} of {count}", flush=True)
+            if total["killed"] >= count:
                 break
-    return killed, ended
+    return total
 
 
 if __name__ == "__main__":
@@ -116,5 +119,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="minicnn-kill-") as place:
-        killed, ended = kill(options.count, Path(place), options.seed)
-    print(f"{killed} processes killed in {ended} runs: all {ended} ended with the bytes of the uninterrupted run")
+        done = kill(options.count, Path(place), options.seed)
+    print(f"{done['killed']} processes killed in {done['ended']} runs, {done['with a checkpoint']} of them when there was a "
+          f"checkpoint already: all {done['ended']} runs ended with the bytes of the uninterrupted one")

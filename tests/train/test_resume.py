@@ -171,9 +171,9 @@ def test_signals_are_noted_once_and_then_obeyed():
 @pytest.mark.slow
 def test_kill_9(tmp_path):
     """A short version of `python tests/train/kill_test.py 200`."""
-    killed, ended = kill(6, tmp_path, seed=1, names=("adam", "noise"))
-    assert killed >= 6
-    assert ended >= 1
+    done = kill(6, tmp_path, seed=1, names=("adam", "noise"))
+    assert done["killed"] >= 6
+    assert done["ended"] >= 1
 
 
 def test_kill_9_in_the_middle_of_saving(tmp_path):
