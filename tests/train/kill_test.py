@@ -120,5 +120,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="minicnn-kill-") as place:
         done = kill(options.count, Path(place), options.seed)
-    print(f"{done['killed']} processes killed in {done['ended']} runs, {done['with a checkpoint']} of them when there was a "
-          f"checkpoint already: all {done['ended']} runs ended with the bytes of the uninterrupted one")
+    print(f"{done['killed']} processes killed in {done['ended']} runs, {done['with a checkpoint']} of them when there "
+          f"was a checkpoint already: all {done['ended']} runs ended with the bytes of the uninterrupted one")
