@@ -67,6 +67,7 @@ class Run:
         self.description = model_file.Description.of(c.model, options, self.pictures.classes,
                                                      self.pictures.preprocessing, trained_on=c.dataset)
         self.metrics: list[dict] = []
+        self.layers: list[dict] = []
         self.progress, self.seconds, self.floor = Progress(), 0.0, (-1.0, 0.0)
         self.training, self.validation = self.pictures.train, self.pictures.validation
         augment = self.pictures.augment if c.augment == "auto" else c.augment
@@ -116,6 +117,8 @@ class Run:
                 events.write(step, {"loss/step": loss, "learning rate": self.optimizer.param_groups[0]["lr"]})
             every, seconds = self.config.checkpoint_steps, self.config.checkpoint_seconds
             due = (every and (step + 1) % every == 0) or (seconds and time.monotonic() - saved >= seconds)
+            if self.config.gradient_flow and self.progress.batches == len(self.loader):
+                self.layers = self._look()
             if due or asked:
                 self._clock()
                 state.save(self)
@@ -196,13 +199,17 @@ class Run:
             "best": score > best,
         }
         if self.config.gradient_flow:
-            few = self.pictures.evaluated(self.validation.select(np.arange(min(64, len(self.validation)))))
-            record["layers"] = flow.report(self.model, self.prepare(next(iter(few)).images))
+            record["layers"] = self.layers
         self.metrics.append(record)
         self.progress, self.seconds = Progress(), 0.0
         state.save(self)
         folder.write_lines(self.folder / folder.METRICS, self.metrics)
         return record
+
+    def _look(self) -> list[dict]:
+        """The gradients of the step that was just made, and what is dead for the first of the validation images."""
+        few = self.pictures.evaluated(self.validation.select(np.arange(min(64, len(self.validation)))))
+        return flow.report(self.model, self.prepare(next(iter(few)).images))
 
     def _until(self, batches: Iterable, asked: Request):
         """The batches, as long as nobody asks to stop."""

@@ -35,6 +35,7 @@ def save(run: Run) -> None:
         "step": run.schedule.t,
         "averaged": run.average.t if run.average else 0,
         "random": rng.state(),
+        "layers": run.layers,
         "metrics": run.metrics,
     })  # fmt: skip
 
@@ -66,6 +67,7 @@ def restore(run: Run) -> None:
             run.average.load_state_dict(checkpoint.part(arrays, "average"), _of(int, values, "averaged"))
         rng.restore(_of(dict, values, "random"))
         run.progress, run.metrics, run.seconds = progress, metrics, _of(float, values, "seconds")
+        run.layers = _of(list, values, "layers")
         run.schedule.go_to(step)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None

@@ -124,7 +124,7 @@ def test_a_run_on_files_goes_on_from_another_folder(tmp_path, monkeypatch, rng):
 
 @pytest.mark.parametrize("when", ["in an epoch", "while evaluating", "at the end of an epoch"])
 def test_being_asked_to_stop(tmp_path, when, monkeypatch):
-    settings = config(ema=0.9)
+    settings = config(ema=0.9, gradient_flow=True)               # the gradients of the last step are asked for later
     Run(settings, tmp_path / "whole").train()
     run, asked = Run(settings, tmp_path / "run"), Request()
     evaluate = run.evaluate
