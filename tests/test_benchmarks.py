@@ -220,6 +220,33 @@ def test_the_committed_page_is_the_committed_results():
         assert f"`{document['command']}`" in text, f"{path.name} is newer than the page: python -m benchmarks.render"
 
 
+def test_the_page_about_data_says_what_was_measured():
+    document = json.loads((ROOT / "benchmarks" / "results" / "loader.json").read_text())
+    assert loader.BEGIN + loader.tables(document) + loader.END in loader.PAGE.read_text()
+
+
+def test_the_loader_on_a_few_pictures(tmp_path, capsys, monkeypatch):
+    for name, value in (("SIDE", 32), ("BATCH", 4), ("WORKERS", ((0, False), (1, False), (1, True)))):
+        monkeypatch.setattr(loader, name, value)
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((520, 400)).save(tmp_path / f"{i}.png")
+    out = tmp_path / "loader.json"
+    loader.main([str(tmp_path), "--rounds", "1", "--steps", "1", "--count", "32", "--out", str(out)])
+    assert "target: at most 5 %" in capsys.readouterr().out
+    document = json.loads(out.read_text())
+    assert document["command"].startswith("python -m benchmarks.loader PHOTOS --rounds 1")
+    assert document["pictures"]["count"] == 32
+    assert [(row["workers"], row["processes"]) for row in document["training"]] == list(loader.WORKERS)
+    for row in document["training"]:
+        assert 0 <= row["waiting"] < 1
+        assert row["waiting"] == pytest.approx(row["wait"]["median"] / row["seconds"])         # of one step
+    assert loader.tables(document).count("\n| ") == 2 + len(loader.WORKERS)
+    with pytest.raises(SystemExit, match="holds no photographs of at least 187 pixels a side"):
+        loader.make_pictures(ROOT / "tests", tmp_path, 1)
+
+
 def test_a_steps_time_is_shared_out_among_its_ops(results):
     net = json.loads((results / "steps.json").read_text())["cases"][0]
     ops = net["now"]["ops"]
@@ -250,31 +277,6 @@ def test_a_commit_that_is_not_there_gets_a_sentence():
         pass
 
 
-def test_the_page_about_data_says_what_was_measured():
-    document = json.loads((ROOT / "benchmarks" / "results" / "loader.json").read_text())
-    assert loader.BEGIN + loader.tables(document) + loader.END in loader.PAGE.read_text()
-
-
-def test_the_loader_on_a_few_pictures(tmp_path, capsys):
-    rng = np.random.default_rng(0)
-    for i in range(2):
-        pixels = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((520, 400)).save(tmp_path / f"{i}.png")
-    out = tmp_path / "loader.json"
-    loader.main([str(tmp_path), "--rounds", "1", "--steps", "1", "--count", "32", "--out", str(out)])
-    assert "target: at most 5 %" in capsys.readouterr().out
-    document = json.loads(out.read_text())
-    assert document["command"].startswith("python -m benchmarks.loader PHOTOS --rounds 1")
-    assert document["pictures"]["count"] == 32
-    assert [(row["workers"], row["processes"]) for row in document["training"]] == list(loader.WORKERS)
-    for row in document["training"]:
-        assert 0 <= row["waiting"] < 1
-        assert row["waiting"] == pytest.approx(row["wait"]["median"] / row["seconds"])         # of one step
-    assert loader.tables(document).count("\n| ") == 2 + len(loader.WORKERS)
-    with pytest.raises(SystemExit, match="holds no photographs of at least 187 pixels a side"):
-        loader.make_pictures(ROOT / "tests", tmp_path, 1)
-
-
 def test_torch_has_the_same_nets():
     pytest.importorskip("torch")
     from benchmarks import torch_nets
@@ -293,7 +295,7 @@ def test_torch_has_the_same_nets():
 
 
 def test_options_are_documented(capsys):
-    for module in (conv, layers, models, steps, scaling):
+    for module in (conv, layers, models, steps, scaling, loader):
         with pytest.raises(SystemExit) as end:
             module.main(["--help"])
         assert end.value.code == 0

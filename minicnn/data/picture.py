@@ -43,6 +43,9 @@ LARGE = 96 * 2**20
 BIG = 16 * 2**20
 """A picture of more pixels is first averaged down to about a quarter of this, a strip at a time."""
 
+STRIP = 2**20
+"""Pixels of a strip."""
+
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Pillow's filters; all but the first look at every pixel that ends up in a smaller one (antialiasing)."""
 
@@ -71,7 +74,7 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
 
     Turned as its EXIF orientation says; transparent pixels lie on the background; 16-bit values are scaled to 8; an
     animation gives its first frame. With `draft` a JPEG file is decoded at ½, ¼ or ⅛ of its size where the part still
-    is at least as large as `size`: up to four times as fast, and hardly another picture.
+    is at least as large as `size`: faster, and hardly another picture.
 
     FileNotFoundError where there is no file; ValueError where it is a folder, too large, of another format, or damaged.
     Each is one sentence that names the file.
@@ -270,7 +273,7 @@ def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> 
     picture.load()
     part = math.ceil(math.sqrt(picture.width * picture.height / (BIG / 4)))
     small = Image.new("L" if channels == 1 else "RGB", (-(-picture.width // part), -(-picture.height // part)))
-    rows = part * max(1, 2**20 // (picture.width * part))
+    rows = part * max(1, STRIP // (picture.width * part))
     for top in range(0, picture.height, rows):
         strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
         small.paste(_plain(strip, channels, background).reduce(part), (0, top // part))

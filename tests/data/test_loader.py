@@ -87,6 +87,12 @@ def test_seeds_and_epochs_differ(files):
     assert order(seed=1) == orders[2]
 
 
+def test_augmentation_is_drawn_anew_in_every_epoch_and_batch(files):
+    same = files.select([0] * 8)                           # one picture, eight times
+    drawn = [batch.images.tobytes() for epoch in (0, 1) for batch in loader(same, shuffle=False, epoch=epoch)]
+    assert len(set(drawn)) == 4
+
+
 def test_an_array_dataset_is_read_like_a_folder():
     digits = data.load("digits").test.select(range(10))
     prepare = data.Preprocessing((28, 28), (0.13,), (0.31,), 1)

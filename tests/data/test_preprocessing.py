@@ -152,9 +152,12 @@ def test_a_box_of_a_turned_picture_is_in_upright_pixels(tmp_path):
     upright[:, :32] = (250, 0, 0)
     exif = Image.Exif()
     exif[0x0112] = 6                                       # stored turned a quarter to the left
+    upright[10:20, 40:50] = (0, 200, 100)
     stored = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
     path = saved(tmp_path, stored, "a.jpg", exif=exif, quality=95)
     prepare = data.Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
+    plain = saved(tmp_path, Image.fromarray(upright), "a.png")
+    assert np.abs(prepare.read(path).astype(int) - prepare.read(plain)).max() < 40
     for draft in (False, True):
         left = prepare.read(path, lambda w, h: (0, 0, w / 2 - 2, h), draft)
         right = prepare.read(path, lambda w, h: (w / 2 + 2, 0, w, h), draft)
@@ -177,9 +180,21 @@ def test_a_big_picture_is_averaged_first_and_is_the_same_picture(tmp_path, mode,
     prepare = data.Preprocessing((20, 30), (0.5,) * 3, (0.5,) * 3)
     wanted = prepare.read(path).astype(int)
     monkeypatch.setattr(picture, "BIG", 300 * 200 - 1)
+    monkeypatch.setattr(picture, "STRIP", 200 * 30)        # ten strips
     found = prepare.read(path).astype(int)
     assert not np.array_equal(found, wanted)
     assert np.abs(found - wanted).mean() < 2
+
+
+def test_a_file_that_may_not_be_read_is_no_damaged_picture(tmp_path, monkeypatch):
+    path = saved(tmp_path, noise(8, 8))
+
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(PermissionError, match=r"Permission denied: .*a\.png"):
+        data.read_image(path, 3, (8, 8))
 
 
 def test_what_would_take_too_much_memory_is_refused_with_the_amount(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import os
 from collections.abc import Iterator
 
@@ -56,11 +57,15 @@ def conv_algorithm(name: str) -> Iterator[None]:
 def choose(g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
     asked = _asked.get() or _known(os.environ.get("MINICNN_CONV") or "auto", "MINICNN_CONV")
+    return _choose(asked, g, np.dtype(dtype))
+
+
+@functools.lru_cache(4096)
+def _choose(asked, g, dtype):
     if asked != "auto" and ALGORITHMS[asked].able(g, dtype):
         return asked
-    exact = np.dtype(dtype) == np.float64
     return next(name for name, fits in POLICY
-                if ALGORITHMS[name].able(g, dtype) and fits(g) and not (exact and name == "winograd"))
+                if ALGORITHMS[name].able(g, dtype) and fits(g) and not (dtype == np.float64 and name == "winograd"))
 
 
 def conv2d(x, w, b, g):
