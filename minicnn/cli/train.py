@@ -59,7 +59,7 @@ def train(
                             Config.augment)
     ] = None,
     validation: Annotated[
-        float | None, _option("Share of the training images kept aside to choose the best epoch.", Config.validation)
+        float | None, _option("Share of each class kept aside to choose the best epoch.", Config.validation)
     ] = None,
     test: Annotated[float | None, _option("Share of a folder's pictures kept aside to test.", Config.test)] = None,
     fit: Annotated[

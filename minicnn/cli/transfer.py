@@ -44,7 +44,7 @@ def transfer(
         str, typer.Option(help="Changes to training images then, in words: 'random-resized:0.5 flip'.")
     ] = "random-resized:0.5 flip",
     validation: Annotated[
-        float, typer.Option(help="Share of the training pictures kept aside then, to choose the best epoch.")
+        float, typer.Option(help="Share of each class kept aside then, to choose the best epoch.")
     ] = 0.15,
     test: Annotated[float, typer.Option(help="Share of each class kept aside to test.")] = 0.3,
     fit: Annotated[
