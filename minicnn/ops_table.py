@@ -322,6 +322,7 @@ TABLE: tuple[Row, ...] = (
         reference.cross_entropy,
         case(normal(5, 4), labels(5, 4)),
         case(normal(3, 7), labels(3, 7), label_smoothing=0.1),
+        case(normal(6, 3), labels(6, 3), weight=(0.5, 3.0, 1.25)),
     ),
     row(loss.mse_loss, lambda x, t: np.mean((x - t) ** 2), case(normal(3, 4), normal(3, 4))),
     row(loss.binary_cross_entropy_with_logits, _bce, case(normal(3, 4), lambda rng: rng.uniform(0, 1, (3, 4)))),

@@ -167,15 +167,17 @@ def softmax(x, *, axis=-1):
     return np.moveaxis(p, -1, axis)
 
 
-def cross_entropy(logits, labels, *, label_smoothing=0.0):
-    """The mean over n of −Σ_k q[n,k]·log p[n,k]; p the softmax, q = (1 − ε)·one-hot(label) + ε/K."""
+def cross_entropy(logits, labels, *, label_smoothing=0.0, weight=None):
+    """The mean of −Σ_k q[n,k]·log p[n,k] over n, weighted by weight[label]; p the softmax, q = (1 − ε)·one-hot + ε/K"""
     N, K = logits.shape
-    p, total = softmax(logits), 0.0
+    p, total, weights = softmax(logits), 0.0, 0.0
     for n in range(N):
+        w = 1.0 if weight is None else weight[labels[n]]
+        weights += w
         for k in range(K):
             q = (1 - label_smoothing) * (k == labels[n]) + label_smoothing / K
-            total -= q * math.log(p[n, k])
-    return np.array(total / N)
+            total -= w * q * math.log(p[n, k])
+    return np.array(total / weights)
 
 
 def linear(x, w, b=None):

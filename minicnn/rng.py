@@ -32,3 +32,22 @@ def next_draw() -> tuple[int, int]:
     global _draws
     _draws += 1
     return _seed, _draws
+
+
+def state() -> dict:
+    """Where the random numbers are, as what JSON can hold: `restore` goes on from there."""
+    return {"seed": _seed, "draws": _draws, "generator": _generator.bit_generator.state}
+
+
+def restore(saved: dict) -> None:
+    """Go on from a `state()`. ValueError where it is none."""
+    global _seed, _draws, _generator
+    fresh = np.random.default_rng(0)
+    try:
+        fresh.bit_generator.state = saved["generator"]
+        counts = saved["seed"], saved["draws"]
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:
+        raise ValueError(f"the state of the random numbers can't be read ({problem})") from None
+    if not all(type(n) is int and 0 <= n < 2**63 for n in counts):
+        raise ValueError(f"the state of the random numbers counts {counts}, which must be integers of at least 0")
+    (_seed, _draws), _generator = counts, fresh

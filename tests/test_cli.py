@@ -14,7 +14,7 @@ from program import SCRIPT, caller, document, process, sentence
 
 import minicnn
 from minicnn import data
-from minicnn.cli import console
+from minicnn.cli import console, training
 from minicnn.cli.app import app, main
 from minicnn.data import Bundle, Dataset
 from minicnn.ops_table import TABLE
@@ -77,8 +77,8 @@ def test_train_for_people(minicnn_, tmp_path):
     assert f"  minicnn predict '{folder}' '{folder}/sample.png'   " in out, "ready to be pasted into a shell"
     assert f"In {folder}: best.safetensors (the model), metrics.jsonl, curves.png, confusion.png, filters.png" in out
     assert sorted(p.name for p in folder.iterdir()) == [
-        "best.safetensors", "config.json", "confusion.png", "curves.png", "env.json", "filters.png", "last.safetensors",
-        "metrics.jsonl", "sample.png", "test.json"]  # fmt: skip
+        "best.safetensors", "config.json", "confusion.png", "curves.png", "env.json", "filters.png", "last.ckpt",
+        "last.safetensors", "metrics.jsonl", "sample.png", "test.json"]  # fmt: skip
     for name in ("curves.png", "confusion.png", "filters.png", "sample.png"):
         with Image.open(folder / name) as picture:
             picture.load()
@@ -89,7 +89,10 @@ def test_train_for_programs(minicnn_, tmp_path):
     folder = tmp_path / "run"
     rc, out, err = minicnn_(
         "train", "--epochs", 2, "--batch-size", 40, "--optimizer", "sgd", "--lr", 0.01, "--momentum", 0.5,
-        "--weight-decay", 0.001, "--schedule", "step", "--warmup", 0, "--label-smoothing", 0.1, "--shift", 0,
+        "--weight-decay", 0.001, "--schedule", "multistep", "--milestones", "1", "--gamma", 0.5, "--class-weights",
+        "balanced", "--clip", 2, "--accumulate", 2, "--ema", 0.5, "--tensorboard", "--gradient-flow", "--patience", 4,
+        "--workers", 1, "--checkpoint-steps", 2, "--checkpoint-seconds", 9, "--warmup", 0, "--label-smoothing", 0.1,
+        "--augment", "flip",
         "--validation", 0.25, "--seed", 3, "--device", "cpu", "--out", folder, "--json")  # fmt: skip
     assert (rc, err) == (0, "")
     report = document(out)
@@ -97,8 +100,12 @@ def test_train_for_programs(minicnn_, tmp_path):
     assert report["folder"] == str(folder)
     assert report["config"] == {
         "dataset": "digits", "model": "lenet5", "options": {}, "epochs": 2, "batch_size": 40, "optimizer": "sgd",
-        "lr": 0.01, "momentum": 0.5, "weight_decay": 0.001, "schedule": "step", "warmup": 0.0, "label_smoothing": 0.1,
-        "shift": 0, "validation": 0.25, "seed": 3, "device": "cpu"}  # fmt: skip
+        "lr": 0.01, "momentum": 0.5, "weight_decay": 0.001, "schedule": "multistep", "milestones": [1], "gamma": 0.5,
+        "warmup": 0.0, "label_smoothing": 0.1, "augment": "flip", "validation": 0.25, "test": 0.15, "fit": "crop",
+        "size": 0, "class_weights": "balanced", "clip": 2.0, "accumulate": 2, "ema": 0.5, "tensorboard": True,
+        "gradient_flow": True, "patience": 4, "overfit_batches": 0, "limit_batches": 0, "workers": 1, "weights": "",
+        "unfreeze": "", "body_rate": 0.1, "layer_decay": 0.8, "seed": 3, "device": "cpu", "checkpoint_steps": 2,
+        "checkpoint_seconds": 9.0}  # fmt: skip
     assert report["config"] == json.loads((folder / "config.json").read_text()), "every option arrives"
     assert [e["epoch"] for e in report["epochs"]] == [1, 2]
     confusion = report["test"]["confusion"]
@@ -128,7 +135,8 @@ def test_a_run_that_is_there_needs_overwrite(minicnn_, tmp_path):
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     rc, out, err = minicnn_("train", "--epochs", 2, "--out", folder)
     assert sentence(err, 1, rc) == (f"{folder} holds a run already, which stays as it is: give another folder, or "
-                                    "--overwrite to replace it")
+                                    f"--overwrite to replace it; `minicnn train --resume {folder}` goes on with one "
+                                    "that was stopped")
     assert out == ""
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert minicnn_("train", "--epochs", 2, "--out", folder, "--overwrite")[0] == 0
@@ -140,39 +148,52 @@ def test_a_loss_that_explodes_is_one_sentence(minicnn_, tmp_path):
     assert re.match(r"^the (validation )?loss is (nan|inf) .*: try a smaller learning rate than ", sentence(err, 1, rc))
 
 
-def interrupt(monkeypatch, at):
-    """Ctrl-C after step `at`."""
+def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
+    """A signal to this process after step `at`, once or more often."""
     real = Run.train
 
-    def stopped(self, on_step=lambda step, loss: None, on_epoch=lambda record: None):
+    def stopped(self, on_step=lambda step, loss: None, on_epoch=lambda record: None, asked=None):
         def stop(step, loss):
             on_step(step, loss)
-            if step == at:
-                raise KeyboardInterrupt
+            for _ in range(times if step == at else 0):
+                os.kill(os.getpid(), number)
 
-        return real(self, stop, on_epoch)
+        return real(self, stop, on_epoch, asked)
 
     monkeypatch.setattr(Run, "train", stopped)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
-def test_ctrl_c_keeps_what_whole_epochs_gave(minicnn_, monkeypatch, tmp_path, as_json):
-    interrupt(monkeypatch, at=9)                                 # 110 images in batches of 32: 4 steps an epoch
-    rc, out, err = minicnn_("train", "--epochs", 5, "--out", tmp_path / "run", *["--json"] * as_json)
-    assert (rc, err) == (0, "stopped in epoch 3; what 2 whole epoch(s) gave is tested and kept\n")
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
-    assert json.loads((tmp_path / "run" / "test.json").read_text())["images"] == 30
-    if as_json:
-        assert [e["epoch"] for e in document(out)["epochs"]] == [1, 2]
-    else:
-        assert "digits, test: " in out
-    assert minicnn_("eval", tmp_path / "run")[0] == 0
+def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
+    monkeypatch.setattr(training, "_draw", lambda run, result: [])             # which takes longer than all the rest
+    whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
+    assert minicnn_("train", "--epochs", 5, "--out", whole)[0] == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, at=9, number=number)                    # 110 images in batches of 32: 4 steps an epoch
+        rc, out, err = minicnn_("train", "--epochs", 5, "--out", folder, *["--json"] * as_json)
+    assert (rc, err) == (code, "stopped after step 10 of 20, and all of it is saved: go on with `minicnn train "
+                               f"--resume {folder}`\n")
+    assert signal.getsignal(number) == handler
+    assert out == "" or not as_json
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+    assert minicnn_("eval", folder)[0] == 0, "what there is can be used"
+    rc, out, err = minicnn_("train", "--resume", folder, *["--json"] * as_json)
+    assert (rc, err) == (0, "")
+    assert "goes on after step 10\n" in out or as_json
+    for name in ("best.safetensors", "last.safetensors", "test.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_ctrl_c_before_the_first_epoch_ends(minicnn_, monkeypatch, tmp_path):
-    interrupt(monkeypatch, at=1)
-    rc, _, err = minicnn_("train", "--out", tmp_path / "run")
+def test_a_second_signal_stops_at_once_and_what_was_saved_stays(minicnn_, monkeypatch, tmp_path):
+    folder = tmp_path / "run"
+    interrupt(monkeypatch, at=9, times=2)
+    rc, _, err = minicnn_("train", "--epochs", 5, "--out", folder)
     assert sentence(err, 130, rc) == "stopped"
+    monkeypatch.undo()
+    monkeypatch.setattr(data, "load", lambda name: TINY)
+    run = Run.resume(folder)
+    assert (len(run.metrics), run.schedule.t) == (2, 8), "the last whole epoch"
 
 
 def test_without_matplotlib_everything_but_the_pictures(minicnn_, monkeypatch, tmp_path):
@@ -508,10 +529,10 @@ def test_too_many_curves(minicnn_):
 
 
 @pytest.mark.parametrize(("args", "text"), [
-    (["trian"], "No such command 'trian'. Did you mean 'train'?"),
+    (["trian"], "No such command 'trian'. Did you mean "),
     (["train", "--epoch", "3"], "No such option: --epoch"),
     (["train", "--model", "lenet6"], "unknown model 'lenet6': did you mean 'lenet5'? Known: "),
-    (["train", "digit"], "unknown dataset 'digit': did you mean 'digits'? Known: digits, fashion-mnist, mnist"),
+    (["train", "digit"], "unknown dataset 'digit': did you mean 'digits'? Known: "),
     (["train", "--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'? Known: auto, cpu"),
     (["train", "--device", "cuda:0"], "device 'cuda:0' is not usable: "),
     (["train", "--optimizer", "sdg"], "unknown optimizer 'sdg': did you mean 'sgd'? Known: adam, adamw, sgd"),
@@ -526,7 +547,16 @@ def test_too_many_curves(minicnn_):
     (["train", "--warmup", "-1"], "warmup (=-1.0) must be a number of at least 0"),
     (["train", "--label-smoothing", "2"], "label_smoothing (=2.0) must be at least 0 and below 1"),
     (["train", "--validation", "1"], "validation (=1.0) must lie between 0 and 1"),
-    (["train", "--shift", "-1"], "shift (=-1) must be at least 0"),
+    (["train", "--size", "-1"], "size (=-1) must be at least 0"),
+    (["train", "--augment", "flop"], "unknown augmentation 'flop': did you mean 'flip'?"),
+    (["train", "--schedule", "multistep", "--milestones", "3,x"], "--milestones '3,x' must be epochs with commas"),
+    (["train", "--schedule", "multistep", "--milestones", "3,20"], "milestones (=[3, 20]) must be epochs from 1 to 19"),
+    (["train", "--resume", "runs/x", "--lr", "1"], "--resume goes on with the settings in runs/x/config.json: leave "),
+    (["transfer", "digits", "--weights", "none.npz"], "--model is missing, and none.npz does not say what net it "),
+    (["transfer", "digits", "--weights", "x", "--model", "lenet"], "unknown model 'lenet': did you mean 'lenet5'?"),
+    (["transfer", "digit", "--weights", "x", "--model", "lenet5"], "unknown dataset 'digit': did you mean 'digits'?"),
+    (["transfer", "digits", "--weights", "x", "--model", "lenet5", "--preprocess", "imagnet"],
+     "unknown preprocessing 'imagnet': did you mean 'imagenet'?"),
     (["train", "--seed", "-1"], "seed (=-1) must be at least 0"),
     (["summary", "lenet"], "unknown model 'lenet': did you mean 'lenet5'?"),
     (["summary"], "Missing argument"),
@@ -677,12 +707,12 @@ def test_a_real_ctrl_c(tmp_path):
                 lines.append(running.stdout.readline())
                 assert lines[-1], running.stderr.read()
             running.send_signal(signal.SIGINT)
-            out, err = running.communicate(timeout=60)
+            _, err = running.communicate(timeout=60)
         finally:
             running.kill()
-    assert re.fullmatch(r"stopped in epoch \d+; what \d+ whole epoch\(s\) gave is tested and kept\n", err)
-    assert running.returncode == 0
-    assert "digits, test: " in out
+    assert re.fullmatch(r"stopped after step \d+ of 70,500, and all of it is saved: go on with `minicnn train --resume "
+                        r".*run`\n", err)
+    assert running.returncode == 130
 
 
 def test_a_real_failure_and_a_pipe_in_an_old_encoding(tmp_path):

@@ -238,6 +238,12 @@ CLOSED = {
                    lambda t, lr: lr * 0.5 ** ((t >= 3) + (t >= 6) + (t >= 9))),
     "cosine": (lambda o: optim.CosineAnnealingLR(o, 10, eta_min=0.002),
                lambda t, lr: 0.002 + (lr - 0.002) * (1 + math.cos(math.pi * min(t, 10) / 10)) / 2),
+    "a line": (lambda o: optim.PolynomialLR(o, 10), lambda t, lr: lr * max(0, 1 - t / 10)),
+    "a polynomial": (lambda o: optim.PolynomialLR(o, 12, power=2.5), lambda t, lr: lr * max(0, 1 - t / 12) ** 2.5),
+    "exponential": (lambda o: optim.ExponentialLR(o, 0.8), lambda t, lr: lr * 0.8**t),
+    "one cycle": (lambda o: optim.OneCycleLR(o, 11, pct_start=4 / 11, div_factor=10, final_div_factor=100),
+                  lambda t, lr: lr * (0.55 - 0.45 * math.cos(math.pi * t / 3) if t <= 3 else
+                                      0.5005 + 0.4995 * math.cos(math.pi * min(t - 3, 7) / 7))),
     "warm-up": (lambda o: optim.WarmUp(optim.ConstantLR(o), 5), lambda t, lr: lr * min(1, 0.1 + 0.9 * t / 5)),
     "warm-up from 0": (lambda o: optim.WarmUp(optim.ConstantLR(o), 4, start=0.0), lambda t, lr: lr * min(1, t / 4)),
     "no warm-up": (lambda o: optim.WarmUp(optim.StepLR(o, 3), 0), lambda t, lr: lr * 0.1 ** (t // 3)),
@@ -263,6 +269,7 @@ def test_the_cosine_ends_at_eta_min_and_stays():
 @pytest.mark.parametrize(("name", "hyper"), [
     ("StepLR", {"step_size": 3, "gamma": 0.5}), ("StepLR", {"step_size": 1}),
     ("MultiStepLR", {"milestones": [2, 5, 5], "gamma": 0.3}),
+    ("PolynomialLR", {"total_iters": 8, "power": 1.5}), ("ExponentialLR", {"gamma": 0.7}),
     ("CosineAnnealingLR", {"T_max": 12}), ("CosineAnnealingLR", {"T_max": 12, "eta_min": 0.003})], ids=str)  # fmt: skip
 def test_schedule_against_torch(name, hyper):
     torch = pytest.importorskip("torch")
@@ -273,6 +280,19 @@ def test_schedule_against_torch(name, hyper):
         np.testing.assert_allclose(got, [g["lr"] for g in theirs_optimizer.param_groups], rtol=1e-9, atol=1e-12)
         theirs_optimizer.step()
         theirs.step()
+
+
+@pytest.mark.parametrize("hyper", [{}, {"pct_start": 0.45, "div_factor": 7.0, "final_div_factor": 50.0}], ids=str)
+def test_one_cycle_against_torch(hyper):
+    torch = pytest.importorskip("torch")
+    groups = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(2)]
+    theirs_optimizer = torch.optim.SGD(groups, lr=1.0, momentum=0.9)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(theirs_optimizer, [0.4, 0.01], 20, cycle_momentum=False, **hyper)
+    for t, got in enumerate(rates(lambda o: optim.OneCycleLR(o, 20, **hyper), 20)):
+        np.testing.assert_allclose(got, [g["lr"] for g in theirs_optimizer.param_groups], rtol=1e-9, atol=1e-12)
+        theirs_optimizer.step()
+        if t < 19:
+            theirs.step()
 
 
 def test_a_schedule_moves_the_parameter():
@@ -291,6 +311,10 @@ def test_a_schedule_moves_the_parameter():
     (lambda o: optim.StepLR(o, 0), ValueError, "step_size (=0) must be at least 1"),
     (lambda o: optim.StepLR(o, 2.5), TypeError, "step_size must be an integer, not 2.5"),
     (lambda o: optim.CosineAnnealingLR(o, 0), ValueError, "T_max (=0) must be at least 1"),
+    (lambda o: optim.PolynomialLR(o, 0), ValueError, "total_iters (=0) must be at least 1"),
+    (lambda o: optim.OneCycleLR(o, 0), ValueError, "total_steps (=0) must be at least 1"),
+    (lambda o: optim.OneCycleLR(o, 9, pct_start=1.0), ValueError,
+     "pct_start (=1.0) must lie between 0 and 1, the share of the steps that rise"),
     (lambda o: optim.WarmUp(optim.ConstantLR(o), -1), ValueError, "steps (=-1) must be at least 0"),
     (lambda o: optim.Schedule(o), NotImplementedError, "Schedule has no factor method"),
 ])  # fmt: skip
@@ -305,3 +329,101 @@ def test_an_optimiser_without_update_says_so():
     p.grad = np.ones(4)
     with pytest.raises(NotImplementedError, match=r"^Optimizer has no update method$"):
         optim.Optimizer([p], lr=0.1).step()
+
+
+# ---------------------------------------------------------------------------------------------------------- going on
+
+
+MAKERS = {
+    "sgd": lambda p: optim.SGD(p, 0.1), "momentum": lambda p: optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
+    "adam": lambda p: optim.Adam(p, 0.1), "adamw": lambda p: optim.AdamW(p, 0.1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("at", [0, 1, 4, 7])
+def test_an_optimiser_goes_on_from_its_state_as_if_nothing_had_been(name, at):
+    def go(optimizer, params, grads):
+        for g in grads:
+            params[0].grad, params[1].grad = np.array(g), np.array(g[:2]) if g[0] > 0 else None
+            optimizer.step()
+
+    whole = [fresh(), Parameter(np.array([1.0, 2.0]))]
+    go(MAKERS[name](whole), whole, GRADS)
+    first = [fresh(), Parameter(np.array([1.0, 2.0]))]
+    optimizer = MAKERS[name](first)
+    go(optimizer, first, GRADS[:at])
+    state = optimizer.state_dict()
+    second = [Parameter(p.data.copy()) for p in first]
+    again = MAKERS[name](second)
+    again.load_state_dict(state)
+    go(again, second, GRADS[at:])
+    for a, b in zip(whole, second):
+        assert a.data.tobytes() == b.data.tobytes()
+    assert all(not np.shares_memory(a, b) for a in state.values() for s in again.state.values() for b in s)
+
+
+@pytest.mark.parametrize(("change", "text"), [
+    (lambda s: {**s, "7.0": s["0.0"]}, "the optimiser has 1 parameters, and none that '7.0' could belong to"),
+    (lambda s: {**s, "weight": s["0.0"]}, "the optimiser has 1 parameters, and none that 'weight' could belong to"),
+    (lambda s: {**s, "0.1": np.zeros(3)}, "the optimiser's array 0.1 has shape (3,), but its parameter (4,)"),
+    (lambda s: {k: v for k, v in s.items() if k != "0.0"}, "the optimiser's arrays of parameter 0 are incomplete"),
+    (lambda s: {k: v for k, v in s.items() if k != "0.steps"},
+     "the optimiser's state counts the steps of other parameters than it has arrays of"),
+])  # fmt: skip
+def test_a_state_of_another_optimiser(change, text):
+    p = fresh()
+    optimizer = optim.Adam([p])
+    list(steps(optimizer, p))
+    with pytest.raises(ValueError) as caught:
+        optim.Adam([fresh()]).load_state_dict(change(optimizer.state_dict()))
+    assert str(caught.value) == text
+
+
+# --------------------------------------------------------------------------------------------------- clipping, average
+
+
+def test_long_gradients_become_max_norm_long_together():
+    a, b, without = Parameter(np.zeros(2, np.float32)), Parameter(np.zeros((1, 1), np.float32)), fresh()
+    a.grad, b.grad = np.array([3.0, 0.0], np.float32), np.array([[-4.0]], np.float32)
+    first = a.grad
+    assert optim.clip_grad_norm([a, b, without], 10.0) == 5.0
+    assert a.grad is first, "short enough: left alone"
+    assert optim.clip_grad_norm([a, b, without], 2.5) == 5.0
+    np.testing.assert_allclose(a.grad, [1.5, 0.0])
+    np.testing.assert_allclose(b.grad, [[-2.0]])
+    assert a.grad.dtype == np.float32
+    assert first.tolist() == [3.0, 0.0], "somebody else may hold the array"
+    assert without.grad is None
+    a.grad = np.array([np.nan, 1.0], np.float32)
+    assert math.isnan(optim.clip_grad_norm([a, b], 1.0))
+    assert b.grad.tolist() == [[-2.0]]
+    with pytest.raises(ValueError, match=r"^max_norm \(=0\) must be a number above 0$"):
+        optim.clip_grad_norm([a], 0)
+
+
+def test_the_average_of_the_weights_by_hand():
+    net = Sequential(Linear(1, 1, bias=False))
+    p = net[0].weight
+    p.data[:] = 1.0
+    ema, expected = optim.EMA(net, decay=0.5), 1.0
+    for t, value in enumerate([2.0, -1.0, 4.0, 4.0, 0.5, 3.0, 2.0, 8.0, 8.0, 1.0], 1):
+        p.data[:] = value
+        ema.update()
+        d = min(0.5, (1 + t) / (10 + t))
+        expected = d * expected + (1 - d) * value
+        with ema.applied():
+            assert net[0].weight.data.item() == pytest.approx(expected, rel=1e-6)
+        assert net[0].weight.data.item() == value
+    again = optim.EMA(net, decay=0.5)
+    again.load_state_dict(ema.state_dict(), ema.t)
+    for e in (ema, again):
+        e.update()
+    assert again.average[0].tobytes() == ema.average[0].tobytes()
+    for decay in (0, 1.0, math.nan):
+        with pytest.raises(ValueError, match=r"^decay \(=.*\) must lie between 0 and 1, say 0\.999$"):
+            optim.EMA(net, decay)
+    with pytest.raises(ValueError, match=r"^the average has 0 arrays, but the model 1 parameters$"):
+        again.load_state_dict({}, 3)
+    with pytest.raises(ValueError, match=r"^the average of parameter 0 has shape \(2,\), must be \(1, 1\)$"):
+        again.load_state_dict({"0": np.zeros(2)}, 3)

@@ -14,8 +14,8 @@ from minicnn.data.augment import random_shift
 from minicnn.io import model_file
 from minicnn.ops.softmax import cross_entropy
 from minicnn.train import Config, Evaluation, NonFiniteLossError, Run, evaluate, picture, train_epoch
+from minicnn.train.environment import environment
 from minicnn.train.loop import first_nonfinite
-from minicnn.train.run import environment, preparer, stratified_split
 
 DIGITS = data.load("digits")
 
@@ -38,34 +38,13 @@ def config(**changes):
     return Config(**{"epochs": 2, "batch_size": 16, "validation": 0.2, **changes})
 
 
-PREPARE = preparer(DIGITS.mean, DIGITS.std)
+def PREPARE(images):
+    """The batches of this file hold bytes."""
+    return Tensor(data.normalise(images, DIGITS.mean, DIGITS.std))
 
 
 def one_epoch(net, optimizer, dataset=TINY.train, prepare=PREPARE, **more):
     return train_epoch(net, Batches(dataset, 16, shuffle=True), prepare, optimizer, optim.ConstantLR(optimizer), **more)
-
-
-# ----------------------------------------------------------------------------------------------------------- the split
-
-
-def test_split_counts_and_shares_nothing(rng):
-    counts = {0: 40, 1: 7, 2: 3, 3: 10}
-    labels = rng.permutation(np.repeat(list(counts), list(counts.values())))
-    images = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1)      # an image's value is its number
-    rest, aside = stratified_split(Dataset(images, labels), 0.1, rng)
-    assert Counter(aside.labels.tolist()) == {0: 4, 1: 1, 2: 1, 3: 1}          # at least one of each
-    assert Counter(rest.labels.tolist()) == {0: 36, 1: 6, 2: 2, 3: 9}
-    numbers = [*rest.images.ravel().tolist(), *aside.images.ravel().tolist()]
-    assert sorted(numbers) == list(range(60))
-    for half in (rest, aside):
-        assert (labels[half.images.ravel()] == half.labels).all(), "an image keeps its label"
-
-
-def test_split_depends_on_the_generator_alone():
-    halves = [stratified_split(TINY.train, 0.25, np.random.default_rng(s))[1].images for s in (1, 1, 2)]
-    assert np.array_equal(halves[0], halves[1])
-    assert not np.array_equal(halves[0], halves[2])
-    assert len(halves[0]) == 30
 
 
 # ------------------------------------------------------------------------------------------------------------ the loop
@@ -259,14 +238,14 @@ def finished(tmp_path_factory):
 def test_the_folder_and_what_its_files_hold(finished):
     folder = finished.folder
     assert sorted(p.name for p in folder.iterdir()) == [
-        "best.safetensors", "config.json", "env.json", "last.safetensors", "metrics.jsonl", "test.json"]
+        "best.safetensors", "config.json", "env.json", "last.ckpt", "last.safetensors", "metrics.jsonl", "test.json"]
     assert json.loads((folder / "config.json").read_text()) == asdict(finished.config)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines == finished.metrics
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     assert set(lines[0]) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "lr", "seconds", "best"}
     test = json.loads((folder / "test.json").read_text())
-    assert test == {"accuracy": finished.result.accuracy, "loss": finished.result.loss, "images": 40,
+    assert test == {"part": "test", "accuracy": finished.result.accuracy, "loss": finished.result.loss, "images": 40,
                     "confusion": finished.result.confusion.tolist()}
     assert sum(map(sum, test["confusion"])) == 40
     env = json.loads((folder / "env.json").read_text())
@@ -280,7 +259,7 @@ def test_the_model_file_says_what_the_model_needs(finished):
     assert about.classes == list(DIGITS.classes)
     assert (about.input, about.mean, about.std) == ([1, 28, 28], list(DIGITS.mean), list(DIGITS.std))
     assert (about.model, about.options, about.trained_on) == ("lenet5", {"num_classes": 10, "in_channels": 1}, "digits")
-    again = evaluate(model, Batches(TINY.test, 500, shuffle=False), preparer(about.mean, about.std), 10)
+    again = evaluate(model, Batches(TINY.test, 500, shuffle=False), PREPARE, 10)
     assert again.confusion.tolist() == finished.result.confusion.tolist()
 
 
@@ -317,7 +296,7 @@ def test_ties_between_epochs(tmp_path, monkeypatch, results, best):
     run = Run(config(epochs=len(results), batch_size=100), tmp_path)
     planned = iter(results)
 
-    def planned_result(dataset):
+    def planned_result(batches):
         accuracy, loss = next(planned)
         right = round(accuracy * 10)
         return Evaluation(loss, np.array([[right, 10 - right], [0, 0]]))
@@ -354,7 +333,8 @@ def test_a_run_that_is_there_is_refused_and_left_alone(finished, tmp_path):
     with pytest.raises(FileExistsError) as error:
         Run(config(epochs=1, seed=5), folder)
     assert str(error.value) == (f"{folder} holds a run already, which stays as it is: give another folder, or "
-                                "--overwrite to replace it")
+                                f"--overwrite to replace it; `minicnn train --resume {folder}` goes on with one that "
+                                "was stopped")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     for name in ("curves.png", "sample.png", "notes.txt"):
         (folder / name).write_text("old")
@@ -394,7 +374,22 @@ def test_optimisers_and_schedules_of_a_run(tmp_path, name, schedule):
     ({"epochs": 0}, ValueError, "epochs (=0) must be at least 1"),
     ({"epochs": 2.5}, TypeError, "epochs must be an integer, not 2.5"),
     ({"batch_size": 0}, ValueError, "batch_size (=0) must be at least 1"),
-    ({"shift": -1}, ValueError, "shift (=-1) must be at least 0"),
+    ({"size": -1}, ValueError, "size (=-1) must be at least 0"),
+    ({"augment": "flop"}, ValueError, "unknown augmentation 'flop': did you mean 'flip'?"),
+    ({"fit": "crap"}, ValueError, "unknown fit 'crap': did you mean 'crop'?"),
+    ({"class_weights": "equal"}, ValueError, "unknown class_weights 'equal'. Known: balanced, none"),
+    ({"schedule": "multistep"}, ValueError, "milestones (=[]) belong to the schedule 'multistep', which needs them"),
+    ({"milestones": [3]}, ValueError, "milestones (=[3]) belong to the schedule 'multistep', which needs them; the "),
+    ({"milestones": [3, 20], "schedule": "multistep"}, ValueError, "milestones (=[3, 20]) must be epochs from 1 to 19"),
+    ({"milestones": [2.5], "schedule": "multistep"}, ValueError, "milestones (=[2.5]) must be epochs from 1 to 19"),
+    ({"clip": -1.0}, ValueError, "clip (=-1.0) must be a number of at least 0"),
+    ({"accumulate": 0}, ValueError, "accumulate (=0) must be at least 1"),
+    ({"ema": 1.0}, ValueError, "ema (=1.0) must be at least 0 and below 1"),
+    ({"patience": -1}, ValueError, "patience (=-1) must be at least 0"),
+    ({"gamma": 0.0}, ValueError, "gamma (=0.0) must be a number above 0"),
+    ({"workers": -2}, ValueError, "workers (=-2) must be at least -1"),
+    ({"checkpoint_seconds": -1.0}, ValueError, "checkpoint_seconds (=-1.0) must be a number of at least 0"),
+    ({"checkpoint_steps": -1}, ValueError, "checkpoint_steps (=-1) must be at least 0"),
     ({"seed": -1}, ValueError, "seed (=-1) must be at least 0"),
     ({"warmup": -0.5}, ValueError, "warmup (=-0.5) must be a number of at least 0"),
     ({"warmup": math.nan}, ValueError, "warmup (=nan) must be a number of at least 0"),
@@ -435,7 +430,7 @@ def test_images_of_a_wrong_size_are_told_before_anything_is_written(tmp_path, mo
 
 def test_colours_and_other_numbers_of_classes_are_taken_from_the_dataset(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "load", lambda name: shaped(3, 28, 28, classes=5))
-    run = Run(config(epochs=1, shift=0), tmp_path / "run")
+    run = Run(config(epochs=1, augment="none"), tmp_path / "run")
     run.train()
     assert run.test().confusion.shape == (5, 5)
     assert model_file.load(tmp_path / "run" / "best.safetensors")[1].input == [3, 28, 28]
@@ -487,6 +482,6 @@ def test_curves_and_confusion_are_drawn(finished, tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "test.json", "sample.png", "env.json"])
 def test_a_folder_with_a_file_of_such_a_name_is_left_alone(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FileExistsError, match=r"--overwrite to replace it$"):
+    with pytest.raises(FileExistsError, match=r"--overwrite to replace it; `minicnn train --resume .*` goes on"):
         Run(Config(), tmp_path)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(name, "mine")]

@@ -25,7 +25,9 @@ from minicnn.cli.predict import predict
 from minicnn.cli.shape import shape
 from minicnn.cli.summary import summary
 from minicnn.cli.train import train
+from minicnn.cli.transfer import transfer
 from minicnn.cli.visualize import visualize
+from minicnn.train import Stopped
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 for name, verb in (
     ("train", train),
+    ("transfer", transfer),
     ("eval", evaluate),
     ("predict", predict),
     ("visualize", visualize),
@@ -85,6 +88,9 @@ def main() -> None:
             console.fail("stopped", 130)
     except console.UsageError as problem:
         code = console.fail(problem.format_message(), 2)
+    except Stopped as stopped:  # everything is saved
+        print(stopped, file=sys.stderr)
+        code = stopped.code
     except KeyboardInterrupt:
         code = console.fail("stopped", 130)
     except typer.Abort:

@@ -49,6 +49,15 @@ def choose(what: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
+def progress(quiet: bool = False):
+    """A bar, in a terminal, for work that takes long: tasks have a description, a total and a field `loss`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
+               TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
+
+
 def device(name: str) -> str:
     """`name`, if it is a device that can compute here; otherwise a usage error that says why not."""
     try:

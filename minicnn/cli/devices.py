@@ -8,7 +8,7 @@ import typer
 
 from minicnn import devices as keepers
 from minicnn.cli import console
-from minicnn.train.run import environment
+from minicnn.train.environment import environment
 
 
 def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):

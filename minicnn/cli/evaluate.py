@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,54 +12,110 @@ from rich.markup import escape
 from minicnn import data
 from minicnn.cli import console
 from minicnn.io import model_file
-from minicnn.train import evaluate as run_evaluation
-from minicnn.train.run import preparer
+from minicnn.train import picture
+from minicnn.train.assess import Assessment, assess
+from minicnn.train.config import check_dataset
+from minicnn.train.folder import BEST, CONFIG
+from minicnn.train.source import SPLITS, part_of_run, preparer, whole
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
     dataset: Annotated[
-        str, typer.Option("--data", help="Dataset; by default the one that the model was trained on.")
+        str, typer.Option("--data", help="Dataset or folder of pictures; by default what the model was trained on.")
     ] = "",
-    split: Annotated[str, typer.Option(help="test or train.")] = "test",
+    split: Annotated[
+        str, typer.Option(help=", ".join(SPLITS) + ": of a run's own pictures those that were kept aside then.")
+    ] = "test",
+    worst: Annotated[int, typer.Option(help="How many of the worst mistakes to name and to draw.", min=0, max=64)] = 12,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for confusion.png and worst.png; by default the run folder.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
-    """Evaluate a trained model: accuracy, loss, confusion matrix, commonest mistakes."""
-    console.choose("split", split, ("test", "train"))
+    """Evaluate a trained model: top-1 and top-5, class by class, confusion matrix, and the mistakes it is surest of."""
+    console.choose("split", split, SPLITS)
+    try:
+        check_dataset(dataset or "digits")
+    except ValueError as problem:
+        raise console.UsageError(str(problem)) from None
     model, about = model_file.load(model_path(run))
-    name = console.choose("dataset", dataset or about.trained_on, data.names())
-    bundle = data.load(name)
-    images = getattr(bundle, split)
-    if list(images.images.shape[1:]) != about.input or len(bundle.classes) != len(about.classes):
-        raise ValueError(
-            f"{name} has {len(bundle.classes)} classes of {images.images.shape[1:]} images, but the model takes "
-            f"{tuple(about.input)} and tells {len(about.classes)} classes apart: choose another --data"
-        )
+    classes = about.classes
+    if not dataset and (run / CONFIG).is_file():
+        name, pictures = part_of_run(run / CONFIG, split)
+        loader = pictures.evaluated(chosen := getattr(pictures, split))
+    else:
+        name, chosen = whole(dataset or about.trained_on, split, about)
+        loader = data.Loader(chosen, 64, transform=data.Transform(about.preprocessing))
     model.to(console.device(device))
-    result = run_evaluation(
-        model, data.Batches(images, 500, shuffle=False), preparer(about.mean, about.std, device), len(about.classes)
-    )
+    result = assess(model, loader, preparer(device), len(classes), chosen.names)
+    files = _draw(result, chosen, about, out or (run if run.is_dir() else None), worst)
+    named = [_mistake(result, i, classes) for i in result.worst(worst)]
     if as_json:
-        return console.print_json(
-            {
-                "data": name,
-                "split": split,
-                "images": len(images),
-                "accuracy": result.accuracy,
-                "loss": result.loss,
-                "classes": list(bundle.classes),
-                "confusion": result.confusion.tolist(),
-            }
-        )
-    show(result, list(bundle.classes), f"{name}, {split}")
+        return console.print_json({
+            "data": name, "split": split, "images": len(chosen), "accuracy": result.accuracy,
+            "top5": result.top_accuracy(5), "loss": result.loss, "classes": list(classes),
+            "per_class": [result.of_class(k) for k in range(len(classes))], "confusion": result.confusion.tolist(),
+            "worst": named, "files": files,
+        })  # fmt: skip
+    show(result, list(classes), f"{name}, {split}")
+    if len(classes) > 5:
+        console.out.print(f"the right class is among the first five for {100 * result.top_accuracy(5):.2f} %")
+    _per_class(result, list(classes))
+    if named:
+        console.out.print(f"\nthe {len(named)} mistakes that it was surest of:")
+        for m in named:
+            mistake = f"{m['truth']} taken for {m['prediction']} ({100 * m['probability']:.1f} %)"
+            console.out.print(f"  {m['image']}: {mistake}", markup=False, soft_wrap=True)
+    if files:
+        console.out.print("\n" + ", ".join(files), markup=False, soft_wrap=True)
+    return None
+
+
+def _mistake(result: Assessment, i, classes) -> dict:
+    return {"image": str(result.names[i]), "truth": classes[result.labels[i]], "prediction": classes[result.top[i, 0]],
+            "probability": float(result.probabilities[i, 0])}  # fmt: skip
+
+
+def _draw(result: Assessment, chosen, about, folder: Path | None, count: int) -> list[str]:
+    """The two pictures, where there is a folder for them. → their paths"""
+    if folder is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        picture.confusion(result.confusion, about.classes, folder / "confusion.png")
+        files = [str(folder / "confusion.png")]
+        if count and len(result.worst(count)):
+            picture.mistakes(result, chosen, about, folder / "worst.png", count)
+            files.append(str(folder / "worst.png"))
+        return files
+    except ModuleNotFoundError as missing:
+        print(f"no pictures: {missing}", file=sys.stderr)
+        return []
+
+
+def _per_class(result: Assessment, classes: list[str]) -> None:
+    table = console.table("class", ">images", ">right", ">recall, %", ">precision, %", "commonest mistake")
+
+    def percent(share):
+        return "–" if share is None else f"{100 * share:.1f}"
+
+    for k, name in enumerate(classes):
+        of = result.of_class(k)
+        if of["images"] or of["precision"] is not None:
+            table.add_row(escape(name), str(of["images"]), str(of["right"]), percent(of["recall"]),
+                          percent(of["precision"]), "" if of["taken_for"] is None else escape(classes[of["taken_for"]]))
+    console.out.print()
+    console.show(table)
 
 
 def show(result, classes: list[str], what: str) -> None:
     """Print an evaluation for people."""
     right, total = int(result.confusion.trace()), int(result.confusion.sum())
     console.out.print(
-        f"[bold]{what}: {100 * result.accuracy:.2f} % right[/] ({right:,} of {total:,} images), loss {result.loss:.4f}"
+        f"[bold]{escape(what)}: {100 * result.accuracy:.2f} % right[/] ({right:,} of {total:,} images), "
+        f"loss {result.loss:.4f}"
     )
     if len(classes) <= 12:
         short = [c[:7] for c in classes]
@@ -77,10 +134,10 @@ def show(result, classes: list[str], what: str) -> None:
 def model_path(run: Path) -> Path:
     """The model file of a run folder; a model file itself stays what it is."""
     if run.is_dir():
-        if not (run / "best.safetensors").is_file():
+        if not (run / BEST).is_file():
             raise FileNotFoundError(
                 f"{run} holds no best.safetensors, so no trained model: train one with "
                 f"`minicnn train digits --out {run}`"
             )
-        return run / "best.safetensors"
+        return run / BEST
     return run

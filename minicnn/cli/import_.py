@@ -15,16 +15,10 @@ from minicnn.cli import console
 from minicnn.io import model_file
 from minicnn.io.weights import load_into
 from minicnn.nn import Module
+from minicnn.train.source import NORMALISATIONS
 
-PREPROCESSING = {
-    # name: (mean, std, short side for 224 pixels), on the scale 0 … 1
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256),
-    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255), 256),
-    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 256),
-    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 0),
-}
-"""What pictures go through: torchvision's nets; Caffe's (RGB minus a mean, no division); torchvision's GoogLeNet and
-Inception-v3, which were trained on −1 … 1; bytes/255 as they are."""
+PREPROCESSING = {name: (*numbers, 0 if name == "none" else 256) for name, numbers in NORMALISATIONS.items()}
+"""What pictures go through: mean and deviation, and the shorter side for 224 pixels."""
 
 
 def import_(

@@ -11,11 +11,10 @@ from rich.markup import escape
 
 from minicnn.cli import console
 from minicnn.cli.evaluate import model_path
-from minicnn.data import read_image
 from minicnn.io import model_file
 from minicnn.ops.softmax import softmax
 from minicnn.tensor import no_grad
-from minicnn.train.run import preparer
+from minicnn.train.source import preparer
 
 
 def predict(
@@ -31,13 +30,12 @@ def predict(
     """Say what is in a picture: the likeliest classes, with their softmax probabilities as bars."""
     model, about = model_file.load(model_path(run))
     model.to(console.device(device))
-    prepare = preparer(about.mean, about.std, device)
-    channels, height, width = about.input
+    preprocessing, prepare = about.preprocessing, preparer(device)
     answers = []
     for path in images:
-        image = read_image(path, channels, (height, width), about.resize)
+        image = preprocessing.read(path)
         bright = not invert and _paper(image) and about.trained_on in ("digits", "mnist")
-        probabilities = classify(model, prepare, 255 - image if invert else image)
+        probabilities = classify(model, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
         order = np.argsort(-probabilities, kind="stable")[:top]
         answers.append(
             {
@@ -65,10 +63,10 @@ def _short(name: str) -> str:
     return first if len(first) <= 30 else first[:29] + "…"
 
 
-def classify(model, prepare, image: np.ndarray) -> np.ndarray:
-    """One image (C,H,W) uint8 → probabilities (K,)"""
+def classify(model, x) -> np.ndarray:
+    """One image, as the model takes it, (1,C,H,W) → probabilities (K,)"""
     with no_grad():
-        return softmax(model.eval()(prepare(image[None]))).numpy()[0]
+        return softmax(model.eval()(x)).numpy()[0]
 
 
 def _paper(image):

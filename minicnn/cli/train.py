@@ -1,189 +1,188 @@
-"""minicnn train DATASET"""
+"""minicnn train DATA"""
 
 from __future__ import annotations
 
 import itertools
-import shlex
+import json
 import sys
+import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from minicnn.cli import console
-from minicnn.cli.evaluate import show
-from minicnn.cli.predict import classify
-from minicnn.inspect import picture as net_picture
-from minicnn.train import Config, Run, picture
-from minicnn.train.run import OPTIMIZERS, SCHEDULES
+from minicnn import data
+from minicnn.cli import console, training
+from minicnn.train import Config, Run, finder
+from minicnn.train.config import CLASS_WEIGHTS, OPTIMIZERS, SCHEDULES, from_toml
+from minicnn.train.config import read as read_settings
+from minicnn.train.environment import differences, environment
+from minicnn.train.folder import ENVIRONMENT
+
+
+def _option(help_: str, default: Any = None, **more) -> Any:
+    """A setting: None, and so the file's or the usual value, unless it is said."""
+    return typer.Option(help=help_, show_default="" if default is None else str(default), **more)
 
 
 def train(
     dataset: Annotated[
-        str, typer.Argument(help="digits (embedded, needs no download), mnist or fashion-mnist.")
-    ] = "digits",
-    model: Annotated[str, typer.Option(help="The net.")] = Config.model,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = Config.epochs,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = Config.batch_size,
-    optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = Config.optimizer,
-    lr: Annotated[float, typer.Option(help="Learning rate at its highest.")] = Config.lr,
-    momentum: Annotated[float, typer.Option(help="Momentum (sgd).")] = Config.momentum,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = Config.weight_decay,
+        str | None, typer.Argument(help="A dataset by name, or a folder of pictures with a folder a class.",
+                                   show_default=Config.dataset)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of settings; what is said on the command line comes first.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, bit for bit.")] = None,
+    model: Annotated[str | None, _option("The net.", Config.model)] = None,
+    epochs: Annotated[int | None, _option("Passes over the training images.", Config.epochs)] = None,
+    batch_size: Annotated[int | None, _option("Images a step.", Config.batch_size)] = None,
+    optimizer: Annotated[str | None, _option(", ".join(OPTIMIZERS) + ".", Config.optimizer)] = None,
+    lr: Annotated[float | None, _option("Learning rate at its highest.", Config.lr)] = None,
+    momentum: Annotated[float | None, _option("Momentum (sgd).", Config.momentum)] = None,
+    weight_decay: Annotated[float | None, _option("Weight decay.", Config.weight_decay)] = None,
     schedule: Annotated[
-        str, typer.Option(help=", ".join(SCHEDULES) + ": the learning rate over time.")
-    ] = Config.schedule,
-    warmup: Annotated[float, typer.Option(help="Epochs over which the learning rate rises first.")] = Config.warmup,
-    label_smoothing: Annotated[
-        float, typer.Option(help="Share of the label spread over all classes.")
-    ] = Config.label_smoothing,
-    shift: Annotated[
-        int, typer.Option(help="Shift training images by up to this many pixels at random.")
-    ] = Config.shift,
+        str | None, _option(", ".join(SCHEDULES) + ": the learning rate over time.", Config.schedule)
+    ] = None,
+    milestones: Annotated[
+        str | None, _option("Epochs after which the rate falls by --gamma (multistep): 82,123.")
+    ] = None,
+    gamma: Annotated[
+        float | None, _option("How much it falls: at a step, or over the run (exponential).", Config.gamma)
+    ] = None,
+    warmup: Annotated[float | None, _option("Epochs over which the rate rises first.", Config.warmup)] = None,
+    label_smoothing: Annotated[float | None, _option("Share of the label spread over all classes.")] = None,
+    augment: Annotated[
+        str | None, _option("Changes to training images, in words: 'pad-crop:4 flip', 'random-resized jitter', none.",
+                            Config.augment)
+    ] = None,
     validation: Annotated[
-        float, typer.Option(help="Share of the training images kept aside to choose the best epoch.")
-    ] = Config.validation,
-    seed: Annotated[int, typer.Option(help="Start of all random numbers: the same seed, the same run.")] = Config.seed,
-    device: Annotated[str, typer.Option(help="cpu or auto.")] = Config.device,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/DATASET-MODEL-1, -2, …")] = None,
+        float | None, _option("Share of each class kept aside to choose the best epoch.", Config.validation)
+    ] = None,
+    test: Annotated[float | None, _option("Share of a folder's pictures kept aside to test.", Config.test)] = None,
+    fit: Annotated[
+        str | None, _option("How a file of a folder fits the net: crop, pad or stretch.", Config.fit)
+    ] = None,
+    size: Annotated[int | None, _option("Side of the image that a file becomes; by default the model's own.")] = None,
+    class_weights: Annotated[
+        str | None, _option(", ".join(CLASS_WEIGHTS) + ": whether rare classes count more.", Config.class_weights)
+    ] = None,
+    clip: Annotated[float | None, _option("The longest that all gradients together may be; 0: any length.")] = None,
+    accumulate: Annotated[int | None, _option("Batches whose gradients make one step.", Config.accumulate)] = None,
+    ema: Annotated[
+        float | None, _option("Evaluate and keep a running average of the weights with this decay, say 0.999.")
+    ] = None,
+    patience: Annotated[int | None, _option("Stop early when so many epochs were no better; 0: never.")] = None,
+    overfit_batches: Annotated[
+        int | None, _option("Learn so many batches by heart: a net that can't has a fault.")
+    ] = None,
+    tensorboard: Annotated[bool | None, _option("Write event files for TensorBoard.")] = None,
+    gradient_flow: Annotated[
+        bool | None, _option("Write down each layer's gradients and dead ReLUs after each epoch.")
+    ] = None,
+    workers: Annotated[
+        int | None, _option("Threads that read pictures; -1: one a core where there are files to decode.", "-1")
+    ] = None,
+    seed: Annotated[int | None, _option("Start of all random numbers: the same seed, the same run.", "0")] = None,
+    device: Annotated[str | None, _option("cpu or auto.", Config.device)] = None,
+    checkpoint_steps: Annotated[int | None, _option("Save every so many steps, besides after each epoch.")] = None,
+    checkpoint_seconds: Annotated[
+        float | None, _option("Save every so many seconds; 0: not by the clock.", Config.checkpoint_seconds)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/DATA-MODEL-1, -2, …")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only look for a learning rate: a picture and a suggestion.")
+    ] = False,
+    fast_dev_run: Annotated[
+        bool, typer.Option("--fast-dev-run", help="Three batches of everything, to see that it works; nothing is kept.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")
     ] = False,
 ):
-    """Train a net, test it, and leave model, metrics and pictures in a run folder."""
-    config = Config(
-        dataset,
-        model,
-        {},
-        epochs,
-        batch_size,
-        optimizer,
-        lr,
-        momentum,
-        weight_decay,
-        schedule,
-        warmup,
-        label_smoothing,
-        shift,
-        validation,
-        seed,
-        device,
-    )
+    """Train a net, test it, and leave model, metrics and pictures in a run folder.
+
+    Ctrl-C and SIGTERM save and say how to go on; a second one stops at once.
+    """
+    said = locals()
+    given = {f.name: said[f.name] for f in fields(Config) if said.get(f.name) is not None}
+    if resume:
+        if given or config or out or overwrite or find_lr or fast_dev_run:
+            raise console.UsageError(f"--resume goes on with the settings in {resume}/config.json: leave others out")
+        return training.go(_resumed(resume), as_json)
+    if "milestones" in given:
+        given["milestones"] = _numbers(milestones)
+    if fast_dev_run:
+        given |= {"epochs": 1, "limit_batches": 3, "schedule": "constant", "milestones": []}
+    settings = _settings(config, given)
+    if find_lr:
+        return _find_lr(settings, out or Path("lr.png"), as_json)
+    if fast_dev_run and not out:
+        with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
+            training.go(Run(settings, folder, overwrite=True), as_json)
+        if not as_json:
+            console.say("A fast dev run: training, saving, testing and drawing work; nothing is kept.")
+        return None
+    name = settings.dataset if settings.dataset in data.names() else Path(settings.dataset).resolve().name
+    return training.go(Run(settings, out or free_folder(name, settings.model), overwrite), as_json)
+
+
+def _settings(config: Path | None, given: dict) -> Config:
+    """A file's settings, and those of the command line over them; a usage error where one makes no sense."""
+    values = {**(from_toml(config) if config else {}), **given}
     try:
-        config.check()
-    except ValueError as problem:
+        return read_settings(values)
+    except (ValueError, TypeError) as problem:
         raise console.UsageError(str(problem)) from None
-    run = Run(config, out or _free_folder(dataset, model), overwrite)
-    if not as_json:
-        size = sum(p.size for p in run.model.parameters())
-        console.out.print(
-            f"[bold]{model}[/] ({size:,} parameters) on [bold]{dataset}[/]: {len(run.training):,} images to train, "
-            f"{len(run.validation):,} to validate, {len(run.bundle.test):,} to test, {len(run.bundle.classes)} classes"
-        )
-    started = time.perf_counter()
+
+
+def _numbers(text):
     try:
-        _train(run, quiet=as_json)
-    except KeyboardInterrupt:
-        if not run.metrics:
-            raise
-        done = len(run.metrics)
-        print(f"stopped in epoch {done + 1}; what {done} whole epoch(s) gave is tested and kept", file=sys.stderr)
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise console.UsageError(f"--milestones {text!r} must be epochs with commas between them: 82,123") from None
+
+
+def _resumed(folder: Path) -> Run:
+    run = Run.resume(folder)
+    try:
+        changed = differences(json.loads((folder / ENVIRONMENT).read_bytes()), environment(run.config.device))
+    except (OSError, ValueError, AttributeError):
+        changed = f"{ENVIRONMENT} can't be read"
+    if changed:
+        print(f"the run goes on, but not bit for bit as where it began ({changed})", file=sys.stderr)
+    return run
+
+
+def _find_lr(settings: Config, path: Path, as_json: bool):
+    run, started = Run.without_folder(settings), time.perf_counter()
+    with console.progress(as_json) as progress:
+        bar = progress.add_task("learning rates", total=100, loss="")
+        search = finder.find_lr(run, on_step=lambda done: progress.update(bar, completed=done))
     seconds = time.perf_counter() - started
-    result = run.test()
-    pictures = _pictures(run, result)
-    if as_json:
-        return console.print_json(
-            {
-                "folder": str(run.folder),
-                "config": asdict(config),
-                "epochs": run.metrics,
-                "seconds": seconds,
-                "test": {"accuracy": result.accuracy, "loss": result.loss, "confusion": result.confusion.tolist()},
-            }
-        )
-    best = max(r["epoch"] for r in run.metrics if r["best"])
-    console.out.print(f"\ntrained in {seconds:.1f} s; the best on validation was epoch {best}\n")
-    show(result, list(run.bundle.classes), f"{dataset}, test")
-    _show_one(run)
-    files = ", ".join(("best.safetensors (the model)", "metrics.jsonl", *pictures))
-    console.out.print(f"\nIn {run.folder}: {files}", markup=False, soft_wrap=True)
-    _what_next(run)
-
-
-def _train(run: Run, quiet: bool) -> None:
-    """Train with a bar that counts the steps of an epoch, and a line an epoch."""
-    if quiet:
-        run.train()
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console.out, transient=True, disable=not console.out.is_terminal) as progress:
-        bar = progress.add_task("epoch 1", total=run.steps_per_epoch, loss="")
-
-        def on_step(step, loss):
-            epoch, done = divmod(step, run.steps_per_epoch)
-            progress.update(bar, description=f"epoch {epoch + 1}", completed=done + 1, loss=f"loss {loss:.4f}")
-
-        def on_epoch(r):
-            mark = "  best" if r["best"] else ""
-            console.out.print(
-                f"epoch {r['epoch']:>2}/{run.config.epochs}   loss {r['loss']:.4f}   "
-                f"training {100 * r['accuracy']:6.2f} %   "
-                f"validation {100 * r['val_accuracy']:6.2f} %   {r['seconds']:5.1f} s{mark}"
-            )
-
-        run.train(on_step, on_epoch)
-
-
-def _pictures(run, result) -> list[str]:
-    """Draw what can be drawn. → the file names; without matplotlib, one sentence and none."""
-    test, classes = run.bundle.test, list(run.bundle.classes)
-    image = test.images[0]
     try:
-        picture.curves(run.metrics, run.folder / "curves.png")
-        picture.confusion(result.confusion, classes, run.folder / "confusion.png")
-        net_picture.filters(run.model, run.prepare(image[None]), image, run.folder / "filters.png")
+        finder.draw(search, path)
+        picture: str | None = str(path)
     except ModuleNotFoundError as missing:
-        print(f"no pictures: {missing}", file=sys.stderr)
-        return []
-    return ["curves.png", "confusion.png", "filters.png"]
+        print(f"no picture: {missing}", file=sys.stderr)
+        picture = None
+    if as_json:
+        return console.print_json({**asdict(search), "seconds": seconds, "picture": picture})
+    table = console.table(">learning rate", ">loss", ">smoothed")
+    for i in range(0, len(search.rates), max(1, len(search.rates) // 15)):
+        table.add_row(f"{search.rates[i]:.2e}", f"{search.losses[i]:.4f}", f"{search.smoothed[i]:.4f}")
+    console.show(table)
+    console.say(f"\nthe loss falls fastest at a learning rate of {search.steepest:.2g} and is least at "
+                f"{search.least:.2g} ({len(search.rates)} steps in {seconds:.1f} s): try a tenth of that, "
+                f"--lr {search.suggestion:.2g}", markup=False)
+    if picture:
+        console.say(picture, markup=False)
+    return None
 
 
-def _show_one(run) -> None:
-    """Predict one test image, and leave it as a file to try things on."""
-    from PIL import Image
-
-    image, label = run.bundle.test.images[0], run.bundle.test.labels[0]
-    Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(run.folder / "sample.png")
-    classes = list(run.bundle.classes)
-    where = run.folder / "sample.png"
-    console.out.print(f"\nOne test image ({where}), in truth {classes[label]}:", markup=False, soft_wrap=True)
-    for line in console.bars(classes, classify(run.model, run.prepare, image)):
-        console.out.print(line, markup=False)
-
-
-def _what_next(run) -> None:
-    folder, sample = (shlex.quote(str(path)) for path in (run.folder, run.folder / "sample.png"))
-    model, dataset = run.config.model, run.config.dataset
-    hints = {
-        f"minicnn predict {folder} {sample}": "your own pictures too; --invert for ink on paper",
-        f"minicnn eval {folder} --split train": "does it know its training images better?",
-        f"minicnn summary {model}": "the net, layer by layer",
-        "minicnn gradcheck conv2d --sweep": "is the gradient of a convolution right?",
-        f"minicnn train {dataset} --epochs 60 --label-smoothing 0.1": "longer, and less sure of itself",
-    }
-    console.out.print("\nWhat to try next:")
-    for command, why in hints.items():
-        console.out.print(f"  {command:<{max(map(len, hints))}}   {why}", soft_wrap=True, markup=False)
-
-
-def _free_folder(dataset: str, model: str) -> Path:
+def free_folder(dataset: str, model: str) -> Path:
+    """runs/DATA-MODEL-1, or the next number that is free."""
     return next(folder for n in itertools.count(1) if not (folder := Path("runs") / f"{dataset}-{model}-{n}").exists())

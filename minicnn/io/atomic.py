@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -24,6 +25,24 @@ def write(path: str | Path, content: bytes) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+    _flush_names(path.parent)
+
+
+def sweep(folder: str | Path, names) -> None:
+    """Remove what a process that was killed while it wrote left beside the files of these names."""
+    for name in names:
+        for part in Path(folder).glob(f".{name}.*.part"):
+            part.unlink(missing_ok=True)
+
+
+def _flush_names(folder: Path) -> None:
+    """The folder to the disk, so that a power failure can't take the new name back; where the system has that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

@@ -94,6 +94,15 @@ def torch_state(model: Module) -> dict[str, np.ndarray]:
     return state | counters
 
 
+def description(path: str | Path) -> Description:
+    """What a model file says about its weights, without building the model. ValueError where it says nothing."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return _describe(Path(path), (file.metadata() or {}).get("minicnn"))
+    except SafetensorError as problem:
+        raise ValueError(f"{path} is not a whole safetensors file ({problem}): copy it again") from None
+
+
 def load(path: str | Path) -> tuple[Module, Description]:
     """The model in `path`, in eval mode, and its description. ValueError says what is wrong with a file."""
     path = Path(path)

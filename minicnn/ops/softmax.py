@@ -1,5 +1,7 @@
 """Softmax, its logarithm, and the cross entropy of a classifier: fused where that is what keeps them finite."""
 
+import math
+
 from minicnn import devices
 from minicnn.tensor import op, whole_axes
 
@@ -28,24 +30,31 @@ def log_softmax(x, *, axis=-1):
 
 
 @op(constants=("labels",))
-def cross_entropy(logits, labels, *, label_smoothing=0.0):
+def cross_entropy(logits, labels, *, label_smoothing=0.0, weight=None):
     """The mean over the batch of −Σ_k q[n,k]·log p[n,k], p the softmax of the logits, q the wanted distribution.
 
     logits (N,K)   labels (N,) integers 0 … K−1   →   a scalar.   q = (1 − ε)·one-hot(label) + ε/K, ε = label_smoothing
-    dlogits = (p − q)/N.   Kept for backward: p.   Label smoothing: Szegedy et al. 2015 (Inception-v3), §7
+    weight (K,): how much an image of a class counts; the mean is then Σ_n w[n]·loss[n]/Σ_n w[n], w[n] = weight[label]
+    dlogits = (p − q)·w[n]/Σw.   Kept for backward: p.   Label smoothing: Szegedy et al. 2015 (Inception-v3), §7
     """
     device = devices.of(logits)
-    _check(logits, labels, label_smoothing)
+    _check(logits, labels, label_smoothing, weight)
     N = logits.shape[0]
     loss, p = device.cross_entropy(logits, labels, label_smoothing)           # (N,), (N, K)
+    if weight is None:
+        mean, share = loss.mean(), 1 / N
+    else:
+        w = device.asarray(weight, loss.dtype)[labels]                        # (N,)
+        share = w / w.sum()
+        mean = (share * loss).sum()
 
     def dlogits(dy):
-        return device.cross_entropy_dx(device.xp.broadcast_to(dy / N, (N,)), p, labels, label_smoothing)
+        return device.cross_entropy_dx(device.xp.broadcast_to(dy * share, (N,)), p, labels, label_smoothing)
 
-    return loss.mean(), (dlogits, None)
+    return mean, (dlogits, None)
 
 
-def _check(logits, labels, smoothing):
+def _check(logits, labels, smoothing, weight):
     if logits.ndim != 2 or logits.size == 0:
         raise ValueError(f"cross_entropy: logits must have shape (N, classes), both at least 1, not {logits.shape}")
     N, K = logits.shape
@@ -61,3 +70,5 @@ def _check(logits, labels, smoothing):
                          f"labels run from 0 to {K - 1}")
     if not 0 <= smoothing < 1:
         raise ValueError(f"cross_entropy: label_smoothing (={smoothing}) must be at least 0 and below 1")
+    if weight is not None and not (len(weight) == K and all(0 < w < math.inf for w in weight)):
+        raise ValueError(f"cross_entropy: weight (={weight}) must hold a number above 0 for each of the {K} classes")

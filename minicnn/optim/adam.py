@@ -1,5 +1,7 @@
 """Adam and AdamW."""
 
+import numpy as np
+
 from minicnn import devices
 from minicnn.optim.optimizer import Optimizer
 
@@ -25,6 +27,23 @@ class Adam(Optimizer):
         m, v = self.slots(p, 2)
         devices.of(p.data).adam_update(p.data, p.grad, m, v, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps,
                                        weight_decay=weight_decay, decoupled=self.decoupled, step=t)  # fmt: skip
+
+    def state_dict(self):
+        """Also "3.steps": how many steps parameter 3 has made."""
+        numbered = enumerate(p for group in self.param_groups for p in group["params"])
+        steps = {f"{i}.steps": np.array(self.steps[id(p)]) for i, p in numbered if id(p) in self.steps}
+        return {**super().state_dict(), **steps}
+
+    def load_state_dict(self, state):
+        """Go on from a `state_dict`; ValueError where it is that of other parameters or another kind of optimiser."""
+        steps = {name.removesuffix(".steps"): count for name, count in state.items() if name.endswith(".steps")}
+        super().load_state_dict({name: array for name, array in state.items() if not name.endswith(".steps")})
+        params = [p for group in self.param_groups for p in group["params"]]
+        if steps.keys() != {str(i) for i, p in enumerate(params) if id(p) in self.state} or not all(
+            count.shape == () and count.dtype.kind == "i" and count > 0 for count in steps.values()
+        ):
+            raise ValueError("the optimiser's state counts the steps of other parameters than it has arrays of")
+        self.steps = {id(params[int(i)]): int(count) for i, count in steps.items()}
 
 
 class AdamW(Adam):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from minicnn import devices
 from minicnn.contract import Array
 from minicnn.nn import Parameter
@@ -65,3 +67,32 @@ class Optimizer:
         if id(p) not in self.state:
             self.state[id(p)] = [devices.of(p.data).xp.zeros_like(p.data) for _ in range(count)]
         return self.state[id(p)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"3.0": array, …}: a NumPy copy of what is kept for each parameter, by its number and the array's.
+
+        The settings are not in it: they are what the optimiser was made with, and what a schedule makes of them.
+        """
+        numbered = enumerate(p for group in self.param_groups for p in group["params"])
+        return {f"{i}.{k}": np.array(devices.of(array).to_numpy(array))
+                for i, p in numbered for k, array in enumerate(self.state.get(id(p), ()))}  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`; ValueError where it is that of other parameters or another kind of optimiser."""
+        params = [p for group in self.param_groups for p in group["params"]]
+        found: dict[int, dict[int, Any]] = {}
+        for name, array in state.items():
+            number, _, slot = name.partition(".")
+            if not (number.isdecimal() and slot.isdecimal() and int(number) < len(params)):
+                raise ValueError(f"the optimiser has {len(params)} parameters, and none that {name!r} could belong to")
+            if array.shape != params[int(number)].shape:
+                raise ValueError(f"the optimiser's array {name} has shape {array.shape}, but its parameter "
+                                 f"{params[int(number)].shape}")  # fmt: skip
+            found.setdefault(int(number), {})[int(slot)] = array
+        for i, arrays in found.items():
+            if set(arrays) != set(range(len(arrays))):
+                raise ValueError(f"the optimiser's arrays of parameter {i} are incomplete")
+        self.state.clear()
+        for i, arrays in found.items():
+            for k, kept in enumerate(self.slots(params[i], len(arrays))):
+                kept[...] = devices.of(kept).asarray(arrays[k], kept.dtype)

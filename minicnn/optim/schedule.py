@@ -29,7 +29,11 @@ class Schedule:
 
     def step(self) -> None:
         """Go on by one step."""
-        self.t += 1
+        self.go_to(self.t + 1)
+
+    def go_to(self, t: int) -> None:
+        """Be at step t: a schedule has no other memory, so that training can go on from there."""
+        self.t = t
         self._set()
 
     def _set(self):
@@ -80,6 +84,57 @@ class CosineAnnealingLR(Schedule):
         """The cosine's half wave, from 1 down to eta_min/lr(0)."""
         low = self.eta_min / first if first else 0.0
         return low + (1 - low) * (1 + math.cos(math.pi * min(t, self.T_max) / self.T_max)) / 2
+
+
+class PolynomialLR(Schedule):
+    """lr(t) = lr(0)·(1 − t/total_iters)^power; 0 from total_iters on.   Liu et al. 2015 (ParseNet); power 1: a line"""
+
+    def __init__(self, optimizer, total_iters, power=1.0):
+        self.total_iters, self.power = positive("total_iters", total_iters), power
+        super().__init__(optimizer)
+
+    def factor(self, t, first):
+        """(1 − t/total_iters)^power"""
+        return (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+
+
+class ExponentialLR(Schedule):
+    """lr(t) = lr(0)·γ^t"""
+
+    def __init__(self, optimizer, gamma):
+        self.gamma = gamma
+        super().__init__(optimizer)
+
+    def factor(self, t, first):
+        """γ^t"""
+        return self.gamma**t
+
+
+class OneCycleLR(Schedule):
+    """Up along half a cosine from lr(0)/div_factor to lr(0), down along another to lr(0)/(div_factor·final_div_factor).
+
+    The top is at t = pct_start·total_steps − 1, the end at total_steps − 1; then it stays. lr(0), the optimiser's, is
+    PyTorch's max_lr. Momentum, which PyTorch cycles too, is left alone.   Smith & Topin 2017, "Super-convergence"
+    """
+
+    def __init__(self, optimizer, total_steps, pct_start=0.3, div_factor=25.0, final_div_factor=1e4):
+        if not 0 < pct_start < 1:
+            raise ValueError(f"pct_start (={pct_start}) must lie between 0 and 1, the share of the steps that rise")
+        self.total_steps, self.pct_start = positive("total_steps", total_steps), pct_start
+        self.low, self.end = 1 / div_factor, 1 / div_factor / final_div_factor
+        super().__init__(optimizer)
+
+    def factor(self, t, first):
+        """The two half waves."""
+        top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        if t < top:
+            return _wave(self.low, 1.0, t / top)
+        return _wave(1.0, self.end, min(1.0, (t - top) / (last - top)))
+
+
+def _wave(start, end, share):
+    """From start to end along half a cosine, `share` of the way."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 class WarmUp(Schedule):

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from minicnn.nn import Module, watch
 from minicnn.ops.softmax import cross_entropy
-from minicnn.optim import Optimizer, Schedule
+from minicnn.optim import EMA, Optimizer, Schedule, clip_grad_norm
 from minicnn.tensor import Tensor, no_grad
 
 
 class NonFiniteLossError(ArithmeticError):
     """The loss is NaN or infinite; the sentence says at which step, and which layer was the first to go wrong."""
+
+
+@dataclass
+class Progress:
+    """How far an epoch is: batches done, and the sums over their images."""
+
+    batches: int = 0
+    images: int = 0
+    correct: int = 0
+    loss: float = 0.0
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # ends in NonFiniteLossError, which says more
@@ -27,31 +38,55 @@ def train_epoch(
     schedule: Schedule,
     *,
     label_smoothing: float = 0.0,
+    weight: Sequence[float] | None = None,
+    clip: float = 0.0,
+    accumulate: int = 1,
+    average: EMA | None = None,
+    progress: Progress | None = None,
     first_step: int = 0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> tuple[float, float]:
-    """One pass over `batches` of (images, labels), changing the model. → (mean loss, accuracy) as it went.
+    """One pass over `batches` of (images, labels), or a `Loader`, changing the model. → (mean loss, accuracy) of it
 
-    prepare: images → the Tensor that the model takes.   on_step(step, loss) is called after each batch. Raises
+    prepare: images → the Tensor that the model takes.   on_step(step, loss) is called after each step. `accumulate`
+    batches make a step, as one large batch would, except that batch norm sees each of them by itself. weight: how much
+    an image of each class counts. clip: the longest that the gradients may be, 0: any length. average: follows the
+    weights. progress: the epoch goes on from there, `batches` being the rest, and is kept up to date. Raises
     NonFiniteLossError before a loss that is NaN or infinite can spoil the weights.
     """
     model.train()
-    seen = correct = total = 0.0
-    for step, (images, labels) in enumerate(batches, first_step):
-        x = prepare(images)
+    progress = progress or Progress()
+    pieces = iter(batches)
+    for step in itertools.count(first_step):
+        group = list(itertools.islice(pieces, accumulate))
+        if not group:
+            break
         optimizer.zero_grad()
-        logits = model(x)  # (N, K)
-        loss = cross_entropy(logits, labels, label_smoothing=label_smoothing)
-        if not math.isfinite(loss.item()):
-            raise NonFiniteLossError(_explain(model, x, step, loss.item(), optimizer))
-        loss.backward()
+        size, loss = sum(len(labels) for _, labels, *_ in group), 0.0
+        for images, labels, *more in group:
+            x = prepare(images)
+            logits = model(x)  # (N, K)
+            part = cross_entropy(logits, labels, label_smoothing=label_smoothing, weight=weight)
+            if more and (mixed := more[1]):
+                others = cross_entropy(logits, mixed.others, label_smoothing=label_smoothing, weight=weight)
+                part = mixed.share * part + (1 - mixed.share) * others
+            if not math.isfinite(part.item()):
+                raise NonFiniteLossError(_explain(model, x, step, part.item(), optimizer))
+            share = len(labels) / size
+            part.backward(np.asarray(share, part.dtype) if len(group) > 1 else None)
+            loss += part.item() * share
+            progress.correct += int((logits.numpy().argmax(1) == labels).sum())
+        if clip:
+            clip_grad_norm((p for g in optimizer.param_groups for p in g["params"]), clip)
         optimizer.step()
         schedule.step()
-        seen += len(labels)
-        total += loss.item() * len(labels)
-        correct += (logits.numpy().argmax(1) == labels).sum()
-        on_step(step, loss.item())
-    return total / seen, correct / seen
+        if average:
+            average.update()
+        progress.batches += len(group)
+        progress.images += size
+        progress.loss += loss * size
+        on_step(step, loss)
+    return progress.loss / progress.images, progress.correct / progress.images
 
 
 @dataclass
@@ -75,11 +110,11 @@ class Evaluation:
 
 
 def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: int) -> Evaluation:
-    """Loss and confusion matrix over `batches` of (images, labels); the model is in eval mode and unchanged."""
+    """Loss and confusion matrix over `batches` of (images, labels), or a `Loader`; the model, in eval mode, stays."""
     model.eval()
     confusion, total = np.zeros((num_classes, num_classes), np.int64), 0.0
     with no_grad():
-        for images, labels in batches:
+        for images, labels, *_ in batches:
             logits = model(prepare(images))  # (N, K)
             total += cross_entropy(logits, labels).item() * len(labels)
             np.add.at(confusion, (labels, logits.numpy().argmax(1)), 1)

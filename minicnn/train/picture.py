@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.inspect.picture import figure
+from minicnn.io.model_file import Description
+from minicnn.train.assess import Assessment
 
 
 def curves(records: list[dict], path: str | Path) -> None:
     """Loss, error rate and learning rate over the epochs; a mark where the best model was kept."""
     epochs = [r["epoch"] for r in records]
-    best = max(r["epoch"] for r in records if r["best"])
+    best = max((r["epoch"] for r in records if r["best"]), default=None)
     fig = figure(11, 3.6)
     loss, error, rate = fig.subplots(1, 3)
     for ax, key, title, scale in ((loss, "loss", "loss (cross entropy)", 1), (error, "accuracy", "error, %", 100)):
@@ -22,7 +24,8 @@ def curves(records: list[dict], path: str | Path) -> None:
                 epochs, scale * (1 - values) if key == "accuracy" else values, marker="o", markersize=3, label=label
             )
         ax.set_title(title)
-        ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
+        if best:
+            ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
         ax.set_ylim(bottom=0)
     loss.legend(fontsize=8)
     rate.plot(epochs, [r["lr"] for r in records], marker="o", markersize=3, color="tab:green")
@@ -66,3 +69,25 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
     ax.set_ylabel("truth")
     ax.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
     fig.savefig(path)
+
+
+def mistakes(assessment: Assessment, pictures, about: Description, path: str | Path, count: int = 12) -> None:
+    """The pictures that were taken for something else with the highest probability, as the model sees them, by name."""
+    worst = assessment.worst(count)
+    columns = min(4, len(worst))
+    rows = -(-len(worst) // columns)
+    fig = figure(2.6 * columns, 2.9 * rows)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, i in zip(axes.flat, worst):
+        image = about.preprocessing.read(pictures.picture(int(i)))
+        ax.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+        truth, guess = (about.classes[k].split(",")[0] for k in (assessment.labels[i], assessment.top[i, 0]))
+        name = _short(str(assessment.names[i]).replace("$", r"\$"))
+        ax.set_title(f"{name}\n{truth} taken for {guess}, {100 * assessment.probabilities[i, 0]:.0f} %", fontsize=8)
+    fig.savefig(path)
+
+
+def _short(name: str, letters: int = 34) -> str:
+    return name if len(name) <= letters else "…" + name[1 - letters :]

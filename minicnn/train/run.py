@@ -1,275 +1,271 @@
-"""A training run and its folder.
-
-config.json         everything that was asked for: enough to do it again
-metrics.jsonl       a line an epoch
-best.safetensors    the model with the best validation accuracy (its weights, classes and preprocessing)
-last.safetensors    the model after the last epoch
-test.json           what the best model does on the test images
-env.json            machine and versions
-"""
+"""A training run: from settings to a trained model, in a folder (folder.py says what lies in it)."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-import threadpoolctl
 
-import minicnn
-from minicnn import data, devices, models, optim, rng
-from minicnn.contract import positive
-from minicnn.data.augment import random_shift
-from minicnn.io import atomic, model_file
-from minicnn.names import unknown
-from minicnn.tensor import Tensor, no_grad
-from minicnn.train.loop import Evaluation, NonFiniteLossError, evaluate, train_epoch
+from minicnn import models, optim, rng
+from minicnn.io import model_file
+from minicnn.nn import Module
+from minicnn.tensor import no_grad
+from minicnn.train import checkpoint, flow, folder, recipe, state, transfer
+from minicnn.train.config import Config, absolute, from_json
+from minicnn.train.loop import Evaluation, NonFiniteLossError, Progress, evaluate, train_epoch
+from minicnn.train.source import Pictures, open_pictures, preparer
+from minicnn.train.stop import Request, Stopped
+from minicnn.train.tensorboard import EventFile
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "step", "constant")
-FILES = (
-    "metrics.jsonl", "test.json", "best.safetensors", "last.safetensors",
-    "curves.png", "confusion.png", "filters.png", "sample.png",
-)  # fmt: skip
-"""What a run leaves beside config.json and env.json; a run that replaces another takes the other's away first."""
-
-
-@dataclass
-class Config:
-    """What to train, and how. Learning rates are for the batch size given; `warmup` is in epochs."""
-
-    dataset: str = "digits"
-    model: str = "lenet5"
-    options: dict = field(default_factory=dict)
-    epochs: int = 20
-    batch_size: int = 32
-    optimizer: str = "adamw"
-    lr: float = 2e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.05
-    schedule: str = "cosine"
-    warmup: float = 1.0
-    label_smoothing: float = 0.0
-    shift: int = 2
-    validation: float = 0.1
-    seed: int = 0
-    device: str = "auto"
-
-    def check(self) -> Config:
-        """Self, if every value makes sense; otherwise one sentence about the first that does not."""
-        for what, value, known in (
-            ("dataset", self.dataset, data.names()),
-            ("model", self.model, models.names()),
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-        ):
-            if value not in known:
-                raise ValueError(unknown(what, value, known))
-        devices.get(self.device)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("shift", 0), ("seed", 0)):
-            positive(name, getattr(self, name), least)
-        for name in ("warmup", "momentum", "weight_decay"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} (={getattr(self, name)}) must be a number of at least 0")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing (={self.label_smoothing}) must be at least 0 and below 1")
-        if not 0 < self.validation < 1:
-            raise ValueError(
-                f"validation (={self.validation}) must lie between 0 and 1: it is the share of the training "
-                "images that is kept aside to choose the best epoch by"
-            )
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr (={self.lr}) must be a number above 0")
-        return self
+NOBODY = Request()
 
 
 class Run:
-    """One training run in one folder: `Run(config, "runs/first").train()`, then `.test()`."""
+    """One training run in one folder: `Run(config, "runs/first").train()`, then `.test()`; `Run.resume` goes on."""
 
-    def __init__(self, config: Config, folder: str | Path, overwrite: bool = False):
-        self.config, self.folder = config.check(), Path(folder)
-        # not only a whole run: a config.json or a test.json may be somebody's own, of quite another kind
-        if not overwrite and any((self.folder / name).exists() for name in ("config.json", "env.json", *FILES)):
-            raise FileExistsError(
-                f"{self.folder} holds a run already, which stays as it is: give another folder, or "
-                "--overwrite to replace it"
-            )
-        self.bundle = data.load(config.dataset)
-        rng.seed(config.seed)
-        self.training, self.validation = stratified_split(self.bundle.train, config.validation, rng.generator())
-        channels, _, _ = self.bundle.train.images.shape[1:]
-        options = {"num_classes": len(self.bundle.classes), "in_channels": channels, **config.options}
-        self.model = models.build(config.model, **options).to(config.device)
-        self.prepare = preparer(self.bundle.mean, self.bundle.std, config.device)
-        self.description = model_file.Description(
-            config.model,
-            options,
-            list(self.bundle.classes),
-            list(self.bundle.train.images.shape[1:]),
-            list(self.bundle.mean),
-            list(self.bundle.std),
-            trained_on=config.dataset,
-        )
+    def __init__(self, config: Config, where: str | Path, overwrite: bool = False):
+        self.config, self.folder = absolute(config.check()), Path(where)
+        folder.refuse(self.folder, overwrite)
+        self._build()
+        folder.begin(self.folder, self.config)
+
+    @classmethod
+    def resume(cls, where: str | Path) -> Run:
+        """The run in that folder, as it stood when it was last saved. ValueError where it can't go on, and why."""
+        run = cls.__new__(cls)
+        run.folder = Path(where)
+        if not (run.folder / folder.CONFIG).is_file():
+            raise FileNotFoundError(f"{run.folder} holds no run that could go on, for it has no config.json: begin one "
+                                    f"with `minicnn train digits --out {run.folder}`")  # fmt: skip
+        run.config = from_json(run.folder / folder.CONFIG)
+        folder.sweep(run.folder)
+        run._build()
+        if (run.folder / checkpoint.NAME).exists():
+            state.restore(run)
+        folder.write_lines(run.folder / folder.METRICS, run.metrics)
+        return run
+
+    @classmethod
+    def without_folder(cls, config: Config) -> Run:
+        """Data, model and optimiser, and nothing is written: to look for a learning rate."""
+        run = cls.__new__(cls)
+        run.config, run.folder = absolute(config.check()), Path()
+        run._build()
+        return run
+
+    def _build(self):
+        """Everything that follows from the settings alone."""
+        c = self.config
+        rng.seed(c.seed)
+        start, about = model_file.load(self.folder / folder.HEAD) if c.weights else (None, None)
+        self.pictures: Pictures = open_pictures(c, about.preprocessing if about else None)
+        options = recipe.model_options(c, self.pictures)
+        self.model: Module = (start or models.build(c.model, **options)).to(c.device)
+        self.prepare = preparer(c.device)
+        self.description = model_file.Description.of(c.model, options, self.pictures.classes,
+                                                     self.pictures.preprocessing, trained_on=c.dataset)
         self.metrics: list[dict] = []
+        self.layers: list[dict] = []
+        self.progress, self.seconds, self.floor = Progress(), 0.0, (-1.0, 0.0)
+        self.training, self.validation = self.pictures.train, self.pictures.validation
+        augment = self.pictures.augment if c.augment == "auto" else c.augment
+        if c.overfit_batches:  # the same few images again and again, as they are
+            self.training = self.validation = self._few(self.training, c.overfit_batches)
+            augment = "none"
+        if c.limit_batches:
+            self.training = self._few(self.training, c.limit_batches)
+            self.validation = self.validation and self._few(self.validation, c.limit_batches)
         self._try_one_image()
-        self.steps_per_epoch = -(-len(self.training) // config.batch_size)
-        self.optimizer, self.schedule = self._optimizer()
-        self._make_folder()
+        self.loader = self.pictures.loader(self.training, c.batch_size, c.workers, augment, shuffle=True, seed=c.seed)
+        self.steps_per_epoch = -(-len(self.loader) // c.accumulate)
+        self.optimizer = recipe.optimizer(c, self._parameters(options))
+        self.schedule = recipe.schedule(c, self.optimizer, self.steps_per_epoch)
+        self.average = optim.EMA(self.model, c.ema) if c.ema else None
+        self.weight = recipe.class_weights(c, self.training.labels, len(self.pictures.classes))
+
+    def _parameters(self, options):
+        """What learns: everything, or of a body that came with weights what the settings say, at rates of its own."""
+        c = self.config
+        if not c.weights:
+            return self.model.parameters()
+        head = transfer.split(self.model, c.model, options, self._blank())
+        transfer.freeze(self.model, head, c.unfreeze)
+        return transfer.groups(self.model, head, c.lr, c.body_rate, c.layer_decay)
+
+    # -------------------------------------------------------------------------------------------------------- training
 
     def train(
         self,
         on_step: Callable[[int, float], None] = lambda step, loss: None,
         on_epoch: Callable[[dict], None] = lambda record: None,
+        asked: Request = NOBODY,
     ) -> list[dict]:
-        """All epochs. on_step(step, loss) after each batch, on_epoch(record) after each epoch. → the records"""
-        best = (-1.0, 0.0)
-        for epoch in range(1, self.config.epochs + 1):
-            started = time.perf_counter()
-            loss, accuracy = train_epoch(
-                self.model,
-                self._batches(),
-                self.prepare,
-                self.optimizer,
-                self.schedule,
-                label_smoothing=self.config.label_smoothing,
-                first_step=(epoch - 1) * self.steps_per_epoch,
-                on_step=on_step,
-            )
-            seconds = time.perf_counter() - started
-            result = self.evaluate(self.validation)
+        """All epochs that are left. on_step(step, loss) after each step, on_epoch(record) after each epoch. → records
+
+        As soon as `asked` is true, the run is saved and `Stopped` raised, which says how to go on.
+        """
+        saved = time.monotonic()
+        self._begin()
+        events = EventFile(self.folder) if self.config.tensorboard and not self.finished else None
+
+        def after_step(step, loss):
+            nonlocal saved
+            on_step(step, loss)
+            if events:
+                events.write(step, {"loss/step": loss, "learning rate": self.optimizer.param_groups[0]["lr"]})
+            every, seconds = self.config.checkpoint_steps, self.config.checkpoint_seconds
+            due = (every and (step + 1) % every == 0) or (seconds and time.monotonic() - saved >= seconds)
+            if self.config.gradient_flow and self.progress.batches == len(self.loader):
+                self.layers = self._look()
+            if due or asked:
+                self._clock()
+                state.save(self)
+                saved = time.monotonic()
+            if asked:
+                raise self._stopped(asked)
+
+        while not self.finished:
+            self._started = time.perf_counter()
+            epoch = len(self.metrics) + 1
+            self.loader.epoch, self.loader.batch = epoch - 1, self.progress.batches
+            if self.progress.batches < len(self.loader):
+                train_epoch(
+                    self.model, self.loader, self.prepare, self.optimizer, self.schedule,
+                    label_smoothing=self.config.label_smoothing, weight=self.weight, clip=self.config.clip,
+                    accumulate=self.config.accumulate, average=self.average, progress=self.progress,
+                    first_step=self.schedule.t, on_step=after_step,
+                )  # fmt: skip
+            self._clock()
+            try:
+                record = self._end_epoch(epoch, asked)
+            except Stopped:  # while it was evaluated, which is done again by whoever goes on
+                state.save(self)
+                raise
+            saved = time.monotonic()
+            if events:
+                events.write(self.schedule.t - 1, {
+                    "loss/training": record["loss"], "loss/validation": record["val_loss"],
+                    "accuracy/training": record["accuracy"], "accuracy/validation": record["val_accuracy"],
+                })  # fmt: skip
+            on_epoch(record)
+            if asked and not self.finished:
+                raise self._stopped(asked)
+        self.loader.close()
+        return self.metrics
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or none of the last `patience` was the best, or nothing is to be learned."""
+        if self.config.weights and not self.config.unfreeze:
+            return True
+        waited = len(self.metrics) - max((r["epoch"] for r in self.metrics if r["best"]), default=0)
+        return len(self.metrics) >= self.config.epochs or bool(self.config.patience and waited >= self.config.patience)
+
+    def _begin(self):
+        """What fine-tuning began with is the best model until an epoch is better."""
+        if self.config.weights:
+            start, _ = model_file.load(self.folder / folder.HEAD)
+            if self.validation:
+                batches = self.pictures.evaluated(self.validation)
+                result = evaluate(start.to(self.config.device), batches, self.prepare, len(self.pictures.classes))
+                self.floor = (result.accuracy, -result.loss)
+            if not any(r["best"] for r in self.metrics):
+                model_file.save(self.folder / folder.BEST, start, self.description)
+
+    def _end_epoch(self, epoch, asked) -> dict:
+        """Evaluate, keep the model if it is the best, and save: the next epoch is what comes then."""
+        with self.average.applied() if self.average else no_grad():
+            result = self.evaluate(self._until(self.pictures.evaluated(self.validation), asked))
             if not np.isfinite(result.loss):  # the last step of the epoch spoilt the weights: keep what was saved
                 raise NonFiniteLossError(
                     f"the validation loss is {result.loss} after epoch {epoch}: try a smaller learning rate than "
                     f"{self.config.lr:.3g}, or a warm-up"
                 )
-            record = {
-                "epoch": epoch,
-                "loss": loss,
-                "accuracy": accuracy,
-                "val_loss": result.loss,
-                "val_accuracy": result.accuracy,
-                "lr": self.optimizer.param_groups[0]["lr"],
-                "seconds": seconds,
-            }
             score = (result.accuracy, -result.loss)
-            record["best"] = score > best
-            if record["best"]:
-                best = score
-                self._save("best.safetensors")
-            self._save("last.safetensors")
-            self.metrics.append(record)
-            with open(self.folder / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(record) + "\n")
-            on_epoch(record)
-        return self.metrics
+            best = max([self.floor, *((r["val_accuracy"], -r["val_loss"]) for r in self.metrics)])
+            if score > best:
+                self._save_model(folder.BEST)
+            self._save_model(folder.LAST)
+        record = {
+            "epoch": epoch,
+            "loss": self.progress.loss / self.progress.images,
+            "accuracy": self.progress.correct / self.progress.images,
+            "val_loss": result.loss,
+            "val_accuracy": result.accuracy,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.seconds,
+            "best": score > best,
+        }
+        if self.config.gradient_flow:
+            record["layers"] = self.layers
+        self.metrics.append(record)
+        self.progress, self.seconds = Progress(), 0.0
+        state.save(self)
+        folder.write_lines(self.folder / folder.METRICS, self.metrics)
+        return record
+
+    def _look(self) -> list[dict]:
+        """The gradients of the step that was just made, and what is dead for the first of the validation images."""
+        few = self.pictures.evaluated(self.validation.select(np.arange(min(64, len(self.validation)))))
+        return flow.report(self.model, self.prepare(next(iter(few)).images))
+
+    def _until(self, batches: Iterable, asked: Request):
+        """The batches, as long as nobody asks to stop."""
+        for batch in batches:
+            if asked:
+                raise self._stopped(asked)
+            yield batch
+
+    def _stopped(self, asked) -> Stopped:
+        done, whole = self.schedule.t, self.config.epochs * self.steps_per_epoch
+        return Stopped(f"stopped after step {done:,} of {whole:,}, and all of it is saved: go on with "
+                       f"`minicnn train --resume {self.folder}`", asked.code)  # fmt: skip
+
+    def _clock(self):
+        now = time.perf_counter()
+        self.seconds, self._started = self.seconds + now - self._started, now
+
+    def _save_model(self, name):
+        model_file.save(self.folder / name, self.model, self.description)
+
+    # ------------------------------------------------------------------------------------------------------ afterwards
 
     def test(self) -> Evaluation:
         """What the best model does on the test images; also written to test.json."""
-        self.model, _ = model_file.load(self.folder / "best.safetensors")
+        self.model, _ = model_file.load(self.folder / folder.BEST)
         self.model.to(self.config.device)
-        result = self.evaluate(self.bundle.test)
-        self._write(
-            "test.json",
-            {
-                "accuracy": result.accuracy,
-                "loss": result.loss,
-                "images": len(self.bundle.test),
-                "confusion": result.confusion.tolist(),
-            },
-        )
+        part = "validation" if self.pictures.test is None else "test"
+        pictures = getattr(self.pictures, part)
+        result = self.evaluate(self.pictures.evaluated(pictures))
+        folder.write(self.folder / "test.json", {
+            "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(pictures),
+            "confusion": result.confusion.tolist(),
+        })  # fmt: skip
         return result
 
-    def evaluate(self, dataset) -> Evaluation:
+    def evaluate(self, batches: Iterable) -> Evaluation:
         """Loss and confusion matrix of the model as it is now."""
-        return evaluate(self.model, data.Batches(dataset, 500, shuffle=False), self.prepare, len(self.bundle.classes))
+        return evaluate(self.model, batches, self.prepare, len(self.pictures.classes))
 
     def _try_one_image(self):
         """A sentence, before any file is written, if the model does not take these images or tell these classes."""
-        c, shape = self.config, self.bundle.train.images.shape[1:]
+        c, shape, classes = self.config, self.pictures.preprocessing.shape, len(self.pictures.classes)
         fits = f"{c.model} was made for {models.input_shape(c.model)}: choose another model or dataset"
         try:
             with no_grad():
-                outputs = self.model.eval()(self.prepare(self.bundle.train.images[:1])).shape[1:]
+                outputs = self.model.eval()(self._blank()).shape[1:]
         except ValueError as problem:
             raise ValueError(f"{c.model} does not take the {shape} images of {c.dataset} ({problem}); {fits}") from None
-        if outputs != (len(self.bundle.classes),):
-            raise ValueError(f"{c.model} gives outputs of shape {outputs}, but {c.dataset} has "
-                             f"{len(self.bundle.classes)} classes: set num_classes to that")
+        if outputs != (classes,):
+            raise ValueError(f"{c.model} gives outputs of shape {outputs}, but {c.dataset} has {classes} classes: set "
+                             "num_classes to that")  # fmt: skip
 
-    def _batches(self):
-        for images, labels in data.Batches(self.training, self.config.batch_size, shuffle=True, rng=rng.generator()):
-            yield (random_shift(images, self.config.shift, rng.generator()) if self.config.shift else images), labels
+    def _blank(self):
+        return self.prepare(np.zeros((1, *self.pictures.preprocessing.shape), np.float32))
 
-    def _optimizer(self):
-        c, params = self.config, self.model.parameters()
-        optimizer: optim.Optimizer
-        if c.optimizer == "sgd":
-            optimizer = optim.SGD(params, c.lr, c.momentum, weight_decay=c.weight_decay)
-        else:
-            optimizer = {"adam": optim.Adam, "adamw": optim.AdamW}[c.optimizer](
-                params, c.lr, weight_decay=c.weight_decay
-            )
-        warmup = round(c.warmup * self.steps_per_epoch) if c.epochs > c.warmup else 0
-        rest = c.epochs * self.steps_per_epoch - warmup
-        schedule: optim.Schedule
-        if c.schedule == "cosine":
-            schedule = optim.CosineAnnealingLR(optimizer, T_max=rest)
-        elif c.schedule == "step":
-            schedule = optim.StepLR(optimizer, step_size=max(1, -(-rest // 3)))
-        else:
-            schedule = optim.ConstantLR(optimizer)
-        return optimizer, optim.WarmUp(schedule, warmup)
-
-    def _make_folder(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            (self.folder / name).unlink(missing_ok=True)
-        self._write("config.json", asdict(self.config))
-        self._write("env.json", environment(self.config.device))
-
-    def _save(self, name):
-        model_file.save(self.folder / name, self.model, self.description)
-
-    def _write(self, name, values):
-        atomic.write(self.folder / name, (json.dumps(values, indent=1) + "\n").encode())
-
-
-def preparer(mean, std, device: str = "cpu") -> Callable:
-    """The function from uint8 images (N,C,H,W) to the Tensor that a model trained with this mean and std takes."""
-    return lambda images: Tensor(data.normalise(images, mean, std), device=devices.get(device).name)
-
-
-def stratified_split(dataset, share: float, generator: np.random.Generator):
-    """(the rest, `share` of the images of every class, at least one of each), drawn with `generator`."""
-    aside = np.zeros(len(dataset), bool)
-    for label in np.unique(dataset.labels):
-        members = np.flatnonzero(dataset.labels == label)
-        aside[generator.permutation(members)[: max(1, round(share * len(members)))]] = True
-    return (
-        data.Dataset(dataset.images[~aside], dataset.labels[~aside]),
-        data.Dataset(dataset.images[aside], dataset.labels[aside]),
-    )
-
-
-def environment(device: str = "cpu") -> dict:
-    """The machine and the versions that a figure was measured with."""
-    blas = [
-        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
-        for lib in threadpoolctl.threadpool_info()
-        if lib["user_api"] == "blas"
-    ]
-    return {
-        "minicnn": minicnn.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas,
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpus": os.cpu_count(),
-        "device": devices.get(device).name,
-    }
+    def _few(self, pictures, batches):
+        """Some batches' worth of the pictures, drawn with the seed: the same ones every time."""
+        order = np.random.default_rng([self.config.seed, 3]).permutation(len(pictures))
+        return pictures.select(np.sort(order[: batches * self.config.batch_size]))

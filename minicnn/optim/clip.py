@@ -1,0 +1,34 @@
+"""Gradients that are too long are made shorter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from minicnn import devices
+from minicnn.nn import Parameter
+
+
+def clip_grad_norm(params: Iterable[Parameter], max_norm: float) -> float:
+    """If all gradients together are longer than max_norm, shorten them to it, keeping their direction. → the length
+
+        ‖g‖ = √Σ g²,   g ← g·min(1, max_norm/‖g‖)      the sum over every element of every parameter
+
+    The sum is taken in float64. If it is not finite, the gradients stay.   Pascanu et al. 2012, §3.2
+    """
+    if not 0 < max_norm < math.inf:
+        raise ValueError(f"max_norm (={max_norm}) must be a number above 0")
+    having = [(p, p.grad) for p in params if p.grad is not None]
+    norm = math.sqrt(sum(squared(grad) for _, grad in having))
+    if max_norm < norm < math.inf:
+        for p, grad in having:
+            p.grad = grad * grad.dtype.type(max_norm / norm)
+    return norm
+
+
+def squared(array) -> float:
+    """Σ a² of a device array, in float64."""
+    values = devices.of(array).to_numpy(array).astype(np.float64).ravel(order="K")
+    return float(values @ values)

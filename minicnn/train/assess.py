@@ -1,0 +1,65 @@
+"""How a trained model does, picture by picture: class by class, and the mistakes that it is surest of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minicnn.nn import Module
+from minicnn.ops.softmax import cross_entropy, softmax
+from minicnn.tensor import no_grad
+from minicnn.train.loop import Evaluation
+
+
+@dataclass
+class Assessment(Evaluation):
+    """An Evaluation that remembers each picture: its label, and the five likeliest classes with their probabilities."""
+
+    labels: np.ndarray         # (N,)
+    top: np.ndarray            # (N, 5) classes, the likeliest first; fewer where there are fewer classes
+    probabilities: np.ndarray  # (N, 5)
+    names: Sequence[str]       # (N,) what to call each picture
+
+    def top_accuracy(self, k: int) -> float:
+        """The share of pictures whose class is among the k likeliest."""
+        return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
+
+    def of_class(self, k: int) -> dict:
+        """{"images", "right", "recall", "precision", "taken_for": the commonest mistake or None}; None for 0 of 0."""
+        row, column = self.confusion[k], self.confusion[:, k]
+        wrong = row.copy()
+        wrong[k] = 0
+        return {
+            "images": int(row.sum()), "right": int(row[k]),
+            "recall": float(row[k] / row.sum()) if row.sum() else None,
+            "precision": float(row[k] / column.sum()) if column.sum() else None,
+            "taken_for": int(wrong.argmax()) if wrong.any() else None,
+        }  # fmt: skip
+
+    def worst(self, count: int) -> np.ndarray:
+        """The pictures that were taken for something else with the highest probability, the worst one first."""
+        wrong = np.flatnonzero(self.top[:, 0] != self.labels)
+        return wrong[np.argsort(-self.probabilities[wrong, 0], kind="stable")][:count]
+
+
+def assess(model: Module, batches: Iterable, prepare: Callable, classes: int, names: Sequence[str]) -> Assessment:
+    """Go through `batches` of a Loader that keeps the order; names: what to call each picture."""
+    model.eval()
+    labels, top, shares, loss = [], [], [], 0.0
+    with no_grad():
+        for images, truth, *_ in batches:
+            logits = model(prepare(images))                                   # (n, K)
+            loss += cross_entropy(logits, truth).item() * len(truth)
+            p = softmax(logits).numpy()                                       # (n, K)
+            order = np.argsort(-p, axis=1, kind="stable")[:, :5]
+            labels.append(truth)
+            top.append(order)
+            shares.append(np.take_along_axis(p, order, 1))
+    if not labels:
+        raise ValueError("assess: there are no pictures to look at")
+    truth, guesses = np.concatenate(labels), np.concatenate(top)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (truth, guesses[:, 0]), 1)
+    return Assessment(loss / len(truth), confusion, truth, guesses, np.concatenate(shares), names)

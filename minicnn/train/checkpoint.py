@@ -1,0 +1,75 @@
+"""A training run in the middle of its work, as one file: last.ckpt.
+
+It is a safetensors file, so reading it can't run code. The arrays are
+
+    model.<name>         weights and running statistics
+    optimizer.<i>.<k>    what the optimiser keeps for parameter i
+    average.<i>          the average of the weights, where there is one
+
+and the metadata's entry "minicnn-checkpoint" is JSON: the configuration, where the run stands (epoch, batch, sums), the
+schedule's step, the state of the random numbers, the metrics. The order of the images and what is done to them follow
+from the seed, the epoch and the batch, so nothing else is needed to go on bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from minicnn.io import atomic
+
+FORMAT = 1
+NAME = "last.ckpt"
+KEY = "minicnn-checkpoint"
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written; the sentence says why, and what is still there."""
+
+
+def save(path: Path, arrays: dict[str, np.ndarray], values: dict) -> None:
+    """Write a checkpoint in one move; CheckpointError, and the last one stays, where that is not possible."""
+    text = json.dumps({"format": FORMAT, **values})
+    content = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()}, {KEY: text})
+    try:
+        atomic.write(path, content)
+    except OSError as problem:
+        rest = "the last one is whole" if path.exists() else "there is none yet"
+        raise CheckpointError(
+            f"{path} can't be written ({problem.strerror or problem}), {len(content):,} bytes: make room or allow it, "
+            f"then go on with `minicnn train --resume {path.parent}`; {rest}"
+        ) from None
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, values) of a checkpoint. ValueError, one sentence, where it is damaged, another kind, or too new."""
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    except SafetensorError as problem:
+        raise ValueError(f"{path} is not a whole checkpoint ({problem}): {_NEW}") from None
+    except (TypeError, AttributeError) as problem:  # types that NumPy lacks
+        raise ValueError(f"{path} holds arrays that NumPy can't ({problem}): {_NEW}") from None
+    if text is None:
+        raise ValueError(f"{path} is no checkpoint of a training run: its metadata has no entry {KEY!r}; {_NEW}")
+    try:
+        values = json.loads(text)
+        version = values["format"]
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
+        raise ValueError(f"{path}: what it says about itself can't be read ({problem}): {_NEW}") from None
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")
+    return arrays, values
+
+
+_NEW = "take it from a copy, or train again with --overwrite"
+
+
+def part(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `name.`, without it."""
+    return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}

@@ -1,0 +1,70 @@
+"""The folder of a training run.
+
+config.json         everything that was asked for: enough to do it again
+last.ckpt           where the run stands: enough to go on, bit for bit
+metrics.jsonl       a line an epoch
+best.safetensors    the model with the best validation accuracy (its weights, classes and preprocessing)
+last.safetensors    the model after the last epoch
+head.safetensors    where transfer learning began: the body as it came, with the head that was solved for it
+head.json           how that head was found
+test.json           what the best model does on the test images
+env.json            machine and versions
+
+Every file appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from minicnn.io import atomic
+from minicnn.train.config import Config
+from minicnn.train.environment import environment
+
+CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"
+BEST, LAST, HEAD = "best.safetensors", "last.safetensors", "head.safetensors"
+FILES = (
+    "last.ckpt", METRICS, "test.json", BEST, LAST, "head.json", "curves.png", "confusion.png", "filters.png",
+    "worst.png", "sample.png",
+)  # fmt: skip
+"""What a run leaves beside config.json and env.json; a run that replaces another takes the other's away first."""
+
+
+def refuse(folder: Path, overwrite: bool) -> None:
+    """FileExistsError where the folder holds a run, unless that may be replaced."""
+    # not only a whole run: a config.json or a test.json may be somebody's own, of quite another kind
+    if not overwrite and any((folder / name).exists() for name in (CONFIG, ENVIRONMENT, *FILES)):
+        raise FileExistsError(
+            f"{folder} holds a run already, which stays as it is: give another folder, or --overwrite to replace it; "
+            f"`minicnn train --resume {folder}` goes on with one that was stopped"
+        )
+
+
+def begin(folder: Path, config: Config) -> None:
+    """Make the folder of a new run, without what another one left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES if config.weights else (*FILES, HEAD):
+        (folder / name).unlink(missing_ok=True)
+    for events in folder.glob("events.out.tfevents.*.minicnn.*"):
+        events.unlink()
+    sweep(folder)
+    write(folder / CONFIG, asdict(config))
+    write(folder / ENVIRONMENT, environment(config.device))
+
+
+def sweep(folder: Path) -> None:
+    """Take away what a process that was killed while it wrote left half done."""
+    atomic.sweep(folder, (CONFIG, ENVIRONMENT, HEAD, *FILES))
+
+
+def write(path: Path, values) -> None:
+    """A JSON document."""
+    atomic.write(path, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def write_lines(path: Path, records: list[dict]) -> None:
+    """A JSON document a line; nothing where there are none."""
+    if records:
+        atomic.write(path, "".join(json.dumps(record) + "\n" for record in records).encode())

@@ -1,0 +1,55 @@
+"""Being asked to stop: Ctrl-C, and SIGTERM, which `kill`, batch systems and a shutdown send."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """Training stopped because it was asked to, and all is saved. `code`: the exit code that this has by custom."""
+
+    def __init__(self, sentence: str, code: int = 130):
+        super().__init__(sentence)
+        self.code = code
+
+
+class Request:
+    """Whether somebody asked, and with which signal."""
+
+    signal: int = 0
+
+    def __bool__(self) -> bool:
+        return self.signal != 0
+
+    @property
+    def code(self) -> int:
+        """128 and the signal's number, as shells have it."""
+        return 128 + self.signal if self.signal else 130
+
+
+@contextlib.contextmanager
+def on_signals() -> Iterator[Request]:
+    """Within `with on_signals() as asked:` the first SIGINT or SIGTERM makes `asked` true, a second one stops at once.
+
+    Files appear whole or not at all, so that also the second one loses nothing that was saved. Outside the main thread,
+    where Python delivers no signals, `asked` stays false.
+    """
+    asked = Request()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number, frame):
+        if asked:
+            raise KeyboardInterrupt
+        asked.signal = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,393 @@
+"""Transfer learning: heads found, bodies frozen, linear classifiers at their minimum, mistakes named."""
+
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+from program import caller, document, sentence
+from tiny import folder_of_pictures
+
+from minicnn import Tensor, data, models, no_grad, optim, seed
+from minicnn.data.folder import Files
+from minicnn.io import model_file
+from minicnn.io.weights import save_weights
+from minicnn.ops.softmax import cross_entropy, softmax
+from minicnn.train import Config, Run, head, train_epoch, transfer
+from minicnn.train.adapt import adapt
+from minicnn.train.assess import Assessment, assess
+
+
+@pytest.fixture
+def minicnn_(monkeypatch, capsys):
+    return caller(monkeypatch, capsys)
+
+
+def built(name, side, **options):
+    options = {"num_classes": 5, "in_channels": 3, **options}
+    seed(0)
+    return models.build(name, **options), options, Tensor(np.zeros((1, 3, side, side), np.float32))
+
+
+# ------------------------------------------------------------------------------------------------------------ the head
+
+HEADS = {
+    "squeezenet1_1": ("classifier.1", {"width": 0.125}, 64), "resnet18": ("fc", {"width": 0.125}, 64),
+    "mobilenet_v2": ("classifier.1", {"width": 0.125}, 64), "densenet121": ("classifier", {}, 64),
+    "googlenet": ("fc", {"width": 0.125}, 64), "lenet5": ("classifier.5", {}, 28), "resnet20": ("fc", {}, 32),
+    "mobilenet_v1": ("classifier", {"width": 0.125}, 64),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_head_is_what_the_number_of_classes_changes(name):
+    wanted, options, side = HEADS[name]
+    model, options, image = built(name, side, **options)
+    found = transfer.split(model, name, options, image)
+    assert found.name == wanted
+    assert found.layer.weight.shape[0] == 5
+    assert found.name in found.new
+
+
+def test_weights_of_other_classes_are_loaded_into_the_body_alone(tmp_path):
+    theirs, _, _ = built("squeezenet1_1", 64, num_classes=9, width=0.125)
+    save_weights(tmp_path / "nine.npz", theirs.state_dict())
+    model, options, image = built("squeezenet1_1", 64, width=0.125)
+    for array in model.state_dict().values():
+        assert array.size
+    split = transfer.split(model, "squeezenet1_1", options, image)
+    before = model.state_dict()
+    transfer.load_body(model, split, tmp_path / "nine.npz")
+    for name, array in model.state_dict().items():
+        expected = before[name] if name.startswith("classifier.1.") else theirs.state_dict()[name]
+        assert np.array_equal(array, expected), name
+    other, options, image = built("squeezenet1_1", 64, width=0.25)
+    with pytest.raises(ValueError, match=r"nine\.npz: the state does not fit this SqueezeNet: misshapen: "):
+        transfer.load_body(other, transfer.split(other, "squeezenet1_1", options, image), tmp_path / "nine.npz")
+
+
+def test_what_learns_is_what_was_named():
+    model, options, image = built("squeezenet1_1", 64, width=0.125)
+    split = transfer.split(model, "squeezenet1_1", options, image)
+    names = [name for name, _ in model.named_parameters()]
+    own = ["classifier.1.weight", "classifier.1.bias"]
+    assert transfer.freeze(model, split) == own
+    assert transfer.freeze(model, split, "features.12") == [n for n in names if n.startswith("features.12.")] + own
+    late = transfer.freeze(model, split, "features.9-")
+    assert late[0] == "features.9.squeeze.weight"
+    assert {n.split(".")[1] for n in late if n.startswith("features")} == {"9", "10", "11", "12"}, "not features.90"
+    assert transfer.freeze(model, split, "all") == names
+    assert transfer.freeze(model, split, "features.0, features.12.squeeze") == [
+        n for n in names if n.startswith(("features.0.", "features.12.squeeze."))] + own  # fmt: skip
+    for name, parameter in model.named_parameters():
+        assert parameter.requires_grad == (name in own or name.startswith(("features.0.", "features.12.squeeze.")))
+    with pytest.raises(ValueError, match=r"^unfreeze: unknown part 'feature\.9': did you mean 'features\.9'\? Known: "):
+        transfer.freeze(model, split, "feature.9-")
+
+
+def test_rates_fall_towards_the_input():
+    model, options, image = built("squeezenet1_1", 64, width=0.125)
+    split = transfer.split(model, "squeezenet1_1", options, image)
+    transfer.freeze(model, split, "features.11-")
+    groups = transfer.groups(model, split, lr=0.1, body=0.5, decay=0.3)
+    assert [g["lr"] for g in groups] == pytest.approx([0.1, 0.05, 0.015])
+    names = {id(p): name for name, p in model.named_parameters()}
+    of = [{names[id(p)].split(".")[1] for p in g["params"]} for g in groups]
+    assert of == [{"1"}, {"12"}, {"11"}]
+    optim.SGD(groups, 1.0)
+
+
+def test_a_frozen_body_with_batch_norm_does_not_move_and_the_trap_is_real():
+    """Training with the body's weights fixed, but its batch norm in training mode, spoils its running statistics."""
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(2, 3, (4, 3, 32, 32)).astype(np.float32), rng.integers(0, 5, 4)) for _ in range(3)]
+
+    def trained(freeze):
+        model, options, image = built("resnet20", 32)
+        split = transfer.split(model, "resnet20", options, image)
+        before = model.state_dict()
+        if freeze:
+            transfer.freeze(model, split)
+        else:
+            for name, p in model.named_parameters():
+                p.requires_grad = name.startswith("fc.")
+        optimizer = optim.SGD(transfer.groups(model, split, 0.1, 0.1, 0.8), 0.1)
+        train_epoch(model, batches, Tensor, optimizer, optim.ConstantLR(optimizer))
+        return {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
+
+    assert trained(freeze=True) == {"fc.weight", "fc.bias"}
+    assert any("running" in name for name in trained(freeze=False))
+
+
+# ----------------------------------------------------------------------------------------------------- solving a head
+
+
+def test_the_minimum_of_a_quadratic_and_of_rosenbrocks_valley():
+    A = np.diag([1.0, 10.0, 1000.0])
+    A[0, 1] = A[1, 0] = 0.5
+    b = np.array([1.0, -2.0, 3.0])
+    x = head.minimise(lambda x: (x @ A @ x / 2 - b @ x, A @ x - b), np.zeros(3), tolerance=1e-9)
+    np.testing.assert_allclose(x, np.linalg.solve(A, b), rtol=1e-7)
+
+    def valley(v):
+        x, y = v
+        up = y - x * x
+        return (1 - x) ** 2 + 100 * up**2, np.array([-2 * (1 - x) - 400 * x * up, 200 * up])
+
+    np.testing.assert_allclose(head.minimise(valley, np.array([-1.2, 1.0]), tolerance=1e-9), [1, 1], rtol=1e-6)
+
+
+def test_the_head_is_at_the_minimum(rng):
+    """A function that is strictly convex has its minimum where its gradient is 0, here counted by a loop."""
+    V, N, F, K, strength = 2, 30, 4, 3, 0.05
+    labels = rng.integers(0, K, N)
+    x = rng.normal(0, 1, (V, N, F)) * [1, 5, 0.1, 2] + rng.normal(0, 1, (K, F))[labels]
+    counts = rng.uniform(0.5, 2, N)
+    W, b = head.solve(x, labels, K, strength, counts)
+    rows = x.reshape(-1, F)
+    mean, deviation = rows.mean(0), rows.std(0)
+    deviation = deviation + 0.05 * deviation.mean()
+    scaled = W * deviation                                                     # W for features of deviation 1
+    dW, db = strength * scaled, np.zeros(K)
+    for v in range(V):
+        for n in range(N):
+            z = W @ x[v, n] + b
+            p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+            p[labels[n]] -= 1
+            p *= counts[n] / (V * counts.sum())
+            dW += np.outer(p, (x[v, n] - mean) / deviation)
+            db += p
+    assert np.abs(dW).max() < 2e-6
+    assert np.abs(db).max() < 2e-6
+
+
+def test_cross_validation_leaves_pictures_out_with_all_their_views(rng, monkeypatch):
+    labels = np.repeat([0, 1, 2], [10, 7, 5])
+    seen = []
+
+    def solve(features, labels, classes, strength, counts):
+        seen.append(features)
+        assert features.shape[:2] == (2, len(labels))
+        return np.zeros((classes, 1)), np.zeros(classes)
+
+    monkeypatch.setattr(head, "solve", solve)
+    numbers = np.stack([np.arange(22.0), np.arange(22.0)])[:, :, None]          # a picture's feature is its number
+    head.fit(numbers, labels, 3)
+    out = [np.setdiff1d(np.arange(22), features[0, :, 0]) for features in seen[:5]]
+    assert sorted(np.concatenate(out).tolist()) == list(range(22)), "each picture is left out once"
+    assert all(np.array_equal(features[0], features[1]) for features in seen)
+    counts = [np.bincount(labels[o], minlength=3).tolist() for o in out]
+    assert counts == [[2, 2, 1], [2, 2, 1], [2, 1, 1], [2, 1, 1], [2, 1, 1]]
+    assert seen[-1].shape == (2, 22, 1), "in the end all of them"
+
+
+def test_few_pictures_and_separable_ones(rng):
+    x = np.concatenate([rng.normal(-3, 1, (3, 2)), rng.normal(3, 1, (2, 2))])
+    solved = head.fit(x[None], np.array([0, 0, 0, 1, 1]), 2)
+    assert ((x @ solved.weight.T + solved.bias).argmax(1) == [0, 0, 0, 1, 1]).all()
+    assert solved.strength in head.LAMBDAS
+    assert solved.tried[solved.strength][0] == min(loss for loss, _ in solved.tried.values())
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet20"])
+def test_a_head_that_was_put_in_gives_the_probabilities_it_was_solved_for(rng, name):
+    """Also behind SqueezeNet's ReLU, and after averaging the scores of 2 × 2 places instead of their features."""
+    model, options, image = built(name, 64, **({"width": 0.125} if name == "squeezenet1_1" else {}))
+    split = transfer.split(model, name, options, image)
+    pictures = rng.normal(0, 1, (12, 3, 64, 64)).astype(np.float32)
+    x, _ = transfer.features(model, split, [(pictures, np.arange(12) % 5)], Tensor)
+    assert x.shape == (12, 64)
+    W, b = rng.normal(0, 3, (5, 64)), rng.normal(0, 1, 5)
+    transfer.put_in(split, W, b, x)
+    z = x @ W.T + b
+    wanted = np.exp(z - z.max(1, keepdims=True))
+    with no_grad():
+        found = softmax(model(Tensor(pictures))).numpy()
+    np.testing.assert_allclose(found, wanted / wanted.sum(1, keepdims=True), atol=2e-4)
+
+
+# ------------------------------------------------------------------------------------------------- from end to end
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """(a folder of pictures, a model file of a net that learned four other classes, a run folder of its transfer)"""
+    place, rng = tmp_path_factory.mktemp("transfer"), np.random.default_rng(0)
+    folder = folder_of_pictures(place / "shapes", rng, per_class=12)
+    model, options, _ = built("squeezenet1_1", 32, num_classes=4, width=0.25)
+    prepare = data.Preprocessing((32, 32), (0.3, 0.3, 0.3), (0.2, 0.2, 0.2))
+    model_file.save(place / "body.safetensors", model, model_file.Description.of(
+        "squeezenet1_1", options, ["a", "b", "c", "d"], prepare))
+    settings = Config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.25}, size=32, fit="stretch",
+                      weights=str(place / "body.safetensors"), validation=0.0, test=0.25, device="cpu")
+    run = adapt(settings, place / "run")
+    run.train()
+    return folder, place / "body.safetensors", place / "run", run.test()
+
+
+def test_a_frozen_body_and_a_solved_head(learned):
+    _, body, where, result = learned
+    assert result.confusion.sum() == 6
+    assert result.accuracy == 1.0, "a disc is no stripe, even to random filters"
+    told = json.loads((where / "head.json").read_text())
+    assert told["normalisation"] == [[0.3, 0.3, 0.3], [0.2, 0.2, 0.2]], "as the model file says"
+    assert (told["pictures"], told["views"], told["head"]) == (18, 2, "classifier.1")
+    model, about = model_file.load(where / "best.safetensors")
+    assert about.classes == ["discs", "stripes"]
+    assert (about.fit, about.mean) == ("stretch", [0.3, 0.3, 0.3])
+    theirs = model_file.load(body)[0].state_dict()
+    for name, array in model.state_dict().items():
+        if not name.startswith("classifier.1"):
+            assert np.array_equal(array, theirs[name]), name
+    again = Run.resume(where)
+    assert again.finished
+    assert again.train() == []
+
+
+def test_unfrozen_parts_learn_on_from_there(learned, tmp_path):
+    folder, body, _, _ = learned
+    settings = Config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.25}, size=32, fit="stretch",
+                      weights=str(body), unfreeze="features.12", epochs=2, batch_size=4, validation=0.2, lr=1e-3,
+                      checkpoint_steps=1)
+    run = adapt(settings, tmp_path / "run")
+    start = (tmp_path / "run" / "head.safetensors").read_bytes()
+    records = run.train()
+    assert len(records) == 2
+    theirs, last = model_file.load(body)[0].state_dict(), model_file.load(tmp_path / "run" / "last.safetensors")[0]
+    moved = {name for name, array in last.state_dict().items() if not np.array_equal(array, theirs[name])}
+    assert moved == {n for n in theirs if n.startswith(("features.12.", "classifier.1."))}
+    if not any(r["best"] for r in records):
+        kept = model_file.load(tmp_path / "run" / "best.safetensors")[0].state_dict()
+        first = safetensors.numpy.load(start)
+        assert all(np.array_equal(kept[k], first[k]) for k in first), "no epoch was better than the beginning"
+    again = Run.resume(tmp_path / "run")
+    assert again.train() == records
+
+
+@pytest.mark.parametrize(("given", "found"), [("caffe", "caffe"), ("imagenet", "imagenet")])
+def test_what_a_body_knows_is_found_out_by_trying(learned, tmp_path, given, found, monkeypatch):
+    """A normalisation that makes all features 0 cannot win."""
+    from minicnn.train import adapt as module
+
+    folder, body, _, _ = learned
+    save_weights(tmp_path / "bare.npz", model_file.load(body)[0].state_dict())
+    flat = ((0.5,) * 3, (1e6,) * 3)
+    table = {name: flat for name in module.NORMALISATIONS} | {given: module.NORMALISATIONS[given]}
+    monkeypatch.setattr(module, "NORMALISATIONS", table)
+    settings = Config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.25}, size=32, fit="stretch",
+                      weights=str(tmp_path / "bare.npz"), validation=0.0)
+    adapt(settings, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "head.json").read_text())["normalisation"] == found
+
+
+def test_the_verbs(minicnn_, learned, tmp_path):
+    folder, body, _, _ = learned
+    run = tmp_path / "run"
+    rc, out, err = minicnn_("transfer", folder, "--weights", body, "--size", 32, "--out", run, "--test", 0.25)
+    assert rc == 1
+    assert "misshapen" in sentence(err, 1, rc), "the model file's width is not the model's own"
+    assert not run.exists()
+    full, options, _ = built("squeezenet1_1", 32, num_classes=4)
+    about = model_file.description(body)
+    about.options = options
+    model_file.save(tmp_path / "full.safetensors", full, about)
+    command = ("transfer", folder, "--weights", tmp_path / "full.safetensors", "--size", 32, "--test", 0.25)
+    rc, out, err = minicnn_(*command, "--out", run)
+    assert (rc, err) == (0, "")
+    assert "512 features of 18 pictures in 2 views, computed once" in out
+    assert "in cross-validation on the training pictures" in out
+    assert "shapes, test: " in out
+    rc, out, err = minicnn_(*command, "--out", tmp_path / "two", "--json", "--unfreeze", "features.12", "--epochs", 1)
+    assert (rc, err) == (0, "")
+    report = document(out)
+    assert (rc, len(report["epochs"]), report["test"]["confusion"]) == (0, 1, report["test"]["confusion"])
+    assert report["head"]["learns"][0] == "features.12.squeeze.weight"
+    rc, out, err = minicnn_(*command, "--out", run)
+    assert "holds a run already" in sentence(err, 1, rc)
+    rc, out, err = minicnn_("eval", run, "--json")
+    evaluated = document(out)
+    assert evaluated["images"] == 6
+    stored = json.loads((run / "test.json").read_text())
+    assert evaluated["confusion"] == stored["confusion"]
+    assert [c["images"] for c in evaluated["per_class"]] == [3, 3]
+    assert evaluated["top5"] == 1.0
+    rc, out, err = minicnn_("eval", run, "--data", folder, "--json")
+    assert document(out)["images"] == 24, "all pictures of another folder"
+    (tmp_path / "other").mkdir()
+    folder_of_pictures(tmp_path / "other" / "f", np.random.default_rng(1), per_class=2, classes=("discs", "stars"))
+    rc, out, err = minicnn_("eval", run, "--data", tmp_path / "other" / "f")
+    assert "has the class 'stars', which the model does not know: it knows discs, stripes" in sentence(err, 1, rc)
+    picture = next((folder / "discs").iterdir())
+    rc, out, err = minicnn_("predict", run, picture, "--json")
+    (answer,) = document(out)
+    model, about = model_file.load(run / "best.safetensors")
+    with no_grad():
+        image = np.asarray(Image.open(picture).resize((32, 32), Image.Resampling.BILINEAR), np.float32)
+        x = (image.transpose(2, 0, 1) / 255 - 0.3) / 0.2
+        p = softmax(model(Tensor(x[None].astype(np.float32)))).numpy()[0]
+    assert answer["classes"][0]["probability"] == pytest.approx(float(p.max()), abs=1e-5)
+
+
+def test_a_folder_that_no_head_can_be_solved_for(minicnn_, learned, tmp_path):
+    folder, body, _, _ = learned
+    (tmp_path / "one" / "only").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "only" / "a.png")
+    rc, _, err = minicnn_("transfer", tmp_path / "one", "--weights", body, "--size", 32)
+    assert "has one class, 'only'" in sentence(err, 1, rc)
+    rc, _, err = minicnn_("transfer", folder, "--weights", tmp_path / "none.npz", "--model", "resnet18", "--size", 32)
+    assert sentence(err, 1, rc) == f"there is no weights file {tmp_path / 'none.npz'}: check the name and the folder"
+    assert not (tmp_path / "runs").exists()
+
+
+# ------------------------------------------------------------------------------------------------- picture by picture
+
+
+def assessment():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    top = np.array([[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0], [0, 1, 2]])
+    shares = np.array([[0.9, 0.1, 0], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.8, 0.1, 0.1], [0.7, 0.2, 0.1],
+                       [0.8, 0.2, 0]])
+    confusion = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    return Assessment(1.0, confusion, labels, top, shares, [f"{i}.png" for i in range(6)])
+
+
+def test_top_k_classes_and_the_worst_mistakes_by_hand():
+    a = assessment()
+    assert [a.top_accuracy(k) for k in (1, 2, 3)] == [3 / 6, 4 / 6, 1.0]
+    assert a.worst(5).tolist() == [3, 5, 1], "of equals the first"
+    assert a.worst(1).tolist() == [3]
+    assert a.of_class(1) == {"images": 2, "right": 1, "recall": 0.5, "precision": 0.5, "taken_for": 2}
+    a.confusion[0] = a.confusion[:, 0] = 0
+    assert a.of_class(0) == {"images": 0, "right": 0, "recall": None, "precision": None, "taken_for": None}
+
+
+def test_assessing_is_what_a_loop_finds(rng):
+    model, _, _ = built("resnet20", 32)
+    images, labels = rng.normal(0, 1, (7, 3, 32, 32)).astype(np.float32), rng.integers(0, 5, 7)
+    found = assess(model, [(images[:4], labels[:4]), (images[4:], labels[4:])], Tensor, 5, [str(i) for i in range(7)])
+    with no_grad():
+        for i in range(7):
+            logits = model(Tensor(images[i : i + 1]))
+            p = softmax(logits).numpy()[0]
+            assert found.top[i].tolist() == sorted(range(5), key=lambda k: -p[k])
+            np.testing.assert_allclose(found.probabilities[i], sorted(p, reverse=True), rtol=1e-4)
+        total = sum(cross_entropy(model(Tensor(images[i : i + 1])), labels[i : i + 1]).item() for i in range(7))
+    assert found.loss == pytest.approx(total / 7, rel=1e-5)
+    assert found.confusion.sum() == 7
+    with pytest.raises(ValueError, match=r"^assess: there are no pictures to look at$"):
+        assess(model, [], Tensor, 5, [])
+
+
+def test_the_gallery_of_mistakes(tmp_path, rng):
+    from minicnn.train import picture
+
+    folder_of_pictures(tmp_path / "f", rng, per_class=3, classes=("a", "b"))
+    names = tuple(f"{c}/{i:02}.png" for c in "ab" for i in range(3))
+    files = Files(tmp_path / "f", names, np.array([0, 0, 0, 1, 1, 1]))
+    about = model_file.Description("lenet5", {}, ["a $x$", "b, c"], [3, 20, 20], [0.5] * 3, [0.5] * 3)
+    top = np.array([[0, 1], [1, 0], [0, 1], [1, 0], [0, 1], [1, 0]])
+    a = Assessment(1.0, np.array([[2, 1], [1, 2]]), files.labels, top, np.full((6, 2), 0.5), ["name$of[a]file.png"] * 6)
+    picture.mistakes(a, files, about, tmp_path / "worst.png")
+    with Image.open(tmp_path / "worst.png") as drawn:
+        assert drawn.size == (int(2 * 2.6 * 120), int(2.9 * 120))
