@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from minicnn.cpu.conv import conv_algorithm
 from minicnn.inspect.summary import Layer, summary
 from minicnn.nn import Module, watch
+from minicnn.settings import conv_algorithm
 from minicnn.tensor import Tensor, no_grad
 
 Rules = Mapping[str, Callable]
