@@ -286,8 +286,13 @@ REFUSED = {
                          "its entry 'batches' must be of type int, not \"1\""),
     "progress is endless": (lambda v: v["progress"].update(loss=float("inf")),
                             "its entry 'loss' must be a finite number, not inf"),
-    "too far": (lambda v: v["progress"].update(batches=99), "it contradicts itself: step 8 is not batch 99 of epoch 2"),
+    "too far": (lambda v: v["progress"].update(batches=99, images=999),
+                "it contradicts itself: step 8 is not batch 99 of epoch 2"),
     "step": (put("step", 3), "it contradicts itself: step 3 is not batch 1 of epoch 2, where 7 steps are an epoch"),
+    "below 0": (lambda v: v["progress"].update(batches=-1), "it contradicts itself: Progress(batches=-1, images="),
+    "no images": (lambda v: v["progress"].update(images=0), "it contradicts itself: Progress(batches=1, images=0"),
+    "epochs": (lambda v: v["metrics"][0].update(epoch=2), "it contradicts itself: Progress("),
+    "a number without end": (lambda v: v.update(step=10**4200), "it contradicts itself: step 1000"),
     "metrics": (put("metrics", [{}]), "its entry 'epoch' must be of type int, not null"),
     "metrics are numbers": (put("metrics", [3]), "its entry 'epoch' must be of type int, not int"),
     "random": (put("random", {"seed": 1, "draws": 0, "generator": {"bit_generator": "MT19937"}}),
@@ -330,6 +335,7 @@ def test_a_checkpoint_with_other_arrays(stopped, arrays, text):
      f"is no checkpoint of a training run: its metadata has no entry '{KEY}'"),
     (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "{"}), "what it says about itself can't be read ("),
     (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[]"}), "what it says about itself can't be read ("),
+    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "1" * 5000}), "what it says about itself can't be read ("),
     (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[" * 100_000}), "what it says about itself can't be read ("),
 ])  # fmt: skip
 def test_a_checkpoint_that_is_none(stopped, content, text):
