@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -176,22 +177,22 @@ def test_kill_9(tmp_path):
     assert done["ended"] >= 1
 
 
-def test_kill_9_in_the_middle_of_saving(tmp_path):
+def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
     """The old file or the new one, whatever the moment; what is half done is swept away by whoever comes next."""
-    script = ("import sys; from pathlib import Path; from minicnn.io import atomic\n"
-              "n = 0\n"
-              "while True:\n"
-              "    n += 1; atomic.write(Path(sys.argv[1]), bytes([n % 251]) * 3_000_000)\n"
-              "    print(n, flush=True)\n")
+    script = ("import itertools, sys; from pathlib import Path; from minicnn.io import atomic\n"
+              "contents = [bytes([n]) * 20_000_000 for n in range(5)]\n"
+              "for n in itertools.count():\n"
+              "    atomic.write(Path(sys.argv[1]), contents[n % 5])\n"
+              "    if n == 0: print(flush=True)\n")
     path, seen = tmp_path / "file", set()
-    for wait in (1, 3, 2, 5, 4, 6):
-        with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True) as process:
-            for _ in range(wait):
-                process.stdout.readline()
+    for wait in rng.uniform(0, 0.3, 8):
+        with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            time.sleep(wait)
             process.kill()
         content = path.read_bytes()
-        assert len(content) == 3_000_000
-        assert len(set(content)) == 1
+        assert len(content) == 20_000_000
+        assert content == content[:1] * 20_000_000
         seen.add(content[0])
     assert len(seen) > 1
     atomic.sweep(tmp_path, ["file"])
