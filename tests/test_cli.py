@@ -531,7 +531,8 @@ def test_too_many_curves(minicnn_):
     (["trian"], "No such command 'trian'. Did you mean "),
     (["train", "--epoch", "3"], "No such option: --epoch"),
     (["train", "--model", "lenet6"], "unknown model 'lenet6': did you mean 'lenet5'? Known: "),
-    (["train", "digit"], "unknown dataset 'digit': did you mean 'digits'? Known: "),
+    (["train", "digit"], "unknown dataset 'digit': did you mean 'digits'? Known: cifar-10, cifar-100, digits, "
+                         "fashion-mnist, mnist"),
     (["train", "--device", "gpu"], "unknown device 'gpu': did you mean 'cpu'? Known: auto, cpu"),
     (["train", "--device", "cuda:0"], "device 'cuda:0' is not usable: "),
     (["train", "--optimizer", "sdg"], "unknown optimizer 'sdg': did you mean 'sgd'? Known: adam, adamw, sgd"),

@@ -21,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Get datasets, and look after your 
 EXAMPLES = 3
 
 
-@app.command()
+@app.command("get")
 def get(
     name: Annotated[str, typer.Argument(help="The dataset; `minicnn datasets` lists them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -113,7 +113,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
         console.say("ready to train", markup=False)
 
 
-@app.command()
+@app.command("pack")
 def pack(
     folder: Annotated[Path, typer.Argument(help="Your pictures: a folder for each class.")],
     out: Annotated[Path, typer.Argument(help="A new folder for the tars.")],
