@@ -91,7 +91,9 @@ def train(
     checkpoint_seconds: Annotated[
         float | None, _option("Save every so many seconds; 0: not by the clock.", Config.checkpoint_seconds)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default runs/DATA-MODEL-1, -2, …")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder, by default runs/DATA-MODEL-1, -2, …; of --find-lr the picture.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only look for a learning rate: a picture and a suggestion.")

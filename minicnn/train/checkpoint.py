@@ -60,7 +60,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     try:
         values = json.loads(text)
         version = values["format"]
-    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
+    except (KeyError, TypeError, RecursionError, ValueError) as problem:
         raise ValueError(f"{path}: what it says about itself can't be read ({problem}): {_NEW}") from None
     if version != FORMAT:
         raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")

@@ -156,7 +156,7 @@ def from_toml(path: Path) -> dict:
             values = tomllib.load(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file of settings {path}: check the name and the folder") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path} is no TOML ({problem}): write a setting a line, such as lr = 0.01") from None
     read(values, str(path))
     return values
@@ -166,7 +166,7 @@ def from_json(path: Path) -> Config:
     """The Config in a run's config.json."""
     try:
         values = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path} can't be read ({problem}): take it from a copy, or train again") from None
     return read(values, str(path))
 

@@ -238,6 +238,8 @@ class Run:
         self.model.to(self.config.device)
         part = "validation" if self.pictures.test is None else "test"
         pictures = getattr(self.pictures, part)
+        if self.config.limit_batches:
+            pictures = self._few(pictures, self.config.limit_batches)
         result = self.evaluate(self.pictures.evaluated(pictures))
         folder.write(self.folder / "test.json", {
             "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(pictures),

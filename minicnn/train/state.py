@@ -58,6 +58,9 @@ def restore(run: Run) -> None:
                    for record in _of(list, values, "metrics")]  # fmt: skip
         step = _of(int, values, "step")
         expected = len(metrics) * run.steps_per_epoch + -(-progress.batches // run.config.accumulate)
+        odd = min(asdict(progress).values()) < 0 or progress.images < progress.batches
+        if odd or [record["epoch"] for record in metrics] != list(range(1, len(metrics) + 1)):
+            raise ValueError(f"it contradicts itself: {progress}, after {len(metrics)} epochs")
         if step != expected or progress.batches > len(run.loader) or len(metrics) > run.config.epochs:
             raise ValueError(f"it contradicts itself: step {step} is not batch {progress.batches} of epoch "
                              f"{len(metrics) + 1}, where {run.steps_per_epoch} steps are an epoch")  # fmt: skip

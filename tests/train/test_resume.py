@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -176,22 +177,22 @@ def test_kill_9(tmp_path):
     assert done["ended"] >= 1
 
 
-def test_kill_9_in_the_middle_of_saving(tmp_path):
+def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
     """The old file or the new one, whatever the moment; what is half done is swept away by whoever comes next."""
-    script = ("import sys; from pathlib import Path; from minicnn.io import atomic\n"
-              "n = 0\n"
-              "while True:\n"
-              "    n += 1; atomic.write(Path(sys.argv[1]), bytes([n % 251]) * 3_000_000)\n"
-              "    print(n, flush=True)\n")
+    script = ("import itertools, sys; from pathlib import Path; from minicnn.io import atomic\n"
+              "contents = [bytes([n]) * 20_000_000 for n in range(5)]\n"
+              "for n in itertools.count():\n"
+              "    atomic.write(Path(sys.argv[1]), contents[n % 5])\n"
+              "    if n == 0: print(flush=True)\n")
     path, seen = tmp_path / "file", set()
-    for wait in (1, 3, 2, 5, 4, 6):
-        with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True) as process:
-            for _ in range(wait):
-                process.stdout.readline()
+    for wait in rng.uniform(0, 0.3, 8):
+        with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            time.sleep(wait)
             process.kill()
         content = path.read_bytes()
-        assert len(content) == 3_000_000
-        assert len(set(content)) == 1
+        assert len(content) == 20_000_000
+        assert content == content[:1] * 20_000_000
         seen.add(content[0])
     assert len(seen) > 1
     atomic.sweep(tmp_path, ["file"])
@@ -286,8 +287,13 @@ REFUSED = {
                          "its entry 'batches' must be of type int, not \"1\""),
     "progress is endless": (lambda v: v["progress"].update(loss=float("inf")),
                             "its entry 'loss' must be a finite number, not inf"),
-    "too far": (lambda v: v["progress"].update(batches=99), "it contradicts itself: step 8 is not batch 99 of epoch 2"),
+    "too far": (lambda v: v["progress"].update(batches=99, images=999),
+                "it contradicts itself: step 8 is not batch 99 of epoch 2"),
     "step": (put("step", 3), "it contradicts itself: step 3 is not batch 1 of epoch 2, where 7 steps are an epoch"),
+    "below 0": (lambda v: v["progress"].update(batches=-1), "it contradicts itself: Progress(batches=-1, images="),
+    "no images": (lambda v: v["progress"].update(images=0), "it contradicts itself: Progress(batches=1, images=0"),
+    "epochs": (lambda v: v["metrics"][0].update(epoch=2), "it contradicts itself: Progress("),
+    "a number without end": (lambda v: v.update(step=10**4200), "it contradicts itself: step 1000"),
     "metrics": (put("metrics", [{}]), "its entry 'epoch' must be of type int, not null"),
     "metrics are numbers": (put("metrics", [3]), "its entry 'epoch' must be of type int, not int"),
     "random": (put("random", {"seed": 1, "draws": 0, "generator": {"bit_generator": "MT19937"}}),
@@ -330,6 +336,7 @@ def test_a_checkpoint_with_other_arrays(stopped, arrays, text):
      f"is no checkpoint of a training run: its metadata has no entry '{KEY}'"),
     (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "{"}), "what it says about itself can't be read ("),
     (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[]"}), "what it says about itself can't be read ("),
+    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "1" * 5000}), "what it says about itself can't be read ("),
     (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[" * 100_000}), "what it says about itself can't be read ("),
 ])  # fmt: skip
 def test_a_checkpoint_that_is_none(stopped, content, text):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_a_toml_file(tmp_path):
     assert read(values) == Config(model="resnet20", epochs=3, lr=1.0, milestones=[1, 2], schedule="multistep",
                                   options={"num_classes": 10})
     assert type(read(values).lr) is float
+
+
+def test_the_recipes_are_settings_and_the_page_shows_one(tmp_path):
+    docs = Path(__file__).parents[2] / "docs"
+    recipes = sorted((docs / "recipes").glob("*.toml"))
+    assert recipes
+    for path in recipes:
+        assert read(from_toml(path)).dataset in data.names()
+    assert f"```toml\n{recipes[0].read_text()}```" in (docs / "training.md").read_text()
 
 
 @pytest.mark.parametrize(("text", "sentence"), [

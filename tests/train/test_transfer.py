@@ -251,18 +251,27 @@ def test_unfrozen_parts_learn_on_from_there(learned, tmp_path):
                       weights=str(body), unfreeze="features.12", epochs=2, batch_size=4, validation=0.2, lr=1e-3,
                       checkpoint_steps=1)
     run = adapt(settings, tmp_path / "run")
-    start = (tmp_path / "run" / "head.safetensors").read_bytes()
     records = run.train()
     assert len(records) == 2
     theirs, last = model_file.load(body)[0].state_dict(), model_file.load(tmp_path / "run" / "last.safetensors")[0]
     moved = {name for name, array in last.state_dict().items() if not np.array_equal(array, theirs[name])}
     assert moved == {n for n in theirs if n.startswith(("features.12.", "classifier.1."))}
-    if not any(r["best"] for r in records):
-        kept = model_file.load(tmp_path / "run" / "best.safetensors")[0].state_dict()
-        first = safetensors.numpy.load(start)
-        assert all(np.array_equal(kept[k], first[k]) for k in first), "no epoch was better than the beginning"
     again = Run.resume(tmp_path / "run")
     assert again.train() == records
+
+
+def test_the_beginning_is_kept_where_no_epoch_is_better(learned, tmp_path):
+    """At such a rate nothing moves, so that every epoch is as good as the beginning, and none is better."""
+    folder, body, _, _ = learned
+    settings = Config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.25}, size=32, fit="stretch",
+                      weights=str(body), unfreeze="features.12", epochs=2, batch_size=4, validation=0.2, lr=1e-30)
+    run = adapt(settings, tmp_path / "run")
+    start = (tmp_path / "run" / "head.safetensors").read_bytes()
+    assert [r["best"] for r in run.train()] == [False, False]
+    kept = model_file.load(tmp_path / "run" / "best.safetensors")[0].state_dict()
+    first = safetensors.numpy.load(start)
+    assert kept.keys() == first.keys()
+    assert all(np.array_equal(kept[k], first[k]) for k in first)
 
 
 @pytest.mark.parametrize(("given", "found"), [("caffe", "caffe"), ("imagenet", "imagenet")])
