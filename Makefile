@@ -1,7 +1,8 @@
 # make demo: train LeNet-5 on real digits and look at it.   make test: everything that must hold.
 # make slow: the tests that train a net each; minutes, not part of make test.
 # make bench: measure everything and write docs/benchmarks.md; half an hour, on a machine with nothing else to do.
-#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch.
+#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch;
+#             BEFORE=COMMIT measures where a step's time went at that commit, too.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # They need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
@@ -12,6 +13,7 @@ BIN    := $(VENV)/bin
 
 TORCH_PYTHON ?=
 GPU_PYTHON   ?= python3
+BEFORE ?=
 TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
 
 .PHONY: demo test slow bench gpu-report lint clean
@@ -33,6 +35,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.conv --vs textbook $(TORCH)
 	$(BIN)/python -m benchmarks.layers $(TORCH)
 	$(BIN)/python -m benchmarks.models --memory $(TORCH)
+	$(BIN)/python -m benchmarks.steps $(if $(BEFORE),--before $(BEFORE))
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.render
 

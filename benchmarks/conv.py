@@ -106,16 +106,19 @@ def finish(row: dict, gemm: float) -> None:
     mine = row["algorithms"][POLICY]
     if "torch" in row:
         better = row["torch"]["better"]
-        row["vs_torch"] = {"forward": better["forward"][1] / mine["forward"]["median"],
-                           BOTH: better[BOTH][1] / row[BOTH]["median"]}  # fmt: skip
+        own = {"forward": mine["forward"]["median"], BOTH: row[BOTH]["median"]}
+        row["vs_torch"] = {what: better[what][1] / own[what] for what in own}
+        row["vs_default"] = {what: row["torch"]["times"][f"contiguous/{what}"]["median"] / own[what] for what in own}
     if "textbook" in row:
         row["vs_textbook"] = {what: row["textbook"][what]["median"] / mine[what]["median"] for what in WHAT}
+        whole = [sum(of[what]["median"] for what in WHAT) for of in (row["textbook"], mine)]
+        row["vs_textbook"][BOTH] = whole[0] / whole[1]
 
 
 def summary(rows: list[dict]) -> dict:
     """Geometric means over the cases; above 1 minicnn is the faster one."""
     found: dict = {}
-    for key in ("vs_torch", "vs_textbook"):
+    for key in ("vs_torch", "vs_default", "vs_textbook"):
         for what in sorted({what for row in rows for what in row.get(key, {})}):
             ratios = [row[key][what] for row in rows if key in row]
             found.setdefault(key, {})[what] = {"geometric_mean": geometric_mean(ratios), "worst": min(ratios),

@@ -55,7 +55,8 @@ def page(results: Path, where: Path, folder: Path) -> str:
         parts.append(f"## {title}\n")
         path = results / f"{name}.json"
         if not path.exists():
-            parts.append(f"Not measured yet: `python -m benchmarks.{name}{' --vs torch' * (name != 'scaling')}`.\n")
+            alone = name in ("steps", "scaling")                   # nobody to compare with
+            parts.append(f"Not measured yet: `python -m benchmarks.{name}{'' if alone else ' --vs torch'}`.\n")
             continue
         document = json.loads(path.read_text(encoding="utf-8"))
         parts += [*render(document, lambda file: _picture(folder / file, where)), circumstances(document)]
@@ -75,7 +76,9 @@ def convolutions(document: dict, picture) -> list[str]:
     rates, rows = document["rates"], document["cases"]
     gemm, copy = rates["gemm_flops"], rates["copy_bytes"]
     parts = [f"A large matrix product reaches {gemm / 1e9:.0f} GFLOP/s here, a copy {copy / 1e9:.0f} GB/s.\n"]
-    parts += verdict(document, "vs_torch", "PyTorch") + verdict(document, "vs_textbook", "the textbook's im2col")
+    for key, whom in (("vs_torch", "PyTorch"), ("vs_default", "PyTorch's default layout"),
+                      ("vs_textbook", "the textbook's im2col")):  # fmt: skip
+        parts += verdict(document, key, whom)
     path, link = picture("roofline.svg")
     pictures.roofline(rows, gemm, copy, path)
     parts.append(f"![Roofline: FLOPs per byte against GFLOP/s, for each convolution]({link})\n")
@@ -177,6 +180,32 @@ def nets(document: dict, picture) -> list[str]:
     return parts
 
 
+def steps(document: dict, picture) -> list[str]:
+    """Op by op, forward and backward, before and now."""
+    parts, when = [], ["before", "now"] if document["before"] else ["now"]
+    for row in document["cases"]:
+        spent = {w: {**row[w]["ops"], "everything else": {"forward": row[w]["step"] - taken(row[w]["ops"])}}
+                 for w in when}  # fmt: skip
+        most = {name: max(taken({name: spent[w].get(name, {})}) for w in when) for w in when for name in spent[w]}
+        body = []
+        for name in sorted((name for name in most if most[name] >= 1e-5), key=lambda name: -most[name]):
+            both = [spent[w].get(name, {}).get(way, 0) for w in when for way in ("forward", "backward")]
+            body.append([name, *(f"{1000 * seconds:.2f}" for seconds in both)])
+        body.append(["**together**", *(cell for w in when for cell in (f"**{1000 * row[w]['step']:.1f}**", ""))])
+        heads = [f"{w}: {way} ms" for w in when for way in ("forward", "backward")]
+        parts += [f"{row['name']}, {row['batch']} images:\n", table(["op", *heads], body)]
+    if document["before"]:
+        parts.append(f"*before*: the minicnn of commit {document['before']}, the last with the textbook's convolution, "
+                     "NumPy's expressions as they stand and BLAS on all cores.")
+    parts.append("*everything else*: the engine, summing gradients that meet, what Python itself takes.\n")
+    return parts
+
+
+def taken(ops: dict) -> float:
+    """Seconds of all of them together."""
+    return sum(sum(ways.values()) for ways in ops.values())
+
+
 def scaling(document: dict, picture) -> list[str]:
     """Exponents, threads, a picture."""
     names = {"batch": "images N", "side": "side of the image H = W", "channels": "channels C = O"}
@@ -226,7 +255,7 @@ def mb(memory: dict) -> str:
 
 SECTIONS = (
     ("conv", "Convolutions", convolutions), ("layers", "Other layers", layers), ("models", "Whole nets", nets),
-    ("scaling", "How the cost grows", scaling),
+    ("steps", "Where a step's time goes", steps), ("scaling", "How the cost grows", scaling),
 )  # fmt: skip
 
 

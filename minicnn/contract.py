@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -39,12 +40,12 @@ class Axis:
     dilation: int = 1
     ceil: bool = False
 
-    @property
+    @cached_property
     def extent(self) -> int:
         """Pixels from the first tap to the last, both counted."""
         return self.dilation * (self.kernel - 1) + 1
 
-    @property
+    @cached_property
     def out(self) -> int:
         """How many windows there are."""
         room = self.size + self.before + self.after - self.extent
@@ -53,7 +54,7 @@ class Axis:
         out = -(-room // self.stride) + 1
         return out - 1 if (out - 1) * self.stride >= self.size + self.before else out
 
-    @property
+    @cached_property
     def padded(self) -> int:
         """Pixels to lay out so that every tap of every window finds one (more than asked only with `ceil`)."""
         return max(self.size + self.before + self.after, (self.out - 1) * self.stride + self.extent)

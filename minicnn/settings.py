@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from minicnn.names import unknown
 
 ALGORITHMS = (
-    "auto", "im2col", "tiled", "pointwise", "winograd", "depthwise", "banded", "implicit_gemm", "tensor_core",
+    "auto", "im2col", "tiled", "pointwise", "winograd", "depthwise", "banded", "few", "implicit_gemm", "tensor_core",
 )  # fmt: skip
 """The convolution algorithms of all devices, each of which has some of them, and "auto"."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import conv, harness, layers, models, render, scaling
+from benchmarks import conv, harness, layers, models, render, scaling, steps
 from benchmarks.worker import timing
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import exponent
@@ -53,12 +53,14 @@ def test_a_row_follows_from_its_times():
 
     mine = {"forward": at(2.0), "dx": at(4.0), "dw": at(5.0)}
     row = {"macs": 100, "algorithms": {"auto": {k: dict(v) for k, v in mine.items()}}, "forward+backward": at(10.0),
-           "torch": {"better": {"forward": ["contiguous", 1.0], "forward+backward": ["contiguous", 40.0]}},
+           "torch": {"better": {"forward": ["channels_last", 1.0], "forward+backward": ["contiguous", 40.0]},
+                     "times": {"contiguous/forward": at(3.0), "contiguous/forward+backward": at(40.0)}},
            "textbook": {"forward": at(8.0), "dx": at(4.0), "dw": at(2.5)}}  # fmt: skip
     conv.finish(row, gemm=400.0)
     assert row["algorithms"]["auto"]["forward"] == {"median": 2.0, "flops": 100, "of_gemm": 0.25}
     assert row["vs_torch"] == {"forward": 0.5, "forward+backward": 4}
-    assert row["vs_textbook"] == {"forward": 4, "dx": 1, "dw": 0.5}
+    assert row["vs_default"] == {"forward": 1.5, "forward+backward": 4}
+    assert row["vs_textbook"] == {"forward": 4, "dx": 1, "dw": 0.5, "forward+backward": 14.5 / 11}
     other = {"vs_torch": {"forward": 2.0, "forward+backward": 1.0}}
     found = conv.summary([row, other])
     assert found["vs_torch"]["forward"] == {"geometric_mean": 1, "worst": 0.5, "best": 2, "cases": 2, "faster": 1}
@@ -161,12 +163,13 @@ def results(tmp_path_factory):
         conv.main([*QUICK, "--vs", "textbook", "--out", str(folder / "conv.json")])
         layers.main([*QUICK, "--out", str(folder / "layers.json")])
         models.main([*QUICK, "--cases", "lenet5", "--batch", "2", "--out", str(folder / "models.json")])
+        steps.main([*QUICK, "--cases", "lenet5", "--out", str(folder / "steps.json")])
         scaling.main([*QUICK, "--threads", "2", "--out", str(folder / "scaling.json")])
     return folder
 
 
 def test_results_hold_what_is_needed_to_understand_them(results):
-    for name in ("conv", "layers", "models", "scaling"):
+    for name in ("conv", "layers", "models", "steps", "scaling"):
         document = json.loads((results / f"{name}.json").read_text())
         assert document["benchmark"] == name
         assert document["command"].startswith(f"python -m benchmarks.{name} --rounds 1")
@@ -193,7 +196,7 @@ def test_the_page_is_made_of_the_results_alone(results, tmp_path):
     argv = ["--results", str(results), "--page", str(page), "--pictures", str(pictures)]
     render.main(argv)
     text = page.read_text()
-    for title in ("Convolutions", "Other layers", "Whole nets", "How the cost grows"):
+    for title in ("Convolutions", "Other layers", "Whole nets", "Where a step's time goes", "How the cost grows"):
         assert f"\n## {title}\n" in text
     assert "Not measured yet" not in text
     linked = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
@@ -202,7 +205,7 @@ def test_the_page_is_made_of_the_results_alone(results, tmp_path):
     render.main(argv)
     assert before == {path: path.read_bytes() for path in before}, "the same results make the same page"
     render.main(["--results", str(tmp_path), *argv[2:]])
-    assert page.read_text().count("Not measured yet") == 4
+    assert page.read_text().count("Not measured yet") == 5
 
 
 def test_the_committed_page_is_the_committed_results():
@@ -215,6 +218,36 @@ def test_the_committed_page_is_the_committed_results():
         document = json.loads(path.read_text())
         page = on_gpu if path.stem == "gpu" else text
         assert f"`{document['command']}`" in page, f"{path.name} is newer than the page: python -m benchmarks.render"
+
+
+def test_a_steps_time_is_shared_out_among_its_ops(results):
+    net = json.loads((results / "steps.json").read_text())["cases"][0]
+    ops = net["now"]["ops"]
+    assert {"conv2d", "max_pool2d", "relu", "linear", "cross_entropy", "optimiser"} <= set(ops)
+    assert "minicnn" not in json.dumps(ops)
+    for name in ("conv2d", "max_pool2d", "relu", "linear", "cross_entropy"):
+        assert ops[name]["forward"] > 0
+        assert ops[name]["backward"] > 0
+    assert ops["conv2d"]["forward"] > ops["cross_entropy"]["forward"]
+
+
+def test_only_the_outermost_call_is_timed():
+    watch = steps.Watch()
+    namespace: dict = {}
+    code = "def inner():\n return 1\ndef outer():\n def dx():\n  return inner()\n return inner(), dx\n"
+    exec(compile(code, "somewhere/ops/some.py", "exec"), namespace)
+    sys.setprofile(watch)
+    _, dx = namespace["outer"]()
+    dx()
+    sys.setprofile(None)
+    assert set(watch.seconds) == {"outer"}
+    assert watch.seconds["outer"]["forward"] > 0
+    assert watch.seconds["outer"]["backward"] > 0
+
+
+def test_a_commit_that_is_not_there_gets_a_sentence():
+    with pytest.raises(SystemExit, match="git has no files of 'no-such-commit'"), steps.checkout("no-such-commit"):
+        pass
 
 
 def test_torch_has_the_same_nets():
@@ -235,7 +268,7 @@ def test_torch_has_the_same_nets():
 
 
 def test_options_are_documented(capsys):
-    for module in (conv, layers, models, scaling):
+    for module in (conv, layers, models, steps, scaling):
         with pytest.raises(SystemExit) as end:
             module.main(["--help"])
         assert end.value.code == 0

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn import Tensor
+from minicnn.bench.conv import ConvRun, workspace
+from minicnn.bench.suite import SUITE
 from minicnn.contract import Conv2dGeometry
 from minicnn.cpu import conv, threads
 from minicnn.cpu.conv import winograd
@@ -49,6 +51,8 @@ def layers(draw, name):
         K = draw(st.sampled_from(((3, 3), (3, 3), (5, 5), (3, 5), (5, 3), (1, 3), (5, 1), (1, 7), (7, 1))))
     elif name == "depthwise":
         G, Cg, Og = draw(st.integers(2, 9)), 1, draw(st.sampled_from((1, 1, 2, 3)))
+    elif name == "few":
+        G = 1
     elif name == "banded":
         G, D = 1, (D[0], 1)
     if draw(st.booleans()):
@@ -142,11 +146,12 @@ def test_the_policy_takes_what_each_geometry_is_made_for():
     assert chosen(64, 32, 1) == "pointwise"
     assert chosen(64, 64, 3, G=64) == "depthwise"
     assert chosen(64, 64, 3, S=2, G=4) == "tiled"
+    assert chosen(64, 256, 3, H=7) == chosen(64, 256, 1, H=7) == "few"        # 196 pixels
 
 
 def test_an_algorithm_can_be_asked_for(monkeypatch):
     g = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), padding=1)
-    strided = Conv2dGeometry.of((1, 16, 8, 8), (16, 16, 3, 3), stride=2)
+    strided = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), stride=2)
     with minicnn.conv_algorithm("im2col"):
         assert conv.choose(g, "float32") == "im2col"
         with minicnn.conv_algorithm("auto"):
@@ -194,3 +199,11 @@ def test_the_same_thread_count_gives_the_same_bits(count):
                     np.testing.assert_array_equal(a, b)
     finally:
         threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("case", SUITE, ids=lambda case: case.name)
+def test_the_policys_choice_keeps_to_its_workspace(case):
+    run = ConvRun(case)
+    filters = run.w.nbytes
+    for what, call in run.calls().items():
+        assert workspace(call)["workspace_bytes"] <= threads.num_threads() * (20e6 + filters) + 4 * filters, what

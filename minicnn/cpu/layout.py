@@ -27,6 +27,11 @@ def empty(N, H, W, C, dtype):
     return np.empty((N, H, W, C), dtype)
 
 
+def whole(a):
+    """(…, C) → (…): a pixel's values as one item, which is copied as one."""
+    return a.view(f"V{a.shape[-1] * a.itemsize}")[..., 0]
+
+
 def region(x, n, top, rows, left, columns, name):
     """Pixels of images n (start, stop): `rows` from `top` on, `columns` from `left` on, zeros outside the image.
 

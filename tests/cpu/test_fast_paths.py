@@ -109,7 +109,7 @@ POOLS = [((2, 2), None, 0, 1, False), ((3, 3), 2, 1, 1, False), ((3, 2), (2, 1),
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_pooling_of_many_blocks(rng, monkeypatch, count, layout, pool):
-    monkeypatch.setattr("minicnn.cpu.pool.BLOCK", 40)
+    monkeypatch.setattr("minicnn.cpu.windows.BLOCK", 40)
     kernel_size, stride, padding, dilation, ceil_mode = pool
     hyper = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     values = np.round(3 * rng.standard_normal((3, 2, 11, 9)))  # with ties

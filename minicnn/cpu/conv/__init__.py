@@ -2,24 +2,29 @@
 
 Each algorithm is a file with the same four functions: `able` (can it?), `conv2d`, `conv2d_dx`, `conv2d_dw`. `im2col` is
 the textbook's and the one to read first; `tiled` is the same in tiles; the others save multiplications or copies where
-the geometry lets them. POLICY is what is chosen when nobody says otherwise (minicnn.conv_algorithm does).
+the geometry lets them. POLICY is what is chosen when nobody says otherwise (minicnn.conv_algorithm does). What it
+chooses holds, beside its arguments and its result, 20 MB a thread at most, and the filters 4 times and once more a
+thread.
 """
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from minicnn.cpu.conv import banded, depthwise, im2col, pointwise, tiled, winograd
+from minicnn.cpu.conv import banded, depthwise, few, im2col, pointwise, tiled, winograd
 from minicnn.settings import asked_algorithm
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
-    "banded": banded,
+    "banded": banded, "few": few,
 }  # fmt: skip
 
 POLICY = (
     # the first that is able and fits          milliseconds, forward / dx / dw, against the row that would come next
     ("depthwise", lambda g: True),             # 512 channels 3×3 at 14², N 16:
+    ("few", lambda g: min(256, g.O) >= g.N * g.OH * g.OW),
     ("pointwise", lambda g: True),             # 1024 → 256 at 14², N 16:
     ("winograd", lambda g: min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 512),
     ("banded", lambda g: True),
@@ -30,12 +35,15 @@ POLICY = (
 
 def choose(g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
-    asked = asked_algorithm()
+    return _choose(asked_algorithm(), g, np.dtype(dtype))
+
+
+@functools.lru_cache(4096)
+def _choose(asked, g, dtype):
     if asked in ALGORITHMS and ALGORITHMS[asked].able(g, dtype):
         return asked
-    exact = np.dtype(dtype) == np.float64
     return next(name for name, fits in POLICY
-                if ALGORITHMS[name].able(g, dtype) and fits(g) and not (exact and name == "winograd"))
+                if ALGORITHMS[name].able(g, dtype) and fits(g) and not (dtype == np.float64 and name == "winograd"))
 
 
 def conv2d(x, w, b, g):

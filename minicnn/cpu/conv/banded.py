@@ -10,6 +10,7 @@ and the product makes r pixels at once, side by side, which in memory is just wh
 zeros, (KW + (r−1)·S)/KW times the products, and copies that many times less than r times the pixels.
 """
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,7 @@ def nanoseconds(g, r):
     return g.KH * (0.02 * row * g.O + (0.25 * row + 6) / r)
 
 
+@functools.lru_cache(4096)
 def widened(g):
     """(the geometry of the wider filters, r)"""
     r, h = together(g), g.horizontal

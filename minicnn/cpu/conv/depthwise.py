@@ -6,18 +6,22 @@ Pixels lie channels last, so a whole row of the image, W·C values, is multiplie
 repeated W times for it. KH·KW multiply-adds a value, by einsum, which keeps sums and factors in cache.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import transposed
-from minicnn.cpu.conv.geometry import backward
+from minicnn.cpu.conv.geometry import backward, phases
 from minicnn.cpu.conv.tiled import inside
-from minicnn.cpu.layout import images, pixels, region
+from minicnn.cpu.layout import images, pixels, region, whole
 from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
 
 UNIT = 1 << 21
 """Bytes of the output that a thread makes at a time."""
+SHORT = 3000
+"""Values in a row up to which einsum does better with one tap at a time."""
 
 
 def able(g, dtype):
@@ -39,35 +43,36 @@ def conv2d(x, w, b, g):
         if b is not None:
             strips.add_row(here.reshape(-1, g.O), b)
 
-    parallel_for(work, units(g, x.itemsize), y.size)
+    parallel_for(work, units(g, x.itemsize), y.size * g.KH * g.KW)
     return images(y)
 
 
 def conv2d_dx(dy, w, g):
-    """At stride 1 and one filter a channel the same with the filters turned; else each window's share is added back."""
-    if g.O == g.C and g.vertical.stride == g.horizontal.stride == 1:
+    """The same with the filters turned, once for each phase of the stride; several filters a channel one by one."""
+    if g.O > g.C:
+        m = g.O // g.C
+        single = replace(g, O=g.C)
+        return sum(conv2d_dx(dy[:, k::m], np.ascontiguousarray(w[k::m]), single) for k in range(m))
+    if g.vertical.stride == g.horizontal.stride == 1:
         dy, back = backward(dy, g)
         return conv2d(dy, transposed(w, g.G), None, back)
     dy = pixels(dy)
-    taps = along_rows(w, g)                                                   # (KH, KW, OW·O)
-    v, h = g.vertical, g.horizontal
-    dx = np.empty((g.N, g.H, g.W, g.C), dy.dtype)
-
-    def work(n):
-        padded = scratch("image", (v.padded, h.padded, g.O), dy.dtype)
-        share = scratch("share", (g.OH, g.OW * g.O), dy.dtype)
-        padded[...] = 0
-        for p, q, (_, rows, columns) in g.taps():
-            np.multiply(dy[n].reshape(g.OH, -1), taps[p, q], out=share)
-            padded[rows, columns] += share.reshape(g.OH, g.OW, g.O)
-        inner = padded[v.before : v.before + g.H, h.before : h.before + g.W]
-        if g.O == g.C:
-            dx[n] = inner
-        else:
-            np.sum(inner.reshape(g.H, g.W, g.C, -1), 3, out=dx[n])
-
-    parallel_for(work, range(g.N), dx.size)
+    dx = np.zeros((g.N, g.H, g.W, g.C), dy.dtype)
+    for phase in phases(g):
+        part = conv2d(images(dy[:, *phase.dy]), transposed(w[:, :, *phase.taps], g.G), None,
+                      replace(g, vertical=phase.vertical, horizontal=phase.horizontal))  # fmt: skip
+        spread(pixels(part), dx[:, *phase.pixels])
     return images(dx)
+
+
+def spread(part, dx):
+    """Every S-th pixel (N,H/S,W/S,C) into its place."""
+    part, dx = whole(part), whole(dx)
+
+    def work(share):
+        dx[slice(*share)] = part[slice(*share)]
+
+    parallel_for(work, shares(len(dx)), part.nbytes)
 
 
 def conv2d_dw(dy, x, g):
@@ -82,11 +87,20 @@ def conv2d_dw(dy, x, g):
     def work(part):
         for unit in todo[slice(*parts[part])]:
             here = inside(dy, unit)                                           # (n, rows, OW, O)
-            sums[part] += np.einsum("pqnir,nir->pqr", shifted(x, unit, g), here.reshape(*here.shape[:2], -1))
+            add_products(shifted(x, unit, g), here.reshape(*here.shape[:2], -1), sums[part])
 
-    parallel_for(work, range(len(parts)), dy.size)
+    parallel_for(work, range(len(parts)), dy.size * g.KH * g.KW)
     taps = sums.sum(0).reshape(g.KH, g.KW, -1, g.O).sum(2)                    # (KH, KW, O)
     return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(g.O, 1, g.KH, g.KW)
+
+
+def add_products(windows, dy, sums):
+    """sums (KH, KW, r) += Σ_{n,i} windows (KH, KW, n, i, r) · dy (n, i, r)"""
+    if dy.shape[-1] >= SHORT:
+        sums += np.einsum("pqnir,nir->pqr", windows, dy)
+        return
+    for p, q in np.ndindex(*sums.shape[:2]):                       # einsum is half as fast on all taps of short rows
+        sums[p, q] += np.einsum("nir,nir->r", windows[p, q], dy)
 
 
 def along_rows(w, g):

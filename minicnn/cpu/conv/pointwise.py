@@ -13,8 +13,9 @@ from minicnn.cpu.conv.tiled import work_of
 from minicnn.cpu.layout import images, pixels
 from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
 
-UNIT = 1 << 17
-"""Values of the result made at a time: few enough to stay in a thread's cache until the bias is added."""
+UNIT = 1 << 20
+"""Values of the result made at a time. BLAS brings the filters into its own order for each part anew: parts that fit a
+thread's cache, 1 << 17, made 1024 → 256 filters at 14² 15 % slower, though the bias is then added in the cache."""
 
 
 def able(g, dtype):
