@@ -12,8 +12,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 TORCH_PYTHON ?=
-BEFORE ?=
 GPU_PYTHON   ?= python3
+BEFORE ?=
 TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
 
 .PHONY: demo test slow bench gpu-report lint clean

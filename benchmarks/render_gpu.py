@@ -24,7 +24,7 @@ INTRO = """\
 How fast minicnn's own CUDA kernels are, beside the CPU and beside PyTorch, whose convolutions are cuDNN's. This page is
 written by `python -m benchmarks.render` from [gpu.json](../benchmarks/results/README.md); no number on it was typed.
 `make gpu-report` measures all of it on a machine with a GPU, in under eight minutes and without a network: the tests on
-the GPU, compute-sanitizer, and these benchmarks, their results in one folder.
+the GPU, compute-sanitizer, and these benchmarks, their results in one folder. [How the kernels work](gpu.md).
 """
 
 NOTHING = """\

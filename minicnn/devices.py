@@ -24,20 +24,17 @@ def get(name: str) -> Device:
     """The device called `name`: "cpu", "cuda:0", or "auto" for the fastest one that this machine has."""
     if name == "auto":
         return cpu if why_no_gpu() else get("cuda:0")
-    name = "cuda:0" if name == "cuda" else name
     if name in _keepers:
         return _keepers[name]
-    if name == "cuda:0":
-        if reason := why_no_gpu():
-            raise ValueError(f"device {name!r} is not usable: {reason}. Use 'cpu' or 'auto'")
-        _keepers[name] = _gpu()[0]
-        return _keepers[name]
-    if name == "emulated":
-        _keepers[name] = _emulated()
-        return _keepers[name]
     if name.split(":")[0] == "cuda":
-        raise ValueError(f"device {name!r} is not usable: minicnn computes on one GPU, which it calls 'cuda:0'. "
-                         "Which one that is, the environment variable CUDA_VISIBLE_DEVICES says")
+        reason = why_no_gpu()
+        if not reason and name not in ("cuda", "cuda:0"):
+            reason = "minicnn computes on one GPU, 'cuda:0': the environment variable CUDA_VISIBLE_DEVICES says which"
+        if reason:
+            raise ValueError(f"device {name!r} is not usable: {reason}. Use 'cpu' or 'auto'")
+        return _keepers.setdefault("cuda:0", _gpu()[0])
+    if name == "emulated":
+        return _keepers.setdefault(name, _emulated())
     raise ValueError(unknown("device", name, NAMES))
 
 

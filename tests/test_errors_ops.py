@@ -400,9 +400,13 @@ WRONG = {
     "device misspelt": (
         lambda: Tensor([1.0], device="cupu"),
         ValueError,
-        "unknown device 'cupu': did you mean 'cpu'? Known: auto, cpu",
+        "unknown device 'cupu': did you mean 'cpu'? Known: auto, cpu, cuda:0",
     ),
-    "device unlike any": (lambda: devices.get("tpu-v5"), ValueError, "unknown device 'tpu-v5'. Known: auto, cpu"),
+    "device unlike any": (
+        lambda: devices.get("tpu-v5"),
+        ValueError,
+        "unknown device 'tpu-v5'. Known: auto, cpu, cuda:0",
+    ),
     "no array": (
         lambda: devices.of([1.0]),
         TypeError,

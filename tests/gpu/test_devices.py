@@ -124,9 +124,15 @@ def test_the_command_says_it(pretend, module, text, usable):
     assert report["available"] == (["cpu", "cuda:0"] if usable else ["cpu"])
 
 
-def test_other_names(pretend, monkeypatch):
+def test_a_second_gpu(pretend):
+    pretend(cupy())
+    with pytest.raises(ValueError, match=r"'cuda:1' is not usable: minicnn computes on one GPU.*VISIBLE_DEVICES"):
+        devices.get("cuda:1")
+
+
+def test_other_names(pretend):
     pretend(None)
-    with pytest.raises(ValueError, match=r"'cuda:1' is not usable: minicnn computes on one GPU.*CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(ValueError, match=r"'cuda:1' is not usable: CuPy .*\. Use 'cpu' or 'auto'"):
         devices.get("cuda:1")
     with pytest.raises(ValueError, match=r"unknown device 'cuda0': did you mean 'cuda:0'\? Known: auto, cpu, cuda:0"):
         devices.get("cuda0")
