@@ -1,6 +1,7 @@
 """Transfer learning: heads found, bodies frozen, linear classifiers at their minimum, mistakes named."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -322,7 +323,12 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     assert [c["images"] for c in evaluated["per_class"]] == [3, 3]
     assert evaluated["top5"] == 1.0
     rc, out, err = minicnn_("eval", run, "--data", folder, "--json")
-    assert document(out)["images"] == 24, "all pictures of another folder"
+    everything = document(out)
+    assert everything["images"] == 24, "all pictures of another folder"
+    shutil.copytree(folder, tmp_path / "turned")
+    (tmp_path / "turned" / "classes.txt").write_text("stripes\ndiscs\n")
+    rc, out, err = minicnn_("eval", run, "--data", tmp_path / "turned", "--json")
+    assert document(out)["confusion"] == everything["confusion"], "by the classes' names, whatever their order there"
     (tmp_path / "other").mkdir()
     folder_of_pictures(tmp_path / "other" / "f", np.random.default_rng(1), per_class=2, classes=("discs", "stars"))
     rc, out, err = minicnn_("eval", run, "--data", tmp_path / "other" / "f")
