@@ -126,7 +126,7 @@ def test_the_content_is_on_disk_before_it_has_the_name(monkeypatch, tmp_path):
         real = getattr(os, call)
         monkeypatch.setattr(os, call, lambda *args, call=call, real=real: (done.append(call), real(*args)))
     atomic.write(tmp_path / "a", b"content")
-    assert done == ["fsync", "replace"]
+    assert done == ["fsync", "replace", "fsync"], "and then the folder that holds the name"
     assert (tmp_path / "a").read_bytes() == b"content"
 
 

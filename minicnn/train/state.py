@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +13,13 @@ from minicnn.train import checkpoint
 from minicnn.train.config import differences
 from minicnn.train.loop import Progress
 
-if TYPE_CHECKING:
-    from minicnn.train.run import Run
-
 RECORD = {"epoch": int, "loss": float, "accuracy": float, "val_loss": float, "val_accuracy": float, "lr": float,
           "seconds": float, "best": bool}  # fmt: skip
 """What is written down about an epoch."""
 
 
-def save(run: Run) -> None:
-    """Where the run stands, to its last.ckpt. CheckpointError, and the file stays what it was, where that fails."""
+def save(run: Any) -> None:
+    """Where a run.Run stands, to its last.ckpt. CheckpointError, and the file stays what it was, where that fails."""
     arrays = {f"model.{name}": array for name, array in run.model.state_dict().items()}
     arrays |= {f"optimizer.{name}": array for name, array in run.optimizer.state_dict().items()}
     if run.average:
@@ -40,8 +37,8 @@ def save(run: Run) -> None:
     })  # fmt: skip
 
 
-def restore(run: Run) -> None:
-    """Put a run that was built from its settings where its last.ckpt says. ValueError says why that can't be."""
+def restore(run: Any) -> None:
+    """Put a run.Run that was built from its settings where its last.ckpt says. ValueError says why that can't be."""
     path = run.folder / checkpoint.NAME
     arrays, values = checkpoint.load(path)
     try:
