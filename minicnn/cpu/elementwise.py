@@ -29,7 +29,7 @@ def map(function, *arguments):
         else:
             here[...] = function(*values)
 
-    parallel_for(work, range(0, y.size, size))
+    parallel_for(work, range(0, y.size, size), y.size)
     return y
 
 

@@ -27,7 +27,7 @@ from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
 from minicnn.cpu.conv.geometry import backward
 from minicnn.cpu.layout import images, pixels, region
-from minicnn.cpu.threads import WORTH_WAKING, num_threads, parallel_for, scratch, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, split
 
 POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
 """Where the polynomials are evaluated. Beside 0 and ±1, a number and minus its inverse keep the rounding small: with
@@ -38,6 +38,8 @@ UNIT = 4 << 20
 but then two threads meet too often at Python's lock."""
 UNITS = 2
 """Where all threads work on one block, how many units each has of it: they stay in the cache that the cores share."""
+WORTH_SHARING = 1 << 20
+"""Bytes of transformed tiles that take a thread longer than it takes to wake another."""
 FEW = 1 << 15
 """Filters, C/G·O of them, that every thread can afford to go through for each of its units."""
 
@@ -132,7 +134,7 @@ class Plan:
         """(images, tile rows, tiles): some whole images, or some rows of one, about UNIT bytes and as many a thread."""
         (th, tw), N = self.count, self.g.N
         parts, total = num_threads(), N * th * tw * self.tile_bytes
-        parts = -(-total // (UNIT * parts)) * parts if total > 36 * WORTH_WAKING else 1
+        parts = -(-total // (UNIT * parts)) * parts if total > WORTH_SHARING else 1
         if parts <= N:
             return [(n, (0, th), (n[1] - n[0]) * th * tw) for n in split(N, parts)]
         return [((n, n + 1), r, (r[1] - r[0]) * tw) for n in range(N) for r in split(th, -(-parts // N))]
