@@ -184,20 +184,19 @@ def steps(document: dict, picture) -> list[str]:
     """Op by op, forward and backward, before and now."""
     parts, when = [], ["before", "now"] if document["before"] else ["now"]
     for row in document["cases"]:
-        spent = {w: {**row[w]["ops"], "everything else": {"forward": row[w]["step"] - taken(row[w]["ops"])}}
-                 for w in when}  # fmt: skip
+        spent = {w: row[w]["ops"] for w in when}
         most = {name: max(taken({name: spent[w].get(name, {})}) for w in when) for w in when for name in spent[w]}
         body = []
         for name in sorted((name for name in most if most[name] >= 1e-5), key=lambda name: -most[name]):
             both = [spent[w].get(name, {}).get(way, 0) for w in when for way in ("forward", "backward")]
             body.append([name, *(f"{1000 * seconds:.2f}" for seconds in both)])
-        body.append(["**together**", *(cell for w in when for cell in (f"**{1000 * row[w]['step']:.1f}**", ""))])
+        body.append(["**the whole step**", *(cell for w in when for cell in (f"**{1000 * row[w]['step']:.1f}**", ""))])
         heads = [f"{w}: {way} ms" for w in when for way in ("forward", "backward")]
         parts += [f"{row['name']}, {row['batch']} images:\n", table(["op", *heads], body)]
     if document["before"]:
         parts.append(f"*before*: the minicnn of commit {document['before']}, the last with the textbook's convolution, "
                      "NumPy's expressions as they stand and BLAS on all cores.")
-    parts.append("*everything else*: the engine, summing gradients that meet, what Python itself takes.\n")
+    parts.append("The ops were timed in steps that were watched, the whole in steps that were not.\n")
     return parts
 
 

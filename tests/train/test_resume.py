@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from fuzz_runs import run as fuzz
 from kill_test import MINICNN, kill
 from safetensors import safe_open
 from tiny import TINY, folder_of_pictures
@@ -378,3 +379,10 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_the_program_is_the_one_that_is_tested():
     assert MINICNN[0] == sys.executable
+
+
+def test_damaged_runs_go_on_or_are_refused_in_a_sentence():
+    read, kinds, slowest = fuzz(300, seed=1)
+    assert read >= 20
+    assert sum(kinds.values()) >= 150
+    assert slowest < 2
