@@ -103,7 +103,8 @@ def run(count, seed=0):
 def main():
     count, seed = (int(a) for a in (*sys.argv[1:], *("1000", "0")[len(sys.argv) - 1 :]))
     read, kinds, slowest = run(count, seed)
-    print(f"{count} mutants of seed {seed}: {read} read, {sum(kinds.values())} refused, slowest {1000 * slowest:.0f} ms")
+    refused = sum(kinds.values())
+    print(f"{count} mutants of seed {seed}: {read} read, {refused} refused; slowest {1000 * slowest:.0f} ms")
     for kind, times in sorted(kinds.items(), key=lambda item: -item[1])[:20]:
         print(f"  {times:6}  {kind}")
 
