@@ -189,8 +189,9 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT is sent another way there")
 def test_ctrl_c_ends_a_long_computation_soon():
     code = """
-import minicnn, time
+import minicnn, signal, time
 from minicnn.cpu.threads import parallel_for
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background begins deaf to it
 minicnn.set_num_threads(2)
 print("ready", flush=True)
 try:
