@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ import numpy as np
 import typer
 from rich.progress import track
 
-from minicnn.cli import console
+from minicnn.cli import console, user_file
 from minicnn.geometry import positive
 from minicnn.gradcheck import GradientError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
@@ -138,20 +137,10 @@ def _rows(target: str, shapes: str) -> list[Row]:
 
 def _own(target: str, shapes: str) -> Row:
     """A row for a function of the user's own file, which is run as Python runs any file."""
+    function, module = user_file.load(target)
     path, _, name = target.partition("::")
-    if not Path(path).is_file():
-        raise console.UsageError(f"there is no file {path}: FILE.py::FUNCTION names a Python file and a function in it")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise console.UsageError(f"{path} is not a Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as problem:
-        raise ValueError(f"{path} can't be run: {type(problem).__name__}: {problem}") from problem
-    function = getattr(module, name, None)
     if not callable(function):
-        raise console.UsageError(f"{path} has no function {name!r}")
+        raise console.UsageError(f"{path} has no function {name!r}: {name} is {function!r:.60}")
     if shapes:
         try:
             extents = [tuple(positive(shapes, int(n)) for n in shape.split("x")) for shape in shapes.split(",")]
