@@ -16,7 +16,7 @@ from minicnn.cli import console
 from minicnn.data import catalogue, doctor, shards, sheet
 from minicnn.data.folder import ImageFolder
 
-app = typer.Typer(no_args_is_help=True, help="Get datasets, and look after your own pictures.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Get datasets, and look after your own pictures.")
 
 EXAMPLES = 3
 

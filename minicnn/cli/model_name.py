@@ -37,6 +37,8 @@ class Named:
     shape: tuple[int, int, int]
     """(channels, height, width) of the images that it is applied to."""
     options: dict[str, Any]
+    made_for: tuple[int, ...] = ()
+    """The shape that it was made for, where that is known."""
 
 
 def parse(settings: Iterable[str] | None) -> dict[str, Any]:
@@ -91,10 +93,9 @@ def find(model: str, settings: Iterable[str] | None = None, input_size: str = ""
     if model.partition(":")[0] not in models.names() and _is_path(model):
         return _of_file(model_path(Path(model)), model, parse(settings), shape)
     base, options = of_zoo(model, settings)
-    if shape is None:
-        channels, *size = models.input_shape(base, options.get("variant", ""))
-        shape = (options.get("in_channels", channels), *size)
-    return Named(model, _built(base, {"in_channels": shape[0], **options}), shape, options)
+    made_for = models.input_shape(base, options.get("variant", ""))
+    shape = shape or (options.get("in_channels", made_for[0]), *made_for[1:])
+    return Named(model, _built(base, {"in_channels": shape[0], **options}), shape, options, made_for)
 
 
 def _of_user(target: str, options: dict[str, Any], shape) -> Named:
@@ -112,7 +113,8 @@ def _of_file(path: Path, model: str, options: dict[str, Any], shape) -> Named:
     if options:
         raise console.UsageError(f"--set changes a net that is built; {model} holds one whose options are fixed")
     about = model_file.description(path)
-    return Named(model, _built(about.model, about.options), shape or tuple(about.input), about.options)
+    made_for = tuple(about.input)
+    return Named(model, _built(about.model, about.options), shape or made_for, about.options, made_for)
 
 
 def _built(name: str, options: dict[str, Any]):
