@@ -5,7 +5,6 @@ import weakref
 
 import numpy as np
 import pytest
-from strict_device import StrictDevice
 
 from minicnn import Tensor, devices, no_grad
 from minicnn.ops.activation import leaky_relu, relu
@@ -21,6 +20,7 @@ from minicnn.ops.sharing import shared
 from minicnn.ops.softmax import cross_entropy
 from minicnn.recording import watch_ops
 from minicnn.tensor import op, power
+from tests.strict_device import StrictDevice
 
 
 def leaf(*values, dtype=np.float64):

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import pytest
-from program import caller, document, sentence
 
 from minicnn import models, nn
 from minicnn.bench import conv, machine
@@ -14,6 +13,7 @@ from minicnn.bench.model import NETS, NetRun, vgg11_cifar
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import Spread, exponent, geometric_mean, median, peak_memory, quantile, time_calls
 from minicnn.cpu import threads
+from tests.program import caller, document, sentence
 
 TINY = ConvCase("tiny", (2, 4, 7, 6), 6, (3, 2), (2, 1), (1, 0), 2)
 

@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from program import SCRIPT, caller, document, process, sentence
 
 import minicnn
 from minicnn import data
@@ -19,6 +18,7 @@ from minicnn.cli.app import app, main
 from minicnn.data import Bundle, Dataset
 from minicnn.ops_table import TABLE
 from minicnn.train import Run
+from tests.program import SCRIPT, caller, document, process, sentence
 
 DIGITS = data.load("digits")
 GROUPS = {group.name: group.typer_instance for group in app.registered_groups}

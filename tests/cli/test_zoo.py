@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from program import caller, document, process, sentence
 from rich.console import Console
 
 from minicnn import Tensor, data, inspect, models, no_grad, seed
@@ -20,6 +19,7 @@ from minicnn.inspect.picture import bubbles
 from minicnn.io import model_file
 from minicnn.io.weights import save_weights
 from minicnn.nn import init
+from tests.program import caller, document, process, sentence
 
 
 @pytest.fixture
@@ -606,7 +606,7 @@ def test_imported_weights_predict_as_the_net_does(minicnn_, lenet, tmp_path, suf
 
 def test_a_pytorch_checkpoint_of_another_net_is_a_sentence(minicnn_, tmp_path):
     for name in ("model-zip.pt", "model-legacy.pt"):
-        shutil.copy(Path(__file__).parent / "io" / "checkpoints" / name, tmp_path / name)
+        shutil.copy(Path(__file__).parents[1] / "io" / "checkpoints" / name, tmp_path / name)
         rc, out, err = minicnn_("import", "lenet5", name, "--out", "m.safetensors", "--classes", 10)
         text = sentence(err, 1, rc)
         assert text.startswith(f"{name} does not fit lenet5 with 10 classes (missing: features.0.weight, ")
@@ -759,7 +759,7 @@ def test_a_real_terminal_of_80_columns():
     import pty
     import subprocess
 
-    from program import SCRIPT
+    from tests.program import SCRIPT
 
     if not SCRIPT.exists():
         pytest.skip(f"minicnn is not installed beside {sys.executable}")

@@ -1,4 +1,4 @@
-"""Mutate small files of every kind that `minicnn.data` reads: `python tests/data/fuzz_readers.py [COUNT [SEED]]`.
+"""Mutate small files of every kind that `minicnn.data` reads: `python -m tests.data.fuzz_readers [COUNT [SEED]]`.
 
 IDX and CIFAR (plain and gzipped), pictures of every format and many modes, tar shards, folders with a classes.txt, and
 preprocessings in JSON. Each mutant must be read, or refused with a ValueError or FileNotFoundError of one sentence that
@@ -24,12 +24,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from pictures import noise
 from PIL import Image
 
 from minicnn import data
 from minicnn.data import doctor, idx
 from minicnn.data.cifar import read_records
+from tests.data.pictures import noise
 
 SLOWEST = 2.0
 PREPARE = data.Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)

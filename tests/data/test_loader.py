@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from pictures import make_folder
 
 from minicnn import data
 from minicnn.data import picture
+from tests.data.pictures import make_folder
 
 PREPARE = data.Preprocessing((12, 16), (0.5,) * 3, (0.25,) * 3)
 EVERYTHING = "random-resized:0.3 flip pad-crop:2 jitter:0.3 lighting cutout:3 mixup:0.4"

@@ -1,4 +1,4 @@
-"""Mutate small weight files of every format: `python tests/io/fuzz_weights.py [COUNT [SEED]]`.
+"""Mutate small weight files of every format: `python -m tests.io.fuzz_weights [COUNT [SEED]]`.
 
 Each mutant must give either a dictionary of arrays or a ValueError of one sentence with the file's name, within a
 second. What is read from a mutated safetensors file must be what the safetensors library reads.
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import safetensors
-from weight_files import packed, small_files
 
 from minicnn.io.weights import load_weights
+from tests.io.weight_files import packed, small_files
 
 SENTENCE = re.compile(r"(it|its|a checkpoint|expected) [^\n]{10,400}")
 FOLDER = Path(__file__).parent / "checkpoints"

@@ -13,11 +13,13 @@ import time
 import zipfile
 from pathlib import Path
 
-import fuzz_weights
 import numpy as np
 import pytest
 import safetensors
-from weight_files import (
+
+from minicnn.io.weights import load_weights
+from tests.io import fuzz_weights
+from tests.io.weight_files import (
     MAGIC,
     entry,
     legacy_checkpoint,
@@ -33,11 +35,9 @@ from weight_files import (
     text,
     zip_checkpoint,
 )
-from weight_files import (
+from tests.io.weight_files import (
     safetensors as safetensors_of,
 )
-
-from minicnn.io.weights import load_weights
 
 MIB = 2**20
 MOST = 8 * MIB - 1000  # bytes of a pickle, a little less than is read at all

@@ -1,4 +1,4 @@
-"""Mutate the files of a stopped training run: `python tests/train/fuzz_runs.py [COUNT [SEED]]`.
+"""Mutate the files of a stopped training run: `python -m tests.train.fuzz_runs [COUNT [SEED]]`.
 
 Each mutant must go on, or load, or be refused with a sentence that names the file, within 2 seconds.
 """
@@ -17,14 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "io")]
-
-from fuzz_weights import mutated  # noqa: E402
-from tiny import TINY  # noqa: E402
-
-from minicnn import data  # noqa: E402
-from minicnn.io import model_file  # noqa: E402
-from minicnn.train import Config, Run  # noqa: E402
+from minicnn import data
+from minicnn.io import model_file
+from minicnn.train import Config, Run
+from tests.io.fuzz_weights import mutated
+from tests.train.tiny import TINY
 
 SLOWEST = 2.0
 NAMES = ("config.json", "last.ckpt", "best.safetensors")

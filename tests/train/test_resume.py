@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from fuzz_runs import run as fuzz
-from kill_test import MINICNN, kill
 from safetensors import safe_open
-from tiny import TINY, folder_of_pictures
 
 from minicnn import data, rng
 from minicnn.io import atomic
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
+from tests.train.fuzz_runs import run as fuzz
+from tests.train.kill_test import MINICNN, kill
+from tests.train.tiny import TINY, folder_of_pictures
 
 STEPS = 7  # an epoch of 100 images in batches of 16
 
@@ -172,7 +172,7 @@ def test_signals_are_noted_once_and_then_obeyed():
 
 @pytest.mark.slow
 def test_kill_9(tmp_path):
-    """A short version of `python tests/train/kill_test.py 200`."""
+    """A short version of `python -m tests.train.kill_test 200`."""
     done = kill(6, tmp_path, seed=1, names=("adam", "noise"))
     assert done["killed"] >= 6
     assert done["ended"] >= 1

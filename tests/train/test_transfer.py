@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
-from program import caller, document, sentence
-from tiny import folder_of_pictures
 
 from minicnn import Tensor, data, models, no_grad, optim, seed
 from minicnn.data.folder import Files
@@ -18,6 +16,8 @@ from minicnn.ops.softmax import cross_entropy, softmax
 from minicnn.train import Config, Run, head, train_epoch, transfer
 from minicnn.train.adapt import adapt
 from minicnn.train.assess import Assessment, assess
+from tests.program import caller, document, sentence
+from tests.train.tiny import folder_of_pictures
 
 
 @pytest.fixture
