@@ -8,13 +8,13 @@ import pytest
 
 from minicnn import Tensor, no_grad
 from minicnn.ops.activation import leaky_relu, relu
+from minicnn.ops.arithmetic import exp
 from minicnn.ops.batch_norm import batch_norm
 from minicnn.ops.conv import conv2d
-from minicnn.ops.elementwise import exp
 from minicnn.ops.linear import linear
+from minicnn.ops.memoise import memoise_by_dy
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.shape import concat
-from minicnn.ops.sharing import shared
 from minicnn.recording import watch_ops
 from minicnn.tensor import op
 
@@ -265,7 +265,7 @@ def test_the_image_of_a_convolution_has_no_dx(monkeypatch):
 def test_gradients_of_leaves_are_their_own_arrays():
     @op
     def passes_dy(a, b, c):
-        half = shared(lambda dy: dy * 0.5)  # one array for two arguments
+        half = memoise_by_dy(lambda dy: dy * 0.5)  # one array for two arguments
         return a + b + c, (lambda dy: dy, half, half)
 
     for function in (lambda a, b, c: a + b + c, passes_dy, lambda a, b, c: a.reshape(2) + b.transpose(0) - (-c)):
@@ -423,7 +423,7 @@ def test_shared_computes_once_for_each_dy():
         calls.append(dy)
         return dy * 2
 
-    remembered = shared(count)
+    remembered = memoise_by_dy(count)
     one, two = np.ones(2), np.ones(2)
     assert remembered(one) is remembered(one)
     remembered(two)
@@ -447,7 +447,7 @@ def test_concat_of_one_tensor_twice():
 
 
 def test_repr_says_what_it_is():
-    assert repr(leaf(1.0, 2.0)) == "Tensor([1. 2.], dtype=float64, requires_grad=True)"
+    assert repr(leaf(1.0, 2.0)) == "Tensor([1., 2.], dtype=float64, requires_grad=True)"
     assert repr(Tensor([1.0])) == "Tensor([1.], dtype=float32)"
     t = Tensor(np.ones((2, 3)))
     assert (t.shape, t.ndim, t.size, t.device) == ((2, 3), 2, 6, "cpu")

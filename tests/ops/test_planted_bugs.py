@@ -5,18 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn import GradientError, Tensor, cpu, gradcheck
-from minicnn.contract import Conv2dGeometry
+from minicnn import GradientError, Tensor, cpu, gradcheck, ops
 from minicnn.cpu.conv.im2col import im2col
-from minicnn.ops import (
-    adaptive_pool,
-    batch_norm,
-    conv,
-    pool,
-    reduce,
-    softmax,
-)
-from minicnn.tensor import getitem
+from minicnn.geometry import Conv2dGeometry
+from minicnn.ops import getitem
 from tests.ops.planted_bugs import (
     BETA,
     FEATURES,
@@ -87,27 +79,27 @@ def test_random_directions_catch_it_too(bug):
         (
             "conv2d_dx",
             lambda right: lambda dy, w, g: right(dy, w[..., ::-1], g),
-            lambda: gradcheck(conv.conv2d, X, W, B),
+            lambda: gradcheck(ops.conv2d, X, W, B),
         ),
         (
             "conv2d_dw",
             lambda right: lambda dy, x, g: right(dy, x, g).swapaxes(2, 3),
-            lambda: gradcheck(conv.conv2d, X, W, B),
+            lambda: gradcheck(ops.conv2d, X, W, B),
         ),
         (
             "conv2d_dx",
             lambda right: lambda dy, w, g: _scatter(dy, w, g, lambda a, p: a.tap(p), accumulate=False),
-            lambda: gradcheck(conv.conv2d, X, W, B),
+            lambda: gradcheck(ops.conv2d, X, W, B),
         ),
         (
             "avg_pool2d_dx",
             lambda right: lambda dy, g, include: right(dy, g, not include),
-            lambda: gradcheck(pool.avg_pool2d, MAP, kernel_size=3, stride=2, padding=1),
+            lambda: gradcheck(ops.avg_pool2d, MAP, kernel_size=3, stride=2, padding=1),
         ),
         (
             "batch_norm_sums",
             lambda right: lambda dy, x, mean, inv_std: right(dy, x, 0 * mean, inv_std),
-            lambda: gradcheck(batch_norm.batch_norm, FEATURES + 1, GAMMA, BETA),
+            lambda: gradcheck(ops.batch_norm, FEATURES + 1, GAMMA, BETA),
         ),
         (
             "add_at",
@@ -145,7 +137,7 @@ def test_the_textbook_columns_are_what_the_gallery_is_built_on():
 
 @pytest.mark.parametrize(
     ("op_", "arrays"),
-    [(softmax.softmax, (LOGITS,)), (batch_norm.batch_norm, (FEATURES, None, None))],
+    [(ops.softmax, (LOGITS,)), (ops.batch_norm, (FEATURES, None, None))],
     ids=["softmax", "batch_norm"],
 )
 def test_a_constant_dy_hides_a_zero_backward_and_is_refused(op_, arrays):
@@ -214,16 +206,16 @@ def _row_windows(x):
 
 
 TIED = [
-    pytest.param(pool.max_pool2d, {"kernel_size": 3, "stride": 2}, (2, 2, 2, 3), _max_pool_windows, id="max_pool2d"),
+    pytest.param(ops.max_pool2d, {"kernel_size": 3, "stride": 2}, (2, 2, 2, 3), _max_pool_windows, id="max_pool2d"),
     pytest.param(
-        adaptive_pool.adaptive_max_pool2d,
+        ops.adaptive_max_pool2d,
         {"output_size": (2, 3)},
         (2, 2, 2, 3),
         _adaptive_windows,
         id="adaptive_max_pool2d",
     ),
-    pytest.param(adaptive_pool.global_max_pool2d, {}, (2, 2), _global_windows, id="global_max_pool2d"),
-    pytest.param(reduce.max, {"axis": 3}, (2, 2, 5), _row_windows, id="max"),
+    pytest.param(ops.global_max_pool2d, {}, (2, 2), _global_windows, id="global_max_pool2d"),
+    pytest.param(ops.max, {"axis": 3}, (2, 2, 5), _row_windows, id="max"),
 ]
 TIED_INPUTS = {
     "all equal": np.zeros((2, 2, 5, 7)),
