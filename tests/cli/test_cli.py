@@ -18,6 +18,7 @@ from minicnn.cli.app import app, main
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
 from tests.train.tiny import DIGITS, TINY
+from tests.work import NEVER
 
 GROUPS = {group.name: group.typer_instance for group in app.registered_groups}
 VERBS = (*(command.name for command in app.registered_commands),
@@ -407,7 +408,7 @@ def test_a_real_ctrl_c(tmp_path):
                 lines.append(running.stdout.readline())
                 assert lines[-1], running.stderr.read()
             running.send_signal(signal.SIGINT)
-            _, err = running.communicate(timeout=60)
+            _, err = running.communicate(timeout=NEVER)
         finally:
             running.kill()
     assert re.fullmatch(r"stopped after step \d+ of 70,500, and all of it is saved: go on with `minicnn train --resume "
@@ -435,7 +436,7 @@ def test_a_reader_that_has_seen_enough(as_json):
     os.close(reading)
     try:
         command = [SCRIPT, "summary", "lenet5", *["--json"] * as_json]
-        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=NEVER)
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")

@@ -12,6 +12,7 @@ from minicnn.cli import console
 from minicnn.nn import init
 from tests.cli.printed import number, table
 from tests.program import document, process, sentence
+from tests.work import NEVER
 
 
 @pytest.fixture
@@ -472,7 +473,7 @@ def test_a_real_terminal_of_80_columns():
             if not part:
                 break
             content += part
-        assert running.wait(60) == 0
+        assert running.wait(NEVER) == 0
     os.close(ours)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).replace("\r", "").splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80
