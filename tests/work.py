@@ -21,5 +21,5 @@ def loops(seconds):
 
 
 def too_much(seconds, limit):
-    """Whether `seconds` of CPU are more than `limit` loops; what takes a few milliseconds is not worth a measurement."""
+    """Whether `seconds` of CPU are more than `limit` loops; what takes a few milliseconds is not measured."""
     return seconds > 0.1 and loops(seconds) > limit

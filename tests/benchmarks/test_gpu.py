@@ -99,7 +99,8 @@ def alive(pid):
 
 
 def test_a_stage_that_fails_or_runs_over_does_not_stop_the_next(tmp_path, capsys):
-    sleeper = (f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(9999)']);"
+    sleeper = ("import subprocess, sys; "
+               "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(9999)']); "
                f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); child.wait()")
     report = gpu_report.carry_out([
         shell("fails", "print('before'); raise SystemExit(3)"),

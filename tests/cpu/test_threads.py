@@ -191,6 +191,7 @@ def test_ctrl_c_ends_a_long_computation_soon():
     code = """
 import minicnn, signal, time
 from minicnn.cpu.threads import parallel_for
+from tests.work import NEVER
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background begins deaf to it
 minicnn.set_num_threads(2)
 def body(unit):

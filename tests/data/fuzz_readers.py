@@ -2,7 +2,8 @@
 
 IDX and CIFAR (plain and gzipped), pictures of every format and many modes, tar shards, folders with a classes.txt, and
 preprocessings in JSON. Each mutant must be read, or refused with a ValueError or FileNotFoundError of one sentence that
-names the file, with no more than `MOST` loops of work (see tests/work.py), without a warning, and without leaving anything behind outside of its folder.
+names the file, with no more than `MOST` loops of work (see tests/work.py), without a warning, and without leaving
+anything behind outside of its folder.
 """
 
 from __future__ import annotations

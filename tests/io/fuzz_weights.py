@@ -1,7 +1,8 @@
 """Mutate small weight files of every format: `python -m tests.io.fuzz_weights [COUNT [SEED]]`.
 
 Each mutant must give either a dictionary of arrays or a ValueError of one sentence with the file's name, and cost no
-more than `MOST` loops of work (see tests/work.py). What is read from a mutated safetensors file must be what the safetensors library reads.
+more than `MOST` loops of work (see tests/work.py). What is read from a mutated safetensors file must be what the
+safetensors library reads.
 """
 
 import io
