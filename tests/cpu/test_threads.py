@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 import minicnn
 from minicnn.cpu import threads
 from minicnn.cpu.threads import parallel_for, scratch, set_num_threads, shares, split
+from tests.work import NEVER
 
 
 @pytest.fixture(params=[1, 2, 4])
@@ -191,7 +192,6 @@ def test_ctrl_c_ends_a_long_computation_soon():
     code = """
 import minicnn, signal, time
 from minicnn.cpu.threads import parallel_for
-from tests.work import NEVER
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background begins deaf to it
 minicnn.set_num_threads(2)
 def body(unit):
