@@ -41,7 +41,7 @@ def test_train_for_people(minicnn_, tmp_path):
     table = re.search(r"^truth \\ prediction +0 +1 +2 +3 +4 +5 +6 +7 +8 +9 *\n((?:\d .*\n){10})", out, re.MULTILINE)
     confusion = [[0 if n == "·" else int(n) for n in row.split()[1:]] for row in table[1].splitlines()]
     assert confusion == json.loads((folder / "test.json").read_text())["confusion"]
-    assert "commonest mistakes: " in out
+    assert "most common mistakes: " in out
     assert len(re.findall(r"^ +\d  [█▏▎▍▌▋▊▉ ]{40}  +\d+\.\d\d %$", out, re.MULTILINE)) == 10
     assert "What to try next:" in out
     assert f"  minicnn predict '{folder}' '{folder}/sample.png'   " in out, "ready to be pasted into a shell"
@@ -196,7 +196,7 @@ def test_summary_as_json_and_with_options(minicnn_):
     totals = {"parameters": 61_706, "buffers": 0, "macs": 416_520, "flops": 833_040}
     assert report["totals"].items() >= totals.items()
     assert len(report["layers"]) == 12
-    report = document(minicnn_("summary", "lenet5", "--json", "--input", "3x28x28", "--classes", 7)[1])
+    report = document(minicnn_("summary", "lenet5", "--json", "--input", "3x28x28", "--set", "num_classes=7")[1])
     assert report["input"] == [3, 28, 28]
     assert report["totals"]["parameters"] == 61_706 + 2 * 6 * 25 - 3 * 85
 
