@@ -66,7 +66,7 @@ def one_filter() -> Figure:
 
 
 def windows() -> Figure:
-    """Windows of 3 pixels with stride 2 on 8 pixels: by floor one pixel is left over, by ceil the last one hangs over."""
+    """Windows of 3 pixels with stride 2 on 8 pixels: floor leaves one pixel out, ceil reaches past the edge."""
     size, kernel, stride = 8, 3, 2
     fig = Figure(figsize=(7.4, 2.5), layout="constrained", dpi=110)
     for ax, ceil in zip(fig.subplots(1, 2), (False, True)):
@@ -81,7 +81,7 @@ def windows() -> Figure:
         ax.set_xlim(-0.2, size + 1.3)
         ax.set_ylim(-3.3, 1)
         ax.axis("off")
-        rule = "ceil: the last hangs over" if ceil else "floor: pixel 7 is in no window"
+        rule = "ceil: the last reaches past the edge" if ceil else "floor: pixel 7 is in no window"
         ax.set_title(f"{count} windows by {rule}", fontsize=10)
     return fig
 
@@ -90,7 +90,7 @@ def lenet_shapes() -> Figure:
     """LeNet-5 from the image to ten numbers: every shape as `inspect.summary` finds it."""
     report = inspect.summary(models.build("lenet5"), (1, 28, 28))
     stages = [("image", report.input)]
-    stages += [(row.kind, row.output) for row in report.layers if row.kind in ("Conv2d", "Linear") or "Pool" in row.kind]
+    stages += [(x.kind, x.output) for x in report.layers if x.kind in ("Conv2d", "Linear", "MaxPool2d")]
     fig = Figure(figsize=(9.4, 2.9), layout="constrained", dpi=110)
     ax, x = fig.subplots(), 0.0
     for kind, shape in stages:

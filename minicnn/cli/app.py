@@ -1,4 +1,4 @@
-"""The program `minicnn`: its verbs by task, and every failure as one sentence and an exit code: 0 ok, 1 failed, 2 usage."""
+"""The program `minicnn`: its verbs by task; every failure is one sentence and an exit code: 0 ok, 1 failed, 2 usage."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ VERBS = {
     "bench": Verb("bench:app", MEASURE, "Measure convolutions or a whole net on this machine.", (
         "bench conv", "bench conv --input 16,64,56,56 -k 3 -p 1", "bench model resnet20")),
     "devices": Verb("devices:devices", MEASURE, "List what can compute here; without a GPU, why.", ("devices",)),
-    "datasets": Verb("datasets:datasets", DATA, "List the datasets, where they are, and how to get them.", ("datasets",)),
+    "datasets": Verb("datasets:datasets", DATA, "List the datasets, where they are, how to get them.", ("datasets",)),
     "data": Verb("data:app", DATA, "Download datasets; check and pack your own pictures.", (
         "data get cifar-10", "data doctor photos", "data pack photos shards")),
 }  # fmt: skip

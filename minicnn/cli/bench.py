@@ -21,7 +21,8 @@ from minicnn.cpu import threads as pool
 from minicnn.geometry import Conv2dGeometry
 from minicnn.inspect.summary_table import mega, times
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Measure this machine: one convolution or the suite, or a whole net.")
+app = typer.Typer(no_args_is_help=True, add_completion=False,
+                  help="Measure this machine: one convolution or the suite, or a whole net.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seconds = Annotated[float, typer.Option(help="How long to repeat each measurement.", min=0.001)]

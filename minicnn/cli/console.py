@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -68,6 +70,11 @@ def count(n: int, word: str, plural: str = "") -> str:
     return f"{n:,} {word if n == 1 else plural or word + 's'}"
 
 
+def program() -> str:
+    """How to call this program in a shell: "minicnn" where that is on the PATH, otherwise such as ".venv/bin/minicnn"."""
+    return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else shlex.quote(sys.argv[0])
+
+
 def choose(what: str, name: str, known: Iterable[str]) -> str:
     """`name`, if it is in `known`; otherwise a usage error with the nearest name."""
     known = list(known)
@@ -91,12 +98,12 @@ def device(name: str) -> str:
 
 
 def check_out(path: Path, endings: Sequence[str], option: str = "--out", overwrite: bool = True) -> Path:
-    """`path`, if a file with one of these endings can be written there; otherwise an error that says why not."""
-    if path.suffix not in endings:
-        *others, last = endings
-        raise UsageError(f"{option} {path} must end in {', '.join(others) + ' or ' if others else ''}{last}")
+    """`path`, if a file can be written there and has one of these endings; otherwise an error that says why not."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{option} {path} must be a file in a folder that exists")
+    if endings and path.suffix not in endings:
+        *others, last = endings
+        raise UsageError(f"{option} {path} must end in {', '.join(others) + ' or ' if others else ''}{last}")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already and is kept: choose another {option}, or add --overwrite")
     return path
@@ -213,15 +220,15 @@ def _set_width(column: Column) -> int:
     return column.width or _natural_width(column)
 
 
-def bars(names: list[str], probabilities, widest: int = 40) -> Iterator[str]:
+def bars(names: list[str], probabilities, width: int = 40) -> Iterator[str]:
     """A line for each name: its probability as a bar and in per cent; in a terminal as wide as the terminal allows."""
     from rich.cells import cell_len, set_cell_size
 
     room = out.width if out.is_terminal else 160
     longest = min(max(map(cell_len, names)), max(8, room - 24))
-    widest = max(4, min(widest, room - longest - 14))
+    width = max(1, min(width, room - longest - 14))
     for name, p in zip(names, probabilities):
-        eighths = round(float(p) * widest * 8)
+        eighths = round(float(p) * width * 8)
         bar = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
         shown = name if cell_len(name) <= longest else set_cell_size(name, longest - 1) + "…"
-        yield f"  {' ' * (longest - cell_len(shown))}{shown}  {bar:<{widest}}  {100 * float(p):6.2f} %"
+        yield f"  {' ' * (longest - cell_len(shown))}{shown}  {bar:<{width}}  {100 * float(p):6.2f} %"

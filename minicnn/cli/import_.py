@@ -41,7 +41,7 @@ def import_(
     """Make a model file of other people's weights, for `minicnn predict`. PyTorch is not needed."""
     base, options = of_zoo(model, settings)
     console.choose("preprocessing", preprocess, PREPROCESSING)
-    console.check_out(out, (".safetensors",), overwrite=overwrite)
+    console.check_out(out, (), overwrite=overwrite)
     net, about = assemble(base, weights, labels, options, preprocess, skip or ())
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
         draft = Path(folder) / out.name

@@ -113,7 +113,7 @@ def _of_file(path: Path, model: str, options: dict[str, Any], shape) -> Named:
     if options:
         raise console.UsageError(f"--set changes a net that is built; {model} holds one whose options are fixed")
     about = model_file.description(path)
-    made_for = tuple(about.input)
+    made_for = (about.input[0], about.input[1], about.input[2])
     return Named(model, _built(about.model, about.options), shape or made_for, about.options, made_for)
 
 

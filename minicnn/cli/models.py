@@ -20,8 +20,8 @@ def models(
     rows: list[dict[str, Any]] = []
     for name in zoo.names():
         about = (zoo.MODELS[name][0].__doc__ or "").strip().splitlines()[0].partition("   ")[0]
-        row = {"model": name, "input": list(zoo.input_shape(name)), "variants": zoo.variants(name), "about": about}
-        rows.append(row | (_totals(name) if sizes else {}))
+        rows.append({"model": name, "input": list(zoo.input_shape(name)), "variants": zoo.variants(name),
+                     **(_totals(name) if sizes else {}), "about": about})  # fmt: skip
     if as_json:
         return console.print_json(rows)
     counts = (">parameters", ">MACs") if sizes else ("variants",)

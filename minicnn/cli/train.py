@@ -15,10 +15,10 @@ import typer
 
 from minicnn import data
 from minicnn.cli import console, training
+from minicnn.environment import differences, environment
 from minicnn.train import Config, Run, finder
 from minicnn.train.config import CLASS_WEIGHTS, OPTIMIZERS, SCHEDULES, from_toml
 from minicnn.train.config import read as read_settings
-from minicnn.train.environment import differences, environment
 from minicnn.train.folder import ENVIRONMENT
 
 

@@ -19,9 +19,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from minicnn.environment import environment
 from minicnn.io import atomic
 from minicnn.train.config import Config
-from minicnn.train.environment import environment
 
 CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"
 BEST, LAST, HEAD = "best.safetensors", "last.safetensors", "head.safetensors"

@@ -13,16 +13,16 @@ from PIL import Image
 
 import minicnn
 from minicnn import data
+from minicnn.cli import app as program
 from minicnn.cli import console, training
-from minicnn.cli.app import app, main
+from minicnn.cli.app import main
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
 from tests.train.tiny import DIGITS, TINY
 from tests.work import NEVER
 
-GROUPS = {group.name: group.typer_instance for group in app.registered_groups}
-VERBS = (*(command.name for command in app.registered_commands),
-         *(f"{name} {command.name}" for name, group in GROUPS.items() for command in group.registered_commands))
+VERBS = [" ".join(filter(None, (name, part))) for name in program.VERBS
+         for part in getattr(program.load(name), "commands", [""])]
 
 
 # --------------------------------------------------------------------------------------------------------------- train
@@ -351,11 +351,9 @@ def test_debug_shows_where_a_failure_came_from(monkeypatch, tmp_path):
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help_mentions_every_option(minicnn_, verb, flag):
-    import typer.main
-
-    command = typer.main.get_command(app)
-    for word in verb.split():
-        command = command.commands[word]
+    name, *part = verb.split()
+    command = program.load(name)
+    command = command.commands[part[0]] if part else command
     rc, out, err = minicnn_(*verb.split(), flag)
     assert (rc, err) == (0, "")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", out)

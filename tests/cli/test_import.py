@@ -36,7 +36,8 @@ def logits(net, pixels, mean=0.0, std=1.0):
 def test_imported_weights_predict_as_the_net_does(minicnn_, lenet, tmp_path, suffix):
     save_weights(tmp_path / f"w.{suffix}", lenet.state_dict())
     out_file = tmp_path / "model [b].safetensors"
-    rc, out, err = minicnn_("import", "lenet5", tmp_path / f"w.{suffix}", "--set", "num_classes=10", "--preprocess", "none",
+    rc, out, err = minicnn_("import", "lenet5", tmp_path / f"w.{suffix}", "--set", "num_classes=10", "--preprocess",
+                            "none",
                             "--out", out_file)  # fmt: skip
     assert (rc, err) == (0, "")
     assert out == f"{out_file}: lenet5, 61,706 parameters, 10 classes\n"
@@ -101,7 +102,8 @@ def test_labels(minicnn_, weights, tmp_path, content):
 
 @pytest.mark.parametrize(("content", "text"), [
     (json.dumps(TEN[:9]), "does not fit lenet5 with 9 classes (misshapen: classifier.5.weight is (10, 84), must be (9, "
-     "84), classifier.5.bias is (10,), must be (9,)): try another variant (NAME:VARIANT), --set num_classes=N or --labels, or --skip"),
+     "84), classifier.5.bias is (10,), must be (9,)): try another variant (NAME:VARIANT), "
+     "--set num_classes=N or --labels, or --skip"),
     (json.dumps({"0": "a", "2": "b"}), "labels has no label for class '1': its keys must be 0 to 1"),
     ("[]", "labels must hold class names: a JSON list, a JSON object by index, or a line each"),
     ("", "labels must hold class names"), ("17", "labels must hold class names"), ("[1, 2]", "must hold class names"),

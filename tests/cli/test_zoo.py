@@ -28,6 +28,10 @@ def terminal(monkeypatch):
 def test_models_lists_every_net_once(minicnn_):
     rc, out, err = minicnn_("models")
     assert (rc, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()[1:]] == models.names()
+    assert re.search(r"^lenet5 +1×28×28  modern 1998 caffe  \S", out, re.MULTILINE)
+    rc, out, err = minicnn_("models", "--sizes")
+    assert (rc, err) == (0, "")
     names = [line.split()[0] for line in out.splitlines()[1:]]
     assert names == models.names()
     assert "\x1b" not in out
@@ -37,7 +41,7 @@ def test_models_lists_every_net_once(minicnn_):
 
 
 def test_models_and_summary_count_alike(minicnn_):
-    rc, out, err = minicnn_("models", "--json")
+    rc, out, err = minicnn_("models", "--sizes", "--json")
     assert (rc, err) == (0, "")
     rows = {row["model"]: row for row in document(out)}
     assert list(rows) == models.names()
@@ -116,7 +120,7 @@ def test_summary_as_json(minicnn_):
     rc, out, err = minicnn_("summary", "googlenet:paper", "--depth", 1, "--json")
     assert (rc, err) == (0, "")
     report = document(out)
-    assert list(report) == ["model", "variant", "input", "layers", "totals"]
+    assert list(report) == ["model", "variant", "options", "input", "layers", "totals"]
     assert (report["model"], report["variant"], report["input"]) == ("googlenet", "paper", [3, 224, 224])
     assert list(report["totals"]) == [
         "parameters", "buffers", "macs", "activations", "flops", "training_bytes", "inference_bytes"]
@@ -131,13 +135,13 @@ def test_summary_as_json(minicnn_):
     (["summary", "resnet50x"], "unknown model 'resnet50x': did you mean 'resnet50'? `minicnn models` lists all "),
     (["summary", "???"], "unknown model '???'. `minicnn models` lists all "),
     (["summary", "alexnet:papr"], "unknown variant of model alexnet 'papr': did you mean 'paper'? Known: "),
-    (["summary", "nin_cifar:paper"], "unknown option of model nin_cifar 'variant'"),
+    (["summary", "nin_cifar:paper"], "model 'nin_cifar' has only one variant: leave 'paper' out"),
     (["summary", "vgg16", "--input", "224x224"], "--input '224x224' must be channels x height x width, such as 3x224"),
     (["summary", "vgg16", "--depth", "-1"], "Invalid value for '--depth'"),
     (["summary", "vgg16", "--set", "num_classes"], "--set 'num_classes' must be KEY=VALUE"),
     (["compare", "vgg16", "vgg166"], "unknown model 'vgg166': did you mean 'vgg16'?"),
-    (["compare", "vgg16:old"], "unknown option of model vgg16 'variant'"),
-    (["compare", "vgg16", "--chart", "none/chart.png"], "there is no folder none to draw chart.png in: make it, or "),
+    (["compare", "vgg16:old"], "model 'vgg16' has only one variant: leave 'old' out"),
+    (["compare", "vgg16", "--out", "none/chart.png"], "--out none/chart.png must be a file in a folder that exists"),
     (["diff", "alexnet", "alexnet:papr"], "unknown variant of model alexnet 'papr': did you mean 'paper'?"),
     (["diff", "alexnet"], "Missing argument"),
     (["diff", ":paper", "alexnet"], "unknown model ''"),
@@ -358,9 +362,9 @@ def test_alexnets_first_layer(minicnn_):
     rc, out, err = minicnn_("shape", 224, "-k", 11, "-s", 4)
     assert (rc, err) == (0, "")
     assert "(224 + 2·0 − 11)/4 + 1 = 54.25\n" in out
-    assert "54 windows; of 224 pixels the last pixel is seen by none.\n" in out
-    assert "55 windows, the last one hanging 3 pixels over the edge.\n" in out
-    assert "It would fit evenly on 223 or 227 pixels.\n" in out
+    assert "54 windows; of 224 pixels the last pixel is in no window.\n" in out
+    assert "55 windows, the last one reaches 3 pixels past the edge.\n" in out
+    assert "They fit evenly on 223 or 227 pixels.\n" in out
     assert document(minicnn_("shape", 224, "--kernel", 11, "--stride", 4, "--json")[1]) == {
         "size": 224, "kernel": 11, "stride": 4, "padding": 0, "dilation": 1, "exact": 54.25, "floor": 54, "ceil": 55,
         "unused_pixels": 1}  # fmt: skip
@@ -430,7 +434,8 @@ def test_windows_are_those_that_one_counts(minicnn_, rng):
 
 
 @pytest.mark.parametrize("args", [
-    ("models",), ("summary", "lenet5"), ("compare", "lenet5"), ("diff", "lenet5", "lenet5"), ("cite", "lenet5"),
+    ("models", "--sizes"), ("summary", "lenet5"), ("compare", "lenet5"), ("diff", "lenet5", "lenet5"),
+    ("cite", "lenet5"),
 ], ids=" ".join)  # fmt: skip
 def test_ctrl_c(minicnn_, monkeypatch, args):
     def stop(*args):

@@ -1,4 +1,4 @@
-"""The machine and the versions that a figure was measured with."""
+"""The machine and the versions that a result was computed with."""
 
 from __future__ import annotations
 
