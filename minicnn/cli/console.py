@@ -71,8 +71,20 @@ def count(n: int, word: str, plural: str = "") -> str:
 
 
 def program() -> str:
-    """How to call this program in a shell: "minicnn" where that is on the PATH, otherwise such as ".venv/bin/minicnn"."""
+    """How to call this program in a shell: "minicnn" where it is on the PATH, otherwise as it was called."""
     return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else shlex.quote(sys.argv[0])
+
+
+def suggest(title: str, commands: dict[str, str]) -> None:
+    """Print commands, written for "minicnn", each with what it does: beside it, or below where there is no room."""
+    shown = {program() + command.removeprefix("minicnn"): why for command, why in commands.items()}
+    longest = max(map(len, shown))
+    room = out.width if out.is_terminal else math.inf
+    beside = 2 + longest + 3 + max(map(len, shown.values())) <= room
+    out.print(title)
+    for command, why in shown.items():
+        text = f"  {command:<{longest}}   {why}" if beside else f"  {command}\n      {why}"
+        out.print(text, markup=False, soft_wrap=True)      # a command that is broken can't be copied
 
 
 def choose(what: str, name: str, known: Iterable[str]) -> str:

@@ -48,7 +48,7 @@ def go(run: Run, as_json: bool, more: dict | None = None) -> None:
     if pictures.in_memory:
         _show_one(run)
     named = ", ".join((f"{BEST} (the model)", *(["metrics.jsonl"] if run.metrics else []), *files))
-    console.out.print(f"\nIn {run.folder}: {named}", markup=False, soft_wrap=True)
+    console.say(f"\nIn {run.folder}: {named}", markup=False)
     _what_next(run)
     return None
 
@@ -146,8 +146,6 @@ def _what_next(run: Run) -> None:
         data = run.config.dataset if run.pictures.in_memory else shlex.quote(run.config.dataset)
         hints[f"minicnn train {data} --epochs {3 * run.config.epochs} --label-smoothing 0.1"] = (
             "longer, and less sure of itself")  # fmt: skip
-    console.out.print("\nWhat to try next:")
-    for command, why in hints.items():
-        console.out.print(f"  {command:<{max(map(len, hints))}}   {why}", soft_wrap=True, markup=False)
+    console.suggest("\nWhat to try next:", hints)
 
 
