@@ -1,4 +1,4 @@
-"""The pictures of the pages of results, as SVG: a roofline, the nets, growth. Same numbers, same bytes."""
+"""The pictures of the pages of results, as SVG. The same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -12,36 +12,31 @@ from minicnn.inspect.picture import figure
 
 
 def roofline(rows: list[dict], gemm: float, copy: float, path: Path) -> None:
-    """FLOPs per byte against GFLOP/s; what lies under both roofs is possible, but for Winograd's fewer products."""
+    """FLOPs per byte against GFLOP/s; only Winograd's algorithm, with its fewer products, can lie above the roofs."""
     fig = figure(8, 5)
     ax = fig.subplots()
-    x = [row["intensity"] for row in rows]
-    low, high = min(*x, gemm / copy) / 2, max(*x, gemm / copy) * 2
-    edge = gemm / copy
+    x, edge = [row["intensity"] for row in rows], gemm / copy
+    low, high = min(*x, edge) / 2, max(*x, edge) * 2
     ax.loglog([low, edge, high], [low * copy / 1e9, gemm / 1e9, gemm / 1e9], "k-", linewidth=1,
               label=f"roof: copy {copy / 1e9:.0f} GB/s, matrix product {gemm / 1e9:.0f} GFLOP/s")  # fmt: skip
-    ax.loglog(x, [row["algorithms"][POLICY]["forward"]["flops"] / 1e9 for row in rows], "o", label="minicnn")
-    book = [row for row in rows if "textbook" in row]
-    if book:
-        ax.loglog([row["intensity"] for row in book],
-                  [2e-9 * row["macs"] / row["textbook"]["forward"]["median"] for row in book], "x", label="textbook")
-    theirs = [row for row in rows if "torch" in row]
-    if theirs:
-        ax.loglog([row["intensity"] for row in theirs],
-                  [2e-9 * row["macs"] / row["torch"]["better"]["forward"][1] for row in theirs], "+", markersize=9,
-                  label="PyTorch, better layout")
+    for key, label, marker, seconds in (
+        ("algorithms", "minicnn", "o", lambda row: row["algorithms"][POLICY]["forward"]["median"]),
+        ("textbook", "textbook", "x", lambda row: row["textbook"]["forward"]["median"]),
+        ("torch", "PyTorch, better layout", "+", lambda row: row["torch"]["better"]["forward"][1]),
+    ):
+        shown = [row for row in rows if key in row]
+        if shown:
+            ax.loglog([row["intensity"] for row in shown], [2e-9 * row["macs"] / seconds(row) for row in shown], marker,
+                      label=label, **({"markersize": 9} if key == "torch" else {}))
     for row in rows:
         ax.annotate(row["name"], (row["intensity"], row["algorithms"][POLICY]["forward"]["flops"] / 1e9), fontsize=6,
                     xytext=(4, 3), textcoords="offset points")
-    ax.set_xlabel("FLOPs for each byte of images, filters and output")
-    ax.set_ylabel("GFLOP/s, forward")
-    ax.grid(alpha=0.3, which="both")
-    ax.legend(fontsize=8, loc="lower right")
-    _save(fig, path)
+    _finish(fig, ax, path, "FLOPs for each byte of images, filters and output", "GFLOP/s, forward", fontsize=8,
+            loc="lower right")
 
 
 def nets(rows: list[dict], path: Path) -> None:
-    """For each net PyTorch's time divided by ours, where it was measured; else images a second, as points."""
+    """For each net PyTorch's time divided by minicnn's, or images a second where PyTorch was not measured."""
     compared = [row for row in rows if "vs_torch" in row]
     fig = figure(8, 1.2 + 0.45 * len(rows))
     ax = fig.subplots()
@@ -54,16 +49,12 @@ def nets(rows: list[dict], path: Path) -> None:
             ax.semilogx([row["images_per_second"][what] for _, row in shown], places, "o", label=title)
     if compared:
         ax.axvline(1, color="black", linewidth=1)
-    ax.set_yticks(range(len(compared or rows)), [row["name"] for row in compared or rows], fontsize=8)
-    ax.set_xlabel("PyTorch's time / minicnn's: right of the line minicnn is faster" if compared else "images a second")
-    ax.invert_yaxis()
-    ax.grid(alpha=0.3, axis="x")
-    ax.legend(fontsize=7)
-    _save(fig, path)
+    text = "PyTorch's time / minicnn's: right of the line minicnn is faster" if compared else "images a second"
+    _finish(fig, ax, path, text, rows=[row["name"] for row in compared or rows], fontsize=7)
 
 
 def scaling(axes_: dict, path: Path) -> None:
-    """Time against each size, both logarithmic: a straight line's slope is the exponent."""
+    """Time against each size, both logarithmic: the slope of a straight line is the exponent."""
     fig = figure(8, 3)
     for ax, (axis, of) in zip(fig.subplots(1, len(axes_)), axes_.items()):
         sizes = [row["size"] for row in of["rows"]]
@@ -91,16 +82,12 @@ def gpu_nets(rows: list[dict], path: Path) -> None:
         places = [p + 0.27 * (i - 1) for p in range(len(rows))]
         ax.barh(places, [row["batch"] / seconds(row) for row in rows], 0.25, label=label)
     ax.set_xscale("log")
-    ax.set_yticks(range(len(rows)), [f"{row['name']}, {row['batch']}" for row in rows], fontsize=8)
-    ax.set_xlabel("images a second in training")
-    ax.invert_yaxis()
-    ax.grid(alpha=0.3, axis="x")
-    ax.legend(fontsize=7)
-    _save(fig, path)
+    _finish(fig, ax, path, "images a second in training", rows=[f"{row['name']}, {row['batch']}" for row in rows],
+            fontsize=7)
 
 
 def gpu_growth(rows: list[dict], path: Path) -> None:
-    """Time of one convolution against its multiplications: where the lines cross, the GPU begins to be worth it."""
+    """The time of one convolution against its multiplications: the GPU is faster where its line is below the CPU's."""
     fig = figure(7, 4)
     ax = fig.subplots()
     macs = [row["macs"] for row in rows]
@@ -110,13 +97,22 @@ def gpu_growth(rows: list[dict], path: Path) -> None:
     for row in rows:
         ax.annotate(f"{row['side']}²", (row["macs"], 1e6 * row["cpu"]["median"]), fontsize=6, xytext=(4, -8),
                     textcoords="offset points")  # fmt: skip
-    ax.set_xlabel("multiplications with their additions")
-    ax.set_ylabel("µs for one image")
-    ax.grid(alpha=0.3, which="both")
-    ax.legend(fontsize=8)
+    _finish(fig, ax, path, "multiply-adds", "µs for one image", fontsize=8)
+
+
+def _finish(fig, ax, path: Path, x: str, y: str = "", rows: list[str] | None = None, **legend) -> None:
+    """Labels, grid and legend; rows: names for horizontal bars, from top to bottom."""
+    ax.set_xlabel(x)
+    if y:
+        ax.set_ylabel(y)
+    if rows is not None:
+        ax.set_yticks(range(len(rows)), rows, fontsize=8)
+        ax.invert_yaxis()
+    ax.grid(alpha=0.3, **({"axis": "x"} if rows is not None else {"which": "both"}))
+    ax.legend(**legend)
     _save(fig, path)
 
 
 def _save(fig, path: Path) -> None:
-    with matplotlib.rc_context({"svg.hashsalt": "minicnn"}):       # or the ids in it would differ each time
+    with matplotlib.rc_context({"svg.hashsalt": "minicnn"}):       # or its ids would differ each time
         fig.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
