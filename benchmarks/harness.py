@@ -28,8 +28,6 @@ RESULTS = Path(__file__).parent / "results"
 PAUSE = 0.25
 """Seconds between two processes: an OpenMP thread may spin for 0.2 s before it sleeps."""
 THREAD_VARIABLES = ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-NO_TORCH = ("error: {python} can't import torch: create an environment with `python3 -m venv torchenv && "
-            "torchenv/bin/pip install numpy torch`, and pass --torch-python torchenv/bin/python")
 
 
 class Worker:
@@ -59,10 +57,8 @@ class Worker:
     def close(self) -> None:
         """End the process at once: after an error it may not read its input any more."""
         self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()  # type: ignore[union-attr]
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate()
 
 
 def minicnn(threads: int = 0, name: str = "minicnn", device: str = "cpu") -> Worker:
@@ -74,7 +70,8 @@ def pytorch(python: str, *arguments: str, threads: int = 0) -> Worker:
     """PyTorch's process, or an error that says how to install it."""
     python = os.path.abspath(python) if os.sep in python else python
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
-        sys.exit(NO_TORCH.format(python=python))
+        sys.exit(f"error: {python} can't import torch: create an environment with `python3 -m venv torchenv && "
+                 "torchenv/bin/pip install numpy torch`, and pass --torch-python torchenv/bin/python")
     return Worker("torch", "torch_worker", *arguments, python=python, threads=threads)
 
 
@@ -87,12 +84,9 @@ class Workers:
     @classmethod
     def on_cpu(cls, args: argparse.Namespace) -> Workers:
         """minicnn, and what --vs names."""
-        start = {"minicnn": lambda: minicnn(args.threads)}
-        if "torch" in args.vs:
-            start["torch"] = lambda: pytorch(args.torch_python, threads=args.threads)
-        if "textbook" in args.vs:
-            start["textbook"] = lambda: minicnn(args.threads, "textbook")
-        return cls(start)
+        start = {"minicnn": lambda: minicnn(args.threads), "torch": lambda: pytorch(args.torch_python, threads=args.threads),
+                 "textbook": lambda: minicnn(args.threads, "textbook")}  # fmt: skip
+        return cls({name: start[name] for name in start if name in ("minicnn", *args.vs)})
 
     def __getitem__(self, name: str) -> Worker:
         if name not in self.running or self.running[name].process.poll() is not None:
@@ -117,17 +111,16 @@ class Workers:
                 answers[name] = self[name].ask("prepare", spec={**spec, **shared})
                 check(case, answers[name].get("check", {}))
         lanes = {self[name]: answer["calls"] for name, answer in answers.items()}
-        settings = {"rounds": args.rounds, "seconds": args.seconds, "pause": args.pause, **settings}
-        times = {name: spreads(taken) for name, taken in race(lanes, **settings).items()}
+        taken = race(lanes, **{"rounds": args.rounds, "seconds": args.seconds, "pause": args.pause, **settings})
         for worker in lanes:
             worker.ask("drop")
-        return answers, times
+        return answers, {name: {call: Spread.of(seconds).as_dict() for call, seconds in calls.items()}
+                         for name, calls in taken.items()}  # fmt: skip
 
     def close(self) -> None:
         """End all processes."""
-        for worker in self.running.values():
-            worker.close()
-        self.running.clear()
+        while self.running:
+            self.running.popitem()[1].close()
 
 
 def check(case: str, errors: dict[str, tuple[float, float]]) -> None:
@@ -149,16 +142,10 @@ def race(lanes: dict[Worker, list[str]], rounds: int, seconds: float, pause: flo
     return taken
 
 
-def spreads(taken: dict) -> dict:
-    """{call: its Spread as a dictionary}"""
-    return {call: Spread.of(seconds).as_dict() for call, seconds in taken.items()}
-
-
 def better(layouts: dict, what: str) -> tuple[str, float]:
     """(the layout with the smaller median, that median) of {"layout/what": spread}."""
     medians = {call.split("/")[0]: spread["median"] for call, spread in layouts.items() if call.endswith(f"/{what}")}
-    name = min(medians, key=medians.__getitem__)
-    return name, medians[name]
+    return min(medians.items(), key=lambda pair: pair[1])
 
 
 def versus(row: dict, times: dict, torch: dict) -> None:
@@ -167,28 +154,23 @@ def versus(row: dict, times: dict, torch: dict) -> None:
     row["vs_torch"] = {what: row["better"][what][1] / spread["median"] for what, spread in times.items()}
 
 
-def mean_ratio(ratios: list[float]) -> dict:
-    """The geometric mean of ratios, and their extremes; above 1 minicnn is faster."""
-    return {"geometric_mean": geometric_mean(ratios), "worst": min(ratios), "best": max(ratios), "cases": len(ratios),
-            "faster": sum(r >= 1 for r in ratios)}  # fmt: skip
-
-
 def summary(rows: list[dict], *keys: str) -> dict:
-    """{key: {what: mean_ratio}} of the ratios {what: ratio} that rows have under these keys."""
+    """{key: {what: the geometric mean and the extremes}} of the ratios {what: ratio} that rows have under these keys."""
     found: dict = {}
     for key in keys:
         for what in sorted({what for row in rows for what in row.get(key, {})}):
             ratios = [row[key][what] for row in rows if what in row.get(key, {})]
-            found.setdefault(key, {})[what] = mean_ratio(ratios)
+            found.setdefault(key, {})[what] = {
+                "geometric_mean": geometric_mean(ratios), "worst": min(ratios), "best": max(ratios),
+                "cases": len(ratios), "faster": sum(r >= 1 for r in ratios)}  # fmt: skip
     return found
 
 
 def show(name: str, times: dict, ratios: dict | None = None, extra: str = "") -> None:
     """Print one measured case: medians, and PyTorch's time divided by minicnn's."""
-    text = "".join(f"  {what} {1000 * spread['median']:.3f} ms" +
-                   (f" (PyTorch ×{ratios[what]:.2f})" if ratios and what in ratios else "")
-                   for what, spread in times.items())  # fmt: skip
-    print(f"{name:24}{text}{extra}", flush=True)
+    against = {what: f" (PyTorch ×{ratio:.2f})" for what, ratio in (ratios or {}).items()}
+    cells = [f"  {what} {1000 * of['median']:.3f} ms{against.get(what, '')}" for what, of in times.items()]
+    print(f"{name:24}{''.join(cells)}{extra}", flush=True)
 
 
 # -------------------------------------------------------------------------------------------------- options and results
@@ -220,12 +202,12 @@ def selected(names: list[str], wanted: str) -> list[int]:
 
 def command(module: str, argv: list[str]) -> str:
     """The command line, without the paths of this machine."""
-    hide, told, before = {"--torch-python": "PYTHON", "--out": "FILE"}, [], ""
+    hide, words, before = {"--torch-python": "PYTHON", "--out": "FILE"}, [], ""
     for word in argv:
         option, is_, _ = word.partition("=")
-        told.append(f"{option}={hide[option]}" if is_ and option in hide else hide.get(before, word))
+        words.append(f"{option}={hide[option]}" if is_ and option in hide else hide.get(before, word))
         before = word
-    return shlex.join(["python", "-m", f"benchmarks.{module}", *told])
+    return shlex.join(["python", "-m", f"benchmarks.{module}", *words])
 
 
 def write(module: str, args: argparse.Namespace, argv: list[str], competitors: list[dict], **results) -> Path:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import harness
-from benchmarks.markdown import table
+from benchmarks.markdown import fill, table
 from minicnn import data, models, optim, seed
 from minicnn.bench import machine
 from minicnn.bench.timing import Spread
@@ -31,7 +31,7 @@ from minicnn.tensor import Tensor
 COUNT, SIZE, QUALITY, SIDE, BATCH = 640, (500, 375), 95, 128, 16
 AUGMENT = "random-resized flip"
 TARGET = 0.05
-PAGE, BEGIN, END = harness.ROOT / "docs" / "data.md", "<!-- benchmarks.loader -->\n", "<!-- end -->\n"
+PAGE, BLOCK = harness.ROOT / "docs" / "data.md", "benchmarks.loader"
 WORKERS = ((0, False), (1, False), (2, False), (1, True), (2, True))
 """(how many, whether they are processes)"""
 
@@ -95,8 +95,8 @@ def train(files: data.Files, workers: int, processes: bool, steps: int) -> dict:
     with open_loader(files, workers, processes) as loader:
         batches = (batch for _ in iter(int, 1) for batch in loader)
         for i in range(-3, steps):                         # the first steps start threads and allocate memory
-            began = began if i > 0 else time.perf_counter()
             asked = time.perf_counter()
+            began = asked if i <= 0 else began
             batch = next(batches)
             here = time.perf_counter()
             optimizer.zero_grad()
@@ -141,9 +141,8 @@ def main(argv: list[str] | None = None) -> None:
                          pictures={"count": len(files), "size": SIZE, "bytes": size}, reading=reading,
                          training=training, target=TARGET)
     if not args.out:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        made = tables(json.loads(path.read_text(encoding="utf-8")))
-        PAGE.write_text(before + BEGIN + made + END + rest.split(END)[1], encoding="utf-8")
+        text = tables(json.loads(path.read_text(encoding="utf-8")))
+        PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), BLOCK, text), encoding="utf-8")
 
 
 def tables(document: dict) -> str:

@@ -25,7 +25,7 @@ BOTH = "forward+backward"
 
 
 def variants(calls):
-    """The calls in each precision: {"fp32 forward": …}; on a CPU, which has one, unchanged."""
+    """The calls in each precision: {"contiguous/forward, fp32": …}; on a CPU, which has one, unchanged."""
     def rounded(allowed, call):
         def called():
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
@@ -33,7 +33,7 @@ def variants(calls):
 
         return called
 
-    return {f"{precision} {name}": rounded(precision == "tf32", call)
+    return {f"{name}, {precision}": rounded(precision == "tf32", call)
             for precision in PRECISIONS for name, call in calls.items()} if PRECISIONS else calls  # fmt: skip
 
 
@@ -60,8 +60,8 @@ def conv(spec):
         calls[f"{layout}/forward"] = without_recording(lambda x=x, w=w, b=b: forward(x, w, b))
         calls[f"{layout}/{BOTH}"] = lambda x=x, w=w, b=b, dy=dy: whole(x, w, b, dy)
     calls = variants(calls)
-    error = {name.partition("/")[0]: {k: off(a, e) for k, a, e in zip(names, call(), exact)}
-             for name, call in calls.items() if name.endswith(BOTH)}  # fmt: skip
+    error = {name.replace(f"/{BOTH}", ""): {k: off(a, e) for k, a, e in zip(names, call(), exact)}
+             for name, call in calls.items() if BOTH in name}  # fmt: skip
     return calls, {"error": error, **agreement({k: (given[k], e) for k, e in zip(names, exact)})}
 
 

@@ -51,7 +51,7 @@ def conv(document: dict, picture) -> list[str]:
              *against(document, "vs_torch", "PyTorch"), *against(document, "vs_default", "PyTorch's default layout"),
              *against(document, "vs_textbook", "the textbook's im2col"),
              f"![Roofline: FLOPs per byte against GFLOP/s, for each convolution]({link})\n", table(head, body),
-             "### Every algorithm\n\n* marks the algorithm that minicnn chooses.\n",
+             "### Every algorithm\n\nAn asterisk marks the algorithm that minicnn chooses.\n",
              table(["layer", "algorithm", "forward ms", "dx ms", "dw ms", "workspace MB", "error"], every)]
     if torch:
         parts.append(worst_errors(

@@ -4,29 +4,28 @@
     python -m benchmarks.cpu.steps --before bae3fff        the last commit with the textbook's convolution
 
 sys.setprofile observes the step from outside: the time from the outermost call of an op, of one of its gradient
-functions or of an optimiser, to its return. An earlier commit is imported from its own files; the step uses only names
-that all commits have.
+functions or of an optimiser, to its return. A new process imports the earlier commit from its own files; the step uses
+only names that all commits have.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import importlib
 import io
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NETS = {"resnet20": (3, 32, 32), "lenet5": (1, 28, 28)}
-BATCH = 128
+NETS, BATCH = {"resnet20": (3, 32, 32), "lenet5": (1, 28, 28)}, 128
 EARLIER = ("add", "multiply", "subtract", "divide", "reshape", "transpose", "getitem", "sum", "mean", "matmul", "power")
 """Ops that earlier commits have in tensor.py."""
 
@@ -82,9 +81,9 @@ def in_new_process(net: str, tree: Path, seconds: float) -> dict:
 def typical(turns: list[dict]) -> dict:
     """Medians over the turns: {"step": seconds, "ops": {name: {"forward": seconds, "backward": seconds}}}"""
     names = dict.fromkeys(name for turn in turns for name in turn["ops"])
-    ops = {name: {way: statistics.median(turn["ops"].get(name, {}).get(way, 0.0) for turn in turns)
+    ops = {name: {way: median(turn["ops"].get(name, {}).get(way, 0.0) for turn in turns)
                   for way in ("forward", "backward")} for name in names}  # fmt: skip
-    return {"step": statistics.median(turn["step"] for turn in turns), "ops": ops}
+    return {"step": median(turn["step"] for turn in turns), "ops": ops}
 
 
 # --------------------------------------------------------------------------- in the new process: minicnn of any commit
@@ -92,29 +91,10 @@ def typical(turns: list[dict]) -> dict:
 
 def observe(net: str, seconds: float) -> dict:
     """The seconds of a step, and of each op in it, forward and backward: means over as many steps as fit."""
-    step = training(net)
-    for _ in range(3):
-        step()
-    start, steps = time.perf_counter(), 0
-    while steps < 3 or time.perf_counter() - start < seconds:
-        step()
-        steps += 1
-    whole = (time.perf_counter() - start) / steps
-    profile = Profile()
-    for _ in range(steps):
-        sys.setprofile(profile)
-        step()
-        sys.setprofile(None)
-    ops = {name: {way: s / steps for way, s in ways.items()} for name, ways in profile.seconds.items()}
-    return {"step": whole, "ops": ops}
-
-
-def training(net: str):
-    """A function that trains a net on one batch of random images."""
     import numpy as np
 
-    minicnn, models, optim = (importlib.import_module(name) for name in ("minicnn", "minicnn.models", "minicnn.optim"))
-    cross_entropy = importlib.import_module("minicnn.ops.softmax").cross_entropy
+    minicnn, models, optim, softmax = map(
+        importlib.import_module, ("minicnn", "minicnn.models", "minicnn.optim", "minicnn.ops.softmax"))
     minicnn.seed(0)
     rng, model = np.random.default_rng(0), models.build(net).train()
     x, labels = rng.standard_normal((BATCH, *NETS[net]), np.float32), rng.integers(0, 10, BATCH)
@@ -122,19 +102,30 @@ def training(net: str):
 
     def step():
         optimizer.zero_grad()
-        cross_entropy(model(minicnn.Tensor(x)), labels).backward()
+        softmax.cross_entropy(model(minicnn.Tensor(x)), labels).backward()
         optimizer.step()
 
-    return step
+    for _ in range(3):
+        step()
+    start, steps = time.perf_counter(), 0
+    while steps < 3 or time.perf_counter() - start < seconds:
+        step()
+        steps += 1
+    whole, profile = (time.perf_counter() - start) / steps, Profile()
+    for _ in range(steps):
+        sys.setprofile(profile)
+        step()
+        sys.setprofile(None)
+    return {"step": whole, "ops": {name: {way: s / steps for way, s in ways.items()}
+                                   for name, ways in profile.seconds.items()}}  # fmt: skip
 
 
 class Profile:
     """A function for sys.setprofile: adds up the time between the outermost call of an op and its return."""
 
     def __init__(self):
-        self.seconds = collections.defaultdict(lambda: {"forward": 0.0, "backward": 0.0})
-        self.frame, self.op, self.began = None, ("", ""), 0.0
-        self.ops: dict = {}
+        self.seconds: dict = defaultdict(lambda: {"forward": 0.0, "backward": 0.0})
+        self.frame, self.op, self.began, self.ops = None, ("", ""), 0.0, {}
 
     def __call__(self, frame, event, argument):
         """One event of the interpreter."""

@@ -19,12 +19,13 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.markdown import fill, table
 from minicnn.gpu.kernel_file import FOLDER, OPTIONS, expand, instances
 
 TARGETS = ("sm_75", "sm_80", "sm_90", "sm_100")
 """Turing, Ampere, Hopper, Blackwell. CUDA 13 supports nothing older than the first."""
 README = FOLDER / "README.md"
-BEGIN, END = "<!-- table: python -m benchmarks.gpu.kernels --write -->\n", "<!-- end of table -->\n"
+BLOCK = "benchmarks.gpu.kernels"
 MOST_SHARED = 48 << 10
 
 
@@ -106,14 +107,14 @@ def everything(targets=TARGETS) -> list[Needs]:
     return [n for path in sorted(FOLDER.glob("*.cu")) for target in targets for n in needs(path, target)]
 
 
-def table(found: list[Needs]) -> str:
+def rows(found: list[Needs]) -> str:
     """As Markdown: one row for each kernel, with the maximum over the targets."""
-    lines = ["| file | kernel | registers | shared bytes | spilled bytes |", "|---|---|---:|---:|---:|"]
+    body = []
     for file, kernel in dict.fromkeys((n.file, n.kernel) for n in found):
         group = [n for n in found if (n.file, n.kernel) == (file, kernel)]
-        most = [max(getattr(n, what) for n in group) for what in ("registers", "shared", "spilled")]
-        lines.append(f"| {file} | `{kernel}` | {most[0]} | {most[1]} | {most[2]} |")
-    return "\n".join(lines) + "\n"
+        most = [str(max(getattr(n, what) for n in group)) for what in ("registers", "shared", "spilled")]
+        body.append([file, f"`{kernel}`", *most])
+    return table(["file", "kernel", "registers", "shared bytes", "spilled bytes"], body)
 
 
 def main(arguments=None) -> int:
@@ -125,12 +126,11 @@ def main(arguments=None) -> int:
     if reason := missing():
         print(reason, file=sys.stderr)
         return 1
-    text = table(everything(args.targets))
-    if not args.write:
+    text = rows(everything(args.targets))
+    if args.write:
+        README.write_text(fill(README.read_text(encoding="utf-8"), BLOCK, text), encoding="utf-8")
+    else:
         print(text, end="")
-        return 0
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    README.write_text(before + BEGIN + text + END + rest.partition(END)[2], encoding="utf-8")
     return 0
 
 

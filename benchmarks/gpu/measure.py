@@ -52,12 +52,11 @@ def main(argv: list[str] | None = None) -> None:
     report = Report(args, argv)
     with contextlib.closing(report.workers) as workers:
         for name in list(workers.start):
-            if told := report.attempt(f"start of {name}", lambda name=name: workers[name].ask("about"), always=True):
-                report.about.append(told | {"name": name})
-            elif name == "torch":
+            if not report.attempt(f"start of {name}", lambda name=name: workers[name].ask("about"), always=True):
                 del workers.start[name]                            # the others are measured without it
-            else:
-                sys.exit(f"error: {report.problems[-1]['problem']}")
+        if not {"cpu", "gpu"} <= workers.start.keys():
+            sys.exit(f"error: {report.problems[0]['problem']}")
+        report.about = workers.about()
         for name in wanted:
             SECTIONS[name](report)
             report.write()
@@ -106,9 +105,6 @@ class Report:
         """The JSON file."""
         found = {**self.sections, "problems": self.problems, "summary": summary(self.sections)}
         harness.write("gpu.measure", self.args, self.argv, self.about, **found)
-
-
-# -------------------------------------------------------------------------------------------------------- the sections
 
 
 def rates(report: Report) -> None:
@@ -168,12 +164,13 @@ def conv_row(case: ConvCase, report: Report) -> dict:
            "algorithms": {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
                           for name, of in gpu["algorithms"].items()},
            "cpu": {**{what: cpu[f"{POLICY}/{what}"] for what in WHAT}, BOTH: cpu[BOTH]}}  # fmt: skip
-    row["vs_cpu"] = row["cpu"][BOTH]["median"] / row[BOTH][POLICY]["median"]
+    row["vs_cpu"] = {BOTH: cpu[BOTH]["median"] / row[BOTH][POLICY]["median"]}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "error": answers["torch"]["error"]}
-        versus(row, {p: {what: own[f"{name}/{what}"] for what in ("forward", BOTH)} for p, name in PRECISIONS.items()})
-    harness.show(f"{case.name}, {gpu['policy']}", row["algorithms"][POLICY], row.get("vs_torch", {}).get("fp32"),
-                 f"  ×{row['vs_cpu']:.0f} the CPU")
+        harness.versus(row, {f"{what}, {p}": own[f"{name}/{what}"] for p, name in PRECISIONS.items()
+                             for what in ("forward", BOTH)}, times["torch"])  # fmt: skip
+    harness.show(f"{case.name}, {gpu['policy']}", {what: own[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)},
+                 extra=f"  {ratios(row)}")
     return row
 
 
@@ -198,42 +195,27 @@ def net_row(name: str, report: Report) -> dict:
     row["vs_cpu"] = {what: cpu[what]["median"] / own[what]["median"] for what in calls}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "logits": answers["torch"]["logits"]}
-        versus(row, {p: {what: row["times"][what][p] for what in calls} for p in PRECISIONS})
-    harness.show(name, {what: own[what] for what in calls}, row.get("vs_torch", {}).get("fp32"),
-                 f"  step ×{row['vs_cpu']['step']:.0f} the CPU")
+        harness.versus(row, {f"{what}, {p}": row["times"][what][p] for p in PRECISIONS for what in calls}, times["torch"])
+    harness.show(name, {what: own[what] for what in calls}, extra=f"  {ratios(row)}")
     return row
 
 
 SECTIONS = {"rates": rates, "transfer": transfer, "growth": growth, "conv": conv, "nets": nets}
 
 
-# --------------------------------------------------------------------------------------------------------- the ratios
-
-
-def versus(row: dict, own: dict) -> None:
-    """Add PyTorch's better layouts and the ratios to a row. own: {precision: {call: spread}}"""
-    row["torch"]["better"], row["vs_torch"] = {}, {}
-    for precision, times in own.items():
-        layouts = {k.removeprefix(f"{precision} "): t for k, t in row["torch"]["times"].items() if k.startswith(precision)}
-        found = {}
-        harness.versus(found, times, layouts)
-        row["torch"]["better"][precision], row["vs_torch"][precision] = found["better"], found["vs_torch"]
+def ratios(row: dict) -> str:
+    """The ratios of a row, to print: above 1 minicnn's GPU path is faster."""
+    return "   ".join(f"{name}: " + ", ".join(f"{what} ×{ratio:.2f}" for what, ratio in row[key].items())
+                      for key, name in (("vs_cpu", "CPU"), ("vs_torch", "PyTorch")) if key in row)  # fmt: skip
 
 
 def summary(sections: dict) -> dict:
-    """Mean ratios over the cases; above 1 minicnn's GPU path is faster."""
-    found: dict = {}
-    for section, title, calls in (("conv", "convolutions", ("forward", BOTH)), ("nets", "training steps", ("step",))):
-        rows = sections.get(section) or []
-        for precision in PRECISIONS:
-            for what in calls:
-                ratios = [row["vs_torch"][precision][what] for row in rows if "vs_torch" in row]
-                name = f"{title}, {precision}" if section == "nets" else f"{title}, {what}, {precision}"
-                found |= {f"{name}, against PyTorch": harness.mean_ratio(ratios)} if ratios else {}
-        if rows:
-            name = title if section == "nets" else f"{title}, {BOTH}"
-            ratios = [row["vs_cpu"]["step"] if section == "nets" else row["vs_cpu"] for row in rows]
-            found[f"{name}, against the CPU"] = harness.mean_ratio(ratios)
+    """{what was compared: its mean ratio} over the convolutions and over the nets."""
+    found = {}
+    for section, title in (("conv", "convolutions"), ("nets", "nets")):
+        for key, ratios in harness.summary(sections.get(section) or [], "vs_cpu", "vs_torch").items():
+            against = "against the CPU" if key == "vs_cpu" else "against PyTorch"
+            found |= {f"{title}, {what}, {against}": of for what, of in ratios.items()}
     return found
 
 

@@ -50,9 +50,10 @@ def convolutions(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]
                  f"{2e-12 * row['macs'] / seconds:.1f}"]  # fmt: skip
         cells += [f"{200 * row['macs'] / seconds / peak:.0f}"] if peak else []
         cells += [f"{100 * row['bytes'] / seconds / copy:.0f}"] if copy else []
-        cells.append(f"{row['vs_cpu']:.0f}")
+        cells.append(f"{row['vs_cpu'][BOTH]:.0f}")
         if torch:
-            cells += [f"{of['forward']:.2f} {of[BOTH]:.2f}" for of in row.get("vs_torch", {}).values()] or ["", ""]
+            cells += [f"{row['vs_torch'][f'forward, {p}']:.2f} {row['vs_torch'][f'{BOTH}, {p}']:.2f}"
+                      if "vs_torch" in row else "" for p in PRECISIONS]  # fmt: skip
         body.append(cells)
         every += [[row["name"], name, *(f"{1e6 * of[what]['median']:.1f}" for what in WHAT),
                    " ".join("?" if (s := of[what]["workspace_bytes"]) is None else f"{s / 1e6:.1f}" for what in WHAT),
@@ -65,7 +66,7 @@ def convolutions(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]
         parts.append(worst_errors(
             [row["algorithms"][name][what]["error"] for row in rows for what in WHAT],
             [e for row in rows if "torch" in row for key, of in row["torch"]["error"].items()
-             if key.startswith(precision) for e in of.values()], f" in {precision}"))  # fmt: skip
+             if key.endswith(precision) for e in of.values()], f" in {precision}"))  # fmt: skip
     return parts
 
 
@@ -77,7 +78,7 @@ def nets(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]:
             title, count = call(what, row["batch"])
             body.append([row["name"], title, ms(of["fp32"]), f"{1000 * of['tf32']['median']:.2f}",
                          f"{count / of['fp32']['median']:,.0f}", f"{1000 * row['cpu'][what]['median']:.1f}",
-                         f"{row['vs_cpu'][what]:.1f}", *[f"{row['vs_torch'][p][what]:.2f}" if "vs_torch" in row else ""
+                         f"{row['vs_cpu'][what]:.1f}", *[f"{row['vs_torch'][f'{what}, {p}']:.2f}" if "vs_torch" in row else ""
                                                          for p in PRECISIONS] * torch])  # fmt: skip
         to_gpu = row["to_gpu"]["median"]
         moved.append([row["name"], "×".join(map(str, (row["batch"], *row["shape"]))), f"{1000 * to_gpu:.3f}",
