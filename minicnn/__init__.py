@@ -8,20 +8,22 @@ The ten-minute tour in reading order is docs/index.md.
 
 import importlib
 
+from minicnn import ops
 from minicnn.cpu.threads import num_threads, release_blas, set_num_threads
 from minicnn.devices import available as available_devices
 from minicnn.gradcheck import GradientError, gradcheck
+from minicnn.recording import debug
 from minicnn.rng import seed
 from minicnn.settings import allow_tf32, conv_algorithm
 from minicnn.tensor import Tensor, no_grad
 
 __all__ = [
-    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "gradcheck", "no_grad",
-    "num_threads", "release_blas", "seed", "set_num_threads",
+    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "debug", "gradcheck", "no_grad",
+    "num_threads", "ops", "release_blas", "seed", "set_num_threads",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-_PARTS = ("data", "inspect", "io", "models", "nn", "ops", "optim", "reference", "train")
+_PARTS = ("data", "inspect", "io", "models", "nn", "optim", "reference", "train")
 
 
 def __getattr__(name):

@@ -1,4 +1,4 @@
-"""Who computes: finds the keeper of a name or of an array. The only file that knows every keeper."""
+"""Who computes: finds the backend of a name or of an array. The only file that knows every backend."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from minicnn import cpu, meta
-from minicnn.contract import Array, Device
+from minicnn.device import Array, Device
 from minicnn.names import unknown
 
-_keepers: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
+_backends: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
 """The devices in use, by name. "meta" knows shapes but no values: what `inspect.summary` runs a net on."""
 
 NAMES = ("cpu", "cuda:0", "auto")
@@ -24,23 +24,23 @@ def get(name: str) -> Device:
     """The device called `name`: "cpu", "cuda:0", or "auto" for the fastest one that this machine has."""
     if name == "auto":
         return cpu if why_no_gpu() else get("cuda:0")
-    if name in _keepers:
-        return _keepers[name]
+    if name in _backends:
+        return _backends[name]
     if name.split(":")[0] == "cuda":
         reason = why_no_gpu()
         if not reason and name not in ("cuda", "cuda:0"):
             reason = "minicnn computes on one GPU, 'cuda:0': the environment variable CUDA_VISIBLE_DEVICES says which"
         if reason:
             raise ValueError(f"device {name!r} is not usable: {reason}. Use 'cpu' or 'auto'")
-        return _keepers.setdefault("cuda:0", _gpu()[0])
+        return _backends.setdefault("cuda:0", _gpu()[0])
     if name == "emulated":
-        return _keepers.setdefault(name, _emulated())
+        return _backends.setdefault(name, _emulated())
     raise ValueError(unknown("device", name, NAMES))
 
 
 def find(value: Array) -> Device | None:
     """The device that an array lives on; None for what is no array: a number, a list."""
-    return next((device for device in _keepers.values() if isinstance(value, device.xp.ndarray)), None)
+    return next((device for device in _backends.values() if isinstance(value, device.xp.ndarray)), None)
 
 
 def of(array: Array) -> Device:
@@ -81,7 +81,7 @@ def gpu_facts() -> dict[str, Any]:
 
 @functools.cache
 def _gpu() -> tuple[Device, str]:
-    """(the keeper of the GPU, "") or (nothing of use, why there is none). CuPy is imported when first asked for."""
+    """(the backend of the GPU, "") or (nothing of use, why there is none). CuPy is imported when first asked for."""
     from minicnn.gpu import detect
 
     cupy, reason = detect.load()
@@ -93,7 +93,7 @@ def _gpu() -> tuple[Device, str]:
 
 
 def _emulated() -> Device:
-    """The GPU's keeper on a CuPy that runs the kernels on the CPU (tests/emulator): slow, and checks every access."""
+    """The GPU's backend on a CuPy that runs the kernels on the CPU (tests/emulator): slow, and checks every access."""
     folder = Path(__file__).resolve().parent.parent / "tests" / "emulator"
     if not (folder / "__init__.py").exists():
         raise ValueError("device 'emulated' is for minicnn's own tests and needs its source tree, with tests/emulator "

@@ -1,4 +1,4 @@
-"""A keeper that computes no values, only shapes and receptive fields: the device "meta".
+"""A backend that computes no values, only shapes and receptive fields: the device "meta".
 
 A net on "meta" runs its own forward code, but each array knows only how large it would be, and which pixels of the
 image one of its elements would see. So VGG-19 is measured in milliseconds, in no memory. `inspect.summary` does this.
@@ -33,7 +33,7 @@ class Field:
     start: int = 0
 
     def through(self, axis) -> Field:
-        """Behind a window, a contract.Axis."""
+        """Behind a window, a geometry.Axis."""
         size = self.size + (axis.extent - 1) * self.jump
         return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
 
@@ -71,12 +71,12 @@ class ndarray:
         return self
 
     def __add__(self, other):
-        return elementwise(self, other)
+        return _combine(self, other)
 
     __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __add__
 
     def __gt__(self, other):
-        return ndarray(elementwise(self, other).shape, bool, self.fields)
+        return ndarray(_combine(self, other).shape, bool, self.fields)
 
     __lt__ = __ge__ = __le__ = __and__ = __rand__ = __gt__
 
@@ -131,13 +131,15 @@ class ndarray:
         taken = [self.shape[a] if self.ndim == 4 and a in axes else 1 for a in (2, 3)]
         return ndarray(shape, self.dtype, _spread(self, taken))
 
-    mean = max = sum
+    mean = max = min = sum
 
     def argmax(self, axis):
         return self.sum(axis).astype(np.int64)
 
+    argmin = argmax
 
-def elementwise(*args, **ignored):
+
+def _combine(*args, **ignored):
     """What any function of single elements gives: the broadcast shape, the floating dtype, the fields together."""
     arrays = [a for a in args if isinstance(a, ndarray)]
     dtype, shape = np.result_type(*(a.dtype for a in arrays)), np.broadcast_shapes(*(a.shape for a in arrays))
@@ -192,7 +194,7 @@ xp: Any = SimpleNamespace(
     arange=lambda n: ndarray((n,), np.int64),
     **dict.fromkeys(
         ("abs", "add", "clip", "divide", "exp", "log", "log1p", "maximum", "multiply", "sqrt", "subtract", "tanh",
-         "where"), elementwise
+         "where"), _combine
     ),
 )
 
@@ -217,7 +219,7 @@ def synchronize():
     """There is nothing to wait for."""
 
 
-def map(function, *arrays):
+def elementwise(function, *arrays):
     return function(*arrays)
 
 

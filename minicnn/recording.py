@@ -1,4 +1,4 @@
-"""What the engine is told about its record: to keep none, and who else wants to know of each op."""
+"""Switches of the engine: whether it records, whether it checks what it keeps, and who is called after each op."""
 
 from __future__ import annotations
 
@@ -17,6 +17,23 @@ def no_grad():
         yield
     finally:
         recording.reset(token)
+
+
+debugging = contextvars.ContextVar("debugging", default=False)
+
+
+@contextlib.contextmanager
+def debug():
+    """`with debug():` backward refuses arrays that were changed in place after the forward pass.
+
+    Ops keep their arrays for backward, not copies, so that a change in between makes the gradient wrong. Inside the
+    block each op takes checksums of its arrays, and backward compares them: slower, for finding a mistake.
+    """
+    token = debugging.set(True)
+    try:
+        yield
+    finally:
+        debugging.reset(token)
 
 
 watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())

@@ -1,14 +1,15 @@
 """A device that computes with NumPy and yet refuses NumPy, as a GPU's arrays do.
 
 Its arrays hold a NumPy array but are none: `np.exp(x)`, `np.asarray(x)` and `x + numpy_array` all raise TypeError. An
-op that runs on it uses nothing but `device.xp`, the array's own methods and the primitives of the contract.
+op that runs on it uses nothing but `device.xp`, the array's own methods and the primitives of the Device interface.
 """
 
 import operator
 
 import numpy as np
 
-from minicnn import contract, cpu
+from minicnn import cpu
+from minicnn.device import Device
 
 
 class StrictArray:
@@ -153,8 +154,8 @@ class _Xp:
         return guarded(found) if callable(found) and not isinstance(found, type) else found
 
 
-PRIMITIVES = sorted(n for n, f in vars(contract.Device).items() if callable(f) and not n.startswith("_"))
-"""The methods that contract.Device names."""
+PRIMITIVES = sorted(n for n, f in vars(Device).items() if callable(f) and not n.startswith("_"))
+"""The methods that Device names."""
 
 
 class StrictDevice:
@@ -175,7 +176,7 @@ class StrictDevice:
     def synchronize(self):
         pass
 
-    def map(self, function, *arrays):
+    def elementwise(self, function, *arrays):
         return function(*arrays)  # which speaks this device's language
 
     def add_at(self, target, index, values):

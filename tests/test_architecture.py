@@ -194,7 +194,7 @@ def own_doc(value):
 def test_everything_public_has_a_docstring():
     missing, seen = [], 0
     for module in modules():
-        # keepers of the contract: their primitives are explained where they are promised, in contract.py
+        # backends of the Device interface: their primitives are explained where they are promised, in device.py
         if module.__name__.startswith(("minicnn.cpu", "minicnn.gpu", "minicnn.meta")):
             continue
         for name, value in public(module):
@@ -213,13 +213,14 @@ def test_everything_public_has_a_docstring():
 
 
 def test_every_primitive_that_the_cpu_keeps_is_promised_and_explained():
-    from minicnn import contract, cpu
+    from minicnn import cpu
+    from minicnn.device import Device
 
-    promised = {name for name in vars(contract.Device) if not name.startswith("_")} | {"name"}
+    promised = {name for name in vars(Device) if not name.startswith("_")} | {"name"}
     assert promised == set(cpu.__all__)
     for name in promised - {"name"}:
-        value = vars(contract.Device)[name]
-        assert (value.fget if isinstance(value, property) else value).__doc__, f"contract.Device.{name}"
+        value = vars(Device)[name]
+        assert (value.fget if isinstance(value, property) else value).__doc__, f"Device.{name}"
 
 
 FORMULA = re.compile(r"(^|[\s,;])[\w∂θσμ]+(\[[^\]]*\])* = \S|The mean (of|over) ", re.MULTILINE)

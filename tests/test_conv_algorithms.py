@@ -11,9 +11,9 @@ import minicnn
 from minicnn import Tensor
 from minicnn.bench.conv import ConvRun, workspace
 from minicnn.bench.suite import SUITE
-from minicnn.contract import Conv2dGeometry
 from minicnn.cpu import conv, threads
 from minicnn.cpu.conv import winograd
+from minicnn.geometry import Conv2dGeometry
 from minicnn.ops.conv import conv2d
 
 WHAT = ("y", "dx", "dw")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, devices, rng
-from minicnn.contract import Axis, pair, positive
+from minicnn.geometry import Axis, pair, positive
 from minicnn.names import unknown
+from minicnn.ops import matmul, mean, power
+from minicnn.ops import sum as total
 from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
 from minicnn.ops.conv import conv2d
@@ -19,8 +21,6 @@ from minicnn.ops.pool import avg_pool2d, lp_pool2d, max_pool2d, trainable_avg_po
 from minicnn.ops.reduce import max as largest
 from minicnn.ops.shape import concat, flatten, pad2d
 from minicnn.ops.softmax import cross_entropy, log_softmax, softmax
-from minicnn.tensor import matmul, mean, power
-from minicnn.tensor import sum as total
 
 
 def ones(*shape, dtype=np.float64):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import Tensor, reference
-from minicnn.contract import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.cpu.conv.im2col import col2im, im2col
+from minicnn.geometry import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.ops.conv import conv2d
 from minicnn.ops.pool import max_pool2d
 

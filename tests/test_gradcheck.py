@@ -5,15 +5,16 @@ import pytest
 
 from minicnn import GradientError, Tensor, gradcheck
 from minicnn.gradcheck import LARGEST, Report, check_directions, sweep
+from minicnn.ops import add
 from minicnn.ops.activation import hardswish, leaky_relu, relu, relu6, tanh
 from minicnn.ops.adaptive_pool import adaptive_max_pool2d, global_max_pool2d
+from minicnn.ops.arithmetic import exp
 from minicnn.ops.batch_norm import batch_norm
 from minicnn.ops.conv import conv2d
-from minicnn.ops.elementwise import exp
 from minicnn.ops.linear import linear
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.softmax import cross_entropy, softmax
-from minicnn.tensor import add, op
+from minicnn.tensor import op
 
 
 @op

@@ -8,19 +8,20 @@ import pytest
 from strict_device import StrictDevice
 
 from minicnn import Tensor, devices, no_grad
+from minicnn.ops import power
 from minicnn.ops.activation import leaky_relu, relu
+from minicnn.ops.arithmetic import exp
 from minicnn.ops.batch_norm import batch_norm
 from minicnn.ops.conv import conv2d
 from minicnn.ops.dropout import dropout
-from minicnn.ops.elementwise import exp
 from minicnn.ops.linear import linear
 from minicnn.ops.lrn import local_response_norm
+from minicnn.ops.memoise import memoise_by_dy
 from minicnn.ops.pool import lp_pool2d, max_pool2d
 from minicnn.ops.shape import concat
-from minicnn.ops.sharing import shared
 from minicnn.ops.softmax import cross_entropy
 from minicnn.recording import watch_ops
-from minicnn.tensor import op, power
+from minicnn.tensor import op
 
 
 def leaf(*values, dtype=np.float64):
@@ -269,7 +270,7 @@ def test_the_image_of_a_convolution_has_no_dx(monkeypatch):
 def test_gradients_of_leaves_are_their_own_arrays():
     @op
     def passes_dy(a, b, c):
-        half = shared(lambda dy: dy * 0.5)  # one array for two arguments
+        half = memoise_by_dy(lambda dy: dy * 0.5)  # one array for two arguments
         return a + b + c, (lambda dy: dy, half, half)
 
     for function in (lambda a, b, c: a + b + c, passes_dy, lambda a, b, c: a.reshape(2) + b.transpose(0) - (-c)):
@@ -510,7 +511,7 @@ def test_integers_do_not_compute():
 
 
 def test_two_dtypes_do_not_mix():
-    sentence = r"multiply: a is float32 but b is float64: convert one of them with \.astype\('float32'\)"
+    sentence = r"multiply: a is float32 but b is float64: convert a with \.astype\('float64'\)"
     with pytest.raises(TypeError, match=sentence):
         leaf(1.0, dtype=np.float32) * leaf(1.0)
     with pytest.raises(TypeError, match=r"conv2d: x is float64 but b is float32"):
@@ -551,7 +552,7 @@ def test_numbers_alone_are_no_op():
 
 
 def test_mixed_devices(monkeypatch):
-    monkeypatch.setitem(devices._keepers, "strict", StrictDevice())
+    monkeypatch.setitem(devices._backends, "strict", StrictDevice())
     here, there = leaf(1.0), Tensor(np.array([1.0]), device="strict")
     with pytest.raises(
         ValueError, match=r"linear: x is on cpu but w is on strict: move one of them with \.to\('cpu'\)"
@@ -618,7 +619,7 @@ def test_shared_computes_once_for_each_dy():
         calls.append(dy)
         return dy * 2
 
-    remembered = shared(count)
+    remembered = memoise_by_dy(count)
     one, two = np.ones(2), np.ones(2)
     assert remembered(one) is remembered(one)
     remembered(two)
@@ -642,7 +643,7 @@ def test_concat_of_one_tensor_twice():
 
 
 def test_repr_says_what_it_is():
-    assert repr(leaf(1.0, 2.0)) == "Tensor([1. 2.], dtype=float64, requires_grad=True)"
+    assert repr(leaf(1.0, 2.0)) == "Tensor([1., 2.], dtype=float64, requires_grad=True)"
     assert repr(Tensor([1.0])) == "Tensor([1.], dtype=float32)"
     t = Tensor(np.ones((2, 3)))
     assert (t.shape, t.ndim, t.size, t.device) == ((2, 3), 2, 6, "cpu")

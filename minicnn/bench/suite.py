@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from minicnn.contract import Conv2dGeometry
+from minicnn.geometry import Conv2dGeometry
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import Spread, peak_memory, time_calls
 from minicnn.cli import console
 from minicnn.cli.summary import mega, parse_shape, times
-from minicnn.contract import Conv2dGeometry
 from minicnn.cpu import threads as pool
+from minicnn.geometry import Conv2dGeometry
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine: one convolution or the suite, or a whole net.")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import devices as keepers
+from minicnn import devices as backends
 from minicnn.cli import console
 from minicnn.train.environment import environment
 
@@ -14,10 +14,10 @@ from minicnn.train.environment import environment
 def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
     """Say what can compute here, and if there is no GPU, why."""
     facts = environment()
-    missing = keepers.why_no_gpu()
+    missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
-    gpu.update({"why_not": missing} if missing else keepers.gpu_facts())
-    report = {"available": keepers.available(), "auto": keepers.get("auto").name, "cpu": facts, "gpu": gpu}
+    gpu.update({"why_not": missing} if missing else backends.gpu_facts())
+    report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu}
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"

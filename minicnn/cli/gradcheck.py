@@ -17,7 +17,7 @@ import typer
 from rich.progress import track
 
 from minicnn.cli import console
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.gradcheck import GradientError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
 from minicnn.tensor import Tensor

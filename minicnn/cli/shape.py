@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from minicnn.cli import console
-from minicnn.contract import Axis
+from minicnn.geometry import Axis
 
 
 def shape(

@@ -1,4 +1,4 @@
-"""The contract kept in NumPy. This module is the keeper: each primitive is one of its functions.
+"""The contract kept in NumPy. This module is the backend: each primitive is one of its functions.
 
 Read `conv/im2col.py` first: the textbook convolution.
 """
@@ -8,7 +8,7 @@ import numpy as xp
 from minicnn.cpu.batch_norm import batch_norm_apply, batch_norm_dx, batch_norm_stats, batch_norm_sums, channel_sums
 from minicnn.cpu.conv import conv2d, conv2d_dw, conv2d_dx
 from minicnn.cpu.dropout import dropout_mask
-from minicnn.cpu.elementwise import map
+from minicnn.cpu.elements import elementwise
 from minicnn.cpu.lrn import local_response_norm, local_response_norm_dx
 from minicnn.cpu.pool import avg_pool2d, avg_pool2d_dx, lp_pool2d, lp_pool2d_dx, max_pool2d, max_pool2d_dx
 from minicnn.cpu.product import matmul
@@ -16,10 +16,35 @@ from minicnn.cpu.softmax import cross_entropy, cross_entropy_dx
 from minicnn.cpu.update import adam_update, sgd_update
 
 __all__ = [
-    "adam_update", "add_at", "asarray", "avg_pool2d", "avg_pool2d_dx", "batch_norm_apply", "batch_norm_dx",
-    "batch_norm_stats", "batch_norm_sums", "channel_sums", "conv2d", "conv2d_dw", "conv2d_dx", "cross_entropy",
-    "cross_entropy_dx", "dropout_mask", "local_response_norm", "local_response_norm_dx", "lp_pool2d", "lp_pool2d_dx",
-    "map", "matmul", "max_pool2d", "max_pool2d_dx", "name", "sgd_update", "synchronize", "to_numpy", "xp",
+    "adam_update",
+    "add_at",
+    "asarray",
+    "avg_pool2d",
+    "avg_pool2d_dx",
+    "batch_norm_apply",
+    "batch_norm_dx",
+    "batch_norm_stats",
+    "batch_norm_sums",
+    "channel_sums",
+    "conv2d",
+    "conv2d_dw",
+    "conv2d_dx",
+    "cross_entropy",
+    "cross_entropy_dx",
+    "dropout_mask",
+    "elementwise",
+    "local_response_norm",
+    "local_response_norm_dx",
+    "lp_pool2d",
+    "lp_pool2d_dx",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_dx",
+    "name",
+    "sgd_update",
+    "synchronize",
+    "to_numpy",
+    "xp",
 ]  # fmt: skip
 
 name = "cpu"

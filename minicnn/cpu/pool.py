@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minicnn.cpu.elementwise import map
+from minicnn.cpu.elements import elementwise
 from minicnn.cpu.layout import empty, images, pixels
 from minicnn.cpu.threads import parallel_for, scratch
 from minicnn.cpu.windows import all_read, blocks, blocks_of_pixels
@@ -64,8 +64,8 @@ def avg_pool2d_dx(dy, g, count_include_pad):
 
 
 def lp_pool2d(x, p, g):
-    powers = map(lambda x: np.abs(x) ** p, x)
-    return map(lambda total: total ** (1 / p), images(window_sums(pixels(powers), g)))
+    powers = elementwise(lambda x: np.abs(x) ** p, x)
+    return elementwise(lambda total: total ** (1 / p), images(window_sums(pixels(powers), g)))
 
 
 def lp_pool2d_dx(dy, x, y, p, g):
@@ -80,7 +80,7 @@ def lp_pool2d_dx(dy, x, y, p, g):
 
         return share
 
-    return map(np.multiply, map(np.sign, x), images(back_to_pixels(shares, g, dy.dtype)))
+    return elementwise(np.multiply, elementwise(np.sign, x), images(back_to_pixels(shares, g, dy.dtype)))
 
 
 def window_sums(x, g):

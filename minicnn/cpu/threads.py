@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minicnn.cpu.elementwise import as_laid_out, flat, laid_out_alike, piece_size
+from minicnn.cpu.elements import as_laid_out, flat, laid_out_alike, piece_size
 from minicnn.cpu.threads import parallel_for
 
 

@@ -1,4 +1,4 @@
-"""The contract kept in CuPy and in our own CUDA kernels (kernels/*.cu). `Gpu` is the keeper.
+"""The contract kept in CuPy and in our own CUDA kernels (kernels/*.cu). `Gpu` is the backend.
 
 It is given the CuPy module and imports none, so tests give it another one that runs the kernels on a CPU. Each
 primitive is a function in the file that has the same name on the cpu side; its first argument is the Gpu.
@@ -13,12 +13,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from minicnn.gpu import batch_norm, conv, dropout, elementwise, gemm, lrn, pool, softmax, update
+from minicnn.gpu import batch_norm, conv, dropout, elements, gemm, lrn, pool, softmax, update
 from minicnn.gpu.kernel_file import FOLDER, Kernel, KernelFile
 
 
 class Gpu:
-    """A keeper of the contract.   xp: CuPy, or what stands in for it.   folder: where the kernels are."""
+    """A backend of the contract.   xp: CuPy, or what stands in for it.   folder: where the kernels are."""
 
     def __init__(self, xp: Any, name: str, folder: Path = FOLDER):
         self.xp, self.name, self.folder = xp, name, folder
@@ -54,8 +54,8 @@ class Gpu:
         """Wait for the kernels in flight."""
         self.xp.cuda.get_current_stream().synchronize()
 
-    map = elementwise.map
-    add_at = elementwise.add_at
+    elementwise = elements.elementwise
+    add_at = elements.add_at
     matmul = gemm.matmul
     conv2d = conv.conv2d
     conv2d_dx = conv.conv2d_dx

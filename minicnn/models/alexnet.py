@@ -6,7 +6,7 @@ that torchvision has.
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.names import unknown
 from minicnn.nn import (

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import (
     AvgPool2d,

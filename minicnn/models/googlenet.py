@@ -4,7 +4,7 @@
 
 from functools import partial
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled as scaled_to
 from minicnn.names import unknown
 from minicnn.nn import (

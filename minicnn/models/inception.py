@@ -5,7 +5,7 @@ vision" (CVPR 2016), table 1 and figs. 5, 6, 7, 8 and 10.
 from collections.abc import Callable
 from functools import partial
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled as scaled_to
 from minicnn.nn import (
     AvgPool2d,

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from minicnn import devices
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.names import unknown
 from minicnn.nn import (
     Buffer,

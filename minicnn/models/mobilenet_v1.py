@@ -10,7 +10,7 @@ channels to N on OH×OW pixels that takes OH·OW·C·(9 + N) multiply-adds, wher
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
 

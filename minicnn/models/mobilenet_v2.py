@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.nn import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear, Module, ReLU6, Sequential
 
 # Table 2: expansion t, channels out c, number of blocks n, stride s of the first of them (the others have 1).

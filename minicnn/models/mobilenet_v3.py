@@ -8,7 +8,7 @@ x·relu6(x + 3)/6: swish without an exponential, which pays where the maps are s
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.mobilenet_v2 import make_divisible
 from minicnn.nn import (
     AdaptiveAvgPool2d,

@@ -6,7 +6,7 @@ biases start at 1, which the softmax does not see: a class whose map is negative
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import AvgPool2d, Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.resnet import BLOCKS as RESNET_BLOCKS
 from minicnn.models.resnet import imagenet_channels, stage
 from minicnn.models.resnet_cifar import blocks_per_stage, cifar_channels, subsample_and_pad

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.names import unknown
 from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, Module, ReLU, Sequential

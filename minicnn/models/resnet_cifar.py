@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minicnn import devices
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.resnet import BasicBlock, projection, stage
 from minicnn.models.width import scaled
 from minicnn.names import unknown

@@ -6,7 +6,7 @@ Version 1.1 is the authors' own, of the same year, in their repository.
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
 from minicnn.ops.shape import concat

@@ -7,7 +7,7 @@ starts the deeper nets from a trained A. `width` multiplies the channels of ever
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.alexnet import response_norm
 from minicnn.models.width import scaled
 from minicnn.nn import (

@@ -6,7 +6,7 @@ k times the channels learn as much or more, in convolutions that are large enoug
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.preact_resnet import PreActBlock, cifar_preact
 from minicnn.models.resnet import BLOCKS, Bottleneck, imagenet_channels, imagenet_resnet
 from minicnn.models.resnet_cifar import blocks_per_stage

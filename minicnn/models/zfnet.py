@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.models.alexnet import draw_normal, response_norm
 from minicnn.models.width import scaled
 from minicnn.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential

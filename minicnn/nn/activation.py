@@ -1,7 +1,7 @@
 """Activation layers: the ops of ops/activation.py and ops/softmax.py, with a place in a Sequential."""
 
+from minicnn import ops
 from minicnn.nn.module import Module
-from minicnn.ops import activation, softmax
 
 
 class ReLU(Module):
@@ -9,7 +9,7 @@ class ReLU(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.relu(x)
+        return ops.relu(x)
 
 
 class ReLU6(Module):
@@ -17,7 +17,7 @@ class ReLU6(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.relu6(x)
+        return ops.relu6(x)
 
 
 class LeakyReLU(Module):
@@ -28,7 +28,7 @@ class LeakyReLU(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.leaky_relu(x, negative_slope=self.negative_slope)
+        return ops.leaky_relu(x, negative_slope=self.negative_slope)
 
 
 class Tanh(Module):
@@ -36,7 +36,7 @@ class Tanh(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.tanh(x)
+        return ops.tanh(x)
 
 
 class Sigmoid(Module):
@@ -44,7 +44,7 @@ class Sigmoid(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.sigmoid(x)
+        return ops.sigmoid(x)
 
 
 class SiLU(Module):
@@ -52,7 +52,7 @@ class SiLU(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.silu(x)
+        return ops.silu(x)
 
 
 class Hardsigmoid(Module):
@@ -60,7 +60,7 @@ class Hardsigmoid(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.hardsigmoid(x)
+        return ops.hardsigmoid(x)
 
 
 class Hardswish(Module):
@@ -68,7 +68,7 @@ class Hardswish(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return activation.hardswish(x)
+        return ops.hardswish(x)
 
 
 class Softmax(Module):
@@ -79,7 +79,7 @@ class Softmax(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return softmax.softmax(x, axis=self.axis)
+        return ops.softmax(x, axis=self.axis)
 
 
 class LogSoftmax(Module):
@@ -90,4 +90,4 @@ class LogSoftmax(Module):
 
     def forward(self, x):
         """x → y, the same shape"""
-        return softmax.log_softmax(x, axis=self.axis)
+        return ops.log_softmax(x, axis=self.axis)

@@ -2,7 +2,7 @@
 
 import math
 
-from minicnn.contract import pair, positive
+from minicnn.geometry import pair, positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.conv import conv2d

@@ -5,9 +5,8 @@ The layer draws the mask, the op applies it.
 
 from collections.abc import Callable
 
-from minicnn import devices
+from minicnn import devices, ops
 from minicnn.nn.module import Module
-from minicnn.ops import dropout as ops
 from minicnn.rng import next_draw
 
 

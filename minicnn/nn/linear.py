@@ -1,6 +1,6 @@
 """The fully connected layer, and what stands around it."""
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.linear import linear

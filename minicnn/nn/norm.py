@@ -1,6 +1,6 @@
 """Normalising layers."""
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.nn import init
 from minicnn.nn.module import Buffer, Module, Parameter
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference

@@ -1,6 +1,6 @@
 """Pooling layers.   x (N,C,H,W); sizes as in ops/pool.py: floor by default, `stride=None` is the kernel's size."""
 
-from minicnn.contract import pair, positive
+from minicnn.geometry import pair, positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d

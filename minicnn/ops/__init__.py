@@ -1,4 +1,31 @@
 """The mathematics: each op is a formula and its gradients, in one place, on whatever device the arrays live.
 
-The import path is the reading path: `from minicnn.ops.conv import conv2d`.
+    from minicnn import ops
+    y = ops.conv2d(x, w, b, padding=1)
+
+One file a family of ops; read them there.
 """
+
+from minicnn.ops import methods as _methods  # noqa: F401 - installs Python's operators on Tensor
+from minicnn.ops.activation import hardsigmoid, hardswish, leaky_relu, relu, relu6, sigmoid, silu, tanh
+from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
+from minicnn.ops.arithmetic import abs, add, clip, divide, exp, log, multiply, negative, power, sqrt, subtract
+from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
+from minicnn.ops.conv import conv2d
+from minicnn.ops.dropout import dropout, dropout2d, stochastic_depth
+from minicnn.ops.linear import linear, matmul
+from minicnn.ops.loss import binary_cross_entropy_with_logits, mse_loss
+from minicnn.ops.lrn import local_response_norm
+from minicnn.ops.pool import avg_pool2d, lp_pool2d, max_pool2d, trainable_avg_pool2d
+from minicnn.ops.reduce import max, mean, min, sum
+from minicnn.ops.shape import concat, flatten, getitem, pad2d, reshape, squeeze, transpose
+from minicnn.ops.softmax import cross_entropy, log_softmax, softmax
+
+__all__ = [
+    "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "avg_pool2d", "batch_norm", "batch_norm_inference",
+    "binary_cross_entropy_with_logits", "clip", "concat", "conv2d", "cross_entropy", "divide", "dropout", "dropout2d",
+    "exp", "flatten", "getitem", "global_avg_pool2d", "global_max_pool2d", "hardsigmoid", "hardswish", "leaky_relu",
+    "linear", "local_response_norm", "log", "log_softmax", "lp_pool2d", "matmul", "max", "max_pool2d", "mean", "min",
+    "mse_loss", "multiply", "negative", "pad2d", "power", "relu", "relu6", "reshape", "sigmoid", "silu", "softmax",
+    "sqrt", "squeeze", "stochastic_depth", "subtract", "sum", "tanh", "trainable_avg_pool2d", "transpose",
+]  # fmt: skip

@@ -12,16 +12,16 @@ from minicnn.tensor import op
 def relu(x):
     """y = max(x, 0).   dx = dy where x > 0, else 0.   Nair & Hinton 2010"""
     device = devices.of(x)
-    y = device.map(device.xp.maximum, x, 0)
-    return y, lambda dy: device.map(lambda y, dy: dy * (y > 0), y, dy)
+    y = device.elementwise(device.xp.maximum, x, 0)
+    return y, lambda dy: device.elementwise(lambda y, dy: dy * (y > 0), y, dy)
 
 
 @op
 def relu6(x):
     """y = min(max(x, 0), 6).   dx = dy where 0 < x < 6, else 0.   Howard et al. 2017 (MobileNet)"""
     device = devices.of(x)
-    y = device.map(lambda x: device.xp.clip(x, 0, 6), x)
-    return y, lambda dy: device.map(lambda y, dy: dy * ((y > 0) & (y < 6)), y, dy)
+    y = device.elementwise(lambda x: device.xp.clip(x, 0, 6), x)
+    return y, lambda dy: device.elementwise(lambda y, dy: dy * ((y > 0) & (y < 6)), y, dy)
 
 
 @op
@@ -32,40 +32,40 @@ def leaky_relu(x, *, negative_slope=0.01):
     def scaled(x, values):
         return values * device.xp.where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))
 
-    return device.map(scaled, x, x), lambda dy: device.map(scaled, x, dy)
+    return device.elementwise(scaled, x, x), lambda dy: device.elementwise(scaled, x, dy)
 
 
 @op
 def tanh(x):
     """y = tanh x.   dx = dy·(1 − y²)"""
     device = devices.of(x)
-    y = device.map(device.xp.tanh, x)
-    return y, lambda dy: device.map(lambda y, dy: dy * (1 - y * y), y, dy)
+    y = device.elementwise(device.xp.tanh, x)
+    return y, lambda dy: device.elementwise(lambda y, dy: dy * (1 - y * y), y, dy)
 
 
 @op
 def sigmoid(x):
     """y = σ(x) = 1/(1 + e^−x).   dx = dy·y·(1 − y)"""
     device = devices.of(x)
-    y = device.map(_sigmoid, x)
-    return y, lambda dy: device.map(lambda y, dy: dy * y * (1 - y), y, dy)
+    y = device.elementwise(_sigmoid, x)
+    return y, lambda dy: device.elementwise(lambda y, dy: dy * y * (1 - y), y, dy)
 
 
 @op
 def silu(x):
     """y = x·σ(x).   dx = dy·σ·(1 + x·(1 − σ)).   Elfwing et al. 2017; swish: Ramachandran et al. 2017"""
     device = devices.of(x)
-    s = device.map(_sigmoid, x)
-    y = device.map(device.xp.multiply, x, s)
-    return y, lambda dy: device.map(lambda x, s, dy: dy * s * (1 + x * (1 - s)), x, s, dy)
+    s = device.elementwise(_sigmoid, x)
+    y = device.elementwise(device.xp.multiply, x, s)
+    return y, lambda dy: device.elementwise(lambda x, s, dy: dy * s * (1 + x * (1 - s)), x, s, dy)
 
 
 @op
 def hardsigmoid(x):
     """y = min(max(x + 3, 0), 6)/6.   dx = dy/6 where −3 < x < 3, else 0.   Howard et al. 2019, §5.2"""
     device = devices.of(x)
-    y = device.map(lambda x: device.xp.clip(x + 3, 0, 6) / 6, x)
-    return y, lambda dy: device.map(lambda x, dy: dy * ((x > -3) & (x < 3)) / 6, x, dy)
+    y = device.elementwise(lambda x: device.xp.clip(x + 3, 0, 6) / 6, x)
+    return y, lambda dy: device.elementwise(lambda x, dy: dy * ((x > -3) & (x < 3)) / 6, x, dy)
 
 
 @op
@@ -77,7 +77,7 @@ def hardswish(x):
     def dx(x, dy):
         return dy * xp.where(x <= -3, 0, xp.where(x < 3, (2 * x + 3) / 6, 1)).astype(x.dtype)
 
-    return device.map(lambda x: x * xp.clip(x + 3, 0, 6) / 6, x), lambda dy: device.map(dx, x, dy)
+    return device.elementwise(lambda x: x * xp.clip(x + 3, 0, 6) / 6, x), lambda dy: device.elementwise(dx, x, dy)
 
 
 def _sigmoid(x):

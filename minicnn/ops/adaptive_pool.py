@@ -1,7 +1,7 @@
 """Pooling to a given output size, whatever the input's, and to a single number."""
 
 from minicnn import devices
-from minicnn.contract import Pool2dGeometry, pair
+from minicnn.geometry import Pool2dGeometry, pair
 from minicnn.tensor import op
 
 

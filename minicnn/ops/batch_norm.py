@@ -4,7 +4,7 @@ Both take x (N,C,…) and, for each channel, γ (C,) and β (C,); γ=None means 
 """
 
 from minicnn import devices
-from minicnn.ops.sharing import shared
+from minicnn.ops.memoise import memoise_by_dy
 from minicnn.tensor import op
 
 
@@ -22,7 +22,7 @@ def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
     mean, var = device.batch_norm_stats(x)                                    # (C,), (C,)
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
-    sums = shared(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
+    sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
 
     def dx(dy): return device.batch_norm_dx(dy, x, mean, inv_std, scale, *sums(dy))
     def dgamma(dy): return sums(dy)[1]
@@ -31,7 +31,7 @@ def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
     return device.batch_norm_apply(x, mean, scale, beta), (dx, dgamma, dbeta), (mean, var)
 
 
-@op
+@op(optional=("gamma", "beta"))
 def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
     """y = γ·(x − μ)/√(σ² + ε) + β with a mean μ (C,) and a variance σ² (C,) that do not depend on x.
 
@@ -43,7 +43,7 @@ def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
     device = devices.of(x)
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
-    sums = shared(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
+    sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
 
     def dx(dy): return dy * scale.reshape(1, -1, *[1] * (x.ndim - 2))
     def dgamma(dy): return sums(dy)[1]

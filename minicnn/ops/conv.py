@@ -1,7 +1,7 @@
 """Convolution."""
 
 from minicnn import devices
-from minicnn.contract import Conv2dGeometry
+from minicnn.geometry import Conv2dGeometry
 from minicnn.tensor import op
 
 

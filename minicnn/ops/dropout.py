@@ -40,5 +40,5 @@ def _masked(name, x, mask, p, shape):
                          f"it must be {shape}")
     device, scale = devices.of(x), x.dtype.type(1 / (1 - p))
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
-    def apply(x): return device.map(lambda x, mask: x * (mask * scale), x, mask)
+    def apply(x): return device.elementwise(lambda x, mask: x * (mask * scale), x, mask)
     return apply(x), (apply, None)

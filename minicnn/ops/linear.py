@@ -1,6 +1,7 @@
-"""The fully connected layer's product."""
+"""Matrix products."""
 
 from minicnn import devices
+from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
 
@@ -24,3 +25,17 @@ def linear(x, w, b=None):
     def db(dy): return dy.sum(0)
 
     return y, (dx, dw, db)
+
+
+@op
+def matmul(a, b):
+    """y = a · b, matrices in the last two axes, NumPy's broadcasting in the others.
+
+    a (…,M,K)   b (…,K,L)   →   y (…,M,L).   da = dy · bᵀ, db = aᵀ · dy
+    """
+    if min(getattr(a, "ndim", 0), getattr(b, "ndim", 0)) < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"matmul: shapes {getattr(a, 'shape', ())} and {getattr(b, 'shape', ())} do not go together: "
+                         "both need at least 2 axes, (…, M, K) and (…, K, L)")
+    def da(dy): return unbroadcast(dy @ b.swapaxes(-1, -2), a)                # (…, M, L) @ (…, L, K) → (…, M, K)
+    def db(dy): return unbroadcast(a.swapaxes(-1, -2) @ dy, b)                # (…, K, M) @ (…, M, L) → (…, K, L)
+    return a @ b, (da, db)

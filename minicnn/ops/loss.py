@@ -1,7 +1,7 @@
 """Losses other than the classifier's cross entropy, which stands beside the softmax."""
 
 from minicnn import devices
-from minicnn.ops.sharing import shared
+from minicnn.ops.memoise import memoise_by_dy
 from minicnn.tensor import op
 
 
@@ -10,7 +10,7 @@ def mse_loss(x, target):
     """The mean of (x − t)² over all elements.   dx = dy·2(x − t)/m, dt = −dx, m the number of elements"""
     _same_shape("mse_loss", x, target)
     difference = x - target
-    dx = shared(lambda dy: dy * 2 / x.size * difference)
+    dx = memoise_by_dy(lambda dy: dy * 2 / x.size * difference)
     def dt(dy): return -dx(dy)
     return (difference * difference).mean(), (dx, dt)
 

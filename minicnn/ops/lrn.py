@@ -1,7 +1,7 @@
 """Local response normalisation: a pixel is damped by the same pixel of neighbouring maps."""
 
 from minicnn import devices
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.tensor import op
 
 

@@ -6,7 +6,7 @@ beyond the image. A stride below the kernel's size makes the windows overlap (Kr
 """
 
 from minicnn import devices
-from minicnn.contract import Pool2dGeometry
+from minicnn.geometry import Pool2dGeometry
 from minicnn.tensor import op
 
 

@@ -1,24 +1,56 @@
-"""The maximum over axes. (Sums and means stand in minicnn/tensor.py.)"""
+"""Sums, means and extremes over axes: `axis` is None for all, an integer, or several."""
 
 import math
 
 from minicnn import devices
-from minicnn.tensor import op, whole_axes
+from minicnn.ops.axes import normalise_axes, restore_axes
+from minicnn.tensor import op
+
+
+@op
+def sum(x, *, axis=None, keepdims=False):
+    """y = Σ x over `axis`.   dx = dy, repeated"""
+    xp, axes = devices.of(x).xp, normalise_axes("sum", x, axis)
+    return x.sum(axes, keepdims=keepdims), lambda dy: xp.broadcast_to(restore_axes(dy, x, axes), x.shape)
+
+
+@op
+def mean(x, *, axis=None, keepdims=False):
+    """y = Σ x / m over `axis`, m the number of values summed.   dx = dy / m, repeated"""
+    xp, axes = devices.of(x).xp, normalise_axes("mean", x, axis)
+    m = math.prod(x.shape[a] for a in axes)
+    if m == 0:
+        raise ValueError(f"mean: there are no values to average over axis {axis} of shape {x.shape}")
+    return x.mean(axes, keepdims=keepdims), lambda dy: xp.broadcast_to(restore_axes(dy, x, axes) / m, x.shape)
 
 
 @op
 def max(x, *, axis=None, keepdims=False):
-    """y = the largest x over `axis`: None for all, an integer, or several.   dx: dy to the first of the largest"""
-    xp, axes = devices.of(x).xp, whole_axes("max", x, axis)
+    """y = the largest x over `axis`.   dx: dy to the first of the largest"""
+    return _extreme("max", x, axis, keepdims)
+
+
+@op
+def min(x, *, axis=None, keepdims=False):
+    """y = the smallest x over `axis`.   dx: dy to the first of the smallest"""
+    return _extreme("min", x, axis, keepdims)
+
+
+def _extreme(name, x, axis, keepdims):
+    """(y, dx) of the op `name`, which is also the name of the arrays' method."""
+    xp, axes = devices.of(x).xp, normalise_axes(name, x, axis)
     kept = [i for i in range(x.ndim) if i not in axes]
     order = (*kept, *axes)
-    rows = x.transpose(order).reshape(*[x.shape[i] for i in kept], math.prod(x.shape[i] for i in axes))    # (kept…, m)
-    winner = rows.argmax(-1)                                                  # (kept…)
-    y = rows.max(-1)
+    m = math.prod(x.shape[i] for i in axes)
+    if m == 0:
+        raise ValueError(f"{name}: there are no values over axis {axis} of shape {x.shape}")
+    rows = x.transpose(order).reshape(*[x.shape[i] for i in kept], m)         # (kept…, m)
+    winner = getattr(rows, f"arg{name}")(-1)                                  # (kept…)
+    y = getattr(rows, name)(-1)
 
     def dx(dy):
-        wins = xp.arange(rows.shape[-1]) == winner[..., None]                 # (kept…, m)
+        wins = xp.arange(m) == winner[..., None]                              # (kept…, m)
         dx = (wins * dy.reshape(winner.shape)[..., None]).reshape([x.shape[i] for i in order])
         return dx.transpose([order.index(i) for i in range(x.ndim)])
 
-    return y.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if keepdims else y, dx
+    return restore_axes(y, x, axes) if keepdims else y, dx

@@ -1,16 +1,56 @@
-"""Ops that move values about without computing. (reshape, transpose and x[index] stand in minicnn/tensor.py.)"""
+"""Ops that select and rearrange values without arithmetic."""
 
 import math
 
 from minicnn import devices
-from minicnn.contract import positive
-from minicnn.tensor import op, whole_axes
+from minicnn.geometry import positive
+from minicnn.ops.axes import normalise_axes
+from minicnn.tensor import op
+
+
+@op
+def getitem(x, *, index):
+    """y = x[index], NumPy's slices, integers and integer or boolean arrays.   dx = 0, then dx[index] += dy"""
+    device = devices.of(x)
+
+    def dx(dy):
+        dx = device.xp.zeros_like(x)
+        device.add_at(dx, index, dy)
+        return dx
+
+    return x[index], dx
+
+
+@op
+def reshape(x, *, shape):
+    """y = the same values in another shape, in the same order; one extent may be −1.   dx = dy in x's shape"""
+    return x.reshape(shape), lambda dy: dy.reshape(x.shape)
+
+
+@op
+def transpose(x, *, axes=None):
+    """y = x with its axes in the order `axes`, by default reversed.   dx = dy with the order undone"""
+    order = tuple(reversed(range(x.ndim))) if axes is None else normalise_axes("transpose", x, tuple(axes))
+    if sorted(order) != list(range(x.ndim)):
+        raise ValueError(f"transpose: axes {axes} must name each of the {x.ndim} axes of shape {x.shape} once")
+    back = tuple(order.index(i) for i in range(x.ndim))
+    return x.transpose(order), lambda dy: dy.transpose(back)
+
+
+@op
+def squeeze(x, *, axis=None):
+    """y = x without its axes of extent 1: all of them, or those in `axis`.   dx = dy in x's shape"""
+    axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalise_axes("squeeze", x, axis)
+    for a in axes:
+        if x.shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} of shape {x.shape} must have extent 1, not {x.shape[a]}")
+    return x.reshape([n for i, n in enumerate(x.shape) if i not in axes]), lambda dy: dy.reshape(x.shape)
 
 
 @op
 def flatten(x, *, start_axis=1):
     """y = x with all axes from `start_axis` on made one: (N,C,H,W) → (N, C·H·W).   dx = dy in x's shape"""
-    (start,) = whole_axes("flatten", x, start_axis)
+    (start,) = normalise_axes("flatten", x, start_axis)
     return x.reshape(*x.shape[:start], math.prod(x.shape[start:])), lambda dy: dy.reshape(x.shape)
 
 
@@ -18,7 +58,7 @@ def flatten(x, *, start_axis=1):
 def concat(*xs, axis=1):
     """y = the xs, one behind the other along `axis`; their other extents must agree.   dx: each its own piece of dy"""
     xp = devices.of(xs[0]).xp
-    (axis,) = whole_axes("concat", xs[0], axis)
+    (axis,) = normalise_axes("concat", xs[0], axis)
     rest = [(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs]
     if any(r != rest[0] for r in rest):
         raise ValueError(f"concat: shapes {[x.shape for x in xs]} must be the same but for axis {axis}")

@@ -3,7 +3,8 @@
 import math
 
 from minicnn import devices
-from minicnn.tensor import op, whole_axes
+from minicnn.ops.axes import normalise_axes
+from minicnn.tensor import op
 
 
 @op
@@ -13,7 +14,7 @@ def softmax(x, *, axis=-1):
     dx = p·(dy − Σ_j dy[j]·p[j]).   Kept for backward: p.   Bridle 1990
     """
     xp = devices.of(x).xp
-    axes = whole_axes("softmax", x, axis)
+    axes = normalise_axes("softmax", x, axis)
     e = xp.exp(x - x.max(axes, keepdims=True))
     p = e / e.sum(axes, keepdims=True)
     return p, lambda dy: p * (dy - (dy * p).sum(axes, keepdims=True))
@@ -23,7 +24,7 @@ def softmax(x, *, axis=-1):
 def log_softmax(x, *, axis=-1):
     """y[k] = x[k] − log Σ_j e^x[j] along `axis`.   dx = dy − p·Σ_j dy[j], p = e^y.   Kept for backward: y."""
     xp = devices.of(x).xp
-    axes = whole_axes("log_softmax", x, axis)
+    axes = normalise_axes("log_softmax", x, axis)
     z = x - x.max(axes, keepdims=True)
     y = z - xp.log(xp.exp(z).sum(axes, keepdims=True))
     return y, lambda dy: dy - xp.exp(y) * dy.sum(axes, keepdims=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import devices
-from minicnn.contract import Array
+from minicnn.device import Array
 from minicnn.nn import Parameter
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import math
 
-from minicnn.contract import positive
+from minicnn.geometry import positive
 from minicnn.optim.optimizer import Optimizer
 
 

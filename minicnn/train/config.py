@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from minicnn import data, devices, models
-from minicnn.contract import positive
 from minicnn.data import augment
 from minicnn.data.preprocessing import FITS
+from minicnn.geometry import positive
 from minicnn.names import unknown
 
 OPTIMIZERS = ("adamw", "adam", "sgd")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from minicnn import cpu, reference
-from minicnn.contract import Pool2dGeometry
 from minicnn.cpu import batch_norm, threads
+from minicnn.geometry import Pool2dGeometry
 
 
 @pytest.fixture(params=[1, 2, 3])
 def count(request, monkeypatch):
     """How many threads, and pieces so small that there are more of them."""
-    monkeypatch.setattr("minicnn.cpu.elementwise.PIECE", 10_007)
+    monkeypatch.setattr("minicnn.cpu.elements.PIECE", 10_007)
     monkeypatch.setattr(batch_norm, "PIECE", 1 << 14)
     batch_norm._rows.cache_clear()
     before = threads.num_threads()
@@ -51,25 +51,26 @@ def again(function):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_map_is_the_function(rng, count, layout, shape):
     x, dy = layout(rng.standard_normal(shape)), rng.standard_normal(shape)
-    np.testing.assert_array_equal(again(lambda: cpu.map(np.maximum, x, 0.25)), np.maximum(x, 0.25))
-    np.testing.assert_array_equal(cpu.map(lambda x, dy: dy * (x > 0), x, dy), dy * (x > 0))
-    greater = cpu.map(np.greater, x, 2)
+    np.testing.assert_array_equal(again(lambda: cpu.elementwise(np.maximum, x, 0.25)), np.maximum(x, 0.25))
+    np.testing.assert_array_equal(cpu.elementwise(lambda x, dy: dy * (x > 0), x, dy), dy * (x > 0))
+    greater = cpu.elementwise(np.greater, x, 2)
     assert greater.dtype == bool
     np.testing.assert_array_equal(greater, x > 2)
-    np.testing.assert_array_equal(cpu.map(np.add, x, np.broadcast_to(dy[:1, :1, :1, :1], shape)), x + dy[0, 0, 0, 0])
+    one = np.broadcast_to(dy[:1, :1, :1, :1], shape)
+    np.testing.assert_array_equal(cpu.elementwise(np.add, x, one), x + dy[0, 0, 0, 0])
 
 
 def test_map_keeps_the_layout_of_the_first(rng):
     x = LAYOUTS["channels last"](rng.standard_normal(SHAPES[0]))
-    assert cpu.map(np.add, x, np.ascontiguousarray(x)).strides == x.strides
+    assert cpu.elementwise(np.add, x, np.ascontiguousarray(x)).strides == x.strides
 
 
 def test_map_broadcasts_and_passes_nan_on(rng):
     x = rng.standard_normal((4, 50, 40, 30)).astype(np.float32)
     x[1, 2, 3, 4] = np.nan
     b = rng.standard_normal((1, 50, 1, 1)).astype(np.float32)
-    np.testing.assert_array_equal(cpu.map(np.add, x, b), x + b)
-    assert np.isnan(cpu.map(np.maximum, x, 0)).sum() == 1
+    np.testing.assert_array_equal(cpu.elementwise(np.add, x, b), x + b)
+    assert np.isnan(cpu.elementwise(np.maximum, x, 0)).sum() == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)

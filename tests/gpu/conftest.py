@@ -1,4 +1,4 @@
-"""The GPU's keeper, for tests: on the emulated device, in three thread orders, and on a real GPU (`pytest -m gpu`)."""
+"""The GPU's backend, for tests: on the emulated device, in three thread orders, and on a real GPU (`pytest -m gpu`)."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ ORDERS = ("ascending", "descending", "shuffled")
 
 
 def emulate(order="ascending", trace=False, folder=FOLDER):
-    """A keeper whose kernels, those of `folder`, run on the CPU."""
+    """A backend whose kernels, those of `folder`, run on the CPU."""
     try:
         devices.get("emulated")                                    # loads the emulator
     except ValueError as problem:
@@ -32,15 +32,15 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(params=[*ORDERS, pytest.param("cuda:0", marks=pytest.mark.gpu)])
 def gpu(request):
-    """Each keeper in turn."""
+    """Each backend in turn."""
     if request.param in ORDERS:
         return emulate(request.param)
     if reason := devices.why_no_gpu():
         (pytest.fail if os.environ.get("MINICNN_GPU_TESTS") == "required" else pytest.skip)(reason)
-    keeper = devices.get(request.param)
+    backend = devices.get(request.param)
     if os.environ.get("MINICNN_GPU_POOL") == "0":                  # or compute-sanitizer would see one large array
-        keeper.xp.cuda.set_allocator(None)
-    return keeper
+        backend.xp.cuda.set_allocator(None)
+    return backend
 
 
 @pytest.fixture
@@ -51,5 +51,5 @@ def traced():
 
 @pytest.fixture
 def emulated():
-    """`emulated(order=…, trace=…, folder=…)`: a keeper of one's own."""
+    """`emulated(order=…, trace=…, folder=…)`: a backend of one's own."""
     return emulate

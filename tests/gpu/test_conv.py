@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import minicnn
 from minicnn import settings as asked
-from minicnn.contract import Conv2dGeometry
 from minicnn.cpu import conv as cpu_conv
+from minicnn.geometry import Conv2dGeometry
 from minicnn.gpu import conv, kernel_file
 from minicnn.gpu.conv import implicit_gemm, tensor_core, winograd
 

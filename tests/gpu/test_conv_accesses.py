@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from minicnn.contract import Conv2dGeometry
+from minicnn.geometry import Conv2dGeometry
 from minicnn.gpu import conv
 from minicnn.gpu.conv import implicit_gemm, tensor_core
 

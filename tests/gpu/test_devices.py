@@ -9,11 +9,12 @@ import types
 import pytest
 
 import minicnn
-from minicnn import contract, devices
+from minicnn import devices
 from minicnn.cli.app import app
+from minicnn.device import Device
 from minicnn.gpu import Gpu, detect
 
-PRIMITIVES = sorted(n for n, f in vars(contract.Device).items() if callable(f) and not n.startswith("_"))
+PRIMITIVES = sorted(n for n, f in vars(Device).items() if callable(f) and not n.startswith("_"))
 
 
 def cupy(status=None, driver=13020, count=1, nvrtc=None, version="14.2.0"):
@@ -53,7 +54,7 @@ def pretend(monkeypatch):
     """pretend(module): `import cupy` gives it; None: it is not installed."""
     def do(module):
         monkeypatch.setitem(sys.modules, "cupy", module)
-        monkeypatch.setattr(devices, "_keepers", {k: v for k, v in devices._keepers.items() if k != "cuda:0"})
+        monkeypatch.setattr(devices, "_backends", {k: v for k, v in devices._backends.items() if k != "cuda:0"})
         devices._gpu.cache_clear()
 
     yield do
@@ -140,7 +141,7 @@ def test_other_names(pretend):
 
 def test_the_emulated_device_needs_a_checkout_and_a_compiler(monkeypatch, tmp_path, emulated):
     emulated()
-    monkeypatch.delitem(devices._keepers, "emulated")
+    monkeypatch.delitem(devices._backends, "emulated")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match=r"device 'emulated' is not usable: it compiles the kernels with g\+\+"):
         devices.get("emulated")
@@ -153,7 +154,7 @@ def test_the_emulated_device_needs_a_checkout_and_a_compiler(monkeypatch, tmp_pa
 def test_the_gpu_keeps_the_contract_to_the_letter(name):
     import inspect
 
-    promised = list(inspect.signature(getattr(contract.Device, name)).parameters.values())[1:]
+    promised = list(inspect.signature(getattr(Device, name)).parameters.values())[1:]
     kept = list(inspect.signature(getattr(Gpu, name)).parameters.values())[1:]
     assert [p.kind for p in kept] == [p.kind for p in promised]
     assert [p.default for p in kept] == [p.default for p in promised]

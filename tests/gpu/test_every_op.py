@@ -1,4 +1,4 @@
-"""The table of ops, and training steps of whole nets, on the GPU's keeper: emulated in three thread orders, or real."""
+"""The table of ops, and training steps of whole nets, on the GPU backend: emulated in three thread orders, or real."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 
 @pytest.fixture
 def device(gpu, monkeypatch):
-    """The keeper's name, under which it can be asked for."""
-    monkeypatch.setitem(devices._keepers, gpu.name, gpu)
+    """The backend's name, under which it can be asked for."""
+    monkeypatch.setitem(devices._backends, gpu.name, gpu)
     return gpu.name
 
 
@@ -60,14 +60,14 @@ def test_values_and_gradients_are_the_cpus(row, case, device, dtype):
 @every_case
 def test_values_are_the_definition(row, case, device):
     arrays = case.inputs(0)
-    keeper = devices.get(device)
-    y = row.op(*[a if a is None else keeper.asarray(a) for a in arrays], **case.hyper)
+    backend = devices.get(device)
+    y = row.op(*[a if a is None else backend.asarray(a) for a in arrays], **case.hyper)
     assert_near(y.numpy(), row.definition(*arrays, **case.hyper), 1e-10)
 
 
 @pytest.mark.parametrize(("row", "case"), [p for p in CASES if p.id.endswith("-0")])
 def test_gradients_are_finite_differences(row, case, emulated, monkeypatch):
-    monkeypatch.setitem(devices._keepers, "emulated", emulated("shuffled"))
+    monkeypatch.setitem(devices._backends, "emulated", emulated("shuffled"))
     report = gradcheck(row.op, *case.inputs(0), device="emulated", **case.hyper)
     assert report.worst <= 1e-6
     assert report.coordinates > 0
@@ -77,7 +77,7 @@ def gaps(a):
     """The same values, every second place of a wider array, backwards in memory."""
     if a.ndim == 0:
         return a
-    xp = next(d for d in devices._keepers.values() if isinstance(a, d.xp.ndarray)).xp
+    xp = next(d for d in devices._backends.values() if isinstance(a, d.xp.ndarray)).xp
     wide = xp.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
     wide[..., ::2] = a[..., ::-1]
     return wide[..., ::2][..., ::-1]
@@ -91,7 +91,7 @@ def turned(a):
 @pytest.mark.parametrize("layout", [gaps, turned])
 @every_case
 def test_strides_do_not_matter(row, case, emulated, monkeypatch, layout):
-    monkeypatch.setitem(devices._keepers, "emulated", emulated())
+    monkeypatch.setitem(devices._backends, "emulated", emulated())
     y, grads = run(row, case, "emulated", "float64")
     y2, grads2 = run(row, case, "emulated", "float64", layout)
     for a, b in zip((y2, *grads2), (y, *grads)):
@@ -100,25 +100,25 @@ def test_strides_do_not_matter(row, case, emulated, monkeypatch, layout):
 
 @every_case
 def test_twice_the_same_bits_and_nothing_given_is_changed(row, case, device):
-    keeper = devices.get(device)
-    arrays = [a if a is None else keeper.asarray(a.astype("float32") if a.dtype.kind == "f" else a)
+    backend = devices.get(device)
+    arrays = [a if a is None else backend.asarray(a.astype("float32") if a.dtype.kind == "f" else a)
               for a in case.inputs(3)]  # fmt: skip
-    before = [None if a is None else keeper.to_numpy(a) for a in arrays]
+    before = [None if a is None else backend.to_numpy(a) for a in arrays]
 
     def once():
         y, vjps = row.op.__wrapped__(*arrays, **case.hyper)[:2]
-        y = keeper.asarray(y)
-        dy = keeper.asarray(np.random.default_rng(9).standard_normal(y.shape).astype("float32"))
-        kept = keeper.to_numpy(dy)
-        grads = [keeper.to_numpy(keeper.asarray(f(dy))) for f in (vjps if isinstance(vjps, tuple) else (vjps,)) if f]
-        np.testing.assert_array_equal(keeper.to_numpy(dy), kept)
-        return [keeper.to_numpy(y), *grads]
+        y = backend.asarray(y)
+        dy = backend.asarray(np.random.default_rng(9).standard_normal(y.shape).astype("float32"))
+        kept = backend.to_numpy(dy)
+        grads = [backend.to_numpy(backend.asarray(f(dy))) for f in (vjps if isinstance(vjps, tuple) else (vjps,)) if f]
+        np.testing.assert_array_equal(backend.to_numpy(dy), kept)
+        return [backend.to_numpy(y), *grads]
 
     for a, b in zip(once(), once()):
         assert a.tobytes() == b.tobytes()
     for a, was in zip(arrays, before):
         if a is not None:
-            np.testing.assert_array_equal(keeper.to_numpy(a), was)
+            np.testing.assert_array_equal(backend.to_numpy(a), was)
 
 
 # ------------------------------------------------------------------------------------------------------- whole nets
@@ -215,7 +215,7 @@ def test_a_net_learns_there(device):
 
 def test_nothing_races_in_a_training_step(emulated, monkeypatch):
     """One traced step of a net with every kind of layer: a race anywhere is an error."""
-    monkeypatch.setitem(devices._keepers, "emulated", emulated(trace=True))
+    monkeypatch.setitem(devices._backends, "emulated", emulated(trace=True))
     layers = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, groups=4),
         nn.Conv2d(4, 6, 1), nn.LocalResponseNorm(3), nn.MaxPool2d(2), nn.Dropout(0.4), nn.Conv2d(6, 5, 3, stride=2),

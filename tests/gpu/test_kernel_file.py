@@ -25,7 +25,7 @@ scale(const T *__restrict__ x,
 
 @pytest.fixture
 def file(tmp_path, gpu):
-    """SOURCE, on each keeper."""
+    """SOURCE, on each backend."""
     (tmp_path / "prelude.cuh").write_text((FOLDER / "prelude.cuh").read_text())
     (tmp_path / "some.cu").write_text(SOURCE)
     return KernelFile(gpu.xp, tmp_path / "some.cu")

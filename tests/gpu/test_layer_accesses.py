@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn.contract import Pool2dGeometry
+from minicnn.geometry import Pool2dGeometry
 
 
 @pytest.fixture

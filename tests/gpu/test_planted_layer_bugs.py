@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import cpu
-from minicnn.contract import Pool2dGeometry
+from minicnn.geometry import Pool2dGeometry
 from minicnn.gpu.kernel_file import FOLDER
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import cpu, reference
-from minicnn.contract import Pool2dGeometry
+from minicnn.geometry import Pool2dGeometry
 
 GEOMETRIES = {
     "2/2": {"x": (2, 3, 6, 5), "kernel_size": 2},

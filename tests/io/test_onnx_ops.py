@@ -8,12 +8,12 @@ from minicnn.io.onnx import Graph
 from minicnn.io.onnx.file import checked_proto
 from minicnn.io.onnx.graph import TRANSLATIONS
 from minicnn.io.onnx.trace import TRAINING_ONLY, write_down
+from minicnn.ops import getitem
 from minicnn.ops.conv import conv2d
 from minicnn.ops.pool import avg_pool2d, max_pool2d
 from minicnn.ops.shape import concat
 from minicnn.ops.softmax import softmax
 from minicnn.ops_table import ROWS, TABLE
-from minicnn.tensor import getitem
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")

@@ -15,11 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from minicnn.contract import Axis
 from minicnn.cpu.conv import tiled
 from minicnn.cpu.conv.filters import transposed
 from minicnn.cpu.conv.geometry import backward
 from minicnn.cpu.layout import images, pixels
+from minicnn.geometry import Axis
 
 
 def able(g, dtype):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from minicnn.contract import Axis
+from minicnn.geometry import Axis
 
 
 def backward(dy, g):

@@ -8,7 +8,7 @@ are summed to. dx is the convolution of dy with the filters turned by 180°; dw 
 
 from dataclasses import replace
 
-from minicnn.contract import Axis
+from minicnn.geometry import Axis
 from minicnn.gpu.gemm import gemm
 
 WORKSPACE = 256 << 20

@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn.io.onnx.graph import TRANSLATIONS, Graph, Value, translation
 
-ALONE = {"negative": "Neg", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "relu": "Relu", "tanh": "Tanh",
+ALONE = {"negative": "Neg", "abs": "Abs", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "relu": "Relu", "tanh": "Tanh",
          "sigmoid": "Sigmoid", "hardswish": "HardSwish"}  # fmt: skip
 TOGETHER = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div"}
 """Ops that are one operator of ONNX, of one array and of two, which are broadcast alike."""
@@ -73,6 +73,13 @@ def max(graph, x, *, axis, keepdims):
     return graph.add("ReduceMax", x, shape=shape, axes=axes, keepdims=int(keepdims))
 
 
+@translation
+def min(graph, x, *, axis, keepdims):
+    """ReduceMin, whose axes are an attribute until opset 17."""
+    axes, shape = _over(x, axis, keepdims)
+    return graph.add("ReduceMin", x, shape=shape, axes=axes, keepdims=int(keepdims))
+
+
 def _over(x: Value, axis, keepdims) -> tuple[list[int], tuple[int, ...]]:
     """(the axes, the shape without them)"""
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -81,6 +88,13 @@ def _over(x: Value, axis, keepdims) -> tuple[list[int], tuple[int, ...]]:
 
 
 # --------------------------------------------------------------------------------------------------------- activations
+
+
+@translation
+def clip(graph, x, *, low, high):
+    """Clip, whose bounds are inputs and may be left out."""
+    bounds = [None if limit is None else graph.constant(limit, np.float32) for limit in (low, high)]
+    return graph.add("Clip", x, *bounds)
 
 
 @translation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.contract import Conv2dGeometry
+from minicnn.geometry import Conv2dGeometry
 from minicnn.io.onnx.graph import translation
 from minicnn.io.onnx.windows import pads
 

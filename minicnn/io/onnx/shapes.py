@@ -40,6 +40,14 @@ def transpose(graph, x, *, axes):
 
 
 @translation
+def squeeze(graph, x, *, axis):
+    """Squeeze, whose axes are an input since opset 13."""
+    given = axis if isinstance(axis, tuple) else (axis,)
+    axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else sorted(a % x.ndim for a in given)
+    return graph.add("Squeeze", x, graph.ints(*axes), shape=[n for i, n in enumerate(x.shape) if i not in axes])
+
+
+@translation
 def concat(graph, *xs, axis):
     """Concat."""
     axis %= xs[0].ndim

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.contract import Axis, Pool2dGeometry, Window2d, pair
+from minicnn.geometry import Axis, Pool2dGeometry, Window2d, pair
 from minicnn.io.onnx.graph import Graph, Value, translation
 
 

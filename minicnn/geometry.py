@@ -1,25 +1,15 @@
-"""The contract between the mathematics and the machine.
+"""The geometry of a sliding window: where the windows lie, how many fit, and clear errors where they do not.
 
-`Device` lists the primitives that a device must offer: what differs between NumPy and a GPU, and nothing else. An op
-that can be written once on `device.xp` (exp, sums, reshapes) needs no primitive. `cpu` keeps the contract in NumPy.
-
-Above it stands the geometry of a sliding window: where the windows lie, how many fit, and clear errors where they
-do not. Notation, here and everywhere: N images, C channels, H × W pixels, O filters of KH × KW taps in G groups,
+Notation, here and everywhere: N images, C channels, H × W pixels, O filters of KH × KW taps in G groups,
 OH × OW outputs; `dy` is the gradient of the loss with respect to y.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
-from typing import Any, Protocol
-
-Array = Any  # numpy.ndarray, or the same thing on another device
-
-
-# ------------------------------------------------------------------------------------------------ geometry of a window
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -192,114 +182,3 @@ def _need_fit(vertical: Axis, horizontal: Axis) -> None:
             raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's "
                              f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel, "
                              "or more padding")
-
-
-# ------------------------------------------------------------------------------------------------------ the primitives
-
-
-class Device(Protocol):
-    """What a device must offer. Arrays are its own; nothing given is changed, except where a docstring says so."""
-
-    name: str
-    """"cpu", "cuda:0", ..."""
-
-    @property
-    def xp(self) -> ModuleType | Any:
-        """The array module: numpy, or one that speaks its language."""
-
-    def asarray(self, values: Array, dtype: Any = None) -> Array:
-        """An array of this device with these values, from NumPy or from itself; no copy where none is needed."""
-
-    def to_numpy(self, array: Array) -> Array:
-        """The same values as a numpy.ndarray."""
-
-    def synchronize(self) -> None:
-        """Wait until everything asked of the device is done; what a clock needs before it is read."""
-
-    def map(self, function: Callable[..., Array], *arrays: Array) -> Array:
-        """function(*arrays), of which each element depends on the arrays' elements in the same place alone.
-
-        That it does lets a device call it on pieces, on several threads. Numbers may stand among the arrays; the
-        result lies in memory as the first array does.
-        """
-
-    def matmul(self, a: Array, b: Array, bias: Array | None = None) -> Array:
-        """y = a·b + bias: a (M,K), b (K,L), bias (L,) or None → y (M,L)"""
-
-    # convolution: x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,) or None   y, dy (N,O,OH,OW)
-
-    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-        """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]"""
-
-    def conv2d_dx(self, dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
-        """dx[n,c,h,w]: each dy[n,o,i,j] goes back to the pixels that it was made of, weighted by w[o,c,p,q]."""
-
-    def conv2d_dw(self, dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
-        """dw[o,c,p,q] = Σ_{n,i,j} dy[n,o,i,j] · x[n, c, i·S + p·D − P, j·S + q·D − P]"""
-
-    # pooling: x, dx (N,C,H,W)   y, dy (N,C,OH,OW)
-
-    def max_pool2d(self, x: Array, geometry: Pool2dGeometry) -> tuple[Array, Array]:
-        """(y, winner): the largest pixel of each window, and which tap it was, p·KW + q; on a tie the first one."""
-
-    def max_pool2d_dx(self, dy: Array, winner: Array, geometry: Pool2dGeometry) -> Array:
-        """dy goes to the winner of its window; a pixel that wins several windows gets the sum."""
-
-    def avg_pool2d(self, x: Array, geometry: Pool2dGeometry, count_include_pad: bool) -> Array:
-        """The mean of each window, over its pixels or over its pixels and padding."""
-
-    def avg_pool2d_dx(self, dy: Array, geometry: Pool2dGeometry, count_include_pad: bool) -> Array:
-        """dy shared evenly among the pixels of its window."""
-
-    def lp_pool2d(self, x: Array, p: float, geometry: Pool2dGeometry) -> Array:
-        """y = (Σ |x|^p)^(1/p) over each window."""
-
-    def lp_pool2d_dx(self, dy: Array, x: Array, y: Array, p: float, geometry: Pool2dGeometry) -> Array:
-        """dx = Σ dy · sign(x) · (|x| / y)^(p−1) over the windows that a pixel is in; 0 where y is 0."""
-
-    # sums, normalisation: x, y, dy, dx (N,C,...)   the rest (C,)
-
-    def channel_sums(self, dy: Array) -> Array:
-        """Σ dy of each channel."""
-
-    def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
-        """(mean, variance) of each channel; the variance divides by the number of values, not by one less."""
-
-    def batch_norm_apply(self, x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
-        """y = (x − mean) · scale + shift, channel by channel."""
-
-    def batch_norm_sums(self, dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
-        """(Σ dy, Σ dy·x̂) of each channel, with x̂ = (x − mean)·inv_std."""
-
-    def batch_norm_dx(self, dy: Array, x: Array, mean: Array, inv_std: Array, scale: Array,
-                      sum_dy: Array, sum_dy_xhat: Array) -> Array:
-        """dx = scale · (dy − Σdy/m − x̂·Σ(dy·x̂)/m), m the number of values in a channel."""
-
-    def local_response_norm(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-        """(y, s): s[n,c] = k + α·Σ x[n,c']² over the `size` channels c' around c, and y = x·s^(−β)."""
-
-    def local_response_norm_dx(self, dy: Array, x: Array, y: Array, s: Array, size: int,
-                               alpha: float, beta: float) -> Array:
-        """dx[c] = dy[c]·s[c]^(−β) − 2αβ·x[c]·Σ dy[c']·y[c'] / s[c'] over the channels c' whose window holds c."""
-
-    # the rest
-
-    def cross_entropy(self, logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
-        """(loss, p): loss[n] = −Σ_k q[n,k]·log p[n,k], p the softmax (N,K), q = (1 − ε)·one-hot + ε/K."""
-
-    def cross_entropy_dx(self, dy: Array, p: Array, labels: Array, smoothing: float) -> Array:
-        """dlogits[n,k] = dy[n]·(p[n,k] − q[n,k])"""
-
-    def dropout_mask(self, shape: tuple[int, ...], p: float, seed: int, draw: int) -> Array:
-        """Booleans, False with probability p; the same (shape, p, seed, draw) gives the same mask on every device."""
-
-    def add_at(self, target: Array, index: Any, values: Array) -> None:
-        """target[index] += values, in place, an index that occurs twice adding twice."""
-
-    def sgd_update(self, param: Array, grad: Array, velocity: Array | None, *, lr: float, momentum: float,
-                   nesterov: bool, weight_decay: float) -> None:
-        """One step of optim.SGD, changing `param` and `velocity` in place."""
-
-    def adam_update(self, param: Array, grad: Array, m: Array, v: Array, *, lr: float, beta1: float, beta2: float,
-                    eps: float, weight_decay: float, decoupled: bool, step: int) -> None:
-        """One step of optim.Adam (decoupled: AdamW), changing `param`, `m` and `v` in place."""

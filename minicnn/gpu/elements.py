@@ -1,7 +1,7 @@
 """Functions of single elements, and sums into chosen places."""
 
 
-def map(gpu, function, *arrays):
+def elementwise(gpu, function, *arrays):
     return function(*arrays)                                       # one kernel an operation, compiled by CuPy
 
 

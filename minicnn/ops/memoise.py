@@ -1,8 +1,8 @@
 """For ops whose gradients have work in common."""
 
 
-def shared(function):
-    """A function of dy that several gradients of an op need: computed at the first call, remembered for the others."""
+def memoise_by_dy(function):
+    """A function of dy that several gradients of an op need: computed once, then remembered for that dy."""
     dy_before = value = None
 
     def call(dy):

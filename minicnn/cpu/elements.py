@@ -10,7 +10,7 @@ SMALL = 1 << 15
 """Fewer values than this are done before another thread has heard of them."""
 
 
-def map(function, *arguments):
+def elementwise(function, *arguments):
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
     x = arrays[0]
     if x.size < SMALL or any(a.shape != x.shape for a in arrays):

@@ -1,0 +1,78 @@
+"""Python's operators and the commonest methods of a Tensor: `a + b` is ops.add(a, b), `x.mean()` is ops.mean(x).
+
+Installed on Tensor here, because the engine (minicnn/tensor.py) knows no op. Comparisons and argmax have no gradient:
+they return plain arrays, of booleans or of integers.
+"""
+
+import operator
+
+from minicnn.ops.arithmetic import abs, add, clip, divide, exp, log, multiply, negative, power, sqrt, subtract
+from minicnn.ops.linear import matmul
+from minicnn.ops.reduce import max, mean, min, sum
+from minicnn.ops.shape import flatten, getitem, reshape, squeeze, transpose
+from minicnn.tensor import Op, Tensor
+
+
+def _swapped(function):
+    return lambda self, other: function(other, self)
+
+
+def _comparison(compare):
+    def method(self, other):
+        return compare(self.data, other.data if isinstance(other, Tensor) else other)
+
+    return method
+
+
+def _reduction(function):
+    def method(self, axis=None, keepdims=False):
+        return function(self, axis=axis, keepdims=keepdims)
+
+    method.__doc__ = function.__doc__
+    return method
+
+
+def _reshape(self, *shape):
+    """The same values in another shape: `.reshape(2, -1)` or `.reshape((2, -1))`."""
+    return reshape(self, shape=shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+
+
+def _transpose(self, *axes):
+    """The axes in another order, by default reversed: `.transpose(0, 2, 1)` or `.transpose((0, 2, 1))`."""
+    return transpose(self, axes=(axes[0] if isinstance(axes[0], (tuple, list)) else axes) if axes else None)
+
+
+def _clip(self, low=None, high=None):
+    """min(max(x, low), high); None for no limit."""
+    return clip(self, low=low, high=high)
+
+
+def _flatten(self, start_axis=0):
+    """All axes from `start_axis` on made one; by default all of them, as NumPy's and PyTorch's method does."""
+    return flatten(self, start_axis=start_axis)
+
+
+def _squeeze(self, axis=None):
+    """Without the axes of extent 1: all of them, or those in `axis`."""
+    return squeeze(self, axis=axis)
+
+
+def _argmax(self, axis=None):
+    """The index of the largest value along `axis` (None: in the flattened values), as a plain array."""
+    return self.data.argmax(axis)
+
+
+_METHODS = {
+    "__pow__": lambda self, exponent: power(self, exponent=exponent),
+    "__getitem__": lambda self, index: getitem(self, index=index),
+    "__neg__": negative, "__abs__": abs, "abs": abs, "exp": exp, "log": log, "sqrt": sqrt, "clip": _clip,
+    "sum": _reduction(sum), "mean": _reduction(mean), "max": _reduction(max), "min": _reduction(min),
+    "argmax": _argmax, "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "squeeze": _squeeze,
+    "T": property(_transpose, doc="The axes reversed."),
+    **{f"__{name}__": _comparison(getattr(operator, name)) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+}  # fmt: skip
+_BINARY: dict[str, Op] = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "matmul": matmul}
+for _name, _op in _BINARY.items():
+    _METHODS |= {f"__{_name}__": _op, f"__r{_name}__": _swapped(_op)}
+for _name, _method in _METHODS.items():
+    setattr(Tensor, _name, _method)
