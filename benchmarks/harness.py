@@ -84,7 +84,8 @@ class Workers:
     @classmethod
     def on_cpu(cls, args: argparse.Namespace) -> Workers:
         """minicnn, and what --vs names."""
-        start = {"minicnn": lambda: minicnn(args.threads), "torch": lambda: pytorch(args.torch_python, threads=args.threads),
+        start = {"minicnn": lambda: minicnn(args.threads),
+                 "torch": lambda: pytorch(args.torch_python, threads=args.threads),
                  "textbook": lambda: minicnn(args.threads, "textbook")}  # fmt: skip
         return cls({name: start[name] for name in start if name in ("minicnn", *args.vs)})
 
@@ -155,7 +156,7 @@ def versus(row: dict, times: dict, torch: dict) -> None:
 
 
 def summary(rows: list[dict], *keys: str) -> dict:
-    """{key: {what: the geometric mean and the extremes}} of the ratios {what: ratio} that rows have under these keys."""
+    """{key: {what: geometric mean, extremes}} of the ratios {what: ratio} that rows have under these keys."""
     found: dict = {}
     for key in keys:
         for what in sorted({what for row in rows for what in row.get(key, {})}):

@@ -96,7 +96,8 @@ def train(files: data.Files, workers: int, processes: bool, steps: int) -> dict:
         batches = (batch for _ in iter(int, 1) for batch in loader)
         for i in range(-3, steps):                         # the first steps start threads and allocate memory
             asked = time.perf_counter()
-            began = asked if i <= 0 else began
+            if i == 0:
+                began = asked
             batch = next(batches)
             here = time.perf_counter()
             optimizer.zero_grad()

@@ -26,7 +26,8 @@ def circumstances(document: dict) -> str:
     ram = f", {machine['ram_bytes'] / 2**30:.0f} GiB" if machine.get("ram_bytes") else ""
     versions = "; ".join(f"{c['name']}: " + ", ".join(f"{k} {v}" for k, v in c.items() if k != "name")
                          for c in document["competitors"])  # fmt: skip
-    return (f"`{document['command']}`, {document['settings']['rounds']} rounds, {document['date']}, {machine['cpu']}, "
+    rounds = document["settings"]["rounds"]
+    return (f"`{document['command']}`, {rounds} round{'s' * (rounds != 1)}, {document['date']}, {machine['cpu']}, "
             f"{machine['cores']} cores{ram}, {machine['system']}. {versions}.\n")
 
 

@@ -33,7 +33,7 @@ def run_of(spec):
 
 
 def conv(spec):
-    """A convolution by the policy's choice, with TF32 on a GPU, and by each supported algorithm of spec["algorithms"]."""
+    """A convolution by the policy's choice, on a GPU also with TF32, and by each algorithm of spec["algorithms"]."""
     run, wanted = run_of(spec), spec.get("algorithms")
     choices = [POLICY, *[TF32] * GPU]
     names = [*choices, *(name for name in able(run.case, device=DEVICE) if wanted is None or name in wanted)]
@@ -43,16 +43,15 @@ def conv(spec):
         try:
             errors = run.errors(name)
             results[name] = {what: {"error": errors[what], **run.workspace(call)} for what, call in own.items()}
-        except Exception as problem:
-            if not GPU:
-                raise
-            problems[name] = f"{type(problem).__name__}: {problem}"          # the other algorithms are measured
+        except Exception as problem:                               # the other algorithms are measured
+            problems[name] = f"{type(problem).__name__}: {problem}"
             continue
+        if name in choices and spec.get("whole", True):
+            own[BOTH] = by(name, run.whole)
         calls |= {f"{name}/{what}": call for what, call in own.items()}
         limits |= {f"{name} {what}": (error, LIMITS[name == TF32]) for what, error in errors.items()}
-    for name in [*choices] if spec.get("whole", True) else []:
-        if name in results:
-            calls[f"{name}/{BOTH}" if GPU else BOTH] = by(name, run.whole)
+    if POLICY in problems:
+        raise RuntimeError(problems[POLICY])
     if spec.get("share"):
         made = dict(zip(("y", "dx", "dw", "db"), map(device.to_numpy, run.whole())))
         np.savez(spec["share"], x=run.x, w=run.w, b=run.b, dy=run.dy, **made)
@@ -174,9 +173,7 @@ def rates(spec):
     a, b, one = xp.ones((n, n), np.float32), xp.ones((n, n), np.float32), xp.zeros(1, np.float32)
 
     def copy(): target[...] = source
-
     def launch(): device.sgd_update(one, one, None, lr=0.0, momentum=0.0, nesterov=False, weight_decay=0.0)
-
     def product(): return device.matmul(a, b)
 
     calls = {"copy": copy, "product": product, "product, TF32": by(TF32, product), "launch": launch}
@@ -192,12 +189,6 @@ def transfer(spec):
         calls[f"to the GPU/{size}"] = lambda host=host: (device.asarray(host), device.synchronize())
         calls[f"to the host/{size}"] = lambda there=there: device.to_numpy(there)
     return calls, {}
-
-
-def waking(spec):
-    """A task on every thread, and the same tasks on this thread: the difference is the cost of waking the threads."""
-    units = range(threads.num_threads())
-    return {"all threads": lambda: threads.parallel_for(id, units), "one thread": lambda: [id(u) for u in units]}, {}
 
 
 def about():
@@ -222,5 +213,5 @@ def about():
 
 if __name__ == "__main__":
     clock = event_clock(device.xp.cuda.Event, device.xp.cuda.get_elapsed_time) if CUDA else timing.time_calls
-    kinds = (conv, textbook, single, layer, net, rates, transfer, waking)
+    kinds = (conv, textbook, single, layer, net, rates, transfer)
     serve({kind.__name__: kind for kind in kinds}, about, clock)

@@ -141,8 +141,7 @@ def mobilenet_v1():
     def bn(O): return nn.BatchNorm2d(O), nn.ReLU()
 
     layers, C = [nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), *bn(32))], 32
-    for word in "64 128/2 128 256/2 256 512/2 512 512 512 512 512 1024/2 1024".split():
-        O, S = int(word.split("/")[0]), 1 + word.endswith("/2")
+    for O, S in [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1)]:
         layers.append(nn.Sequential(nn.Conv2d(C, C, 3, S, 1, groups=C, bias=False), *bn(C),
                                     nn.Conv2d(C, O, 1, bias=False), *bn(O)))  # fmt: skip
         C = O

@@ -12,17 +12,13 @@ Only the standard library (and minicnn's clock, loaded by its path): PyTorch's e
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
 
-_path = Path(__file__).parent.parent / "minicnn" / "bench" / "timing.py"
-_spec = importlib.util.spec_from_file_location("bench_timing", _path)
-timing = importlib.util.module_from_spec(_spec)
-sys.modules["bench_timing"] = timing                               # dataclasses look their module up
-_spec.loader.exec_module(timing)
+sys.path.append(str(Path(__file__).parent.parent / "minicnn" / "bench"))
+import timing
 
 WARM_UP = 2
 SPAN = 0.002

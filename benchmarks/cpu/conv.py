@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import replace
 
 from benchmarks import harness
 from minicnn.bench.conv import BOTH, POLICY, WHAT
@@ -19,13 +18,8 @@ from minicnn.bench.suite import SUITE, ConvCase
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = harness.options(__doc__)
-    parser.add_argument("--algorithms", default="all", help='"all", "policy" (only its choice), or names with commas')
-    parser.add_argument("--batch", type=int, default=0, help="N of every case; by default its own")
-    args = parser.parse_args(argv)
+    args = harness.options(__doc__).parse_args(argv)
     cases = [SUITE[i] for i in harness.selected([case.name for case in SUITE], args.cases)]
-    if args.batch:
-        cases = [replace(case, input=(args.batch, *case.input[1:])) for case in cases]
     with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
         rates = machine_rates(workers, args)
         rows = [measure(case, workers, args, rates["gemm_flops"]) for case in cases]
@@ -45,22 +39,22 @@ def machine_rates(workers: harness.Workers, args) -> dict:
 
 def measure(case: ConvCase, workers: harness.Workers, args, gemm: float) -> dict:
     """One case."""
-    wanted = {"all": None, "policy": []}.get(args.algorithms, args.algorithms.split(","))
-    spec = {"kind": "conv", "case": case.as_dict(), "algorithms": wanted}
+    spec = {"kind": "conv", "case": case.as_dict()}
     answers, times = workers.measure(case.name, {"minicnn": spec, "torch": spec,
                                                  "textbook": {**spec, "kind": "textbook"}}, args)
     known, own = answers["minicnn"], times["minicnn"]
     algorithms = {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
                   for name, of in known["algorithms"].items()}  # fmt: skip
+    both = own[f"{POLICY}/{BOTH}"]
     row = {"name": case.name, "label": case.label, **case.as_dict(), "macs": case.macs, "bytes": case.bytes(),
-           "intensity": case.intensity, "policy": known["policy"], "algorithms": algorithms, BOTH: own[BOTH]}
+           "intensity": case.intensity, "policy": known["policy"], "algorithms": algorithms, BOTH: both}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], **{k: answers["torch"][k] for k in ("error", "agreement")},
                         "better": {what: harness.better(times["torch"], what) for what in ("forward", BOTH)}}
     if "textbook" in times:
         row["textbook"] = times["textbook"]
     finish(row, gemm)
-    harness.show(case.name, {**algorithms[POLICY], BOTH: row[BOTH]}, row.get("vs_torch"),
+    harness.show(case.name, {**algorithms[POLICY], BOTH: both}, row.get("vs_torch"),
                  f"  {100 * algorithms[POLICY]['forward']['of_gemm']:.0f} % of GEMM")
     return row
 

@@ -65,7 +65,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def measure(spec: dict, workers: harness.Workers, args) -> dict:
     """One layer."""
-    answers, times = workers.measure(spec["name"], dict.fromkeys(("minicnn", "torch"), {"kind": "layer", **spec}), args)
+    case = {"kind": "layer", **spec}
+    answers, times = workers.measure(spec["name"], {"minicnn": case, "torch": case}, args)
     own = times["minicnn"]
     row = {**spec, "error": answers["minicnn"].get("error"), "bytes": traffic(spec), "times": own}
     row["bytes_per_second"] = {what: row["bytes"][what] / spread["median"] for what, spread in own.items()}

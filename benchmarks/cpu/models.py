@@ -20,14 +20,12 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     parser = harness.options(__doc__)
     parser.add_argument("--memory", action="store_true", help=f"{LARGE}, too")
-    parser.add_argument("--only-memory", action="store_true", help=f"only {LARGE}")
     parser.add_argument("--batch", type=int, default=0, help="images in a step; by default the net's own")
     args = parser.parse_args(argv)
-    names = [name for name in NETS if (name == LARGE) <= (args.memory or args.only_memory)]
-    names = [LARGE] if args.only_memory else [names[i] for i in harness.selected(names, args.cases)]
+    names = [name for name in NETS if name != LARGE or args.memory]
     rows, about = [], []
-    for name in names:
-        with contextlib.closing(harness.Workers.on_cpu(args)) as workers:              # new processes: their peak memory starts again
+    for name in (names[i] for i in harness.selected(names, args.cases)):
+        with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
             about = about or workers.about()
             rows.append(measure(name, args, workers))
     harness.write("cpu.models", args, argv, about, cases=rows, summary=harness.summary(rows, "vs_torch"))

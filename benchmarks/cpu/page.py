@@ -62,8 +62,8 @@ def conv(document: dict, picture) -> list[str]:
 
 def layers(document: dict, picture) -> list[str]:
     """One table."""
-    body = [[row["name"], "×".join(map(str, row["shape"])), what if "backward" in row["times"] else "update", ms(spread),
-             f"{row['bytes_per_second'][what] / 1e9:.1f}", *compared(row, what)]
+    body = [[row["name"], "×".join(map(str, row["shape"])), what if "backward" in row["times"] else "update",
+             ms(spread), f"{row['bytes_per_second'][what] / 1e9:.1f}", *compared(row, what)]
             for row in document["cases"] for what, spread in row["times"].items()]  # fmt: skip
     return [*against(document, "vs_torch", "PyTorch"),
             table(["layer", "shape", "", "ms", "GB/s", *compared_head(document)], body)]
@@ -117,7 +117,8 @@ def scaling(document: dict, picture) -> list[str]:
     if counts := [str(n) for n in threads["counts"] if n != 1]:
         gains = {row["name"]: row["speed_up"] for row in threads["cases"]}
         gains["**geometric mean**"] = threads["geometric_mean"]
-        body = [[name, *(" ".join(f"{of[n][what]:.2f}" for what in WHAT) for n in counts)] for name, of in gains.items()]
+        body = [[name, *(" ".join(f"{of[n][what]:.2f}" for what in WHAT) for n in counts)]
+                for name, of in gains.items()]
         parts += ["Speed-up over one thread: forward, dx, dw.\n",
                   table(["layer", *(f"{n} threads" for n in counts)], body)]
     return parts

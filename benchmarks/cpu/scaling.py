@@ -18,7 +18,8 @@ from minicnn.bench.conv import POLICY, WHAT
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import exponent
 
-SIZES = {"batch": (1, 2, 4, 8, 16, 32, 64, 128, 256), "side": (14, 28, 56, 112, 224), "channels": (16, 32, 64, 128, 256)}
+SIZES = {"batch": (1, 2, 4, 8, 16, 32, 64, 128, 256), "side": (14, 28, 56, 112, 224),
+         "channels": (16, 32, 64, 128, 256)}  # fmt: skip
 EXPECTED = {"batch": 1, "side": 2, "channels": 2}
 """The exponents of the exact work."""
 
@@ -32,19 +33,14 @@ def family(axis: str, size: int) -> ConvCase:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = harness.options(__doc__)
-    parser.add_argument("--largest", type=int, default=256, help="leave out larger sizes")
-    args = parser.parse_args(argv)
-    if args.largest < 32:
-        sys.exit(f"error: --largest (={args.largest}) must be at least 32: a fit needs two sizes of each kind")
+    args = harness.options(__doc__).parse_args(argv)
     with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
         about = [workers["minicnn"].ask("about") | {"name": "minicnn"}]
-        axes = {axis: grow(axis, [size for size in sizes if size <= args.largest], workers, args)
-                for axis, sizes in SIZES.items()}  # fmt: skip
+        axes = {axis: grow(axis, sizes, workers, args) for axis, sizes in SIZES.items()}
     harness.write("cpu.scaling", args, argv, about, axes=axes, threads=speed_up(args))
 
 
-def grow(axis: str, sizes: list[int], workers: harness.Workers, args) -> dict:
+def grow(axis: str, sizes: tuple[int, ...], workers: harness.Workers, args) -> dict:
     """The times of one family, and the exponents fitted to them."""
     rows = []
     for size in sizes:

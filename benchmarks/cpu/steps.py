@@ -147,7 +147,7 @@ def _op(code):
     name, _, rest = code.co_qualname.partition(".")
     if parts[-2:-1] == ("optim",) and not name.startswith("_") and ".step" in code.co_qualname:
         return ("optimiser", "forward")
-    if parts[-2:-1] == ("ops",) or (parts[-1] == "tensor.py" and name in EARLIER):
+    if (parts[-2:-1] == ("ops",) and parts[-1] != "methods.py") or (parts[-1] == "tensor.py" and name in EARLIER):
         return (name, "backward" if rest else "forward")
     return None
 

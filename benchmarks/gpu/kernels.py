@@ -102,9 +102,9 @@ def _compiled(name, source, target):
     return found
 
 
-def everything(targets=TARGETS) -> list[Needs]:
+def everything() -> list[Needs]:
     """The needs of every instance of every kernel file on every target."""
-    return [n for path in sorted(FOLDER.glob("*.cu")) for target in targets for n in needs(path, target)]
+    return [n for path in sorted(FOLDER.glob("*.cu")) for target in TARGETS for n in needs(path, target)]
 
 
 def rows(found: list[Needs]) -> str:
@@ -121,12 +121,11 @@ def main(arguments=None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.kernels", description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write the table into kernels/README.md")
-    parser.add_argument("targets", nargs="*", default=TARGETS, help=f"by default {' '.join(TARGETS)}")
     args = parser.parse_args(arguments)
     if reason := missing():
         print(reason, file=sys.stderr)
         return 1
-    text = rows(everything(args.targets))
+    text = rows(everything())
     if args.write:
         README.write_text(fill(README.read_text(encoding="utf-8"), BLOCK, text), encoding="utf-8")
     else:

@@ -14,6 +14,7 @@ import contextlib
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 from benchmarks import harness
 from benchmarks.cpu.scaling import family
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only", default="", help=f"sections, with commas: {', '.join(SECTIONS)}")
     parser.add_argument("--cpu-threads", type=int, default=2, help="threads of the CPU in the comparison")
     parser.add_argument("--limit", type=float, default=600, help="no case starts after this many seconds")
-    parser.add_argument("--tiny", action="store_true", help="small cases, to try everything out; the times mean nothing")
+    parser.add_argument("--tiny", action="store_true", help="small cases, to try everything out")
     parser.add_argument("--device", default="cuda:0", help="or emulated, to try everything out; needs --out")
     parser.add_argument("--torch-device", default="cuda", help="or cpu, to try everything out")
     args = parser.parse_args(argv)
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         if name not in SECTIONS:
             sys.exit(f"error: unknown section {name!r}: there are {', '.join(SECTIONS)}")
     if args.device == "emulated" and args.out is None:
-        sys.exit("error: --device emulated measures nothing real, and benchmarks/results is for measurements: give --out")
+        sys.exit("error: --device emulated needs --out: benchmarks/results is for real measurements")
     report = Report(args, argv)
     with contextlib.closing(report.workers) as workers:
         for name in list(workers.start):
@@ -58,8 +59,7 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(f"error: {report.problems[0]['problem']}")
         report.about = workers.about()
         for name in wanted:
-            SECTIONS[name](report)
-            report.write()
+            report.collect(name, SECTIONS[name](report))
     if report.problems:
         sys.exit(f"error: {len(report.problems)} of the measurements failed: see \"problems\" in the JSON file")
 
@@ -79,7 +79,7 @@ class Report:
     def attempt(self, what: str, work, always: bool = False):
         """The result of `work`; None, and a recorded problem, if it fails or there is no time left for it."""
         if not always and time.monotonic() - self.started > self.args.limit:
-            self.problems.append({"what": what, "problem": f"not started: the limit of {self.args.limit:.0f} s is over"})
+            self.problems.append({"what": what, "problem": f"not started: --limit {self.args.limit:.0f} s is over"})
             return None
         try:
             return work()
@@ -90,11 +90,12 @@ class Report:
             return None
 
     def collect(self, section: str, cases: dict) -> None:
-        """One row for each case that succeeds. cases: {name: function that returns the row}"""
+        """One row for each case that succeeds; a section of one case is that row. cases: {name: function → row}"""
         rows = self.sections[section] = []
         for name, work in cases.items():
-            if row := self.attempt(name, work):
-                rows.append(row)
+            row = self.attempt(name, work)
+            rows += [row] if row else []
+            self.sections[section] = row if name == section else rows
             self.write()
 
     def measure(self, case: str, specs: dict, **settings) -> tuple[dict, dict]:
@@ -107,7 +108,7 @@ class Report:
         harness.write("gpu.measure", self.args, self.argv, self.about, **found)
 
 
-def rates(report: Report) -> None:
+def rates(report: Report) -> dict:
     """The highest rates that the GPU reaches."""
 
     def work():
@@ -118,21 +119,21 @@ def rates(report: Report) -> None:
         return {"copy_bytes": known["bytes"] / taken["copy"], "product_flops": known["flops"] / taken["product"],
                 "product_tf32_flops": known["flops"] / taken["product, TF32"], "launch": taken["launch"]}
 
-    report.sections["rates"] = report.attempt("rates", work)
+    return {"rates": work}
 
 
-def transfer(report: Report) -> None:
+def transfer(report: Report) -> dict:
     """The time of a transfer to the GPU and back, by its size."""
-    sizes = BYTES[:2] if report.args.tiny else BYTES
 
     def work():
+        sizes, ways = BYTES[:2] if report.args.tiny else BYTES, ("to the GPU", "to the host")
         times = report.measure("transfer", {"gpu": {"kind": "transfer", "bytes": sizes}}, rounds=1, pause=0)[1]["gpu"]
-        return {way: [{"bytes": size, **times[f"{way}/{size}"]} for size in sizes] for way in ("to the GPU", "to the host")}
+        return {way: [{"bytes": size, **times[f"{way}/{size}"]} for size in sizes] for way in ways}
 
-    report.sections["transfer"] = report.attempt("transfer", work)
+    return {"transfer": work}
 
 
-def growth(report: Report) -> None:
+def growth(report: Report) -> dict:
     """One convolution with growing images, including the wait for its result: from which size on is the GPU faster?"""
 
     def work(side):
@@ -142,15 +143,14 @@ def growth(report: Report) -> None:
         harness.show(case.name, {"CPU": times["cpu"][f"{POLICY}/forward"], **times["gpu"]})
         return {"side": side, "macs": case.macs, "cpu": times["cpu"][f"{POLICY}/forward"], "gpu": times["gpu"]}
 
-    sides = SIDES[:2] if report.args.tiny else SIDES
-    report.collect("growth", {f"a convolution of side {side}": lambda side=side: work(side) for side in sides})
+    return {f"side {side}": partial(work, side) for side in (SIDES[:2] if report.args.tiny else SIDES)}
 
 
-def conv(report: Report) -> None:
+def conv(report: Report) -> dict:
     """The convolutions of the suite."""
     cases = TINY if report.args.tiny else SUITE
-    chosen = [cases[i] for i in harness.selected([case.name for case in cases], report.args.cases)]
-    report.collect("conv", {case.name: lambda case=case: conv_row(case, report) for case in chosen})
+    chosen = harness.selected([case.name for case in cases], report.args.cases)
+    return {cases[i].name: partial(conv_row, cases[i], report) for i in chosen}
 
 
 def conv_row(case: ConvCase, report: Report) -> dict:
@@ -163,8 +163,8 @@ def conv_row(case: ConvCase, report: Report) -> dict:
            "policy": gpu["policy"], BOTH: {name: own[f"{name}/{BOTH}"] for name in PRECISIONS.values()},
            "algorithms": {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
                           for name, of in gpu["algorithms"].items()},
-           "cpu": {**{what: cpu[f"{POLICY}/{what}"] for what in WHAT}, BOTH: cpu[BOTH]}}  # fmt: skip
-    row["vs_cpu"] = {BOTH: cpu[BOTH]["median"] / row[BOTH][POLICY]["median"]}
+           "cpu": {what: cpu[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)}}  # fmt: skip
+    row["vs_cpu"] = {BOTH: row["cpu"][BOTH]["median"] / row[BOTH][POLICY]["median"]}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "error": answers["torch"]["error"]}
         harness.versus(row, {f"{what}, {p}": own[f"{name}/{what}"] for p, name in PRECISIONS.items()
@@ -174,11 +174,11 @@ def conv_row(case: ConvCase, report: Report) -> dict:
     return row
 
 
-def nets(report: Report) -> None:
+def nets(report: Report) -> dict:
     """Whole nets."""
-    names = [list(NETS)[i] for i in harness.selected(list(NETS), report.args.cases if report.args.only else "")]
-    names = ["lenet5"] if report.args.tiny else names
-    report.collect("nets", {name: lambda name=name: net_row(name, report) for name in names})
+    chosen = harness.selected(list(NETS), report.args.cases if report.args.only else "")
+    names = ["lenet5"] if report.args.tiny else [list(NETS)[i] for i in chosen]
+    return {name: partial(net_row, name, report) for name in names}
 
 
 def net_row(name: str, report: Report) -> dict:
@@ -195,7 +195,8 @@ def net_row(name: str, report: Report) -> dict:
     row["vs_cpu"] = {what: cpu[what]["median"] / own[what]["median"] for what in calls}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "logits": answers["torch"]["logits"]}
-        harness.versus(row, {f"{what}, {p}": row["times"][what][p] for p in PRECISIONS for what in calls}, times["torch"])
+        harness.versus(row, {f"{what}, {p}": row["times"][what][p] for p in PRECISIONS for what in calls},
+                       times["torch"])
     harness.show(name, {what: own[what] for what in calls}, extra=f"  {ratios(row)}")
     return row
 

@@ -78,8 +78,9 @@ def nets(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]:
             title, count = call(what, row["batch"])
             body.append([row["name"], title, ms(of["fp32"]), f"{1000 * of['tf32']['median']:.2f}",
                          f"{count / of['fp32']['median']:,.0f}", f"{1000 * row['cpu'][what]['median']:.1f}",
-                         f"{row['vs_cpu'][what]:.1f}", *[f"{row['vs_torch'][f'{what}, {p}']:.2f}" if "vs_torch" in row else ""
-                                                         for p in PRECISIONS] * torch])  # fmt: skip
+                         f"{row['vs_cpu'][what]:.1f}"])  # fmt: skip
+            body[-1] += [f"{row['vs_torch'][f'{what}, {p}']:.2f}" if "vs_torch" in row else ""
+                         for p in PRECISIONS if torch]
         to_gpu = row["to_gpu"]["median"]
         moved.append([row["name"], "×".join(map(str, (row["batch"], *row["shape"]))), f"{1000 * to_gpu:.3f}",
                       f"{100 * to_gpu / row['times']['step']['fp32']['median']:.1f}",
@@ -96,8 +97,8 @@ def growth(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]:
     ways = {"there": "with its arrays on the GPU", "there and back": "with the transfers"}
     body = [[str(row["side"]), f"{1e6 * row['cpu']['median']:.0f}",
              *(f"{1e6 * row['gpu'][way]['median']:.0f}" for way in ways)] for row in rows]
-    found = [f"{words}, " + (f"from {side}×{side} pixels on" if (side := crossing(rows, way)) else "at no size measured")
-             for way, words in ways.items()]
+    found = [f"{words}, " + (f"from {side}×{side} pixels on" if side else "at no size measured")
+             for words, side in ((words, crossing(rows, way)) for way, words in ways.items())]
     link = picture("gpu-growth.svg", pictures.gpu_growth, rows)
     return ["## From which size on\n",
             "A 3×3 convolution of one image with 16 channels, including the wait for the result. The GPU is faster "

@@ -41,7 +41,7 @@ class Stage:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def stages(folder: Path, tiny: bool = False) -> list[Stage]:
+def stages(folder: Path) -> list[Stage]:
     """The commands in order: correctness first, then speed, then the sanitizers."""
     python = sys.executable
     # no plugins that happen to be installed: their warnings would be errors
@@ -57,7 +57,7 @@ def stages(folder: Path, tiny: bool = False) -> list[Stage]:
         Stage("machine", ["nvidia-smi"], 20),
         Stage("device", [python, "-c", USABLE], 30),
         Stage("tests", [*tests, *parallel], 140, clean),
-        Stage("benchmarks", [*bench, *["--tiny"] * tiny], 230),
+        Stage("benchmarks", bench, 230),
         Stage("page", [python, "-m", "benchmarks.render", "gpu", *page], 30),
         Stage("memcheck", [*sanitizer, "memcheck", *quiet, *small], 90, {**clean, "MINICNN_GPU_POOL": "0"}),
         Stage("racecheck", [*sanitizer, "racecheck", *small], 90, clean),
@@ -69,10 +69,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu-report", help="the folder of results")
     parser.add_argument("--only", default="", help="some of the stages, with commas between them")
-    parser.add_argument("--tiny", action="store_true", help="small benchmarks, to try everything out")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    planned = {stage.name: stage for stage in stages(args.out.resolve(), args.tiny)}
+    planned = {stage.name: stage for stage in stages(args.out.resolve())}
     names = args.only.split(",") if args.only else list(planned)
     for name in names:
         if name not in planned:

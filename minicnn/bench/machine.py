@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def gemm_rate(n: int = 1536, seconds: float = 0.5) -> float:
 def copy_rate(megabytes: int = 256, seconds: float = 0.5) -> float:
     """Bytes/s, read and written, of a copy that is too large for the caches, on all threads; the best of many."""
     source = np.zeros(megabytes * 2**18, np.float32)
-    source[:] = 1                                                  # NumPy's zeros get their memory when they are first written
+    source[:] = 1                                                  # zeros get their memory when they are first written
     target = np.ones_like(source)
 
     def copy():
@@ -55,6 +56,17 @@ def copy_rate(megabytes: int = 256, seconds: float = 0.5) -> float:
 
     copy()
     return 2 * source.nbytes / min(time_calls(copy, seconds, least=3))
+
+
+def wake_cost(seconds: float = 0.1) -> float:
+    """Seconds to give every thread an empty task and to wait for all of them; the median of many."""
+    units = range(threads.num_threads())
+
+    def wake():
+        threads.parallel_for(id, units)
+
+    wake()
+    return statistics.median(time_calls(wake, seconds, least=3, most=1000))
 
 
 def _cpu_model() -> str:

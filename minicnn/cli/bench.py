@@ -30,7 +30,8 @@ Threads = Annotated[int, typer.Option(help="Threads to compute with; 0: MINICNN_
 EXPLAIN_CONV = """\
 ms: the median time of a call; --json has its quartiles, too.
 GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW operations (a multiplication and its addition are two) in that time.
-% GEMM: the same as a share of {gemm:.0f} GFLOP/s, the rate of a large matrix product on the same number of threads.
+% GEMM: the same as a share of {gemm:.0f} GFLOP/s, the rate of a large matrix product here on {threads}.
+To give each of them an empty task takes {wake:.0f} µs.
 Winograd's algorithm multiplies less than the formula says, so it can be above 100.
 workspace: the peak memory besides the arguments and the result.
 error: the largest error against float64, as a share of the result's largest value; float32 itself has 6e-08.
@@ -65,7 +66,7 @@ def conv(
                             ("all", POLICY, *convolution.algorithms()))  # fmt: skip
     plan = [(case, name) for case in cases for name in _names(case, wanted)]
     _use(threads)
-    gemm = machine.gemm_rate(seconds=seconds)
+    gemm, wake = machine.gemm_rate(seconds=seconds), machine.wake_cost(seconds)
     rows, run = [], None
     for case, name in _progress(plan, as_json):
         if run is None or run.case is not case:
@@ -73,7 +74,7 @@ def conv(
         for row in _measure(run, name, seconds, gemm):
             rows.append(row)
             _say(f"{case.name or case.label}: {row['what']} by {row['algorithm']}", row["seconds"], as_json)
-    report = {**_about(), "gemm_flops_per_second": gemm, "rows": rows}
+    report = {**_about(), "gemm_flops_per_second": gemm, "wake_seconds": wake, "rows": rows}
     if as_json:
         return console.print_json(report)
     for case in cases:
@@ -81,7 +82,9 @@ def conv(
     if len(cases) > 1:
         share = geometric_mean([row["of_gemm"] for row in rows if row["what"] == "forward" and row["chosen"]])
         console.say(f"Geometric mean over the suite, forward: {100 * share:.0f} % of the GEMM rate.\n", markup=False)
-    console.say(EXPLAIN_CONV.format(gemm=gemm / 1e9), markup=False)
+    count = pool.num_threads()
+    console.say(EXPLAIN_CONV.format(gemm=gemm / 1e9, wake=1e6 * wake, threads=f"{count} thread{'s' * (count != 1)}"),
+                markup=False)  # fmt: skip
 
 
 def _measure(run: ConvRun, name: str, seconds: float, gemm: float) -> Iterator[dict[str, Any]]:
