@@ -25,6 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the folder for the filled pages")
     parser.add_argument("--pictures", type=Path, help="the folder for their pictures; by default DOCS/pictures")
     args = parser.parse_args(argv)
+    for name in args.pages:
+        if name not in PAGES:
+            parser.error(f"unknown page {name!r}: there are {', '.join(PAGES)}")
     folder = args.pictures or args.docs / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     args.docs.mkdir(parents=True, exist_ok=True)
