@@ -57,6 +57,20 @@ def verdict(ratios: dict[str, dict]) -> list[str]:
     return ["\n".join(lines) + "\n"] if lines else []
 
 
+def every_algorithm(rows: list[dict], without: str, unit: str, digits: int) -> str:
+    """A table of all algorithms but one; an asterisk marks the policy's choice, which can differ by direction."""
+    scale, what_ = {"ms": 1e3, "µs": 1e6}[unit], ("forward", "dx", "dw")
+    body = []
+    for row in rows:
+        policy = row["policy"] if isinstance(row["policy"], dict) else dict.fromkeys(what_, row["policy"])
+        for name, of in row["algorithms"].items():
+            if name != without:
+                times = [f"{scale * of[w]['median']:.{digits}f}{' *' * (policy[w] == name)}" for w in what_]
+                space = ["?" if (s := of[w]["workspace_bytes"]) is None else f"{s / 1e6:.1f}" for w in what_]
+                body.append([row["name"], name, *times, " ".join(space), f"{max(of[w]['error'] for w in what_):.0e}"])
+    return table(["layer", "algorithm", *(f"{w} {unit}" for w in what_), "workspace MB", "error"], body)
+
+
 def worst_errors(own: list[float], torch: list[float], where: str = "") -> str:
     """The largest errors of minicnn and of PyTorch."""
     return (f"Largest error of all cases{where}, as a share of the result's largest value: minicnn {max(own):.0e}, "

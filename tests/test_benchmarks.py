@@ -80,6 +80,25 @@ def test_a_wrong_result_is_not_timed():
             harness.check("case", {"auto forward": (0, 1e-3), "auto dx": (wrong, 1e-3)})
 
 
+class Wrong:
+    """A worker whose result has an error; it must not be asked for a time."""
+
+    def __init__(self):
+        self.process, self.asked = argparse.Namespace(poll=lambda: None), []
+
+    def ask(self, do, **request):
+        self.asked.append((do, request["spec"]["kind"]))
+        return {"calls": ["f"], "check": {"y": (0.1, 1e-3)}}
+
+
+def test_a_benchmark_stops_at_a_wrong_result():
+    wrong = Wrong()
+    workers = harness.Workers({"minicnn": lambda: wrong})
+    with pytest.raises(SystemExit, match="error: case, y: error 1.0e-01 is above 1e-03"):
+        workers.measure("case", {"minicnn": {"kind": "conv"}, "torch": {"kind": "conv"}}, harness.options("").parse_args([]))
+    assert wrong.asked == [("prepare", "conv")]
+
+
 def test_bytes_of_layers():
     spec = {"op": "MaxPool2d", "shape": [2, 3, 7, 7], "arguments": [3, 2]}
     assert layers.traffic(spec)["forward"] == 4 * 2 * 3 * (49 + 9 + 9)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from benchmarks import pictures
-from benchmarks.markdown import call, circumstances, ms, table, verdict, worst_errors
+from benchmarks.markdown import call, circumstances, every_algorithm, ms, table, verdict, worst_errors
 from minicnn.bench.conv import BOTH, POLICY, WHAT
 
 ORDER = ("forward", "dx", "dw", "backward", BOTH, "step", "infer 1", "infer 32")
@@ -31,7 +31,7 @@ def conv(document: dict, picture) -> list[str]:
     torch, book = any("torch" in r for r in rows), any("textbook" in r for r in rows)
     head = ["layer", "N×C×H×W → O, window", "forward ms", "dx ms", "dw ms", "GFLOP/s", "% of GEMM"]
     head += ["textbook: forward, dx, dw"] * book + ["PyTorch: forward", "with all gradients"] * torch
-    body, every = [], []
+    body = []
     for row in rows:
         own = row["algorithms"][POLICY]
         cells = [row["name"], row["label"], *(ms(own[what]) for what in WHAT), f"{own['forward']['flops'] / 1e9:.0f}",
@@ -41,18 +41,13 @@ def conv(document: dict, picture) -> list[str]:
         if torch:
             cells += [f"{row['vs_torch'][what]:.2f}" for what in ("forward", BOTH)] if "torch" in row else ["", ""]
         body.append(cells)
-        every += [[row["name"], name, *(f"{1000 * of[what]['median']:.2f}{' *' * (row['policy'][what] == name)}"
-                                        for what in WHAT),
-                   " ".join(f"{of[what]['workspace_bytes'] / 1e6:.1f}" for what in WHAT),
-                   f"{max(of[what]['error'] for what in WHAT):.0e}"]
-                  for name, of in row["algorithms"].items() if name != POLICY]  # fmt: skip
     link = picture("roofline.svg", pictures.roofline, rows, gemm, copy)
     parts = [f"A large matrix product reaches {gemm / 1e9:.0f} GFLOP/s here, a copy {copy / 1e9:.0f} GB/s.\n",
              *against(document, "vs_torch", "PyTorch"), *against(document, "vs_default", "PyTorch's default layout"),
              *against(document, "vs_textbook", "the textbook's im2col"),
              f"![Roofline: FLOPs per byte against GFLOP/s, for each convolution]({link})\n", table(head, body),
              "### Every algorithm\n\nAn asterisk marks the algorithm that minicnn chooses.\n",
-             table(["layer", "algorithm", "forward ms", "dx ms", "dw ms", "workspace MB", "error"], every)]
+             every_algorithm(rows, POLICY, "ms", 2)]
     if torch:
         parts.append(worst_errors(
             [row["algorithms"][POLICY][what]["error"] for row in rows for what in WHAT],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import pictures
 from benchmarks.gpu.measure import PRECISIONS, crossing
-from benchmarks.markdown import call, circumstances, ms, table, verdict, worst_errors
+from benchmarks.markdown import call, circumstances, every_algorithm, ms, table, verdict, worst_errors
 from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT
 
 
@@ -42,7 +42,7 @@ def convolutions(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]
     head = ["layer", "N×C×H×W → O, window", "algorithm", "forward µs", "dx µs", "dw µs", "TFLOP/s"]
     head += ["% of peak"] * bool(peak) + ["% of copy"] * bool(copy) + ["CPU / GPU"]
     head += [f"PyTorch {p}: forward, all" for p in PRECISIONS] * torch
-    body, every = [], []
+    body = []
     for row in rows:
         own = row["algorithms"][POLICY]
         seconds = own["forward"]["median"]
@@ -55,13 +55,9 @@ def convolutions(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]
             cells += [f"{row['vs_torch'][f'forward, {p}']:.2f} {row['vs_torch'][f'{BOTH}, {p}']:.2f}"
                       if "vs_torch" in row else "" for p in PRECISIONS]  # fmt: skip
         body.append(cells)
-        every += [[row["name"], name, *(f"{1e6 * of[what]['median']:.1f}" for what in WHAT),
-                   " ".join("?" if (s := of[what]["workspace_bytes"]) is None else f"{s / 1e6:.1f}" for what in WHAT),
-                   f"{max(of[what]['error'] for what in WHAT):.0e}"]
-                  for name, of in row["algorithms"].items() if name != POLICY]  # fmt: skip
     parts = ["## Convolutions\n", table(head, body),
-             f"### Every algorithm\n\n*{TF32}*: the policy's choice with products rounded to TF32.\n",
-             table(["layer", "algorithm", "forward µs", "dx µs", "dw µs", "workspace MB", "error"], every)]
+             f"### Every algorithm\n\nAn asterisk marks the policy's choice; *{TF32}* is the same with products rounded to TF32.\n",
+             every_algorithm(rows, POLICY, "µs", 1)]
     for precision, name in PRECISIONS.items() if torch else ():
         parts.append(worst_errors(
             [row["algorithms"][name][what]["error"] for row in rows for what in WHAT],
