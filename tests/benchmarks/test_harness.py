@@ -18,7 +18,7 @@ from minicnn.bench.suite import ConvCase
 from minicnn.bench.timing import exponent
 
 QUICK = ["--rounds", "1", "--seconds", "0.001", "--pause", "0"]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic
@@ -95,7 +95,7 @@ def test_a_benchmark_stops_at_a_wrong_result():
     wrong = Wrong()
     workers = harness.Workers({"minicnn": lambda: wrong})
     with pytest.raises(SystemExit, match="error: case, y: error 1.0e-01 is above 1e-03"):
-        workers.measure("case", {"minicnn": {"kind": "conv"}, "torch": {"kind": "conv"}}, harness.options("").parse_args([]))
+        workers.measure("case", {"minicnn": {"kind": "conv"}}, harness.options("").parse_args([]))
     assert wrong.asked == [("prepare", "conv")]
 
 
