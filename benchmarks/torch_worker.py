@@ -57,7 +57,7 @@ def conv(spec):
     for layout, form in LAYOUTS.items():
         x, w, dy = (laid(given[k], form) for k in ("x", "w", "dy"))
         b = given["b"]
-        calls[f"{layout}/forward"] = without_recording(lambda x=x, w=w, b=b: forward(x, w, b))
+        calls[f"{layout}/forward"] = torch.inference_mode()(lambda x=x, w=w, b=b: forward(x, w, b))
         calls[f"{layout}/{BOTH}"] = lambda x=x, w=w, b=b, dy=dy: whole(x, w, b, dy)
     calls = variants(calls)
     error = {name.replace(f"/{BOTH}", ""): {k: off(a, e) for k, a, e in zip(names, call(), exact)}
@@ -127,7 +127,7 @@ def net(spec):
             optimizer.step()
 
         def infer(count, model=model, x=x):
-            return without_recording(lambda: model.eval()(x[:count]))
+            return torch.inference_mode()(lambda: model.eval()(x[:count]))
 
         if given:
             answer = next(iter(variants({"": infer(2)}).values()))()
@@ -161,15 +161,6 @@ def given_numbers(spec):
 def laid(a, layout):
     """A copy with this memory layout."""
     return a.detach().to(DEVICE).clone().contiguous(memory_format=layout if a.ndim == 4 else torch.contiguous_format)
-
-
-def without_recording(call):
-    """The same call in inference mode."""
-    def called():
-        with torch.inference_mode():
-            return call()
-
-    return called
 
 
 def agreement(pairs):

@@ -56,7 +56,8 @@ def convolutions(rows: list[dict], rates: dict, gpu: dict, picture) -> list[str]
                       if "vs_torch" in row else "" for p in PRECISIONS]  # fmt: skip
         body.append(cells)
     parts = ["## Convolutions\n", table(head, body),
-             f"### Every algorithm\n\nAn asterisk marks the policy's choice; *{TF32}* is the same with products rounded to TF32.\n",
+             "### Every algorithm\n",
+             f"An asterisk marks the policy's choice; *{TF32}* is the same with products rounded to TF32.\n",
              every_algorithm(rows, POLICY, "µs", 1)]
     for precision, name in PRECISIONS.items() if torch else ():
         parts.append(worst_errors(

@@ -94,7 +94,7 @@ class Wrong:
 def test_a_benchmark_stops_at_a_wrong_result():
     wrong = Wrong()
     workers = harness.Workers({"minicnn": lambda: wrong})
-    with pytest.raises(SystemExit, match="error: case, y: error 1.0e-01 is above 1e-03"):
+    with pytest.raises(SystemExit, match=r"error: case, y: error 1\.0e-01 is above 1e-03"):
         workers.measure("case", {"minicnn": {"kind": "conv"}}, harness.options("").parse_args([]))
     assert wrong.asked == [("prepare", "conv")]
 
