@@ -122,8 +122,8 @@ def _show_one(run: Run) -> None:
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(where)
     console.out.print(f"\nOne test image ({where}), in truth {classes[label]}:", markup=False, soft_wrap=True)
     p = classify(run.model, run.prepare(preprocessing.normalise(preprocessing.read(image)[None])))
-    for line in console.bars(classes, p):
-        console.out.print(line, markup=False)
+    for bar in console.bars(classes, p):
+        console.out.print(bar, markup=False)
 
 
 def _what_next(run: Run) -> None:
@@ -141,8 +141,9 @@ def _what_next(run: Run) -> None:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
         data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
         model = "" if run.config.model in ("lenet5", "resnet20") else f" --model {run.config.model}"
-        hints[f"minicnn train {data}{model} --epochs {3 * run.config.epochs} --label-smoothing 0.1"] = (
-            "longer, with label smoothing")  # fmt: skip
+        smoothing = "" if hasattr(run.model, "loss") else " --label-smoothing 0.1"
+        hints[f"minicnn train {data}{model} --epochs {3 * run.config.epochs}{smoothing}"] = (
+            "longer, with label smoothing" if smoothing else "longer")  # fmt: skip
     console.out.print("\nWhat to try next:")
     for command, why in hints.items():
         console.out.print(f"  {command:<{max(map(len, hints))}}   {why}", soft_wrap=True, markup=False)

@@ -31,7 +31,9 @@ def with_settings(verb: str, **defaults: Any) -> Callable[[Callable], Callable]:
                 if verb in f.metadata["verbs"].split():
                     kind = KINDS[str(f.type)] | None
                     option = Annotated[kind, _option(f, defaults)]             # type: ignore[valid-type]
-                    parameters.append(inspect.Parameter(f.name, parameter.KEYWORD_ONLY, default=None, annotation=option))
+                    parameters.append(
+                        inspect.Parameter(f.name, parameter.KEYWORD_ONLY, default=None, annotation=option)
+                    )
         function.__signature__ = inspect.Signature(parameters)                 # type: ignore[attr-defined]
         return function
 
@@ -41,10 +43,9 @@ def with_settings(verb: str, **defaults: Any) -> Callable[[Callable], Callable]:
 def _option(f: Field, defaults: dict) -> Any:
     default = defaults.get(f.name, f.default)
     shown = "" if default is MISSING or default in ("", False) else str(default)
-    names = ("--set",) if f.name == "options" else ()
-    metavar = "KEY=VALUE" if f.name == "options" else None
-    return typer.Option(*names, help=f.metadata["help"], show_default=shown or False, rich_help_panel=f.metadata["group"],
-                        metavar=metavar)  # fmt: skip
+    names, metavar = (("--set",), "KEY=VALUE") if f.name == "options" else ((), None)
+    return typer.Option(*names, help=f.metadata["help"], show_default=shown or False, metavar=metavar,
+                        rich_help_panel=f.metadata["group"])  # fmt: skip
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +69,8 @@ def parsed(pairs: list[str]) -> dict[str, Any]:
             options[key.strip()] = tomllib.loads(f"value = {text}")["value"]
         except (ValueError, KeyError):
             options[key.strip()] = text.strip()
+        if key.strip() == "variant":  # lenet5's is called 1998
+            options["variant"] = text.strip().strip("\"'")
     return options
 
 

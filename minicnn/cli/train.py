@@ -40,9 +40,11 @@ def train(
         bool, typer.Option("--find-lr", help="Only search for a learning rate: a picture and a suggestion.")
     ] = False,
     fast_dev_run: Annotated[
-        bool, typer.Option("--fast-dev-run", help="Three batches of each split, to see that all works; nothing is kept.")
+        bool, typer.Option("--fast-dev-run", help="Three batches of each split, to see that it works; nothing is kept.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")
+    ] = False,
     **settings: Any,
 ):
     """Train a net, test it, and leave model, metrics and pictures in a run folder.
@@ -58,8 +60,8 @@ def train(
         said |= {"epochs": 1, "limit_batches": 3, "schedule": "constant", "milestones": []}
     chosen = _settings(config, said)
     if chosen.model == AUTO and chosen.dataset not in data.names() and not as_json:
-        console.say("resnet20 on colour images, as no --model was given; with few pictures `minicnn transfer` does better",
-                    markup=False)
+        console.say("no --model was given: resnet20 on colour images of 32 × 32; with few pictures `minicnn transfer` "
+                    "does better", markup=False)
     if find_lr:
         return _find_lr(chosen, out or Path("lr.png"), as_json)
     if fast_dev_run and not out:

@@ -36,10 +36,12 @@ def transfer(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder, by default runs/DATA-MODEL-1, -2, …")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")
+    ] = False,
     **settings: Any,
 ):
-    """Adapt a net that was trained elsewhere to your classes: a new head on a body that stays fixed or is trained slowly.
+    """Adapt a net that was trained elsewhere to your classes: a new head on a body that is fixed or trained slowly.
 
     The body's features of each picture, and of its mirror image, are computed once; the head is the best linear
     classifier of them, with a weight decay chosen by cross-validation. With --unfreeze parts of the body are trained
@@ -97,5 +99,5 @@ def say(head: dict) -> None:
     console.say(f"the head {head['head']} is solved with λ = {head['lambda']:g}: {100 * head['accuracy']:.2f} % right "
                 "in cross-validation on the training pictures", markup=False)
     if len(head["learns"]) > 2:
-        console.say(f"now {len(head['learns'])} parameters are trained: {head['learns'][0]} to {head['learns'][-1]}; the "
-                    "statistics of batch norm stay frozen", markup=False)
+        console.say(f"now {len(head['learns'])} parameters are trained: {head['learns'][0]} to {head['learns'][-1]}; "
+                    "the statistics of batch norm stay frozen", markup=False)

@@ -28,7 +28,7 @@ class Assessment(Evaluation):
         return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
 
     def of_class(self, k: int) -> dict:
-        """{"images", "right", "recall", "precision", "taken_for": the most frequent mistake or None}; None for 0 of 0."""
+        """{"images", "right", "recall", "precision", "taken_for": the most frequent mistake}; None for 0 of 0."""
         row, column = self.confusion[k], self.confusion[:, k]
         wrong = row.copy()
         wrong[k] = 0
@@ -48,7 +48,8 @@ class Assessment(Evaluation):
 def assess(model: Module, batches: Iterable, prepare: Callable, classes: int, names: Sequence[str]) -> Assessment:
     """Go through `batches` of a Loader that keeps the order; names: what to call each picture."""
     labels, top, shares, loss = [], [], [], 0.0
-    with no_grad(), model.evaluating():
+    model.eval()
+    with no_grad():
         for images, truth, *_ in batches:
             logits = model(prepare(images))                                   # (n, K)
             loss += loss_of(model, logits, truth).item() * len(truth)

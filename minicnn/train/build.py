@@ -32,19 +32,19 @@ def fit_images(model: Module, config: Config, splits: Splits) -> Splits:
     """
     shape, classes = splits.preprocessing.shape, len(splits.classes)
     made_for = input_shape(config)
-    missing = tuple(wide - side for wide, side in zip(made_for[1:], shape[1:]))
+    missing = made_for[1] - shape[1], made_for[2] - shape[2]
     try:
         outputs = _outputs(model, shape, config)
     except ValueError as problem:
-        if splits.in_memory and min(missing) >= 0 and 0 < max(missing) <= MARGIN and not any(splits.preprocessing.margin):
-            background = (0, 0, 0)  # black, as around the digits
-            padded = replace(splits.preprocessing, size=made_for[1:], margin=missing, background=background)
+        if splits.in_memory and min(missing) >= 0 and 0 < max(missing) <= MARGIN:
+            black = (0, 0, 0)  # as around the digits
+            padded = replace(splits.preprocessing, size=made_for[1:], margin=missing, background=black)
             return fit_images(model, config, splits.with_preprocessing(padded))
         raise ValueError(f"{config.model} does not take the {shape} images of {config.dataset} ({problem}); "
                          f"{config.model} was made for {made_for}: choose another model or dataset") from None
     if outputs != (classes,):
-        raise ValueError(f"{config.model} gives outputs of shape {outputs}, but {config.dataset} has {classes} classes: "
-                         "set num_classes to that")  # fmt: skip
+        raise ValueError(f"{config.model} gives outputs of shape {outputs}, but {config.dataset} has {classes} "
+                         "classes: set num_classes to that")  # fmt: skip
     return splits
 
 

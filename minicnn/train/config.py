@@ -97,7 +97,7 @@ class Config:
                            at_least(-1), resume_may_change=True)  # fmt: skip
     model: str = setting(AUTO, "Model", "The net: NAME or NAME:VARIANT. auto: lenet5 for grey datasets, resnet20 for "
                                         "colour and for folders.")  # fmt: skip
-    options: dict = setting(dict, "Model", "Option of the net, such as width=0.5; may be repeated.")
+    options: dict = setting(dict, "Model", "Option of the net, such as width=0.5; may be repeated.")  # noqa: RUF009
     weights: str = setting("", "Model", "File with the weights of the body.", verbs="")
     unfreeze: str = setting("", "Model", "Parts of the body that are trained further: layer4, features.9- (from there "
                                          "on), all.", verbs="transfer")  # fmt: skip
@@ -117,8 +117,7 @@ class Config:
                           resume_may_change=True)  # fmt: skip
     schedule: str = setting("cosine", "Schedule", f"Learning rate over time: {', '.join(SCHEDULES)}.", SCHEDULES)
     warmup: float = setting(1.0, "Schedule", "Epochs over which the learning rate rises first.", not_negative)
-    milestones: list = setting(list, "Schedule", "Epochs after which the learning rate falls by --gamma (multistep): "
-                                                 "82,123.")  # fmt: skip
+    milestones: list = setting(list, "Schedule", "Epochs after which the rate falls by --gamma (multistep): 82,123.")  # noqa: RUF009
     gamma: float = setting(0.1, "Schedule", "Factor by which it falls: at each step, or over the whole run "
                                             "(exponential).", above_zero)  # fmt: skip
     weight_decay: float = setting(0.05, "Regularisation", "Weight decay.", not_negative)

@@ -6,14 +6,15 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from minicnn import rng
-from minicnn.data import Preprocessing, Splits, stratified
+from minicnn.data import Dataset, Preprocessing, Splits, stratified
+from minicnn.data.transforms import channel_statistics
 from minicnn.nn import Module
 from minicnn.optim import Optimizer
 from minicnn.tensor import Tensor
@@ -62,9 +63,9 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
         on_epoch: Callable[[dict], None] | None = None, verbose: bool = True) -> History:  # fmt: skip
     """Train `net` and leave it with the weights of its best epoch, in eval mode. → what happened
 
-    data         `data.load(…)`; or (images, labels), two arrays; or an iterable of batches (images, labels), such as a
-                 list or a Loader, that gives them anew each time. Images (N,C,H,W): bytes of arrays are normalised by
-                 the mean and deviation of each channel, floats are used as they are. Labels are integers from 0
+    data         `data.load(…)`; a Dataset; (images, labels), two arrays; or batches, an iterable of (images, labels)
+                 that starts anew each time, such as a list or a Loader. Arrays (N,C,H,W) of bytes are normalised by the
+                 mean and deviation of each channel, floats are used as they are. Labels are integers from 0
     validation   the share of each class kept aside to choose the best epoch by, where the data has no validation split;
                  or such data. 0 or None: none, and the training loss chooses
     augment      changes to training images, in words: "pad-crop:2 flip"; for `data.load` and arrays of bytes
@@ -94,6 +95,9 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
     device, dtype = parameters[0].device, parameters[0].dtype
 
     def prepare(images):
+        if not isinstance(images, Tensor) and np.asarray(images).dtype == np.uint8:
+            raise ValueError("fit: the batches hold bytes: normalise them first (data.normalise), or give data.load(…) "
+                             "or two arrays, which are normalised here")  # fmt: skip
         return images if isinstance(images, Tensor) else Tensor(np.asarray(images, dtype), device=device)
 
     history, kept = History(preprocessing=preprocessing), net.state_dict()
@@ -141,8 +145,10 @@ def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
         raise ValueError(f"fit: validation (={validation}) must be at least 0 and below 1, or data like the first")
     given = None if isinstance(validation, (int, float)) else validation
     seed = int(rng.generator().integers(2**31))
+    if isinstance(data, Dataset):
+        data = data.images, data.labels
     if _is_pair(data):
-        data = _of_arrays(*data)
+        data = _of_arrays(data[0], data[1])
     if isinstance(data, Splits):
         if data.validation is None and given is None and share:
             data = data.with_validation(share, seed)
@@ -150,7 +156,7 @@ def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
         if given is None:
             held_out = None if data.validation is None else data.evaluated(data.validation)
         else:
-            held_out = data.evaluated(_of_arrays(*given).train) if _is_pair(given) else given
+            held_out = data.evaluated(_of_arrays(given[0], given[1]).train) if _is_pair(given) else given
         return train, held_out, data.preprocessing
     if augment:
         raise ValueError(f"fit: augment (={augment!r}) needs images as bytes, from data.load or as arrays of uint8")
@@ -159,16 +165,19 @@ def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
         if given is None and share:
             data, aside = stratified(data, share, seed, 2)
         if _is_pair(given):
-            aside = _of_arrays(*given)
+            aside = _of_arrays(given[0], given[1])
         held_out = given if aside is None else _Shuffled(aside, max(batch_size, 256), None)
         return _Shuffled(data, batch_size, seed), held_out, None
+    if not isinstance(data, Iterable):
+        raise TypeError(f"fit: the data must be data.load(…), (images, labels), or batches, not {type(data).__name__}")
     if iter(data) is iter(data):
         raise ValueError("fit: the batches can be used only once, so the second epoch would have none: give a list of "
                          "them, or an object whose __iter__ starts anew")  # fmt: skip
     return data, given, None
 
 
-def _is_pair(data: Any) -> bool:
+def _is_pair(data: Any) -> TypeGuard[Sequence[Any]]:
+    """Whether it is (images, labels) and not a list of batches."""
     return isinstance(data, (tuple, list)) and len(data) == 2 and all(hasattr(a, "shape") for a in data)
 
 
@@ -182,9 +191,6 @@ def _of_arrays(images: Any, labels: Any) -> Any:
         return _Floats(images, labels.astype(np.int64))
     if images.ndim == 3:
         images = images[:, None]                                              # (N, H, W) → (N, 1, H, W)
-    from minicnn.data import Dataset
-    from minicnn.data.transforms import channel_statistics
-
     train = Dataset(images, labels.astype(np.int64))
     classes = [str(k) for k in range(int(labels.max()) + 1)]
     return Splits.of_arrays("arrays", train, None, classes, *channel_statistics(images))
@@ -235,12 +241,13 @@ def _labels(batches: Iterable) -> tuple[np.ndarray, int]:
     return labels, int(labels.max()) + 1
 
 
-# ---------------------------------------------------------------------------------------------------------- what is seen
+# ------------------------------------------------------------------------------------------------------------- display
 
 
 def line(record: dict, epochs: int) -> str:
     """An epoch for people, as `minicnn train` prints it."""
-    told = f"epoch {record['epoch']:>2}/{epochs}   loss {record['loss']:.4f}   training {100 * record['accuracy']:6.2f} %"
+    told = (f"epoch {record['epoch']:>2}/{epochs}   loss {record['loss']:.4f}   "
+            f"training {100 * record['accuracy']:6.2f} %")  # fmt: skip
     if "val_accuracy" in record:
         told += f"   validation {100 * record['val_accuracy']:6.2f} %"
     return f"{told}   {record['seconds']:5.1f} s{'  best' if record['best'] else ''}"

@@ -28,7 +28,7 @@ class Lock:
     def __init__(self, folder: Path):
         self.path = folder / NAME
         self.key = str(folder.resolve())
-        if fcntl is None or self.key in self._held:
+        if fcntl is None or self._still_held():
             return
         while True:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -45,6 +45,13 @@ class Lock:
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         self._held[self.key] = handle
+
+    def _still_held(self) -> bool:
+        """Whether this process holds the lock, and the folder was not removed since."""
+        handle = self._held.get(self.key)
+        if handle is not None and not self._is_current(handle):
+            os.close(self._held.pop(self.key))
+        return self.key in self._held
 
     def _is_current(self, handle: int) -> bool:
         try:

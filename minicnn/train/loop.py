@@ -132,12 +132,13 @@ class Evaluation:
 
 
 def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: int = 0) -> Evaluation:
-    """Loss and confusion matrix over `batches` of (images, labels), or a `Loader`, in eval mode; no mode changes.
+    """Loss and confusion matrix over `batches` of (images, labels), or a `Loader`. The model stays in eval mode.
 
     num_classes: the size of the matrix; 0: as many as the model has outputs.
     """
     confusion, total = np.zeros((num_classes, num_classes), np.int64), 0.0
-    with no_grad(), model.evaluating():
+    model.eval()
+    with no_grad():
         for images, labels, *_ in batches:
             logits = model(prepare(images))  # (N, K)
             total += loss_of(model, logits, labels).item() * len(labels)

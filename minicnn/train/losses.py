@@ -4,8 +4,8 @@ A net with auxiliary classifiers has `aux_weights` and returns (logits, *auxilia
 
     loss = loss(logits) + Σ_i aux_weights[i] · loss(auxiliary logits i)
 
-Szegedy et al. 2014 (GoogLeNet), §5: 0.3 each.   A net may carry a loss of its own, `model.loss(outputs, labels)`, in the
-place of the cross entropy; label smoothing and class weights are then not possible.
+Szegedy et al. 2014 (GoogLeNet), §5: 0.3 each.   A net may have a loss of its own, `model.loss(outputs, labels)`, which
+replaces the cross entropy; label smoothing and class weights are then not possible.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def loss_of(model: Module, outputs: Any, labels: np.ndarray, *, label_smoothing:
         return own(outputs, labels)
     main, *aux = outputs if isinstance(outputs, tuple) else (outputs,)
     weights = getattr(model, "aux_weights", ())
-    if len(aux) != len(weights):
+    if aux and len(aux) != len(weights):
         raise ValueError(f"{type(model).__name__} returned {len(aux)} auxiliary outputs, but its aux_weights are "
                          f"{tuple(weights)}: it needs one number for each")  # fmt: skip
     loss = cross_entropy(main, labels, label_smoothing=label_smoothing, weight=weight)

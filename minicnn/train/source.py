@@ -30,9 +30,9 @@ def open_splits(config: Config, preprocessing: Preprocessing | None = None) -> S
     if splits.validation is None and c.validation:
         raise ValueError(f"{c.dataset} has too few pictures to put any aside to choose the best epoch by: add some")
     if preprocessing is None and not splits.in_memory:
-        channels, *sides = input_shape(c)
+        channels, height, width = input_shape(c)
         mean, std = NORMALISATIONS["imagenet"] if channels == 3 else ((0.5,), (0.25,))
-        shape = (c.size, c.size) if c.size else tuple(sides)
+        shape = (c.size, c.size) if c.size else (height, width)
         resize = round(max(shape) * 256 / 224) if c.fit == "crop" else 0
         preprocessing = Preprocessing(shape, mean, std, channels=channels, fit=c.fit, resize=resize)
     return splits.with_preprocessing(preprocessing) if preprocessing else splits
@@ -75,9 +75,9 @@ def whole_dataset(dataset: str, split: str, about: model_file.Description) -> tu
         splits = data.load(dataset)
         chosen = splits.train if split == "train" else splits.test
         if chosen.images.shape[1:] != about.preprocessing.inner or len(splits.classes) != len(about.classes):
-            raise ValueError(f"{dataset} has {len(splits.classes)} classes of {chosen.images.shape[1:]} images, but the "
-                             f"model takes {about.preprocessing.inner} and tells {len(about.classes)} classes apart: "
-                             "choose another --data")  # fmt: skip
+            raise ValueError(f"{dataset} has {len(splits.classes)} classes of {chosen.images.shape[1:]} images, but "
+                             f"the model takes {about.preprocessing.inner} and tells {len(about.classes)} classes "
+                             "apart: choose another --data")  # fmt: skip
         return dataset, chosen
     splits = data.load(dataset, test=0)
     chosen = getattr(splits, split)

@@ -1,4 +1,4 @@
-"""Transfer learning: from weights and a folder of pictures to a classifier. The head is solved, the body may be trained.
+"""Transfer learning, from weights and pictures to a classifier: the head is solved, the body may be trained further.
 
 1. The body's features of each training picture, and of its mirror image, are computed once (body.py).
 2. The head is the best linear classifier of them (linear_head.py). That is head.safetensors; with a frozen body, all.

@@ -30,7 +30,7 @@ STEPS = 7  # an epoch of 100 images in batches of 16
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -74,13 +74,13 @@ def test_a_run_that_was_interrupted_three_times_ends_as_one_that_was_not(tmp_pat
     whole = Run(settings, tmp_path / "whole")
     whole.train()
     run = Run(settings, tmp_path / "run")
-    each = whole.steps_per_epoch
+    each = whole.state.steps_per_epoch
     for step in (1, each + 1, 3 * each - 1):
         train_until(run, step)
         rng.seed(12345)                                          # whatever else is going on
         np.random.default_rng(0).random(3)
         run = Run.resume(tmp_path / "run")
-        assert run.schedule.t in (step, step + 1, each * (step // each)), "at most two steps are done again"
+        assert run.state.schedule.t in (step, step + 1, each * (step // each)), "at most two steps are done again"
     assert len(run.train()) == 3
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
     assert run.test().confusion.tolist() == whole.test().confusion.tolist()
@@ -92,7 +92,7 @@ def test_resuming_before_the_first_checkpoint_begins_anew_and_after_the_end_does
     train_until(run, 2)
     assert not (tmp_path / "run" / checkpoint.NAME).exists()
     run = Run.resume(tmp_path / "run")
-    assert run.schedule.t == 0
+    assert run.state.schedule.t == 0
     run.train()
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
     steps = []
@@ -103,7 +103,7 @@ def test_resuming_before_the_first_checkpoint_begins_anew_and_after_the_end_does
 
 
 def test_a_run_on_files_goes_on_from_another_folder(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(data, "load", lambda name: pytest.fail("a folder is no dataset by name"))
+    monkeypatch.setattr(data.catalogue, "load", lambda name: pytest.fail("a folder is no dataset by name"))
     folder_of_pictures(tmp_path / "shapes", rng, per_class=10)
     settings = config(dataset="shapes", model="squeezenet1_1", options={"width": 0.125}, size=32, batch_size=4,
                       epochs=2, augment="random-resized:0.6 flip jitter:0.2", checkpoint_steps=1)
@@ -153,7 +153,7 @@ def test_being_asked_to_stop(tmp_path, when, monkeypatch):
                                   f"--resume {tmp_path / 'run'}`")
     assert stopped.value.code == 143
     again = Run.resume(tmp_path / "run")
-    assert (again.schedule.t, len(again.metrics)) == (done, 2 if when == "at the end of an epoch" else 1)
+    assert (again.state.schedule.t, len(again.metrics)) == (done, 2 if when == "at the end of an epoch" else 1)
     again.train()
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -214,7 +214,7 @@ def test_where_nothing_can_be_written_the_last_checkpoint_stays(tmp_path, monkey
     run, real = Run(config(checkpoint_steps=3), folder), os.fsync
 
     def full(handle):
-        if run.schedule.t >= 11:
+        if run.state.schedule.t >= 11:
             raise OSError(number, os.strerror(number))
         real(handle)
 
@@ -228,7 +228,7 @@ def test_where_nothing_can_be_written_the_last_checkpoint_stays(tmp_path, monkey
     assert not list(folder.glob(".*.part"))
     monkeypatch.setattr(os, "fsync", real)
     again = Run.resume(folder)
-    assert again.schedule.t == 9
+    assert again.state.schedule.t == 9
     again.train()
     assert outcome(folder) == outcome(tmp_path / "whole")
 
@@ -260,12 +260,14 @@ def stopped(tmp_path):
 
 
 def changed(folder, change=lambda values: None, arrays=lambda arrays: None):
-    """Write the checkpoint anew, otherwise."""
+    """Write the checkpoint anew, otherwise, and with the checksum of what it now holds."""
     with safe_open(folder / "last.ckpt", "numpy") as file:
         values = json.loads(file.metadata()[KEY])
+        del values["checksum"]
         held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(values)
     arrays(held)
+    values["checksum"] = checkpoint.checksum(held, values)
     (folder / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
 
 
@@ -278,7 +280,7 @@ def put(name, value):
 
 
 REFUSED = {
-    "newer": (put("format", 2), "has format 2, and this minicnn reads format 1: update minicnn"),
+    "newer": (put("format", 3), "has format 3, and this minicnn reads format 2: update minicnn"),
     "no format": (drop("format"), "what it says about itself can't be read ('format')"),
     "another net": (lambda v: v["config"].update(model="resnet20"),
                     "it belongs to another run than the config.json beside it: model is 'resnet20', not 'lenet5'"),
