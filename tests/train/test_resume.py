@@ -390,3 +390,64 @@ def test_damaged_runs_go_on_or_are_refused_in_a_sentence():
     read, kinds, _ = fuzz(300, seed=1)
     assert read >= 20
     assert sum(kinds.values()) >= 150
+
+
+# --------------------------------------------------------------------------------------- changed bytes and pictures
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(stopped):
+    """In the arrays as in the metadata; a bit of the header's padding or of a key's name may be refused otherwise."""
+    path, draws = stopped / "last.ckpt", np.random.default_rng(0)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = [*draws.integers(header, len(whole), 30), *draws.integers(8, header, 30)]
+    for place in places:
+        content = bytearray(whole)
+        content[place] ^= 1 << int(draws.integers(8))
+        path.write_bytes(content)
+        with pytest.raises(ValueError) as error:
+            Run.resume(stopped)
+        assert str(error.value).startswith(str(path))
+        if place >= header:
+            assert "is damaged, for its checksum is not that of its content: take it from a copy" in str(error.value)
+    path.write_bytes(whole)
+    assert Run.resume(stopped).state.schedule.t == 8
+
+
+def test_a_checkpoint_of_format_1_goes_on(stopped, tmp_path):
+    """It has no checksum, and knows the pictures by their names and labels."""
+    def earlier(values):
+        values.update(format=1, pictures=Run.resume(stopped).splits.names_fingerprint)
+
+    changed(stopped, earlier)
+    with safe_open(stopped / "last.ckpt", "numpy") as file:
+        values = json.loads(file.metadata()[KEY])
+        held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del values["checksum"]
+    (stopped / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
+    run = Run.resume(stopped)
+    run.train()
+    Run(config(checkpoint_steps=2), tmp_path / "whole").train()
+    assert outcome(stopped) == outcome(tmp_path / "whole")
+    values["format"] = 2
+    (stopped / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
+    with pytest.raises(ValueError, match="is damaged, for its checksum is not that of its content"):
+        Run.resume(stopped)
+
+
+def test_changed_pictures_under_their_old_names_are_refused(tmp_path, monkeypatch, rng):
+    monkeypatch.undo()
+    folder = folder_of_pictures(tmp_path / "shapes", rng, per_class=6)
+    settings = config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.125}, size=32, batch_size=4,
+                      checkpoint_steps=1)
+    train_until(Run(settings, tmp_path / "run"), 1)
+    path = tmp_path / "shapes" / Run.resume(tmp_path / "run").splits.train.names[0]
+    kept, times = path.read_bytes(), os.stat(path)
+    content = bytearray(kept)
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes holds other pictures than when the run began: put "):
+        Run.resume(tmp_path / "run")
+    path.write_bytes(kept)
+    assert Run.resume(tmp_path / "run").state.schedule.t == 2

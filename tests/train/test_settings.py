@@ -199,6 +199,12 @@ def test_the_flow_of_gradients_by_hand(tmp_path):
     assert last["gradient"] == pytest.approx(own)
     assert first["weights"] == pytest.approx(np.sqrt((net[0].weight.data.astype(float) ** 2).sum() + 1))
     assert net.training, "left as it was"
+    mixed = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()).train()
+    mixed[1].eval()
+    before = mixed.state_dict()
+    gradient_flow.report(mixed, x)
+    assert [layer.training for layer in mixed] == [True, False, True], "each layer in its own mode, as it was"
+    assert all(np.array_equal(array, before[name]) for name, array in mixed.state_dict().items())
     run = Run(config(gradient_flow=True), tmp_path)
     layers = [r["layers"] for r in run.train()]
     names = ["features.0", "features.3", "classifier.1", "classifier.3", "classifier.5"]
