@@ -12,11 +12,11 @@ from minicnn import data
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
 from minicnn.io import model_file
-from minicnn.train import picture
+from minicnn.train import plots
 from minicnn.train.assess import Assessment, assess
-from minicnn.train.config import check_dataset
+from minicnn.train.config import known_dataset
 from minicnn.train.folder import CONFIG
-from minicnn.train.source import SPLITS, part_of_run, preparer, whole
+from minicnn.train.source import SPLITS, preparer, split_of_run, whole_dataset
 
 
 def evaluate(
@@ -37,16 +37,16 @@ def evaluate(
     """Evaluate a trained model: top-1 and top-5, class by class, confusion matrix, and its most confident mistakes."""
     console.choose("split", split, SPLITS)
     try:
-        check_dataset(dataset or "digits")
+        known_dataset("dataset", dataset or "digits")
     except ValueError as problem:
         raise console.UsageError(str(problem)) from None
     model, about = model_file.load(model_path(run))
     classes = about.classes
     if not dataset and (run / CONFIG).is_file():
-        name, pictures = part_of_run(run / CONFIG, split)
-        loader = pictures.evaluated(chosen := getattr(pictures, split))
+        splits = split_of_run(run / CONFIG, split)
+        name, loader = splits.name, splits.evaluated(chosen := getattr(splits, split))
     else:
-        name, chosen = whole(dataset or about.trained_on, split, about)
+        name, chosen = whole_dataset(dataset or about.trained_on, split, about)
         loader = data.Loader(chosen, 64, transform=data.Transform(about.preprocessing))
     model.to(console.device(device))
     result = assess(model, loader, preparer(device), len(classes), chosen.names)
@@ -84,10 +84,10 @@ def _draw(result: Assessment, chosen, about, folder: Path | None, count: int) ->
         return []
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        picture.confusion(result.confusion, about.classes, folder / "confusion.png")
+        plots.confusion(result.confusion, about.classes, folder / "confusion.png")
         files = [str(folder / "confusion.png")]
         if count and len(result.worst(count)):
-            picture.mistakes(result, chosen, about, folder / "worst.png", count)
+            plots.mistakes(result, chosen, about, folder / "worst.png", count)
             files.append(str(folder / "worst.png"))
         return files
     except ModuleNotFoundError as missing:

@@ -13,10 +13,10 @@ import typer
 from minicnn import models
 from minicnn.cli import console
 from minicnn.cli.model_name import ModelSettings, of_zoo
+from minicnn.data import NORMALISATIONS
 from minicnn.io import model_file
 from minicnn.io.weights import load_into
 from minicnn.nn import Module
-from minicnn.train.source import NORMALISATIONS
 
 PREPROCESSING = {name: (*numbers, 0 if name == "none" else 256) for name, numbers in NORMALISATIONS.items()}
 """What pictures go through: mean and deviation, and the shorter side for 224 pixels."""

@@ -44,7 +44,7 @@ class Named:
 def parse(settings: Iterable[str] | None) -> dict[str, Any]:
     """{"aux": True, "width": 0.5} for ["aux=true", "width=0.5"].
 
-    A value is read as a TOML literal: true, 3, 0.5, "text", [1, 2]. Anything else is a string. A usage error (exit code
+    A value is read as a TOML literal: true, 3, 0.5, "text", [1, 2]. Anything else is a string, and so is a variant. A usage error (exit code
     2) where there is no KEY=VALUE, or where one key is given two values.
     """
     options: dict[str, Any] = {}
@@ -55,7 +55,8 @@ def parse(settings: Iterable[str] | None) -> dict[str, Any]:
             raise console.UsageError(f"--set {text!r} must be KEY=VALUE, such as --set num_classes=10")
         if key in options:
             raise console.UsageError(f"--set {key} is given twice: leave one of them out")
-        options[key] = _literal(value.strip())
+        # variants are words, lenet5's 1998 too
+        options[key] = value.strip().strip("\"'") if key == "variant" else _literal(value.strip())
     return options
 
 
@@ -74,8 +75,6 @@ def of_zoo(model: str, settings: Iterable[str] | dict[str, Any] | None = None) -
     from minicnn import models
 
     options = dict(settings) if isinstance(settings, dict) else parse(settings)
-    if type(options.get("variant")) is int:                # --set variant=1998: variants are words
-        options["variant"] = str(options["variant"])
     console.choose("model", model.partition(":")[0], models.names())
     try:
         return models.resolve(model, options)

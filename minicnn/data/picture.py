@@ -96,6 +96,16 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
         return _fit(file, scaled, size, channels, background, interpolation)
 
 
+def decoded(source: Any) -> Array:
+    """The whole picture at its own size, in colour: (3,H,W) uint8; an array stays what it is. Errors as `read`."""
+    if isinstance(source, np.ndarray):
+        return source
+    with opened(source) as file:
+        turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        size = file.size if turned else file.size[::-1]
+        return _fit(file, whole, size, 3, WHITE, "bilinear")
+
+
 @contextmanager
 def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
     """`with opened(path) as picture`: Pillow's picture, its header read and nothing else, and known to be small enough.

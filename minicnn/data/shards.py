@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.data.dataset import label_array
-from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes, stratified
+from minicnn.data.dataset import Source, label_array
+from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes
 from minicnn.data.picture import SUFFIXES, Packed
+from minicnn.data.splits import Splits, stratified
 
 Array = Any  # numpy.ndarray
 
@@ -36,8 +37,8 @@ MAX_FILE = 2**28
 """Bytes of a picture file."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shards:
+@dataclass(frozen=True, eq=False, repr=False)
+class Shards(Source):
     """Pictures that lie in tar files: for each its tar, where in it, and its label."""
 
     paths: tuple[Path, ...]
@@ -47,9 +48,6 @@ class Shards:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_array(self.labels, len(self.names)))
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def picture(self, index: int) -> Packed:
         """What `Preprocessing.read` takes: the file's bytes. ValueError where the tar has become shorter."""
@@ -67,7 +65,7 @@ class Shards:
         return Shards(self.paths, tuple(self.names[i] for i in chosen), self.places[chosen], self.labels[chosen])
 
 
-class ShardFolder:
+class ShardFolder(Splits):
     """A folder of tar shards, as an `ImageFolder` is one of pictures: `classes`, `train`, `validation`, `test`.
 
     Which split a tar belongs to is what its name begins with (train-…, val-…, test-…), or else train. What is not given

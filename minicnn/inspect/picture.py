@@ -6,17 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from minicnn.data.figures import figure
 from minicnn.nn import Conv2d, Module, watch
 from minicnn.tensor import Tensor, no_grad
-
-
-def figure(width: float, height: float):
-    """An empty matplotlib figure of that many inches, or a sentence about what to install."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ModuleNotFoundError("pictures need matplotlib: install it with `pip install matplotlib`") from None
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 def filters(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -> None:

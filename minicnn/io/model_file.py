@@ -5,8 +5,8 @@ Safetensors holds raw arrays behind a JSON header; reading it can't run code. Th
     {"format": 1, "model": "lenet5", "options": {"num_classes": 10}, "classes": ["0", …],
      "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
 
-The last four and "fit", "interpolation", "background" are a `data.Preprocessing`; those three stand there only where
-they are not the usual ones.
+The last four and "fit", "interpolation", "background", "margin" are a `data.Preprocessing`; those four stand there only
+where they are not the usual ones.
 
 The arrays have PyTorch's names, torchvision's where it has the net: safetensors.torch.load_file gives a state dict.
 """
@@ -31,7 +31,7 @@ from minicnn.nn import BatchNorm2d, Module
 from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
-LATER = ("fit", "interpolation", "background")
+LATER = ("fit", "interpolation", "background", "margin")
 """Fields that the first readers of this format do not know: left out where they say nothing new."""
 
 MAX_VALUES = 2**22
@@ -55,6 +55,7 @@ class Description:
     fit: str = "crop"
     interpolation: str = "bilinear"
     background: list[int] = field(default_factory=lambda: list(WHITE))
+    margin: list[int] = field(default_factory=lambda: [0, 0])
 
     @classmethod
     def of(cls, model: str, options: dict, classes: Sequence[str], prepare: Preprocessing,
@@ -62,14 +63,14 @@ class Description:
         """The description of a model whose pictures go through `prepare`."""
         return cls(model, options, list(classes), list(prepare.shape), list(prepare.mean), list(prepare.std),
                    prepare.resize, trained_on, fit=prepare.fit, interpolation=prepare.interpolation,
-                   background=list(prepare.background))
+                   background=list(prepare.background), margin=list(prepare.margin))
 
     @property
     def preprocessing(self) -> Preprocessing:
         """What pictures go through before this model. ValueError where it takes neither 1 nor 3 channels."""
         channels, height, width = self.input
         return Preprocessing((height, width), tuple(self.mean), tuple(self.std), channels, self.resize, self.fit,
-                             self.interpolation, tuple(self.background))  # type: ignore[arg-type]
+                             self.interpolation, tuple(self.background), tuple(self.margin))  # type: ignore[arg-type]
 
 
 def save(path: str | Path, model: Module, description: Description) -> None:
@@ -81,7 +82,7 @@ def save(path: str | Path, model: Module, description: Description) -> None:
 
 def to_json(description: Description) -> str:
     """What stands in the metadata, of a model file and of an ONNX file."""
-    usual = {f.name: f.default for f in fields(description)} | {"background": list(WHITE)}
+    usual = {f.name: f.default for f in fields(description)} | {"background": list(WHITE), "margin": [0, 0]}
     said = {name: value for name, value in asdict(description).items() if name not in LATER or value != usual[name]}
     return json.dumps(said, ensure_ascii=False)
 
@@ -176,6 +177,8 @@ def _rules(d):
     yield "interpolation", d.interpolation in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"
     colour = _list_of(int, d.background) and len(d.background) == 3 and all(0 <= value <= 255 for value in d.background)
     yield "background", colour, "[red, green, blue], each from 0 to 255"
+    inside = _list_of(int, d.margin) and len(d.margin) == 2 and all(0 <= m < s for m, s in zip(d.margin, d.input[1:]))
+    yield "margin", inside, "[rows, columns] of background, from 0 to less than the input's"
     yield "options", isinstance(d.options, dict), "names and values"
     # A file must not make us build a net far larger than itself: these two decide how large.
     for name, here in (("num_classes", len(d.classes)), ("in_channels", d.input[0])):

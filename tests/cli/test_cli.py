@@ -14,7 +14,7 @@ from PIL import Image
 import minicnn
 from minicnn import data
 from minicnn.cli import app as program
-from minicnn.cli import console, training
+from minicnn.cli import console, run_report
 from minicnn.cli.app import main
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
@@ -136,7 +136,7 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
-    monkeypatch.setattr(training, "_draw", lambda run, result: [])             # which takes longer than all the rest
+    monkeypatch.setattr(run_report, "_draw", lambda run, result: [])             # which takes longer than all the rest
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
     assert minicnn_("train", "--epochs", 5, "--out", whole)[0] == 0
     with monkeypatch.context() as patch:
@@ -161,9 +161,9 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stays(minicnn_, monkey
     rc, _, err = minicnn_("train", "--epochs", 5, "--out", folder)
     assert sentence(err, 130, rc) == "stopped"
     monkeypatch.undo()
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
     run = Run.resume(folder)
-    assert (len(run.metrics), run.schedule.t) == (2, 8), "the last whole epoch"
+    assert (len(run.metrics), run.state.schedule.t) == (2, 8), "the last whole epoch"
 
 
 def test_without_matplotlib_everything_but_the_pictures(minicnn_, monkeypatch, tmp_path):

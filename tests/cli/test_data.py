@@ -126,7 +126,7 @@ def test_pack_and_read_again(call, tmp_path):
     assert code == 0
     assert document(out) == {"folder": str(tmp_path / "out"), "pictures": 20,
                              "tars": ["train-000000.tar", "val-000000.tar", "test-000000.tar"]}  # fmt: skip
-    parts = data.splits(tmp_path / "out")
+    parts = data.load(tmp_path / "out")
     assert (parts.classes, len(parts.train), len(parts.validation), len(parts.test)) == (("cat", "dog"), 12, 4, 4)
     code, _, err = call("data", "pack", tmp_path / "p", tmp_path / "out")
     assert "holds tar files already, which stay as they are" in sentence(err, 1, code)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import Bundle, Dataset
+from minicnn.data import Dataset, Splits
 from tests.program import document, sentence
 from tests.train.tiny import TINY
 
@@ -30,7 +30,8 @@ def test_eval(minicnn_, trained):
 def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatch):
     images = np.zeros((4, 3, 32, 32), np.uint8)
     other = Dataset(images, np.arange(4))
-    monkeypatch.setattr(data, "load", lambda name: Bundle("mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
+    monkeypatch.setattr(data.catalogue, "load", lambda name: Splits.of_arrays(
+        "mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
     rc, _, err = minicnn_("eval", trained, "--data", "mnist")
     assert sentence(err, 1, rc) == ("mnist has 4 classes of (3, 32, 32) images, but the model takes (1, 28, 28) and "
                                     "tells 10 classes apart: choose another --data")
