@@ -44,8 +44,8 @@ class Named:
 def parse(settings: Iterable[str] | None) -> dict[str, Any]:
     """{"aux": True, "width": 0.5} for ["aux=true", "width=0.5"].
 
-    A value is read as a TOML literal: true, 3, 0.5, "text", [1, 2]. Anything else is a string, and so is a variant. A usage error (exit code
-    2) where there is no KEY=VALUE, or where one key is given two values.
+    A value is read as a TOML literal: true, 3, 0.5, "text", [1, 2]. Anything else is a string, and so is a variant. A
+    usage error (exit code 2) where there is no KEY=VALUE, or where one key is given two values.
     """
     options: dict[str, Any] = {}
     for text in settings or ():
