@@ -6,14 +6,12 @@ import contextlib
 import functools
 import sys
 import traceback
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.progress import track
 
 from minicnn.cli import console, user_file
 from minicnn.geometry import positive
@@ -52,7 +50,7 @@ def check(
     draw_sweep: Annotated[
         bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Where --sweep puts its picture.")] = Path("gradcheck-sweep.png"),
+    out: Annotated[Path | None, typer.Option(help="Draw --sweep in this picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
     """Compare the gradients of ops with finite differences, element by element, in float64."""
@@ -60,10 +58,7 @@ def check(
     if draw_sweep:
         return _sweep(rows, first_seed, out, as_json)
     results = []
-    work: Iterable[Row] = (
-        rows if as_json or not console.out.is_terminal else track(rows, "checking", console=console.out, transient=True)
-    )
-    for row in work:
+    for row in console.track(rows, "ops checked", as_json):
         results.append(_check(row, range(first_seed, first_seed + seeds), tolerance))
     wrong = [r for r in results if r.error]
     if as_json:
@@ -185,7 +180,7 @@ class _Given(Case):
         return list(arrays)
 
 
-def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
+def _sweep(rows: list[Row], seed: int, out: Path | None, as_json: bool) -> None:
     """The V-curve of each op's first case, in a picture and in numbers."""
     if len(rows) > 8:
         raise console.UsageError(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
@@ -193,7 +188,7 @@ def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
     for row in rows:
         with _naming(row):
             curves[row.name] = sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper)
-    drawn = _draw(curves, out)
+    drawn = out is not None and _draw(curves, out)
     if as_json:
         return console.print_json({"picture": str(out) if drawn else None, "curves": curves})
     table = console.table(">step h", *(f">{name}" for name in curves), title="worst relative error for each step size")
