@@ -8,7 +8,7 @@ import pytest
 from pictures import make_folder
 
 from minicnn import data
-from minicnn.data import picture
+from minicnn.data import decode
 
 PREPARE = data.Preprocessing((12, 16), (0.5,) * 3, (0.25,) * 3)
 EVERYTHING = "random-resized:0.3 flip pad-crop:2 jitter:0.3 lighting cutout:3 mixup:0.4"
@@ -183,6 +183,6 @@ def test_warnings_of_other_threads_are_not_lost_when_pictures_are_read(files):
                 warnings.warn("mine", stacklevel=1)
         assert warnings.filters == before
         assert len(caught) == 6
-    assert picture._QUIET.inside == 0
+    assert decode._QUIET.inside == 0
 
 
