@@ -263,7 +263,7 @@ def test_what_is_drawn_are_the_first_convolutions_own_filters_and_maps(tmp_path,
 
 
 def test_a_net_without_convolutions_has_no_filters(tmp_path):
-    with pytest.raises(ValueError, match=r"^the model has no convolution whose filters could be drawn: it needs a Conv2d$"):
+    with pytest.raises(ValueError, match=r"^the model has no convolution whose filters could be drawn"):
         plots.first_layer(Sequential(nn.Flatten(), nn.Linear(4, 2)), Tensor(np.zeros((1, 1, 2, 2), np.float32)),
                         np.zeros((1, 2, 2), np.uint8), tmp_path / "f.png")
     assert not (tmp_path / "f.png").exists()

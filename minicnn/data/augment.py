@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minicnn.data.crop import Box
-from minicnn.names import unknown
+from minicnn.names import short, unknown
 
 Array = Any  # numpy.ndarray
 Generator = np.random.Generator
@@ -252,6 +252,8 @@ def parse(text: str) -> tuple[Any, ...]:
 
     A word is a name, followed by numbers after colons, which have defaults. ValueError for anything else.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"an augmentation must be words, such as 'flip pad-crop:4', not {short(text)}")
     steps: list[Any] = []
     for word in text.replace(",", " ").split():
         name, *given = word.split(":")
@@ -280,7 +282,10 @@ def spell(steps: tuple[Any, ...]) -> str:
 
 
 def check(steps: Any) -> None:
-    """ValueError where two steps choose the part of the picture, or two mix images."""
+    """ValueError for what is not a step, and where two steps choose the part of the picture, or two mix images."""
+    for step in steps:
+        if type(step) not in WORDS.values():
+            raise ValueError(f"{short(step)} is not a step of an augmentation: use one of {', '.join(WORDS)}")
     for what, of_it in (("choose the part of the picture", [s for s in steps if hasattr(s, "box")]),
                         ("mix images", [s for s in steps if isinstance(s, Mixup)])):
         if len(of_it) > 1:

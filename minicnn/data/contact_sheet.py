@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data import crop, decode
 from minicnn.data.doctor import KINDS, Report
 
@@ -70,6 +71,9 @@ def draw(rows: Sequence[Row], path: str | PathLike[str]) -> None:
 
     if not rows:
         raise ValueError("there is nothing to show on a contact sheet: the folder holds no pictures")
+    path = arguments.file_to_write(path)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{path} must have the name of a picture, such as sheet.png")
     width, tall = COLUMNS * (CELL + GAP) + GAP, [CELL + 3 * LINE + GAP if _tagged(cells) else CELL + 2 * LINE + GAP
                                                  for _, cells in rows]
     lines = [-(-min(len(cells), MAX_CELLS) // COLUMNS) for _, cells in rows]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data.crop import Box
 
 Array = Any  # numpy.ndarray
@@ -102,7 +103,7 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
         name, file = source.name, io.BytesIO(source.content)
     else:
         name, file = str(source), source
-        _check_file(Path(source))
+        _check_file(arguments.path(source))
     try:
         with _QUIET, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
@@ -206,7 +207,7 @@ def _from_array(array: Array) -> Any:
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] not in (1, 3):
-        raise ValueError(f"a picture must be uint8 (1,H,W) or (3,H,W), not {array.dtype} {array.shape}")
+        raise ValueError(f"a picture must be an array uint8 (1,H,W) or (3,H,W), not {array.dtype} {array.shape}")
     return Image.fromarray(array[0] if array.shape[0] == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data import crop, decode, duplicates, imagenet
 from minicnn.data.folder import CLASSES_FILE, SPLITS, ImageFolder
 
@@ -125,7 +126,8 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
 
     progress(files done, files in all). FileNotFoundError where there is no such folder.
     """
-    root = Path(root)
+    root = arguments.path(root)
+    arguments.integer("workers", workers, 0)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: check the name")
     try:

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data import imagenet
 from minicnn.data.dataset import label_array
 from minicnn.data.decode import SUFFIXES
+from minicnn.names import short
 
 Array = Any  # numpy.ndarray
 
@@ -76,12 +78,14 @@ class ImageFolder:
 
     def __init__(self, root: str | os.PathLike[str], *, validation: float = 0.15, test: float = 0.15,
                  seed: int = 0) -> None:
-        self.root = Path(root)
+        self.root = arguments.path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"there is no folder {self.root}: check the name")
         for name, share in (("validation", validation), ("test", test)):
-            if not 0 <= share < 1:
-                raise ValueError(f"{name} (={share}) must be at least 0 and below 1: it is a share of the pictures")
+            if not isinstance(share, (int, float)) or not 0 <= share < 1:
+                raise ValueError(f"{name} (={short(share)}) must be at least 0 and below 1: it is a share of the "
+                                 f"pictures")
+        arguments.integer("seed", seed, 0)
         if validation + test >= 1:
             raise ValueError(f"validation (={validation}) and test (={test}) must leave something to train on")
         self.name = self.root.resolve().name

@@ -45,7 +45,7 @@ def indices(names: Iterable[str]) -> list[int]:
     """The numbers of some ids among the 1000 classes: ["n01443537"] → [1]. ValueError for any other name."""
     places = {name: k for k, name in enumerate(labels())}
     found = []
-    for name in names:
+    for name in [names] if isinstance(names, str) else names:
         if name not in places:
             raise ValueError(f"{name!r} is not one of ImageNet's 1000 ids: they look like n01440764")
         found.append(places[name])

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data.augment import Mixed
 from minicnn.data.dataset import Array, Dataset, Source
+from minicnn.names import short
 from minicnn.rng import generator
 
 
@@ -30,7 +32,8 @@ class Batches:
 
     def __init__(self, dataset: Dataset, batch_size: int, *, shuffle: bool,
                  rng: np.random.Generator | None = None, drop_last: bool = False) -> None:
-        _need_integer("batch_size", batch_size, 1)
+        arguments.integer("batch_size", batch_size, 1)
+        _check_dataset(dataset, "images")
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, not {rng!r}: "
                             f"numpy.random.default_rng(seed) makes one")
@@ -86,7 +89,10 @@ class Loader:
                  processes: bool = False, drop_last: bool = False) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0),
                                    ("batch", batch, 0), ("workers", workers, 0), ("prefetch", prefetch, 1)):
-            _need_integer(name, value, least)
+            arguments.integer(name, value, least)
+        _check_dataset(dataset, "picture")
+        if not callable(transform):
+            raise TypeError(f"transform must be a function, such as a data.Transform, not {short(transform)}")
         _need_a_batch(batch_size, drop_last, dataset)
         self.dataset, self.batch_size, self.transform = dataset, int(batch_size), transform
         self.shuffle, self.seed, self.drop_last = shuffle, int(seed), drop_last
@@ -178,11 +184,10 @@ def _make_remembered(*job: Any) -> Batch:
     return _make(*_remembered, *job)
 
 
-def _need_integer(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} (={value}) must be at least {least}")
+def _check_dataset(dataset: Any, attribute: str) -> None:
+    if not (hasattr(dataset, attribute) and hasattr(dataset, "labels") and hasattr(dataset, "__len__")):
+        raise TypeError(f"dataset must have {attribute} and labels, such as data.load('digits').train, not "
+                        f"{short(dataset)}")
 
 
 def _need_a_batch(batch_size: int, drop_last: bool, dataset: Any) -> None:

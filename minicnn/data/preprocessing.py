@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data import augment as augmentations
 from minicnn.data import crop, decode
 from minicnn.data.augment import Mixed
@@ -130,8 +131,9 @@ class Transform:
 
     def __init__(self, preprocessing: Preprocessing, augment: str | Sequence[Any] = (),
                  draft: bool | None = None) -> None:
+        arguments.instance("preprocessing", preprocessing, Preprocessing)
         self.preprocessing = preprocessing
-        self.steps = augmentations.parse(augment) if isinstance(augment, str) else tuple(augment)
+        self.steps = tuple(augment) if isinstance(augment, (list, tuple)) else augmentations.parse(augment)  # type: ignore[arg-type]
         augmentations.check(self.steps)
         for step in self.steps:
             if isinstance(step, augmentations.ScaleJitter):

@@ -92,7 +92,7 @@ DATASETS = {info.name: info for info in (
 
 def info(name: str) -> DatasetInfo:
     """The dataset of that name; ValueError for an unknown one."""
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(unknown("dataset", str(name), DATASETS))
     return DATASETS[name]
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data.dataset import label_array
 from minicnn.data.decode import SUFFIXES, Packed
 from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes, stratified
@@ -79,7 +80,7 @@ class ShardFolder:
 
     def __init__(self, root: str | os.PathLike[str], *, validation: float = 0.15, test: float = 0.15,
                  seed: int = 0, progress: Callable[[int, int], None] = lambda tars, of: None) -> None:
-        self.root = Path(root)
+        self.root = arguments.path(root)
         paths = sorted(self.root.glob("*.tar")) if self.root.is_dir() else []
         if not paths:
             raise FileNotFoundError(f"there are no tar files in {self.root}: check the name (unpack compressed ones, "
@@ -174,7 +175,8 @@ def pack(folder: ImageFolder, out: str | os.PathLike[str], *, size: int = 2**28,
 
     Yields the path of each finished tar. The files are copied unchanged. FileExistsError where `out` already has tars.
     """
-    out = Path(out)
+    arguments.instance("folder", folder, ImageFolder)
+    out = arguments.path(out)
     out.mkdir(parents=True, exist_ok=True)
     if any(out.glob("*.tar")):
         raise FileExistsError(f"{out} already has tar files, which are not overwritten: choose another folder")

@@ -46,6 +46,9 @@ def ten_crop(images: Array, size: tuple[int, int]) -> Array:
 
     Krizhevsky et al. 2012 (AlexNet), §4.1: the prediction is the mean of the ten softmaxes; 224 of 256.
     """
+    check_size(3, size, 0)
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        raise ValueError(f"images must be an array with the axes (N, C, H, W), not {_shape_of(images)}")
     h, w = size
     H, W = images.shape[-2:]
     if not (1 <= h <= H and 1 <= w <= W):
@@ -62,6 +65,8 @@ def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, .
 
         >>> channel_statistics(minicnn.data.load("digits").train.images)
     """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4 or not images.size:
+        raise ValueError(f"images must be an array uint8 with the axes (N, C, H, W), not {_shape_of(images)}")
     values = np.arange(256) / 255
     means, stds = [], []
     for c in range(images.shape[1]):
@@ -73,9 +78,15 @@ def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, .
     return tuple(means), tuple(stds)
 
 
+def _shape_of(images: Any) -> str:
+    return f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else short(images)
+
+
 def check_channels(channels: int, mean: Sequence[float], std: Sequence[float]) -> None:
     """ValueError unless mean and std have one valid number for each channel."""
     for name, numbers in (("mean", mean), ("std", std)):
+        if not isinstance(numbers, (list, tuple, np.ndarray)) or np.asarray(numbers).dtype.kind not in "fiu":
+            raise ValueError(f"{name} (={short(numbers)}) must be a list of {channels} number(s), one for each channel")
         if len(numbers) != channels:
             raise ValueError(f"{name} has {len(numbers)} number(s), but the images have {channels} channel(s): "
                              f"give one for each channel")
@@ -109,5 +120,5 @@ def check_size(channels: Any, size: Any, resize: Any) -> None:
     if not (isinstance(size, (tuple, list)) and len(size) == 2
             and all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) and side >= 1 for side in size)):
         raise ValueError(f"size (={short(size)}) must be (height, width), two integers of at least 1")
-    if resize and resize < max(size):
-        raise ValueError(f"resize (={resize}) must be at least the larger side of size (={size}), or 0")
+    if not isinstance(resize, (int, np.integer)) or (resize and resize < max(size)):
+        raise ValueError(f"resize (={short(resize)}) must be at least the larger side of size (={size}), or 0")

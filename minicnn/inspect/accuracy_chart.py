@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minicnn.inspect.plots import figure
+from minicnn.inspect.plots import figure, write
 
 
 def draw(names: list[str], macs: list[float], accuracy: list[float], memory: list[float], path: str | Path) -> None:
@@ -13,6 +13,8 @@ def draw(names: list[str], macs: list[float], accuracy: list[float], memory: lis
 
     As in Canziani, Paszke & Culurciello 2016, "An analysis of deep neural network models".
     """
+    if not names:
+        raise ValueError("there are no nets to draw: name at least one")
     fig = figure(10, 6.5)
     ax = fig.subplots()
     families = [name.rstrip("0123456789_").split("_")[0].rstrip("0123456789") or name for name in names]
@@ -28,7 +30,7 @@ def draw(names: list[str], macs: list[float], accuracy: list[float], memory: lis
     ax.grid(alpha=0.3, which="both")
     legend = ax.legend(title="memory, inference", loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
     _label_points(fig, ax, sorted(zip(names, macs, accuracy), key=lambda point: -point[2]), legend)
-    fig.savefig(path)
+    write(fig, path)
 
 
 def _label_points(fig: Any, ax: Any, points: list[tuple[str, float, float]], legend: Any) -> None:

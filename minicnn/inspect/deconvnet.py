@@ -15,11 +15,10 @@ averages) use their gradients; the paper does not define a rule for contrast nor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from minicnn.inspect.units import Rules, backpropagate_from
+from minicnn.inspect.units import Rules, backpropagate_from, unit_index
 from minicnn.nn import Module
 
 RECTIFYING = ("relu", "relu6", "leaky_relu", "silu", "hardswish")
@@ -39,7 +38,7 @@ def keep_only(unit: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
     """A start for `backpropagate_from`: the output with all other units set to 0."""
     def start(y: np.ndarray) -> np.ndarray:
         dy = np.zeros_like(y)
-        place: Any = (slice(None), *unit)
+        place = unit_index(y, unit)
         dy[place] = y[place]
         return dy
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from minicnn.inspect.units import to_tensor
+from minicnn import arguments
+from minicnn.inspect.units import to_tensor, unit_index
 from minicnn.nn import Module
 from minicnn.ops.softmax import softmax
 from minicnn.tensor import no_grad
@@ -26,9 +27,11 @@ def occlusion(model: Module, x: np.ndarray, k: int, size: int, stride: int, fill
     of the paper.   h = ⌈(H − size)/stride⌉ + 1, likewise w: the last square ends at the edge.   progress: wraps the
     iteration over the batches, to show a progress bar.
     """
-    if not 1 <= size <= min(x.shape[2:]) or stride < 1:
-        raise ValueError(f"occlusion: the square's size (={size}) must be 1 to {min(x.shape[2:])}, the image's shorter "
-                         f"side, and the stride (={stride}) at least 1")
+    if x.ndim != 4 or len(x) != 1:
+        raise ValueError(f"occlusion: x must be one image (1, C, H, W), not {x.shape}")
+    arguments.integer("occlusion: size", size, 1, min(x.shape[2:]))
+    arguments.integer("occlusion: stride", stride, 1)
+    arguments.integer("occlusion: batch", batch, 1)
     rows, columns = square_starts(x.shape[2], size, stride), square_starts(x.shape[3], size, stride)
     places = [(i, j) for i in rows for j in columns]
     found = []
@@ -38,7 +41,8 @@ def occlusion(model: Module, x: np.ndarray, k: int, size: int, stride: int, fill
             covered = np.repeat(x, len(part), 0)
             for image, (i, j) in zip(covered, part):
                 image[:, i : i + size, j : j + size] = fill
-            found.append(softmax(model(to_tensor(model, covered))).numpy()[:, k])
+            p = softmax(model(to_tensor(model, covered))).numpy()
+            found.append(p[unit_index(p, (k,))])
     return np.concatenate(found).reshape(len(rows), len(columns))
 
 

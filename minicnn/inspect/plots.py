@@ -13,8 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.nn import Conv2d, Module, watch
 from minicnn.tensor import Tensor, no_grad
+
+
+def write(fig: Any, path: str | Path) -> None:
+    """Write a figure to a file. ValueError for a format that matplotlib does not write."""
+    path = arguments.file_to_write(path)
+    known = fig.canvas.get_supported_filetypes()
+    if path.suffix.lower().lstrip(".") not in known:
+        raise ValueError(f"{path} must end in one of .{', .'.join(sorted(known))}")
+    fig.savefig(path)
 
 
 def figure(width: float, height: float) -> Any:
@@ -97,7 +107,7 @@ def first_layer(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -
         f"and their feature maps",
         fontsize=11,
     )
-    fig.savefig(path)
+    write(fig, path)
 
 
 def filters(weights: np.ndarray, path: str | Path, title: str) -> None:
@@ -105,6 +115,8 @@ def filters(weights: np.ndarray, path: str | Path, title: str) -> None:
 
     With more than 3 channels the first 12 filters are shown, and the first 8 channels of each.
     """
+    if weights.ndim != 4:
+        raise ValueError(f"filters must be (O, C, KH, KW), not {weights.shape}")
     C = weights.shape[1]
     limit = max(float(np.abs(weights).max()), 1e-12)
     cells = list(weights) if C in (1, 3) else [channel[None] for w in weights[:12] for channel in w[:8]]
@@ -128,6 +140,8 @@ def feature_maps(image: np.ndarray, layers: dict[str, np.ndarray], path: str | P
 
     For a single layer all maps are shown, up to 64.
     """
+    if not layers:
+        raise ValueError("there are no feature maps to draw: give at least one layer")
     one = len(layers) == 1
     rows: list[tuple[str, list[tuple[int, np.ndarray]]]] = []
     for name, values in layers.items():
@@ -176,6 +190,8 @@ def around_grey(values: np.ndarray, limit: float = 0.0) -> np.ndarray:
 
 def _show(ax: Any, image: np.ndarray) -> None:
     """Draw an image of 1 or 3 channels."""
+    if image.ndim != 3 or len(image) not in (1, 3):
+        raise ValueError(f"an image must be (1, H, W) or (3, H, W), not {image.shape}")
     ax.set_axis_off()
     if len(image) == 3:
         ax.imshow(image.transpose(1, 2, 0))
@@ -185,4 +201,4 @@ def _show(ax: Any, image: np.ndarray) -> None:
 
 def _save(fig: Any, title: str, path: str | Path) -> None:
     fig.suptitle(title, fontsize=10)
-    fig.savefig(path)
+    write(fig, path)

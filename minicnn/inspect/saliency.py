@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.inspect.units import backpropagate_from, one_hot
 from minicnn.nn import Module
 
@@ -37,6 +38,7 @@ def smooth_grad(model: Module, x: np.ndarray, k: int, count: int = 25, noise: fl
     M = max_c |1/n · Σ_i ∂S_k/∂x(x + ε_i)|,   ε ~ N(0, σ²),   σ = noise · (max x − min x)
     Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; they use 10 to 20 % noise.
     """
+    arguments.integer("count", count, 1)
     rng = np.random.default_rng(seed)
     sigma = noise * float(x.max() - x.min())
     total = np.zeros_like(x)

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.inspect.summary import Layer, summary
+from minicnn.names import short
 from minicnn.nn import Module, watch
 from minicnn.settings import conv_algorithm
 from minicnn.tensor import Tensor, no_grad
@@ -23,9 +25,10 @@ Rules = Mapping[str, Callable]
 
 def find_layer(model: Module, name: str) -> Module:
     """The layer called `name`, such as "features.3". ValueError suggests the most similar name."""
+    arguments.instance("model", model, Module)
     known = {path: module for path, module in model.named_modules() if path}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"unknown layer {name!r}: {hint}The net has {len(known)}, from {next(iter(known))!r} to "
                          f"{list(known)[-1]!r}; `minicnn summary` lists them")
@@ -55,6 +58,7 @@ def constant_parameters(model: Module) -> Iterator[None]:
     Convolutions use im2col, whose gradients are exactly 0 outside the receptive field; Winograd's transforms would
     leave rounding errors there.
     """
+    arguments.instance("model", model, Module)
     learned = [(p, p.requires_grad) for p in model.parameters()]
     try:
         for parameter, _ in learned:
@@ -123,11 +127,19 @@ def one_hot(*unit: int) -> Callable[[np.ndarray], np.ndarray]:
     """A start for `backpropagate_from`: 1 at that unit of each image, (k,) or (c,i,j), and 0 elsewhere."""
     def start(y: np.ndarray) -> np.ndarray:
         dy = np.zeros_like(y)
-        place: Any = (slice(None), *unit)
-        dy[place] = 1
+        dy[unit_index(y, unit)] = 1
         return dy
 
     return start
+
+
+def unit_index(y: np.ndarray, unit: tuple[int, ...]) -> Any:
+    """The index of a unit of each image in an output y (N,K) or (N,C,h,w). ValueError where there is no such unit."""
+    if not isinstance(unit, (tuple, list)) or len(unit) != y.ndim - 1:
+        raise ValueError(f"the unit {short(unit)} must have one number for each axis of an output of {y.shape[1:]}")
+    for number, length in zip(unit, y.shape[1:]):
+        arguments.integer("class" if y.ndim == 2 else f"unit {tuple(unit)}: each number", number, 0, length - 1)
+    return (slice(None), *unit)
 
 
 def to_tensor(model: Module, x: np.ndarray, requires_grad: bool = False) -> Tensor:

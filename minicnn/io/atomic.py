@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from minicnn import arguments
+
 
 def write(path: str | Path, content: bytes) -> None:
     """Write `content` to a temporary file in the same folder, flush it to the disk, and rename it to `path`.
@@ -15,11 +17,7 @@ def write(path: str | Path, content: bytes) -> None:
     After an interruption (power, a full disk, Ctrl-C) `path` holds the old content or the new, never a part of it.
     FileNotFoundError where the folder does not exist; IsADirectoryError where `path` is a folder.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path} can't be written: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} can't be written: it is a folder; add the name of a file")
+    path = arguments.file_to_write(path)
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -19,13 +19,12 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
-from minicnn import models
+from minicnn import arguments, models
 from minicnn.data.decode import INTERPOLATIONS, WHITE
 from minicnn.data.preprocessing import FITS, Preprocessing
 from minicnn.io import arrays, atomic, safetensors_file
@@ -78,17 +77,19 @@ class Description:
 def save(path: str | os.PathLike[str], model: Module, description: Description) -> None:
     """Write the parameters and buffers of a net of the zoo, and their description, to `path` atomically.
 
-    ValueError where the description names no net of the zoo or contradicts itself: `load` could not read such a file.
+    ValueError where the description names no net of the zoo or contradicts itself: `load` would refuse such a file.
     """
-    path = Path(path)
-    if not isinstance(model, Module):
-        raise TypeError(f"{path} can't be written: model must be a Module, not a {type(model).__name__}")
+    path = arguments.path(path)
+    arguments.instance("model", model, Module)
+    arguments.instance("description", description, Description)
     _check(path, description, "correct the description")
+    if description.model.partition(":")[0] not in models.MODELS:
+        raise ValueError(f"{path} can't be written: {short(description.model)} is not a net of the zoo, so load can't "
+                         "build it: for a net of your own use net.save(path)")
     try:
         name, options = models.resolve(description.model, description.options)
     except ValueError as problem:
-        raise ValueError(f"{path} can't be written: {problem}; a model file holds a net that models.build can build: "
-                         "for a net of your own use net.save(path)") from None
+        raise ValueError(f"{path} can't be written: {problem}") from None
     description = replace(description, model=name, options=options)
     # one entry: safetensors writes several in an order that changes from one time to the next
     atomic.write(path, safetensors.numpy.save(torch_state(model), metadata={"minicnn": to_json(description)}))
@@ -143,9 +144,10 @@ def _outputs(model: Module, shape: Sequence[int]) -> tuple[int, ...]:
 
 def _read(path: str | os.PathLike[str], with_arrays: bool = True) -> tuple[Description, dict[str, np.ndarray]]:
     """(the description, the arrays or nothing)"""
-    if not os.path.isfile(path):
+    path = arguments.path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}: train one with `minicnn train digits`")
-    size = os.path.getsize(path)
+    size = path.stat().st_size
     state: dict[str, np.ndarray] = {}
     with open(path, "rb") as file:
         try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
 
+from minicnn import arguments
 from minicnn.io import arrays, atomic, npz, safetensors_file, torch_file, zip_file
 from minicnn.names import short
 from minicnn.nn.module import LoadReport, Module
@@ -34,7 +34,7 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     share memory where the tensors did. FileNotFoundError where there is no such file; ValueError, one sentence, where
     the file is damaged or of another format; OSError where it can't be opened.
     """
-    path = Path(path)
+    path = arguments.path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}: check the name and the folder")
     with open(path, "rb") as file:
@@ -60,14 +60,14 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
     """Write {name: array} to a .safetensors or .npz file atomically. ValueError for anything but real numbers."""
-    path = Path(path)
+    path = arguments.path(path)
     if not isinstance(state, Mapping):
         raise TypeError(f"{path} can't be written: state must map names to arrays, like model.state_dict(), and "
                         f"is a {type(state).__name__}")
     ready = {}
     for name, value in state.items():
-        array = np.asarray(value, order="C")
         try:
+            array = np.asarray(value, order="C")
             arrays.check_name(name)
             arrays.dtype_of(array.dtype.str)
         except ValueError as problem:
@@ -91,6 +91,9 @@ def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, 
     and in the file.   strict: names and shapes of the rest must agree exactly, or ValueError is raised and nothing is
     changed; with strict=False what fits is loaded. The report lists what is missing, unexpected and misshapen.
     """
+    arguments.instance("model", model, Module)
+    if not isinstance(skip, (str, list, tuple)):
+        raise TypeError(f"skip must be the name of a layer, or a list of names, not {short(skip)}")
     parts = [part.rstrip(".") for part in ([skip] if isinstance(skip, str) else skip)]
 
     def skipped(name: str) -> bool:

@@ -133,7 +133,7 @@ def test_nothing_is_something(tmp_path):
     ("x.npz", {"a": np.array([None])}, "can't be written, 'a': it holds values of type '|O', which are not real"),
     ("x.npz", {"a": np.zeros(2, "c8")}, "which are not real numbers: convert them to float32"),
     ("x.npz", {"a": "text"}, "which are not real numbers: convert them to float32"),
-    ("x.safetensors", {"../a": np.zeros(2)}, "names an array '../a', which can't be the name of a parameter: rename it"),
+    ("x.safetensors", {"../a": np.zeros(2)}, "an array '../a', which can't be the name of a parameter: rename it"),
     ("x.safetensors", {"": np.zeros(2)}, "it names an array '', which can't be the name of a parameter"),
     ("x.safetensors", {3: np.zeros(2)}, "it names an array 3, which can't be the name of a parameter"),
 ], ids=str)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import minicnn
+from minicnn import arguments
 from minicnn.io import atomic
 from minicnn.io.model_file import Description, to_json
 from minicnn.io.onnx.fold import fold_batch_norm
@@ -42,6 +43,7 @@ def content(model: Module, description: Description, *, preprocess: bool = False
     The graph is checked by onnx.checker. ValueError names the layer that can't be exported; ModuleNotFoundError where
     the package onnx is missing.
     """
+    arguments.instance("description", description, Description)
     onnx = _onnx()
     graph = trace(model, tuple(description.input))
     if graph.output.shape[1:] != (len(description.classes),):

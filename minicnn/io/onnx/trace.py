@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minicnn import devices
+from minicnn import arguments, devices
 from minicnn.io.onnx.graph import Graph, Node, Value
 from minicnn.io.onnx.handlers import HANDLERS, TRAINING_ONLY
+from minicnn.names import short
 from minicnn.nn import Buffer, Module, Parameter, watch
 from minicnn.recording import no_grad, watch_ops
 from minicnn.tensor import Tensor
@@ -27,6 +28,9 @@ def trace(model: Module, shape: tuple[int, ...]) -> Graph:
 
     ValueError names the layer and the op that has no handler, or the layer whose values do not come from ops alone.
     """
+    arguments.instance("model", model, Module)
+    if not (isinstance(shape, (tuple, list)) and len(shape) == 3):
+        raise ValueError(f"shape (={short(shape)}) must be (C, H, W) of one image, such as (3, 224, 224)")
     parameter = next(iter(model.parameters()), None)
     device = "cpu" if parameter is None else parameter.device
     if parameter is not None and parameter.dtype != np.float32:
