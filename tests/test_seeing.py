@@ -208,7 +208,7 @@ def test_each_pixel_gets_the_mean_of_the_squares_that_cover_it(rng):
 
 
 def test_a_square_larger_than_the_image(rng):
-    with pytest.raises(ValueError, match=r"the square's size \(=14\) must be 1 to 13"):
+    with pytest.raises(ValueError, match=r"size \(=14\) must be from 1 to 13"):
         occlusion(small_net(), rng.standard_normal((1, 3, 13, 15)), 0, 14, 1)
 
 

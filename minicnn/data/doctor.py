@@ -98,7 +98,7 @@ class Report:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """{class: {split: pictures}}; the split is "" where the folder has no splits."""
-        table: dict[str, Counter] = {}
+        table: dict[str, Counter[str]] = {}
         for finding in self.pictures:
             table.setdefault(finding.label, Counter())[finding.split] += 1
         return {label: dict(table[label]) for label in sorted(table)}

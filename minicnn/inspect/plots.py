@@ -50,7 +50,7 @@ def heatmap(image: np.ndarray, values: np.ndarray, path: str | Path, title: str,
     """The image, the values (h,w) as colours, and both together. reverse: small values are the important ones."""
     fig = figure(10.5, 3.7)
     axes = fig.subplots(1, 3)
-    H, W = image.shape[1:]
+    H, W = image.shape[-2:]
     colours = {"cmap": "inferno_r" if reverse else "inferno", "extent": (-0.5, W - 0.5, H - 0.5, -0.5)}
     _show(axes[0], image)
     shown = axes[1].imshow(values, **colours)

@@ -20,7 +20,7 @@ from minicnn.nn import Module, watch
 from minicnn.settings import conv_algorithm
 from minicnn.tensor import Tensor, no_grad
 
-Rules = Mapping[str, Callable]
+Rules = Mapping[str, Callable[..., Any]]
 
 
 def find_layer(model: Module, name: str) -> Module:
@@ -58,7 +58,6 @@ def constant_parameters(model: Module) -> Iterator[None]:
     Convolutions use im2col, whose gradients are exactly 0 outside the receptive field; Winograd's transforms would
     leave rounding errors there.
     """
-    arguments.instance("model", model, Module)
     learned = [(p, p.requires_grad) for p in model.parameters()]
     try:
         for parameter, _ in learned:
@@ -144,6 +143,7 @@ def unit_index(y: np.ndarray, unit: tuple[int, ...]) -> Any:
 
 def to_tensor(model: Module, x: np.ndarray, requires_grad: bool = False) -> Tensor:
     """x as a Tensor on the device of the model."""
+    arguments.instance("model", model, Module)
     device = next((p.device for p in model.parameters()), None)
     return Tensor(x, requires_grad, device=device)
 

@@ -162,7 +162,7 @@ def _size(axes: Any) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def _known(calls: dict[str, Callable], storages: dict[str, str]) -> dict[str, Global]:
+def _known(calls: dict[str, Callable[..., Any]], storages: dict[str, str]) -> dict[str, Global]:
     return {name: Global(name, call) for name, call in calls.items()} | {
         f"torch.{kind}Storage": Global(f"torch.{kind}Storage", about=code) for kind, code in storages.items()
     }

@@ -11,7 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from minicnn.io.arrays import DAMAGED, check_name
 from minicnn.names import short
@@ -51,25 +51,25 @@ class Archive:
 class _BoundedFile:
     """A file that refuses to read huge pieces: zipfile trusts the directory size that the file states."""
 
-    def __init__(self, file):
+    def __init__(self, file: Any):
         self.tell, self.seekable, self._seek, self._read = file.tell, file.seekable, file.seek, file.read
 
-    def seek(self, offset, whence=0):
+    def seek(self, offset: int, whence: int = 0) -> int:
         if abs(offset) >= 2**62:
             raise OSError("an offset beyond the end")  # instead of Python's ValueError
         return self._seek(offset, whence)
 
-    def read(self, count=-1):
+    def read(self, count: int = -1) -> bytes:
         if count > LIMIT:
             raise ValueError(f"its zip directory is larger than {LIMIT >> 20} MiB: pack fewer entries into one file")
         return self._read(LIMIT if count < 0 else count)
 
-    def close(self):
+    def close(self) -> None:
         """Do nothing: the caller closes the file."""
 
 
 @contextlib.contextmanager
-def _as_value_error():
+def _as_value_error() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError, NotImplementedError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -42,19 +43,19 @@ def matmul(graph: Graph, a: Value, b: Value) -> Value:
 # ---------------------------------------------------------------------------------------------------------- reductions
 
 
-def reduce_sum(graph: Graph, x: Value, *, axis, keepdims: bool) -> Value:
+def reduce_sum(graph: Graph, x: Value, *, axis: Any, keepdims: bool) -> Value:
     """ReduceSum, whose axes are an input since opset 13."""
     axes, shape = _reduced(x, axis, keepdims)
     return graph.add("ReduceSum", x, graph.ints(*axes), shape=shape, keepdims=int(keepdims))
 
 
-def reduce(operator: str, graph: Graph, x: Value, *, axis, keepdims: bool) -> Value:
+def reduce(operator: str, graph: Graph, x: Value, *, axis: Any, keepdims: bool) -> Value:
     """ReduceMean, ReduceMax or ReduceMin, whose axes are an attribute up to opset 17."""
     axes, shape = _reduced(x, axis, keepdims)
     return graph.add(operator, x, shape=shape, axes=axes, keepdims=int(keepdims))
 
 
-def _reduced(x: Value, axis, keepdims: bool) -> tuple[list[int], tuple[int, ...]]:
+def _reduced(x: Value, axis: Any, keepdims: bool) -> tuple[list[int], tuple[int, ...]]:
     """(the reduced axes, the shape that is left)"""
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = sorted(a % x.ndim for a in given)
@@ -90,7 +91,7 @@ def hardsigmoid(graph: Graph, x: Value) -> Value:
     return graph.add("HardSigmoid", x, alpha=1 / 6, beta=0.5)
 
 
-def softmax(operator: str, graph: Graph, x: Value, *, axis) -> Value:
+def softmax(operator: str, graph: Graph, x: Value, *, axis: Any) -> Value:
     """Softmax or LogSoftmax over one axis; several axes are first moved to the end and flattened into one."""
     if not isinstance(axis, tuple) and axis is not None:
         return graph.add(operator, x, axis=axis % x.ndim)

@@ -26,7 +26,7 @@ LIMIT = 2**31 - 2**20
 
 
 def save(path: str | Path, model: Module, description: Description, *, preprocess: bool = False,
-         fold: bool = False) -> dict:  # fmt: skip
+         fold: bool = False) -> dict[str, Any]:  # fmt: skip
     """Write `model` to `path` atomically. Returns the report of `content`, with the path as "file"."""
     path = Path(path)
     written, report = content(model, description, preprocess=preprocess, fold=fold)
@@ -35,7 +35,7 @@ def save(path: str | Path, model: Module, description: Description, *, preproces
 
 
 def content(model: Module, description: Description, *, preprocess: bool = False,
-            fold: bool = False) -> tuple[bytes, dict]:  # fmt: skip
+            fold: bool = False) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """(the bytes of an ONNX file, a report {opset, input, output, nodes, parameters, bytes, …}).
 
     preprocess: the input is "pixels" (N,C,H,W) uint8 and the graph normalises it; otherwise the input is "image"
@@ -138,11 +138,11 @@ def _preprocessing_text(d: Description, preprocess: bool) -> str:
             "Output: logits, one a label; softmax them.")
 
 
-def _numbers(values) -> str:
+def _numbers(values: list[float]) -> str:
     return "[" + ", ".join(f"{v:.6g}" for v in values) + "]"
 
 
-def _io(value) -> dict:
+def _io(value: Any) -> dict[str, Any]:
     kind = value.type.tensor_type
     shape = [d.dim_param or d.dim_value for d in kind.shape.dim]
     return {"name": value.name, "type": {1: "float32", 2: "uint8"}[kind.elem_type], "shape": shape}

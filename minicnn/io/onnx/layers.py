@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minicnn.geometry import Conv2dGeometry
@@ -9,7 +11,8 @@ from minicnn.io.onnx.graph import Graph, Value
 from minicnn.io.onnx.pooling import pads
 
 
-def conv2d(graph: Graph, x: Value, w: Value, b: Value | None, *, stride, padding, dilation, groups: int) -> Value:
+def conv2d(graph: Graph, x: Value, w: Value, b: Value | None, *, stride: Any, padding: Any, dilation: Any,
+           groups: int) -> Value:  # fmt: skip
     """Conv, which is a cross-correlation in ONNX too."""
     g = Conv2dGeometry.of(x.shape, w.shape, stride, padding, dilation, groups)
     v, h = g.vertical, g.horizontal

@@ -6,6 +6,8 @@ ceil_mode lets the last windows extend past the edge are written as padding.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minicnn.geometry import Axis, Pool2dGeometry, Window2d, pair
@@ -18,19 +20,20 @@ def pads(g: Window2d) -> list[int]:
     return [v.before, h.before, v.padded - v.size - v.before, h.padded - h.size - h.before]
 
 
-def _pool(graph: Graph, operator: str, x: Value, g: Pool2dGeometry, **attributes) -> Value:
+def _pool(graph: Graph, operator: str, x: Value, g: Pool2dGeometry, **attributes: Any) -> Value:
     v, h = g.vertical, g.horizontal
     return graph.add(operator, x, shape=(g.N, g.C, g.OH, g.OW), kernel_shape=[g.KH, g.KW], strides=[v.stride, h.stride],
                      **{"pads": pads(g), **attributes})  # fmt: skip
 
 
-def max_pool2d(graph: Graph, x: Value, *, kernel_size, stride, padding, dilation, ceil_mode: bool) -> Value:
+def max_pool2d(graph: Graph, x: Value, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+               ceil_mode: bool) -> Value:  # fmt: skip
     """MaxPool, where padding counts as −∞ too."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool(graph, x, g)
 
 
-def _max_pool(graph, x, g):
+def _max_pool(graph: Graph, x: Value, g: Pool2dGeometry) -> Value:
     v, h = g.vertical, g.horizontal
     dilations = [v.dilation, h.dilation]
     top, left, bottom, right = pads(g)
@@ -41,14 +44,14 @@ def _max_pool(graph, x, g):
     return _pool(graph, "MaxPool", padded, g, dilations=dilations, pads=[0, 0, 0, 0])
 
 
-def avg_pool2d(graph: Graph, x: Value, *, kernel_size, stride, padding, ceil_mode: bool,
+def avg_pool2d(graph: Graph, x: Value, *, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
                count_include_pad: bool) -> Value:  # fmt: skip
     """AveragePool, corrected where windows extend past the padding."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     return _avg_pool(graph, x, g, count_include_pad)
 
 
-def _avg_pool(graph, x, g, count_include_pad=False):
+def _avg_pool(graph: Graph, x: Value, g: Pool2dGeometry, count_include_pad: bool = False) -> Value:
     """Where windows extend past the padding, the sum is divided by the counts of the definition, not by KH·KW."""
     if not any(_extends(axis) for axis in (g.vertical, g.horizontal)):
         return _pool(graph, "AveragePool", x, g, count_include_pad=int(count_include_pad))
@@ -61,7 +64,7 @@ def _extends(axis: Axis) -> bool:
     return axis.padded > axis.size + axis.before + axis.after
 
 
-def lp_pool2d(graph: Graph, x: Value, *, norm_type: float, kernel_size, stride, ceil_mode: bool) -> Value:
+def lp_pool2d(graph: Graph, x: Value, *, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Value:
     """LpPool, whose p is an integer; for other p (KH·KW · mean |x|^p)^(1/p)."""
     g, p = Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode), float(norm_type)
     if p.is_integer():
@@ -72,7 +75,7 @@ def lp_pool2d(graph: Graph, x: Value, *, norm_type: float, kernel_size, stride, 
     return graph.add("Pow", total, graph.constant(1 / p, np.float32))
 
 
-def trainable_avg_pool2d(graph: Graph, x: Value, a: Value, b: Value, *, kernel_size, stride) -> Value:
+def trainable_avg_pool2d(graph: Graph, x: Value, a: Value, b: Value, *, kernel_size: Any, stride: Any) -> Value:
     """AveragePool · (KH·KW) · a + b."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride)
     total = graph.add("Mul", _avg_pool(graph, x, g), graph.constant(g.KH * g.KW, np.float32))
@@ -84,7 +87,7 @@ def trainable_avg_pool2d(graph: Graph, x: Value, a: Value, b: Value, *, kernel_s
 # ---------------------------------------------------------------------------------------------- to a given output size
 
 
-def adaptive_avg_pool2d(graph: Graph, x: Value, *, output_size) -> Value:
+def adaptive_avg_pool2d(graph: Graph, x: Value, *, output_size: Any) -> Value:
     """Global pooling, ordinary windows, or, for windows of different sizes, a matrix product from each side."""
     (OH, OW), (H, W) = pair("output_size", output_size), x.shape[2:]
     if OH == OW == 1:
@@ -97,7 +100,7 @@ def adaptive_avg_pool2d(graph: Graph, x: Value, *, output_size) -> Value:
     return graph.add("MatMul", down, graph.constant(columns.T.copy()), shape=(*x.shape[:2], OH, OW))
 
 
-def adaptive_max_pool2d(graph: Graph, x: Value, *, output_size) -> Value:
+def adaptive_max_pool2d(graph: Graph, x: Value, *, output_size: Any) -> Value:
     """Global pooling, ordinary windows, or, for windows of different sizes, maxima over rows, then over columns."""
     (OH, OW), (H, W) = pair("output_size", output_size), x.shape[2:]
     if OH == OW == 1:
@@ -107,9 +110,11 @@ def adaptive_max_pool2d(graph: Graph, x: Value, *, output_size) -> Value:
     return _window_maxima(graph, _window_maxima(graph, x, 2, OH), 3, OW)
 
 
-def _window_maxima(graph, x, axis, out):
+def _window_maxima(graph: Graph, x: Value, axis: int, out: int) -> Value:
     """The maximum of each of `out` windows along one axis."""
-    def extent(n): return (*x.shape[:axis], n, *x.shape[axis + 1 :])
+    def extent(n: int) -> tuple[int, ...]:
+        return (*x.shape[:axis], n, *x.shape[axis + 1 :])
+
     parts = []
     for start, end in _bounds(x.shape[axis], out):
         window = graph.add("Slice", x, *map(graph.ints, (start, end, axis)), shape=extent(end - start))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def flatten(graph: Graph, x: Value, *, start_axis: int) -> Value:
     return graph.add("Reshape", x, graph.ints(*[0] * start, -1), shape=shape)
 
 
-def reshape(graph: Graph, x: Value, *, shape) -> Value:
+def reshape(graph: Graph, x: Value, *, shape: Any) -> Value:
     """Reshape; the batch axis is written 0, which copies its length."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     known = math.prod(n for n in shape if n != -1)
@@ -30,13 +31,13 @@ def reshape(graph: Graph, x: Value, *, shape) -> Value:
                      shape=whole)  # fmt: skip
 
 
-def transpose(graph: Graph, x: Value, *, axes) -> Value:
+def transpose(graph: Graph, x: Value, *, axes: Any) -> Value:
     """Transpose."""
     order = [a % x.ndim for a in axes] if axes is not None else list(reversed(range(x.ndim)))
     return graph.add("Transpose", x, perm=order, shape=[x.shape[a] for a in order])
 
 
-def squeeze(graph: Graph, x: Value, *, axis) -> Value:
+def squeeze(graph: Graph, x: Value, *, axis: Any) -> Value:
     """Squeeze, whose axes are an input since opset 13."""
     given = axis if isinstance(axis, tuple) else (axis,)
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else sorted(a % x.ndim for a in given)
@@ -60,7 +61,7 @@ def _repeat_for_batch(graph: Graph, x: Value, like: Value) -> Value:
     return graph.add("Expand", Value("", (1, *x.shape[1:]), x.array[:1]), shape, shape=x.shape)
 
 
-def pad2d(graph: Graph, x: Value, *, padding, value: float) -> Value:
+def pad2d(graph: Graph, x: Value, *, padding: Any, value: float) -> Value:
     """Pad, whose widths are an input: before each axis, then after each."""
     left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
     rest = [0] * (x.ndim - 2)
@@ -69,7 +70,7 @@ def pad2d(graph: Graph, x: Value, *, padding, value: float) -> Value:
                      shape=(*x.shape[:-2], top + H + bottom, left + W + right))  # fmt: skip
 
 
-def getitem(graph: Graph, x: Value, *, index) -> Value:
+def getitem(graph: Graph, x: Value, *, index: Any) -> Value:
     """Slices, integers, and one array of integers beside slices."""
     given = index if isinstance(index, tuple) else (index,)
     rest = x.ndim - sum(i is not Ellipsis for i in given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def record(model: Module, x: Tensor) -> Graph:
     for name, module in model.named_modules():
         paths.setdefault(id(module), name)
 
-    def write(op, args, hyper, y):
+    def write(op: Callable[..., Any], args: Any, hyper: dict[str, Any], y: Any) -> None:
         if not any(id(a) in values for a in args):
             return                                         # a constant: it does not depend on the image
         given = [_value(graph, values, parameters, a) for a in args]
@@ -72,7 +73,7 @@ def record(model: Module, x: Tensor) -> Graph:
         made.update({node.output: node for node in graph.nodes[done:]})
         alive.append(y)
 
-    def name_nodes(module, inputs, output):
+    def name_nodes(module: Module, inputs: Any, output: Any) -> None:
         """Name the nodes between a module's inputs and its output, unless a module inside it has named them."""
         if id(output) not in values:
             return
@@ -96,7 +97,7 @@ def record(model: Module, x: Tensor) -> Graph:
     return graph
 
 
-def _handle(op: Callable, graph: Graph, given: list[Value | None], hyper: dict) -> Value:
+def _handle(op: Callable[..., Any], graph: Graph, given: list[Value | None], hyper: dict[str, Any]) -> Value:
     name = op.__name__
     if name in TRAINING_ONLY:
         raise ValueError(f"the op {name!r} is for training only and can't be exported: leave it out of forward in eval "
@@ -109,7 +110,7 @@ def _handle(op: Callable, graph: Graph, given: list[Value | None], hyper: dict) 
     return HANDLERS[name](graph, *bound.args, **bound.kwargs)
 
 
-def _value(graph, values, parameters, argument) -> Value | None:
+def _value(graph: Graph, values: dict[int, Value], parameters: dict[int, str], argument: Any) -> Value | None:
     if argument is None:
         return None
     if id(argument) in values:
@@ -120,7 +121,7 @@ def _value(graph, values, parameters, argument) -> Value | None:
     return graph.constant(device.to_numpy(argument)) if device else graph.constant(argument, np.float32)
 
 
-def _member_names(model) -> dict[int, str]:
+def _member_names(model: Module) -> dict[int, str]:
     """{id of a parameter or buffer: its name}; one that two layers share keeps its first name."""
     found: dict[int, str] = {}
     for path, module in model.named_modules():
