@@ -1,0 +1,52 @@
+"""The pages' Python is run, and what it prints is compared with what the page says."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL * 0
+
+
+def test_there_are_pages():
+    names = {page.name for page in PAGES}
+    assert {"README.md", "index.md", "architecture.md", "convolution.md", "gradient-checking.md", "contributing.md",
+            "changelog.md", "weights.md", "papers.md", "resnet.md"} <= names  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_sessions_print_what_the_page_says(page):
+    blocks = re.findall(r"```python\n(>>>.*?)```", page.read_text(), re.S)
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
+    said = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
+    assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_programs_run(page):
+    for block in re.findall(r"```python\n((?!>>>).*?)```", page.read_text(), re.S):
+        exec(compile(block, str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_changelog_counts_the_ops():
+    from minicnn.ops_table import TABLE
+
+    assert f"{len(TABLE)} ops" in (ROOT / "docs" / "changelog.md").read_text()
+
+
+def test_the_program_knows_every_verb_of_the_readme():
+    from minicnn.cli.app import app
+
+    verbs = {verb.name for verb in (*app.registered_commands, *app.registered_groups)}
+    assert set(re.findall(r"`minicnn (\w+)", (ROOT / "README.md").read_text())) == verbs

@@ -1,0 +1,369 @@
+"""Modules: how their members are found, saved and loaded, and that each layer computes what its definition says."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minicnn import Tensor, models, nn, reference, seed
+from minicnn.gradcheck import check_directions
+from minicnn.nn import Buffer, Module, Parameter, Sequential
+
+
+@pytest.fixture(autouse=True)
+def _same_weights():
+    seed(0)
+
+
+def parameter(*shape):
+    return Parameter(np.arange(math.prod(shape), dtype=np.float32).reshape(shape))
+
+
+# ----------------------------------------------------------------------------------------------- what belongs to a net
+
+
+class Inner(Module):
+    def __init__(self):
+        self.weight = parameter(2)
+        self.count = Buffer(np.zeros(1, np.float32))
+
+
+class Outer(Module):
+    """Members of every kind, among things that are none."""
+
+    def __init__(self):
+        self.second = Inner()
+        self.scale = parameter(3)
+        self.width = 7
+        self.plain = Tensor(np.ones(2, np.float32))
+        self.blocks = [Inner(), "not a member", parameter(1)]
+        self.pair = (Inner(),)
+        self.nothing = None
+
+    def forward(self, x):
+        return x
+
+
+def test_members_are_found_by_looking_in_the_order_they_were_written():
+    names = ["second.weight", "second.count", "scale", "blocks.0.weight", "blocks.0.count", "blocks.2", "pair.0.weight",
+             "pair.0.count"]
+    net = Outer()
+    # the net's own first, then those of the modules in it
+    assert sorted(net.state_dict()) == sorted(names)
+    assert [n for n, _ in net.members()] == ["second", "scale", "blocks.0", "blocks.2", "pair.0"]
+    assert [n for n, _ in net.named_modules()] == ["", "second", "blocks.0", "pair.0"]
+    assert sorted(dict(net.named_parameters())) == sorted(n for n in names if "count" not in n)
+    assert {id(p) for p in net.parameters()} == {id(net.second.weight), id(net.scale), id(net.blocks[0].weight),
+                                                 id(net.blocks[2]), id(net.pair[0].weight)}
+
+
+def test_an_attribute_set_later_belongs_too_and_one_deleted_no_longer():
+    net = Inner()
+    net.late = parameter(4)
+    assert list(net.state_dict()) == ["weight", "count", "late"]
+    del net.weight
+    assert list(net.state_dict()) == ["count", "late"]
+
+
+def test_names_are_those_of_torchs_checkpoints():
+    features = Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2))
+    net = Sequential({"features": features, "classifier": nn.Linear(4, 3)})
+    assert list(net.state_dict()) == [
+        "features.0.weight", "features.0.bias", "features.2.weight", "features.2.bias", "features.2.running_mean",
+        "features.2.running_var", "classifier.weight", "classifier.bias"]  # fmt: skip
+
+
+def test_a_shared_parameter_counts_once_under_its_first_name():
+    a, b = nn.Linear(3, 3), nn.Linear(3, 3, bias=False)
+    b.weight = a.weight
+    net = Sequential(a, nn.Tanh(), b, a)
+    assert list(dict(net.named_parameters())) == ["0.weight", "0.bias"]
+    assert sum(p.size for p in net.parameters()) == 3 * 3 + 3
+    y = net(Tensor(np.ones((2, 3), np.float32)))
+    y.backward(np.ones((2, 3), np.float32))
+    net.zero_grad()
+    assert a.weight.grad is None
+
+
+def test_training_mode_reaches_the_whole_tree():
+    net = Sequential({"a": Outer(), "b": Sequential(nn.Dropout(), Sequential(nn.BatchNorm2d(2)))})
+    modules = [m for _, m in net.named_modules()]
+    assert len(modules) == 9
+    assert all(m.training for m in modules)
+    assert net.eval() is net
+    assert not any(m.training for m in modules)
+    assert net.train() is net
+    assert all(m.training for m in modules)
+    assert Outer().training, "the flag belongs to an object, not to the class"
+
+
+def test_a_module_without_forward_says_so():
+    with pytest.raises(NotImplementedError, match=r"^Inner has no forward method$"):
+        Inner()(1)
+
+
+# ---------------------------------------------------------------------------------------------------------- Sequential
+
+
+def test_sequential_by_number_name_and_slice():
+    a, b, c = nn.ReLU(), nn.Tanh(), nn.Sigmoid()
+    net, named = Sequential(a, b, c), Sequential({"first": a, "second": b, "third": c})
+    assert net[0] is a
+    assert net[-1] is c
+    assert net["1"] is b
+    assert named["second"] is b
+    assert named[1] is b
+    assert len(net) == 3
+    assert list(net) == [a, b, c]
+    tail = named[1:]
+    assert isinstance(tail, Sequential)
+    assert [n for n, _ in tail.members()] == ["second", "third"]
+    assert list(net[::2]) == [a, c]
+    x = np.array([[-1.5, 0.25]])
+    assert np.array_equal(net(Tensor(x)).data, 1 / (1 + np.exp(-np.tanh(np.maximum(x, 0)))))
+    with pytest.raises(IndexError):
+        net[3]
+    with pytest.raises(KeyError):
+        named["fourth"]
+
+
+@pytest.mark.parametrize(("layers", "sentence"), [
+    ((nn.ReLU(), np.tanh), "Sequential: layer 1 must be a Module, not a ufunc"),
+    (([nn.ReLU(), nn.ReLU()],), "Sequential: layer 0 must be a Module, not a list"),
+    (({"act": "relu"},), "Sequential: layer act must be a Module, not a str"),
+    ((nn.ReLU,), "Sequential: layer 0 must be a Module, not a type"),
+])  # fmt: skip
+def test_sequential_refuses_what_is_no_module(layers, sentence):
+    with pytest.raises(TypeError, match=f"^{sentence}$"):
+        Sequential(*layers)
+
+
+def test_watch_is_told_of_each_module_after_it_has_computed():
+    net, seen = Sequential(nn.ReLU(), Sequential(nn.Tanh())), []
+    x = Tensor(np.array([-1.0, 2.0]))
+    with nn.watch(lambda module, inputs, output: seen.append((type(module).__name__, inputs, output))):
+        y = net(x)
+    assert [name for name, _, _ in seen] == ["ReLU", "Tanh", "Sequential", "Sequential"]
+    assert seen[0][1] == (x,)
+    assert seen[-1][2] is y
+    net(x)
+    assert len(seen) == 4, "outside the with nobody watches"
+
+
+def test_repr_shows_the_tree():
+    text = repr(Sequential({"conv": nn.Conv2d(1, 2, 3), "act": nn.ReLU()}))
+    assert text.startswith("Sequential(\n  (conv): Conv2d(in_channels=1, out_channels=2, kernel_size=(3, 3)")
+    assert text.endswith("  (act): ReLU()\n)")
+
+
+# ---------------------------------------------------------------------------------- every layer against its definition
+
+X = np.random.default_rng(1).standard_normal((2, 4, 6, 5))       # all extents differ: a swapped axis shows
+ROW = np.random.default_rng(2).standard_normal((3, 7))
+DRAWN = np.random.default_rng(3)
+SIGMA = {"logistic": lambda x: 1 / (1 + np.exp(-x))}["logistic"]
+
+
+def filled(layer):
+    """The layer with weights drawn from float64, so that it can be compared to many digits."""
+    layer.astype("float64")
+    for p in layer.parameters():
+        p.data = np.random.default_rng(p.size).standard_normal(p.shape)
+    return layer
+
+
+def _conv(**hyper):
+    layer = filled(nn.Conv2d(4, 6, (3, 2), **hyper))
+    bias = None if layer.bias is None else layer.bias.data
+    hyper.pop("bias", None)
+    return layer, X, reference.conv2d(X, layer.weight.data, bias, **hyper)
+
+
+def _linear(bias):
+    layer = filled(nn.Linear(7, 4, bias=bias))
+    return layer, ROW, reference.linear(ROW, layer.weight.data, layer.bias.data if bias else None)
+
+
+def _trainable():
+    layer = filled(nn.TrainableAvgPool2d(4, kernel_size=(3, 2)))
+    return layer, X, reference.trainable_avg_pool2d(X, layer.weight.data, layer.bias.data, kernel_size=(3, 2))
+
+
+def _batch_norm(training):
+    layer = filled(nn.BatchNorm2d(4, eps=1e-3)).train(training)
+    mean, var = np.array([0.1, -0.2, 0.3, 0.4]), np.array([0.5, 1.0, 2.0, 0.7])
+    layer.running_mean.data, layer.running_var.data = mean, var
+    w, b = layer.weight.data, layer.bias.data
+    expected = reference.batch_norm(X, w, b, eps=1e-3) if training else reference.batch_norm_inference(
+        X, w, b, mean, var, eps=1e-3)
+    return layer, X, expected
+
+
+POOL = {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": True}
+LAYERS = {
+    "AdaptiveAvgPool2d": lambda: (nn.AdaptiveAvgPool2d((4, 2)), X,
+                                  reference.adaptive_avg_pool2d(X, output_size=(4, 2))),
+    "AdaptiveMaxPool2d": lambda: (nn.AdaptiveMaxPool2d(3), X, reference.adaptive_max_pool2d(X, output_size=3)),
+    "AvgPool2d": lambda: (nn.AvgPool2d(**POOL, count_include_pad=False), X,
+                          reference.avg_pool2d(X, **POOL, count_include_pad=False)),
+    "AvgPool2d, plain": lambda: (nn.AvgPool2d(2), X, reference.avg_pool2d(X, kernel_size=2)),
+    "BatchNorm2d": lambda: _batch_norm(True),
+    "BatchNorm2d, in use": lambda: _batch_norm(False),
+    "BatchNorm2d, not affine": lambda: (nn.BatchNorm2d(4, affine=False).astype("float64"), X, reference.batch_norm(X)),
+    "Conv2d": lambda: _conv(stride=(2, 1), padding=(1, 2)),
+    "Conv2d, same": lambda: _conv(padding="same", bias=False),
+    "Conv2d, groups": lambda: _conv(groups=2, dilation=(1, 2)),
+    "Dropout": lambda: (nn.Dropout(0.5).eval(), X, X),
+    "Dropout2d": lambda: (nn.Dropout2d(0.5).eval(), X, X),
+    "StochasticDepth": lambda: (nn.StochasticDepth(0.5).eval(), X, X),
+    "Flatten": lambda: (nn.Flatten(), X, X.reshape(2, 120)),
+    "Flatten, from 2": lambda: (nn.Flatten(start_axis=2), X, X.reshape(2, 4, 30)),
+    "GlobalAvgPool2d": lambda: (nn.GlobalAvgPool2d(), X, reference.adaptive_avg_pool2d(X, output_size=1)[..., 0, 0]),
+    "GlobalMaxPool2d": lambda: (nn.GlobalMaxPool2d(), X, reference.adaptive_max_pool2d(X, output_size=1)[..., 0, 0]),
+    "Hardsigmoid": lambda: (nn.Hardsigmoid(), 3 * ROW, np.clip(3 * ROW / 6 + 0.5, 0, 1)),
+    "Hardswish": lambda: (nn.Hardswish(), 3 * ROW, 3 * ROW * np.clip(3 * ROW / 6 + 0.5, 0, 1)),
+    "Identity": lambda: (nn.Identity(), X, X),
+    "LPPool2d": lambda: (nn.LPPool2d(3, (3, 2), stride=2), X,
+                         reference.lp_pool2d(X, norm_type=3, kernel_size=(3, 2), stride=2)),
+    "LeakyReLU": lambda: (nn.LeakyReLU(0.2), ROW, np.where(ROW > 0, ROW, 0.2 * ROW)),
+    "LeakyReLU, default": lambda: (nn.LeakyReLU(), ROW, np.where(ROW > 0, ROW, ROW / 100)),
+    "Linear": lambda: _linear(True),
+    "Linear, no bias": lambda: _linear(False),
+    "LocalResponseNorm": lambda: (nn.LocalResponseNorm(3, alpha=1.2, beta=0.6, k=2, variant="paper"), X,
+                                  reference.local_response_norm(X, size=3, alpha=1.2, beta=0.6, k=2, variant="paper")),
+    "LocalResponseNorm, default": lambda: (nn.LocalResponseNorm(3), 20 * X,
+                                           reference.local_response_norm(20 * X, size=3, alpha=1e-4, beta=0.75, k=1)),
+    "LogSoftmax": lambda: (nn.LogSoftmax(axis=1), X, np.log(reference.softmax(X, axis=1))),
+    "MaxPool2d": lambda: (nn.MaxPool2d(**POOL, dilation=(1, 2)), X, reference.max_pool2d(X, **POOL, dilation=(1, 2))),
+    "MaxPool2d, overlapping": lambda: (nn.MaxPool2d(3, 1), X, reference.max_pool2d(X, kernel_size=3, stride=1)),
+    "ReLU": lambda: (nn.ReLU(), ROW, np.where(ROW > 0, ROW, 0)),
+    "ReLU6": lambda: (nn.ReLU6(), 8 * ROW, np.minimum(np.maximum(8 * ROW, 0), 6)),
+    "SiLU": lambda: (nn.SiLU(), ROW, ROW * SIGMA(ROW)),
+    "Sigmoid": lambda: (nn.Sigmoid(), ROW, SIGMA(ROW)),
+    "Softmax": lambda: (nn.Softmax(), ROW, reference.softmax(ROW)),
+    "Softmax, axis": lambda: (nn.Softmax(axis=1), X, reference.softmax(X, axis=1)),
+    "Tanh": lambda: (nn.Tanh(), ROW, (np.exp(2 * ROW) - 1) / (np.exp(2 * ROW) + 1)),
+    "TrainableAvgPool2d": _trainable,
+}  # fmt: skip
+LOSSES = {"CrossEntropyLoss", "MSELoss", "BCEWithLogitsLoss"}
+MACHINERY = {"Buffer", "LoadReport", "Module", "Parameter", "Sequential", "watch"}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_a_layer_computes_its_definition(case):
+    layer, x, expected = LAYERS[case]()
+    y = layer(Tensor(x))
+    assert y.shape == expected.shape
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y.data, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_no_layer_is_left_out():
+    assert {name.split(",")[0] for name in LAYERS} | LOSSES | MACHINERY == set(nn.__all__)
+    for name in nn.__all__:
+        assert hasattr(nn, name)
+
+
+def test_losses_compute_their_definitions():
+    labels = np.array([3, 0, 6])
+    loss = nn.CrossEntropyLoss(label_smoothing=0.1)(Tensor(ROW), Tensor(labels))
+    np.testing.assert_allclose(loss.item(), reference.cross_entropy(ROW, labels, label_smoothing=0.1), rtol=1e-12)
+    plain = nn.CrossEntropyLoss()(Tensor(ROW), Tensor(labels))
+    np.testing.assert_allclose(plain.item(), -np.mean(np.log(reference.softmax(ROW))[[0, 1, 2], labels]), rtol=1e-12)
+    target = DRAWN.uniform(0, 1, ROW.shape)
+    p = SIGMA(ROW)
+    bce = nn.BCEWithLogitsLoss()(Tensor(ROW), Tensor(target))
+    np.testing.assert_allclose(bce.item(), np.mean(-target * np.log(p) - (1 - target) * np.log(1 - p)), rtol=1e-12)
+    np.testing.assert_allclose(nn.MSELoss()(Tensor(ROW), Tensor(target)).item(), ((ROW - target) ** 2).sum() / 21)
+
+
+def test_stride_of_a_pool_is_its_kernel_unless_given():
+    for layer in (nn.MaxPool2d((3, 2)), nn.AvgPool2d((3, 2)), nn.LPPool2d(2, (3, 2))):
+        assert layer(Tensor(X)).shape == (2, 4, 2, 2)
+
+
+def test_trainable_pooling_starts_as_the_average():
+    y = nn.TrainableAvgPool2d(4)(Tensor(X.astype(np.float32)))
+    np.testing.assert_allclose(y.data, reference.avg_pool2d(X, kernel_size=2), atol=1e-6)
+
+
+@pytest.mark.parametrize(("make", "sentence"), [
+    (lambda: nn.Conv2d(30, 8, 3, groups=4), "in_channels (=30) must be divisible by groups (=4)"),
+    (lambda: nn.Conv2d(8, 30, 3, groups=4), "out_channels (=30) must be divisible by groups (=4)"),
+    (lambda: nn.Conv2d(0, 8, 3), "in_channels (=0) must be at least 1"),
+    (lambda: nn.Conv2d(3, 8, 0), "kernel_size (=0) must be at least 1"),
+    (lambda: nn.Conv2d(3, 8, 3, stride=0), "stride (=0) must be at least 1"),
+    (lambda: nn.Conv2d(3, 8, 3, padding=-1), "padding (=-1) must be at least 0"),
+    (lambda: nn.Conv2d(3, 8, 3, groups=0), "groups (=0) must be at least 1"),
+    (lambda: nn.Linear(0, 3), "in_features (=0) must be at least 1"),
+    (lambda: nn.Linear(3, -1), "out_features (=-1) must be at least 1"),
+    (lambda: nn.BatchNorm2d(0), "num_features (=0) must be at least 1"),
+    (lambda: nn.TrainableAvgPool2d(0), "channels (=0) must be at least 1"),
+    (lambda: nn.Dropout(1), "Dropout: p (=1) must be at least 0 and below 1: it is the share that is switched off"),
+    (lambda: nn.Dropout2d(-0.1), "Dropout2d: p (=-0.1) must be at least 0 and below 1"),
+    (lambda: nn.StochasticDepth(float("nan")), "StochasticDepth: p (=nan) must be at least 0 and below 1"),
+    (lambda: nn.StochasticDepth(0.5, mode="rows"), "StochasticDepth: mode must be 'row' or 'batch', not 'rows'"),
+])  # fmt: skip
+def test_a_bad_setting_is_refused_when_the_layer_is_made(make, sentence):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: nn.Conv2d(3.0, 8, 3), lambda: nn.Linear("3", 4), lambda: nn.BatchNorm2d(True)])  # fmt: skip
+def test_a_size_must_be_an_integer(make):
+    with pytest.raises(TypeError, match=r"must be an integer, not"):
+        make()
+
+
+def test_the_wrong_number_of_channels_is_named():
+    with pytest.raises(ValueError, match=r"w has shape \(8, 3, 5, 5\), but x has 4 channels"):
+        nn.Conv2d(3, 8, 5)(Tensor(X.astype(np.float32)))
+
+
+# ---------------------------------------------------------------------------------------------------------- whole nets
+
+
+def test_whole_net_gradients_of_lenet5(rng):
+    net = models.build("lenet5").astype("float64")
+    x = Tensor(rng.standard_normal((3, 1, 28, 28)), True)
+    report = check_directions(lambda: net(x), {**dict(net.named_parameters()), "x": x}, directions=12)
+    assert report.worst <= 1e-6
+    assert report.coordinates >= 10
+    assert len(report.kinks) <= 2
+
+
+def test_whole_net_gradients_of_a_small_net(rng):
+    net = Sequential(
+        nn.Conv2d(2, 4, 3, padding="same"), nn.Tanh(), nn.LocalResponseNorm(3, alpha=1.0), nn.AvgPool2d(2),
+        nn.Conv2d(4, 6, 2, groups=2), nn.SiLU(), nn.TrainableAvgPool2d(6, 2, 1), nn.LPPool2d(2, 2, 1),
+        nn.Flatten(), nn.Linear(6, 5), nn.Sigmoid(), nn.Linear(5, 3)).astype("float64")  # fmt: skip
+    x = Tensor(rng.standard_normal((2, 2, 8, 8)), True)
+    loss, labels = nn.CrossEntropyLoss(0.1), Tensor(np.array([2, 0]))
+    report = check_directions(lambda: loss(net(x), labels), {**dict(net.named_parameters()), "x": x}, directions=20)
+    assert report.worst <= 1e-6
+    assert (report.coordinates, report.kinks) == (20, [])
+
+
+def test_a_wrong_gradient_in_a_whole_net_is_caught(rng):
+    """The check above can fail: the same net with one layer whose gradient is 1 % off."""
+
+    class Off(Module):
+        def forward(self, x):
+            y = nn.Tanh()(x)
+            y._vjps = tuple(lambda dy, f=f: 1.01 * f(dy) for f in y._vjps)
+            return y
+
+    net = Sequential(nn.Linear(4, 5), Off(), nn.Linear(5, 3)).astype("float64")
+    x = Tensor(rng.standard_normal((2, 4)))
+    with pytest.raises(AssertionError, match="finite differences give"):
+        check_directions(lambda: net(x), net.named_parameters(), directions=10)
+
+
+def test_buffers_and_parameters_come_as_pairs_of_name_and_tensor():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.BatchNorm2d(2))
+    assert [(name, p.shape) for name, p in net.named_parameters()] == [
+        ("0.weight", (2, 1, 3, 3)), ("1.weight", (2,)), ("1.bias", (2,))]  # fmt: skip
+    assert [name for name, _ in net.named_buffers()] == ["1.running_mean", "1.running_var"]
+    assert all(b is getattr(net[1], name[2:]) for name, b in net.named_buffers())
