@@ -65,10 +65,10 @@ def _draw(rows: list[dict[str, Any]], out: Path) -> str:
     """Draw the chart. → the sentence that says why there is none; empty where there is one."""
     if not rows:
         return "no picture: no ImageNet accuracy is known of these nets"
-    from minicnn.inspect.picture import bubbles
+    from minicnn.inspect import accuracy_chart
 
     try:
-        bubbles([r["model"] for r in rows], [r["macs"] / 1e9 for r in rows], [r["top1"] for r in rows],
+        accuracy_chart.draw([r["model"] for r in rows], [r["macs"] / 1e9 for r in rows], [r["top1"] for r in rows],
                 [r["inference_bytes"] / 1e6 for r in rows], out)  # fmt: skip
     except ModuleNotFoundError as missing:
         return f"no picture: {missing}"

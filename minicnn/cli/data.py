@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minicnn.cli import console
-from minicnn.data import catalogue, doctor, shards, sheet
+from minicnn.data import contact_sheet, doctor, registry, shards
 from minicnn.data.folder import ImageFolder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False,
@@ -27,7 +27,7 @@ def get(
     as_json: console.Json = False,
 ):
     """Download a dataset's official files, with their checksums; an interrupted download continues."""
-    console.choose("dataset", name, catalogue.ENTRIES)
+    console.choose("dataset", name, registry.DATASETS)
     with _bar(DownloadColumn()) as bar:
         tasks: dict[str, int] = {}
 
@@ -36,8 +36,8 @@ def get(
                 tasks[file] = bar.add_task(file, total=total)
             bar.update(tasks[file], completed=here)  # type: ignore[arg-type]
 
-        new = catalogue.get(name, progress)
-    where = catalogue.entry(name).folder
+        new = registry.get(name, progress)
+    where = registry.info(name).folder
     if as_json:
         return console.print_json({"dataset": name, "folder": str(where), "new": [str(path) for path in new]})
     what = console.count(len(new), "new file") if new else "all files are here already"
@@ -68,7 +68,7 @@ def examine(
         report = doctor.examine(folder, progress)
     seconds = time.perf_counter() - started
     if picture:
-        sheet.draw(sheet.of_report(report), picture)
+        contact_sheet.draw(contact_sheet.report_rows(report), picture)
     if as_json:
         console.print_json({**report.as_dict(), "sheet": str(picture) if picture else None, "seconds": seconds})
     else:
@@ -115,7 +115,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
         console.say(f"not ready to train: {report.structure}", markup=False)
     elif report.fatal:
         console.say("not ready to train: remove the files that are marked as empty, corrupt, truncated, too large, "
-                    "32-bit or leading out, or save them again", markup=False)
+                    "32-bit or with an outside link, or save them again", markup=False)
     else:
         console.say("ready to train", markup=False)
 

@@ -12,7 +12,7 @@ import typer
 
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
-from minicnn.data.picture import SUFFIXES, Packed
+from minicnn.data.decode import SUFFIXES, Packed
 from minicnn.io import model_file
 from minicnn.ops.softmax import softmax
 from minicnn.tensor import no_grad

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
-from minicnn.inspect import picture as net_picture
+from minicnn.inspect import plots as net_plots
 from minicnn.train import Run, on_signals, plots
 from minicnn.train.fit import line
 from minicnn.train.folder import BEST
@@ -119,7 +119,7 @@ def _draw(run: Run, result) -> list[str]:
             made.append("curves.png")
         plots.confusion(result.confusion, list(run.splits.classes), run.folder / "confusion.png")
         x = run.prepare(run.splits.preprocessing.normalise(image[None]))
-        net_picture.filters(run.model, x, image, run.folder / "filters.png")
+        net_plots.first_layer(run.model, x, image, run.folder / "filters.png")
         return [*made, "confusion.png", "filters.png"]
     except ModuleNotFoundError as missing:
         print(f"no pictures: {missing}", file=sys.stderr)

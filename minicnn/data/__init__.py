@@ -5,7 +5,7 @@
     for images, labels in data.Batches(digits.train, 64, shuffle=True):      # uint8 (64,1,28,28), int64 (64,)
         x = data.normalise(images, digits.mean, digits.std)                  # float32 (64,1,28,28)
 
-`minicnn datasets` lists the names; a new one is a function that gives a `Splits`, and an entry in catalogue.py.
+`minicnn datasets` lists the names; a new one is a function that gives a `Splits`, and an entry in registry.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from minicnn.data import catalogue
+from minicnn.data import registry
 from minicnn.data.dataset import Dataset, Source
 from minicnn.data.folder import Files, ImageFolder
 from minicnn.data.loader import Batch, Batches, Loader
@@ -37,8 +37,8 @@ def load(what: str | PathLike[str], *, validation: float = 0.0, test: float = 0.
     ValueError where there is no such dataset and no such folder; FileNotFoundError where the dataset's files are
     missing. Errors of folders: see `ImageFolder`.
     """
-    if str(what) in catalogue.ENTRIES:
-        return catalogue.load(str(what)).with_validation(validation, seed)
+    if str(what) in registry.DATASETS:
+        return registry.load(str(what)).with_validation(validation, seed)
     if not Path(what).is_dir():
         raise ValueError(unknown("dataset", str(what), names()) + "; and there is no folder of that name")
     kind = ShardFolder if any(Path(what).glob("*.tar")) else ImageFolder
@@ -47,4 +47,4 @@ def load(what: str | PathLike[str], *, validation: float = 0.0, test: float = 0.
 
 def names() -> list[str]:
     """The names of the datasets that `load` knows."""
-    return list(catalogue.ENTRIES)
+    return list(registry.DATASETS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.data import picture
+from minicnn.data import decode
 
 Array = Any  # numpy.ndarray
 
@@ -31,7 +31,7 @@ class Source:
         return len(self.labels)
 
     def picture(self, index: int) -> Any:
-        """What `Preprocessing.read` takes: a path, a `picture.Packed` or an array (C,H,W) uint8."""
+        """What `Preprocessing.read` takes: a path, a `decode.Packed` or an array (C,H,W) uint8."""
         raise NotImplementedError
 
     def select(self, indices: Any) -> Any:
@@ -46,7 +46,7 @@ class Source:
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"there is no picture {i}: there are {len(self)}, counted from 0")
-        return picture.decoded(self.picture(i % len(self))), int(self.labels[i])
+        return decode.decoded(self.picture(i % len(self))), int(self.labels[i])
 
     def __iter__(self) -> Iterator[tuple[Array, int]]:
         return (self[i] for i in range(len(self)))

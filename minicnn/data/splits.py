@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.data.dataset import Dataset, Source
+from minicnn.data.decode import Packed
 from minicnn.data.loader import Loader
-from minicnn.data.picture import Packed
 from minicnn.data.preprocessing import NORMALISATIONS, Preprocessing, Transform
 from minicnn.data.transforms import check_channels
 

@@ -64,7 +64,7 @@ def complete(config: Config) -> Config:
 
     model = config.model
     if model == AUTO:
-        grey = config.dataset in data.names() and data.catalogue.entry(config.dataset).channels == 1
+        grey = config.dataset in data.names() and data.registry.info(config.dataset).channels == 1
         model = "lenet5" if grey else "resnet20"
     return replace(config, model=model, dataset=whole(config.dataset), weights=whole(config.weights))
 

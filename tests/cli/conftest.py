@@ -14,7 +14,7 @@ from tests.train.tiny import TINY
 def minicnn_(monkeypatch, capsys, tmp_path):
     """Call the program in this process, in an empty folder, on 120 images. → (exit code, stdout, stderr)"""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
     return caller(monkeypatch, capsys)
 
 
@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
     """A run folder that the program itself made."""
     folder = tmp_path_factory.mktemp("cli") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.catalogue, "load", lambda name: TINY)
+        patch.setattr(data.registry, "load", lambda name: TINY)
         patch.setattr(sys, "argv", ["minicnn", "train", "digits", "--epochs", "3", "--lr", "0.005", "--json",
                                     "--out", str(folder)])
         with pytest.raises(SystemExit) as exit_:

@@ -161,7 +161,7 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stays(minicnn_, monkey
     rc, _, err = minicnn_("train", "--epochs", 5, "--out", folder)
     assert sentence(err, 130, rc) == "stopped"
     monkeypatch.undo()
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
     run = Run.resume(folder)
     assert (len(run.metrics), run.state.schedule.t) == (2, 8), "the last whole epoch"
 

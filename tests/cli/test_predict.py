@@ -30,7 +30,7 @@ def test_eval(minicnn_, trained):
 def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatch):
     images = np.zeros((4, 3, 32, 32), np.uint8)
     other = Dataset(images, np.arange(4))
-    monkeypatch.setattr(data.catalogue, "load", lambda name: Splits.of_arrays(
+    monkeypatch.setattr(data.registry, "load", lambda name: Splits.of_arrays(
         "mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
     rc, _, err = minicnn_("eval", trained, "--data", "mnist")
     assert sentence(err, 1, rc) == ("mnist has 4 classes of (3, 32, 32) images, but the model takes (1, 28, 28) and "

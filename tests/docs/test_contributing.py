@@ -17,7 +17,8 @@ EXAMPLES = {
     "Add an op": (r"\bglobal_max_pool2d\b", "minicnn", {"minicnn/nn/pool.py"}),
     "Add a primitive and its CUDA kernel": (r"\blp_pool2d\b", "minicnn", {
         # the files of its op and its layer, and its loops
-        "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/windows.py",
+        "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/handlers.py",
+        "minicnn/io/onnx/pooling.py",
         "minicnn/nn/pool.py", "minicnn/reference.py"}),
     "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md"}),
     "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),

@@ -15,7 +15,7 @@ from tests.train.tiny import TINY
 @pytest.fixture
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -98,7 +98,7 @@ def shaped(C, H, W, classes=2):
 
 
 def test_images_of_a_wrong_size_are_told_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: shaped(1, 32, 32))
+    monkeypatch.setattr(data.registry, "load", lambda name: shaped(1, 32, 32))
     with pytest.raises(ValueError) as error:
         Run(config(), tmp_path / "run")
     assert str(error.value).startswith("lenet5 does not take the (1, 32, 32) images of digits (")
@@ -107,7 +107,7 @@ def test_images_of_a_wrong_size_are_told_before_anything_is_written(tmp_path, mo
 
 
 def test_colours_and_other_numbers_of_classes_are_taken_from_the_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: shaped(3, 28, 28, classes=5))
+    monkeypatch.setattr(data.registry, "load", lambda name: shaped(3, 28, 28, classes=5))
     run = Run(config(epochs=1, augment="none"), tmp_path / "run")
     run.train()
     assert run.test().confusion.shape == (5, 5)

@@ -46,7 +46,7 @@ def end(started):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):

@@ -29,7 +29,7 @@ def minicnn_(monkeypatch, capsys):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def test_every_setting_says_what_it_is():
@@ -145,7 +145,7 @@ def test_a_net_that_takes_the_images_as_they_are_gets_no_margin(tmp_path):
 def test_images_that_are_far_too_small_are_told(tmp_path, monkeypatch):
     small = data.Splits.of_arrays("digits", *(data.Dataset(s.images[:, :, 2:-3, 2:-3], s.labels)
                                               for s in (TINY.train, TINY.test)), TINY.classes, TINY.mean, TINY.std)
-    monkeypatch.setattr(data.catalogue, "load", lambda name: small)
+    monkeypatch.setattr(data.registry, "load", lambda name: small)
     with pytest.raises(ValueError, match=r"^lenet5:1998 does not take the \(1, 23, 23\) images of digits \(.*\); "
                                          r"lenet5:1998 was made for \(1, 32, 32\): choose another model or dataset$"):
         Run(Config(model="lenet5:1998"), tmp_path / "run")

@@ -30,7 +30,7 @@ STEPS = 7  # an epoch of 100 images in batches of 16
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -103,7 +103,7 @@ def test_resuming_before_the_first_checkpoint_begins_anew_and_after_the_end_does
 
 
 def test_a_run_on_files_goes_on_from_another_folder(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: pytest.fail("a folder is no dataset by name"))
+    monkeypatch.setattr(data.registry, "load", lambda name: pytest.fail("a folder is no dataset by name"))
     folder_of_pictures(tmp_path / "shapes", rng, per_class=10)
     settings = config(dataset="shapes", model="squeezenet1_1", options={"width": 0.125}, size=32, batch_size=4,
                       epochs=2, augment="random-resized:0.6 flip jitter:0.2", checkpoint_steps=1)

@@ -19,7 +19,7 @@ from tests.train.tiny import DIGITS, TINY, part
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -217,7 +217,7 @@ def test_the_flow_of_gradients_by_hand(tmp_path):
 
 
 def test_the_search_grows_the_rate_and_finds_where_the_loss_falls(tmp_path, monkeypatch):
-    monkeypatch.setattr(data.catalogue, "load", lambda name: DIGITS)
+    monkeypatch.setattr(data.registry, "load", lambda name: DIGITS)
     run = Run.without_folder(config(optimizer="sgd", warmup=0.0))
     search = finder.find_lr(run, low=1e-4, high=100.0, steps=61)
     assert search.rates == pytest.approx([1e-4 * 10 ** (t / 10) for t in range(len(search.rates))])

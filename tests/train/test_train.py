@@ -22,7 +22,7 @@ from tests.train.tiny import DIGITS, TINY
 @pytest.fixture
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data.catalogue, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -218,7 +218,7 @@ def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_saved(tmp_path):
 def finished(tmp_path_factory):
     """A run of 4 epochs on the tiny bundle, with the weights that each epoch ended with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data.catalogue, "load", lambda name: TINY)
+        patch.setattr(data.registry, "load", lambda name: TINY)
         run = Run(config(epochs=4, lr=4e-3), tmp_path_factory.mktemp("runs") / "first")
         run.weights = []
         run.train(on_epoch=lambda record: run.weights.append(run.model.state_dict()))
