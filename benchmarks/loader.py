@@ -11,7 +11,6 @@ goes to benchmarks/results/loader.json, and its table into docs/data.md.
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -113,12 +112,11 @@ def train(files: data.Files, workers: int, processes: bool, steps: int) -> dict:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = harness.options(__doc__)
-    parser.add_argument("photos", type=Path, help="a folder of photographs")
-    parser.add_argument("--steps", type=int, default=60, help="training steps for each kind of workers")
-    parser.add_argument("--count", type=int, default=COUNT, help="how many images to make")
-    args = parser.parse_args(argv)
+    args = harness.options("loader", __doc__, argv, {
+        "photos": {"type": Path, "help": "a folder of photographs"},
+        "--steps": {"type": int, "default": 60, "help": "training steps for each kind of workers"},
+        "--count": {"type": int, "default": COUNT, "help": "how many images to make"}})  # fmt: skip
+    args.argv = ["PHOTOS" if word == str(args.photos) else word for word in args.argv]
     reading, training = [], []
     with tempfile.TemporaryDirectory() as folder:
         size = make_pictures(args.photos, Path(folder), args.count)
@@ -137,10 +135,8 @@ def main(argv: list[str] | None = None) -> None:
     least = min(training, key=lambda row: row["waiting"])
     print(f"the least: {100 * least['waiting']:.1f} % with {name(least['workers'], least['processes'])} "
           f"(target: at most {100 * TARGET:.0f} %)")
-    about = [{"name": "minicnn", **machine.describe()}]
-    path = harness.write("loader", args, ["PHOTOS" if word == str(args.photos) else word for word in argv], about,
-                         pictures={"count": len(files), "size": SIZE, "bytes": size}, reading=reading,
-                         training=training, target=TARGET)
+    path = harness.write(args, [{"name": "minicnn", **machine.describe()}], reading=reading, training=training,
+                         pictures={"count": len(files), "size": SIZE, "bytes": size}, target=TARGET)
     if not args.out:
         text = tables(json.loads(path.read_text(encoding="utf-8")))
         PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), BLOCK, text), encoding="utf-8")

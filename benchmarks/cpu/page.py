@@ -82,20 +82,15 @@ def models(document: dict, picture) -> list[str]:
 
 
 def steps(document: dict, picture) -> list[str]:
-    """Op by op, forward and backward, before and now."""
-    parts, when = [], ["before", "now"] if document["before"] else ["now"]
+    """Op by op, forward and backward: the ops that take at least 10 µs."""
+    parts = []
     for row in document["cases"]:
-        spent = {w: row[w]["ops"] for w in when}
-        most = {name: max(sum(spent[w].get(name, {}).values()) for w in when) for w in when for name in spent[w]}
-        body = []
-        for name in sorted((name for name in most if most[name] >= 1e-5), key=lambda name: -most[name]):
-            both = [spent[w].get(name, {}).get(way, 0) for w in when for way in ("forward", "backward")]
-            body.append([name, *(f"{1000 * seconds:.2f}" for seconds in both)])
-        body.append(["**the whole step**", *(cell for w in when for cell in (f"**{1000 * row[w]['step']:.1f}**", ""))])
-        heads = [f"{w}: {way} ms" for w in when for way in ("forward", "backward")]
-        parts += [f"{row['name']}, {row['batch']} images:\n", table(["op", *heads], body)]
-    before = f"*before*: minicnn at commit {document['before']}.\n"
-    return [*parts, *[before] * bool(document["before"])]
+        most = sorted(row["ops"].items(), key=lambda op: -sum(op[1].values()))
+        body = [[name, *(f"{1000 * of[way]:.2f}" for way in ("forward", "backward"))]
+                for name, of in most if sum(of.values()) >= 1e-5]  # fmt: skip
+        body.append(["**the whole step**", f"**{1000 * row['step']:.1f}**", ""])
+        parts += [f"{row['name']}, {row['batch']} images:\n", table(["op", "forward ms", "backward ms"], body)]
+    return parts
 
 
 def scaling(document: dict, picture) -> list[str]:

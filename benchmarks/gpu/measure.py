@@ -15,8 +15,10 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 
 from benchmarks import harness
+from benchmarks.cpu.conv import facts
 from benchmarks.cpu.scaling import family
 from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT
 from minicnn.bench.suite import SUITE, ConvCase
@@ -34,23 +36,21 @@ TINY = (ConvCase("tiny", (1, 4, 6, 6), 4, padding=(1, 1)), ConvCase("tiny depthw
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = harness.options(__doc__)
-    parser.set_defaults(rounds=3, seconds=0.02, pause=0.02)
-    parser.add_argument("--only", default="", help=f"sections, with commas: {', '.join(SECTIONS)}")
-    parser.add_argument("--cpu-threads", type=int, default=2, help="threads of the CPU in the comparison")
-    parser.add_argument("--limit", type=float, default=600, help="no case starts after this many seconds")
-    parser.add_argument("--tiny", action="store_true", help="small cases, to try everything out")
-    parser.add_argument("--device", default="cuda:0", help="or emulated, to try everything out; needs --out")
-    parser.add_argument("--torch-device", default="cuda", help="or cpu, to try everything out")
-    args = parser.parse_args(argv)
+    args = harness.options("gpu.measure", __doc__, argv, {
+        "--only": {"default": "", "help": f"sections, with commas: {', '.join(SECTIONS)}"},
+        "--cpu-threads": {"type": int, "default": 2, "help": "threads of the CPU in the comparison"},
+        "--limit": {"type": float, "default": 600, "help": "no case starts after this many seconds"},
+        "--tiny": {"action": "store_true", "help": "small cases, to try everything out"},
+        "--device": {"default": "cuda:0", "help": "or emulated, to try everything out; needs --out"},
+        "--torch-device": {"default": "cuda", "help": "or cpu, to try everything out"},
+    }, rounds=3, seconds=0.02, pause=0.02)  # fmt: skip
     wanted = args.only.split(",") if args.only else list(SECTIONS)
     for name in wanted:
         if name not in SECTIONS:
             sys.exit(f"error: unknown section {name!r}: there are {', '.join(SECTIONS)}")
     if args.device == "emulated" and args.out is None:
         sys.exit("error: --device emulated needs --out: benchmarks/results is for real measurements")
-    report = Report(args, argv)
+    report = Report(args)
     with contextlib.closing(report.workers) as workers:
         for name in list(workers.start):
             if not report.attempt(f"start of {name}", lambda name=name: workers[name].ask("about"), always=True):
@@ -67,8 +67,8 @@ def main(argv: list[str] | None = None) -> None:
 class Report:
     """The worker processes, and everything measured so far, which goes to disk after each case."""
 
-    def __init__(self, args: argparse.Namespace, argv: list[str]):
-        self.args, self.argv, self.started = args, argv, time.monotonic()
+    def __init__(self, args: argparse.Namespace):
+        self.args, self.started = args, time.monotonic()
         self.about, self.sections, self.problems = [], {}, []
         start = {"cpu": lambda: harness.minicnn(args.cpu_threads, "cpu"),
                  "gpu": lambda: harness.minicnn(name="gpu", device=args.device)}  # fmt: skip
@@ -96,21 +96,15 @@ class Report:
             row = self.attempt(name, work)
             rows += [row] if row else []
             self.sections[section] = row if name == section else rows
-            self.write()
+            harness.write(self.args, self.about, **self.sections, problems=self.problems, summary=summary(self.sections))
 
     def measure(self, case: str, specs: dict, **settings) -> tuple[dict, dict]:
         """Workers.measure with this program's options."""
         return self.workers.measure(case, specs, self.args, **settings)
 
-    def write(self) -> None:
-        """The JSON file."""
-        found = {**self.sections, "problems": self.problems, "summary": summary(self.sections)}
-        harness.write("gpu.measure", self.args, self.argv, self.about, **found)
-
 
 def rates(report: Report) -> dict:
     """The highest rates that the GPU reaches."""
-
     def work():
         spec = {"kind": "rates", "small": report.args.tiny}
         answers, times = report.measure("rates", {"gpu": spec}, rounds=3, seconds=0.1, pause=0)
@@ -124,7 +118,6 @@ def rates(report: Report) -> dict:
 
 def transfer(report: Report) -> dict:
     """The time of a transfer to the GPU and back, by its size."""
-
     def work():
         sizes, ways = BYTES[:2] if report.args.tiny else BYTES, ("to the GPU", "to the host")
         times = report.measure("transfer", {"gpu": {"kind": "transfer", "bytes": sizes}}, rounds=1, pause=0)[1]["gpu"]
@@ -135,7 +128,6 @@ def transfer(report: Report) -> dict:
 
 def growth(report: Report) -> dict:
     """One convolution with growing images, including the wait for its result: from which size on is the GPU faster?"""
-
     def work(side):
         case = replace(family("side", side), input=(1, 16, side, side), filters=16)
         spec = {"kind": "conv", "case": case.as_dict(), "algorithms": [], "whole": False}
@@ -149,8 +141,8 @@ def growth(report: Report) -> dict:
 def conv(report: Report) -> dict:
     """The convolutions of the suite."""
     cases = TINY if report.args.tiny else SUITE
-    chosen = harness.selected([case.name for case in cases], report.args.cases)
-    return {cases[i].name: partial(conv_row, cases[i], report) for i in chosen}
+    chosen = harness.selected(cases, report.args.cases, attrgetter("name"))
+    return {case.name: partial(conv_row, case, report) for case in chosen}
 
 
 def conv_row(case: ConvCase, report: Report) -> dict:
@@ -159,10 +151,7 @@ def conv_row(case: ConvCase, report: Report) -> dict:
     answers, times = report.measure(case.name, {"gpu": spec, "torch": spec, "cpu": {**spec, "algorithms": []}})
     gpu, cpu, own = answers["gpu"], times["cpu"], times["gpu"]
     report.problems += [{"what": f"{case.name}, {k}", "problem": problem} for k, problem in gpu["problems"].items()]
-    row = {"name": case.name, "label": case.label, **case.as_dict(), "macs": case.macs, "bytes": case.bytes(),
-           "policy": gpu["policy"], BOTH: {name: own[f"{name}/{BOTH}"] for name in PRECISIONS.values()},
-           "algorithms": {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
-                          for name, of in gpu["algorithms"].items()},
+    row = {**facts(case, gpu, own), BOTH: {name: own[f"{name}/{BOTH}"] for name in PRECISIONS.values()},
            "cpu": {what: cpu[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)}}  # fmt: skip
     row["vs_cpu"] = {BOTH: row["cpu"][BOTH]["median"] / row[BOTH][POLICY]["median"]}
     if "torch" in times:
@@ -176,8 +165,8 @@ def conv_row(case: ConvCase, report: Report) -> dict:
 
 def nets(report: Report) -> dict:
     """Whole nets."""
-    chosen = harness.selected(list(NETS), report.args.cases if report.args.only else "")
-    names = ["lenet5"] if report.args.tiny else [list(NETS)[i] for i in chosen]
+    names = harness.selected(NETS, report.args.cases if report.args.only else "")
+    names = ["lenet5"] if report.args.tiny else names
     return {name: partial(net_row, name, report) for name in names}
 
 
