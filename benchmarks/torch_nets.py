@@ -1,7 +1,5 @@
 """The nets of the comparison in PyTorch, in the usual style; their weights have the same names as minicnn's."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import torch

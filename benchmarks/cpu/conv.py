@@ -5,9 +5,6 @@
     python -m benchmarks.cpu.conv --cases depthwise,lenet       some cases
 """
 
-from __future__ import annotations
-
-import contextlib
 from operator import attrgetter
 
 from benchmarks import harness
@@ -19,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     args = harness.options("cpu.conv", __doc__, argv)
     cases = harness.selected(SUITE, args.cases, attrgetter("name"))
-    with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+    with harness.Workers.on_cpu(args) as workers:
         rates = machine_rates(workers, args)
         rows = [measure(case, workers, args, rates["gemm_flops"]) for case in cases]
         rates = {k: max(v, machine_rates(workers, args)[k]) for k, v in rates.items()}
@@ -50,7 +47,8 @@ def measure(case: ConvCase, workers: harness.Workers, args, gemm: float) -> dict
         row["textbook"] = times["textbook"]
     finish(row, gemm)
     own = row["algorithms"][POLICY]
-    harness.show(case.name, {**own, BOTH: both}, row.get("vs_torch"), f"  {100 * own['forward']['of_gemm']:.0f} % of GEMM")
+    share = f"  {100 * own['forward']['of_gemm']:.0f} % of GEMM"
+    harness.show(case.name, {**own, BOTH: both}, row.get("vs_torch"), share)
     return row
 
 

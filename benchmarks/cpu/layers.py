@@ -3,9 +3,6 @@
     python -m benchmarks.cpu.layers --vs torch
 """
 
-from __future__ import annotations
-
-import contextlib
 import math
 from operator import itemgetter
 
@@ -55,7 +52,7 @@ def traffic(spec: dict) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     args = harness.options("cpu.layers", __doc__, argv)
-    with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+    with harness.Workers.on_cpu(args) as workers:
         rows = [measure(spec, workers, args) for spec in harness.selected(LAYERS, args.cases, itemgetter("name"))]
         about = workers.about()
     harness.write(args, about, cases=rows, summary=harness.summary(rows, "vs_torch"))

@@ -4,9 +4,6 @@
     python -m benchmarks.cpu.models --memory            VGG-16 at 224×224, 4 images, too: it needs gigabytes
 """
 
-from __future__ import annotations
-
-import contextlib
 
 from benchmarks import harness
 from benchmarks.markdown import call
@@ -23,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     names = [name for name in NETS if name != LARGE or args.memory]
     rows, about = [], []
     for name in harness.selected(names, args.cases):
-        with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+        with harness.Workers.on_cpu(args) as workers:
             about = about or workers.about()
             rows.append(measure(name, args, workers))
     harness.write(args, about, cases=rows, summary=harness.summary(rows, "vs_torch"))

@@ -1,28 +1,10 @@
 """The results in docs/benchmarks.md; `python -m benchmarks.render` writes them."""
 
-from __future__ import annotations
-
-import json
-from pathlib import Path
-
 from benchmarks import pictures
-from benchmarks.markdown import call, circumstances, every_algorithm, ms, table, verdict, worst_errors
+from benchmarks.markdown import call, every_algorithm, ms, table, verdict, worst_errors
 from minicnn.bench.conv import BOTH, POLICY, WHAT
 
 ORDER = ("forward", "dx", "dw", "backward", BOTH, "step", "infer 1", "infer 32")
-
-
-def blocks(results: Path, picture) -> dict[str, list[str]]:
-    """{name of a block: its parts}, as far as there are results. picture(name, draw, *data) → a link"""
-    found = {}
-    for section in (conv, layers, models, steps, scaling):
-        name, path = section.__name__, results / f"{section.__name__}.json"
-        if path.exists():
-            document = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = [*section(document, picture), circumstances(document)]
-        else:
-            found[name] = [f"Not measured yet: `python -m benchmarks.cpu.{name}`.\n"]
-    return found
 
 
 def conv(document: dict, picture) -> list[str]:
@@ -135,3 +117,7 @@ def mb(memory: dict) -> str:
     if memory["peak_bytes"] is None:
         return "unknown"
     return f"{memory['peak_bytes'] / 1e6:,.0f} ({memory['empty_bytes'] / 1e6:,.0f})"
+
+
+BLOCKS = (conv, layers, models, steps, scaling)
+"""Each fills the page's block of its name. picture(name, draw, *data) → a link"""

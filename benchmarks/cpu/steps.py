@@ -6,8 +6,6 @@ sys.setprofile observes the step from outside: the time from the outermost call 
 functions or of an optimiser, to its return.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections import defaultdict
