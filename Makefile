@@ -1,8 +1,7 @@
 # make demo: train LeNet-5 on real digits and look at it.   make test: everything that must hold.
 # make slow: the tests that train a net each; minutes, not part of make test.
 # make bench: measure everything and write docs/benchmarks.md; half an hour, on a machine with nothing else to do.
-#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch;
-#             BEFORE=COMMIT measures where a step's time went at that commit, too.
+#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # make oldest: the tests of the command line, files and data with every dependency at the oldest version that
@@ -15,7 +14,6 @@ BIN    := $(VENV)/bin
 
 TORCH_PYTHON ?=
 GPU_PYTHON   ?= python3
-BEFORE ?=
 TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
 
 .PHONY: demo test slow bench gpu-report oldest lint clean
@@ -37,7 +35,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu.conv --vs textbook $(TORCH)
 	$(BIN)/python -m benchmarks.cpu.layers $(TORCH)
 	$(BIN)/python -m benchmarks.cpu.models --memory $(TORCH)
-	$(BIN)/python -m benchmarks.cpu.steps $(if $(BEFORE),--before $(BEFORE))
+	$(BIN)/python -m benchmarks.cpu.steps
 	$(BIN)/python -m benchmarks.cpu.scaling
 	$(BIN)/python -m benchmarks.render
 

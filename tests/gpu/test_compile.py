@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from benchmarks import markdown
-from benchmarks.gpu import kernels
 from minicnn.gpu.kernel_file import FOLDER
+from tests.gpu import compile_kernels as kernels
 
 FILES = sorted(path.name for path in FOLDER.glob("*.cu"))
 needs_a_compiler = pytest.mark.skipif(bool(kernels.missing()), reason=kernels.missing() or "there is one")
@@ -59,7 +59,7 @@ def test_the_readmes_table_names_every_kernel():
     inside = text.partition(markdown.begin(kernels.BLOCK))[2].partition(markdown.END)[0]
     for path in FOLDER.glob("*.cu"):
         for name in kernels.instances(kernels.expand(path)):
-            assert f"| {path.name} | `{name}` |" in inside, f"{name}: run python -m benchmarks.gpu.kernels --write"
+            assert f"| {path.name} | `{name}` |" in inside, f"{name}: run python -m tests.gpu.compile_kernels --write"
 
 
 @pytest.mark.skipif(not shutil.which("nvcc") or "release 13.0" not in kernels.nvcc_version(),
