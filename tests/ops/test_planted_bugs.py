@@ -237,9 +237,14 @@ def test_ties_go_to_the_first(op_, hyper, y_shape, windows, values):
     assert obeys_the_rule(op_, hyper, TIED_INPUTS[values], y_shape, windows)
 
 
-@pytest.mark.parametrize("values", ["all equal", "few values"])
-@pytest.mark.parametrize("mistake", ["to all of the largest", "to the last", "shared among them"])
-@pytest.mark.parametrize(("op_", "hyper", "y_shape", "windows"), TIED)
+MISTAKES = ("to all of the largest", "to the last", "shared among them")
+
+
+@pytest.mark.parametrize(("op_", "hyper", "y_shape", "windows", "mistake", "values"), [
+    pytest.param(*op.values, mistake, values, id=f"{op.id}, {mistake}, {values}",
+                 marks=() if (i + j + k) % 2 == 0 else pytest.mark.slow)
+    for i, op in enumerate(TIED) for j, mistake in enumerate(MISTAKES)
+    for k, values in enumerate(("all equal", "few values"))])     # each op and mistake, on one of two inputs in turn
 def test_ties_broken_otherwise_are_caught(op_, hyper, y_shape, windows, mistake, values):
     def wrong(dy, x):
         dx = np.zeros_like(x)
