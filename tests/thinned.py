@@ -4,8 +4,11 @@ import pytest
 
 
 def thinned(cases, keep):
-    """The cases (values, tuples of values or pytest.params), marked slow where `keep(*values)` is false."""
-    for case in cases:
-        values, marks, id_ = (case.values, case.marks, case.id) if hasattr(case, "marks") else (
-            case if isinstance(case, tuple) else (case,), (), None)  # fmt: skip
-        yield case if keep(*values) else pytest.param(*values, marks=(*marks, pytest.mark.slow), id=id_)
+    """The cases (values, tuples of values or pytest.params), those marked slow for which `keep(*values)` is false."""
+    return [case if keep(*case.values) else pytest.param(*case.values, id=case.id, marks=(*case.marks, pytest.mark.slow))
+            for case in map(param, cases)]
+
+
+def param(case):
+    """A case as a pytest.param."""
+    return case if hasattr(case, "marks") else pytest.param(*case if isinstance(case, tuple) else (case,))
