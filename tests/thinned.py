@@ -5,7 +5,8 @@ import pytest
 
 def thinned(cases, keep):
     """The cases (values, tuples of values or pytest.params), those marked slow for which `keep(*values)` is false."""
-    return [case if keep(*case.values) else pytest.param(*case.values, id=case.id, marks=(*case.marks, pytest.mark.slow))
+    slow = pytest.mark.slow
+    return [case if keep(*case.values) else pytest.param(*case.values, id=case.id, marks=(*case.marks, slow))
             for case in map(param, cases)]
 
 
