@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
 from minicnn.models import (
     alexnet,
@@ -76,20 +77,40 @@ def names() -> list[str]:
     return list(MODELS)
 
 
-def build(name: str, **options) -> Module:
-    """The net called `name` with freshly drawn weights; options are its builder's arguments, say num_classes=10."""
-    builder = _entry(name)[0]
+def resolve(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    """("lenet5", {"variant": "1998"}) for "lenet5:1998": a model's own name, and the options with its variant.
+
+    ValueError where there is no such model, variant or option, or where name and options say different variants.
+    """
+    base, _, variant = name.partition(":")
+    builder, options = _entry(base)[0], dict(options or {})
+    if variant and options.setdefault("variant", variant) != variant:
+        raise ValueError(f"model {name!r} names one variant and the option variant={options['variant']!r} another: "
+                         "leave one of them out")
     known = inspect.signature(builder).parameters
     for option in options:
         if option not in known:
-            raise ValueError(unknown(f"option of model {name}", option, known))
-    return builder(**options)
+            if option == "variant":
+                raise ValueError(f"model {base!r} has only one variant: leave {variant or options['variant']!r} out")
+            raise ValueError(unknown(f"option of model {base}", option, known))
+    if "variant" in options and options["variant"] not in variants(base):
+        raise ValueError(unknown(f"variant of model {base}", str(options["variant"]), variants(base)))
+    return base, options
+
+
+def build(name: str, **options) -> Module:
+    """The net called `name` with freshly drawn weights: "lenet5", or with a variant "lenet5:1998".
+
+    options: its builder's arguments, such as num_classes=10.
+    """
+    base, options = resolve(name, options)
+    return _entry(base)[0](**options)
 
 
 def input_shape(name: str, variant: str = "") -> tuple[int, int, int]:
-    """The (channels, height, width) that a model, or its variant, was made for."""
-    _entry(name)
-    return VARIANT_INPUTS.get((name, variant), _entry(name)[1])
+    """The (channels, height, width) that a model, or its variant ("lenet5:1998"), was made for."""
+    base, options = resolve(name, {"variant": variant} if variant else {})
+    return VARIANT_INPUTS.get((base, options.get("variant", "")), _entry(base)[1])
 
 
 def variants(name: str) -> list[str]:

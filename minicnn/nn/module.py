@@ -125,6 +125,17 @@ class Module:
         """Set the whole tree to use: no dropout, running statistics."""
         return self.train(False)
 
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[Module]:
+        """`with model.evaluating():` eval mode inside the block; afterwards each layer has its own mode again."""
+        modes = [(module, module.training) for _, module in self.named_modules()]
+        self.eval()
+        try:
+            yield self
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
