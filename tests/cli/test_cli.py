@@ -351,8 +351,7 @@ def test_debug_shows_where_a_failure_came_from(monkeypatch, tmp_path):
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize(("flag", "verb"), [("--help", VERBS[0]), *(("-h", verb) for verb in VERBS)])
 def test_help_mentions_every_option(minicnn_, verb, flag):
     import typer.main
 
