@@ -15,6 +15,7 @@ from minicnn.ops.linear import linear
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.softmax import cross_entropy, softmax
 from minicnn.tensor import op
+from tests.thinned import thinned
 
 
 @op
@@ -155,7 +156,7 @@ def test_a_wrong_slope_beside_a_kink_is_still_caught():
         gradcheck(far_off, np.array([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", thinned(range(200), lambda seed: seed < 20))  # each draws 12 or more corners
 def test_no_false_alarm_among_kinks(seed):
     """Inputs that sit on kinks and ties, near them, and far; every op here is right, so nothing may be raised."""
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from PIL import Image
 
 import minicnn
 from minicnn import data
-from minicnn.cli import console, run_report
+from minicnn.cli import console
 from minicnn.cli.app import app, main
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
@@ -83,6 +83,7 @@ def test_train_for_programs(minicnn_, tmp_path):
     assert report["test"]["accuracy"] == sum(confusion[k][k] for k in range(10)) / 40
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for n in (1, 2):
@@ -91,6 +92,7 @@ def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
         assert document(out)["folder"] == f"runs/digits-lenet5-{n}"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_same_seed_same_run(minicnn_, tmp_path):
     weights = []
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
@@ -99,6 +101,7 @@ def test_same_seed_same_run(minicnn_, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_is_there_needs_overwrite(minicnn_, tmp_path):
     folder = tmp_path / "run"
     assert minicnn_("train", "--epochs", 1, "--out", folder)[0] == 0
@@ -135,8 +138,8 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.usefixtures("undrawn")
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
-    monkeypatch.setattr(run_report, "_draw", lambda run, result: [])             # which takes longer than all the rest
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
     assert minicnn_("train", "--epochs", 5, "--out", whole)[0] == 0
     with monkeypatch.context() as patch:
@@ -348,8 +351,7 @@ def test_debug_shows_where_a_failure_came_from(monkeypatch, tmp_path):
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize(("flag", "verb"), [("--help", VERBS[0]), *(("-h", verb) for verb in VERBS)])
 def test_help_mentions_every_option(minicnn_, verb, flag):
     import typer.main
 

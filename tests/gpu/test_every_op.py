@@ -88,8 +88,9 @@ def turned(a):
     return a if a.ndim < 2 else devices.of(a).xp.ascontiguousarray(a.T).T
 
 
-@pytest.mark.parametrize("layout", [gaps, turned])
-@every_case
+@pytest.mark.parametrize(("row", "case", "layout"), [
+    pytest.param(*p.values, layout, id=f"{p.id}-{layout.__name__}", marks=() if (i + j) % 2 == 0 else pytest.mark.slow)
+    for i, p in enumerate(CASES) for j, layout in enumerate((gaps, turned))])  # in turn
 def test_strides_do_not_matter(row, case, emulated, monkeypatch, layout):
     monkeypatch.setitem(devices._backends, "emulated", emulated())
     y, grads = run(row, case, "emulated", "float64")

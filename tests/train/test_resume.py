@@ -187,7 +187,7 @@ def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
               "    atomic.write(Path(sys.argv[1]), content)\n"
               "    print('done', n, flush=True)\n")
     path = tmp_path / "file"
-    for wait in rng.uniform(0, 0.05, 8):                           # a moment within a file that is being written
+    for wait in rng.uniform(0, 0.05, 5):                           # a moment within a file that is being written
         with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True) as process:
             said = [process.stdout.readline() for _ in range(3)]
             assert said == ["begun 0\n", "done 0\n", "begun 1\n"]
