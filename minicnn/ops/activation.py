@@ -5,6 +5,7 @@ hardsigmoid'(±3) = 0, hardswish'(−3) = 0, hardswish'(3) = 1.
 """
 
 from minicnn import devices
+from minicnn.op_checks import number
 from minicnn.tensor import op
 
 
@@ -27,7 +28,7 @@ def relu6(x):
 @op
 def leaky_relu(x, *, negative_slope=0.01):
     """y = x where x > 0, else slope·x.   dx = dy where x > 0, else slope·dy.   Maas et al. 2013"""
-    device = devices.of(x)
+    device, negative_slope = devices.of(x), number("leaky_relu", "negative_slope", negative_slope)
 
     def scaled(x, values):
         return values * device.xp.where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))

@@ -1,31 +1,30 @@
 """Arithmetic, element by element. Two arguments broadcast as in NumPy; either of them may be a number."""
 
-from numbers import Real
-
 from minicnn import devices
+from minicnn.op_checks import brief, number
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
 
-@op
+@op(numbers=("a", "b"))
 def add(a, b):
     """y = a + b.   da = dy, db = dy, summed over the axes that were broadcast"""
     return _apply("add", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
 
 
-@op
+@op(numbers=("a", "b"))
 def subtract(a, b):
     """y = a − b.   da = dy, db = −dy"""
     return _apply("subtract", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(-dy, b))
 
 
-@op
+@op(numbers=("a", "b"))
 def multiply(a, b):
     """y = a · b.   da = dy·b, db = dy·a"""
     return _apply("multiply", a, b), (lambda dy: unbroadcast(dy * b, a), lambda dy: unbroadcast(dy * a, b))
 
 
-@op
+@op(numbers=("a", "b"))
 def divide(a, b):
     """y = a / b.   da = dy/b, db = −dy·y/b"""
     y = _apply("divide", a, b)
@@ -41,9 +40,10 @@ def negative(x):
 @op
 def power(x, *, exponent):
     """y = x^e, e a number.   dx = dy·e·x^(e−1)"""
-    if not isinstance(exponent, Real):
-        raise TypeError(f"power: the exponent must be a number, not a {type(exponent).__name__}: "
-                        "for b ** t with a Tensor t write exp(t * log(b))")
+    if devices.find(exponent):
+        raise TypeError(f"power: exponent must be a number, not {brief(exponent)}: for b ** t with a Tensor t write "
+                        "exp(t * log(b))")
+    exponent = number("power", "exponent", exponent)
     return x**exponent, lambda dy: dy * exponent * x ** (exponent - 1)
 
 
@@ -81,10 +81,9 @@ def abs(x):
 @op
 def clip(x, *, low=None, high=None):
     """y = min(max(x, low), high), either of them None for no limit.   dx = dy where low < x < high, else 0"""
-    if not all(limit is None or isinstance(limit, Real) for limit in (low, high)):
-        raise TypeError(f"clip: low (={low!r}) and high (={high!r}) must be numbers or None")
-    low, high = (-float("inf") if low is None else low), (float("inf") if high is None else high)
-    if not low <= high:
+    low = -float("inf") if low is None else number("clip", "low", low)
+    high = float("inf") if high is None else number("clip", "high", high)
+    if low > high:
         raise ValueError(f"clip: low (={low}) must not be above high (={high})")
     device = devices.of(x)
     return (device.elementwise(lambda x: device.xp.clip(x, low, high), x),
@@ -94,4 +93,9 @@ def clip(x, *, low=None, high=None):
 def _apply(function, *arguments):
     """The array module's `function` on the device of the arguments, of which one may be a number."""
     device = next(device for a in arguments if (device := devices.find(a)) is not None)
-    return device.elementwise(getattr(device.xp, function), *arguments)
+    try:
+        return device.elementwise(getattr(device.xp, function), *arguments)
+    except ValueError:
+        a, b = (getattr(a, "shape", ()) for a in arguments)
+        raise ValueError(f"{function}: shapes {a} and {b} do not broadcast: counted from the last, each axis must have "
+                         "the same extent in both, or 1") from None

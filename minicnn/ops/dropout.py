@@ -5,6 +5,7 @@ nothing has to change after training ("inverted" dropout).
 """
 
 from minicnn import devices
+from minicnn.op_checks import number
 from minicnn.tensor import op
 
 
@@ -33,11 +34,11 @@ def stochastic_depth(x, mask, *, p):
 
 
 def _masked(name, x, mask, p, shape):
-    if not 0 <= p < 1:
-        raise ValueError(f"{name}: p (={p}) must be at least 0 and below 1: it is the share that is switched off")
-    if getattr(mask, "shape", None) != shape:
-        raise ValueError(f"{name}: the mask has shape {getattr(mask, 'shape', mask)}, but for x {x.shape} "
-                         f"it must be {shape}")
+    p = number(name, "p", p, least=0, below=1)
+    if mask.shape != shape or x.ndim < len(shape):
+        raise ValueError(f"{name}: the mask has shape {mask.shape}, but for x {x.shape} it must be {shape}")
+    if mask.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: mask must be booleans, not {mask.dtype}")
     device, scale = devices.of(x), x.dtype.type(1 / (1 - p))
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
     def apply(x): return device.elementwise(lambda x, mask: x * (mask * scale), x, mask)

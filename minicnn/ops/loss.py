@@ -30,6 +30,6 @@ def binary_cross_entropy_with_logits(x, target):
 
 
 def _same_shape(name, x, target):
-    if getattr(target, "shape", None) != x.shape or x.size == 0:
-        raise ValueError(f"{name}: x has shape {x.shape} and target {getattr(target, 'shape', target)}: "
+    if target.shape != x.shape or x.size == 0:
+        raise ValueError(f"{name}: x has shape {x.shape} and target {target.shape}: "
                          "they must be the same, and not empty")

@@ -7,6 +7,7 @@ beyond the image. A stride below the kernel's size makes the windows overlap (Kr
 
 from minicnn import devices
 from minicnn.geometry import Pool2dGeometry
+from minicnn.op_checks import flag, number
 from minicnn.tensor import op
 
 
@@ -30,6 +31,7 @@ def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count
     dx = dy/m to every pixel of the window. Kept for backward: nothing.
     """
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    count_include_pad = flag("avg_pool2d", "count_include_pad", count_include_pad)
     y = device.avg_pool2d(x, g, count_include_pad)                            # (N, C, OH, OW)
     return y, lambda dy: device.avg_pool2d_dx(dy, g, count_include_pad)
 
@@ -42,8 +44,7 @@ def lp_pool2d(x, *, norm_type=2.0, kernel_size, stride=None, ceil_mode=False):
     PyTorch takes x^p without the absolute value, which differs for odd p, and scales windows that ceil_mode lets hang
     over the edge up to a full window; here they are the sum of what they hold.   Sermanet et al. 2012.
     """
-    if not norm_type >= 1:
-        raise ValueError(f"lp_pool2d: norm_type (={norm_type}) must be at least 1")
+    norm_type = number("lp_pool2d", "norm_type", norm_type, least=1)
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode)
     y = device.lp_pool2d(x, norm_type, g)                                     # (N, C, OH, OW)
     return y, lambda dy: device.lp_pool2d_dx(dy, x, y, norm_type, g)
