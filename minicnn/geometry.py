@@ -150,7 +150,7 @@ class Pool2dGeometry(Window2d):
             if 2 * axis.before > axis.extent:
                 raise ValueError(f"padding (={axis.before}) must be at most half the window (={axis.extent} pixels): "
                                  f"a larger one makes windows of nothing but padding")
-        _need_fit(*axes, channels_last(x_shape, min(W, 4)))
+        _need_fit(*axes, channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
 
 
