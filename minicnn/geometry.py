@@ -188,12 +188,12 @@ def channels_last(shape: tuple[int, ...], C: int) -> str:
 
 def _conv_padding(padding: Any, K: tuple[int, int], S: tuple[int, int], D: tuple[int, int]) -> list[tuple[int, int]]:
     """((top, bottom), (left, right)). "same" keeps the size; where it is uneven the extra pixel goes after."""
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if S != (1, 1):
             raise ValueError(f"padding='same' needs stride 1, not {S}: give the padding as a number")
         total = [d * (k - 1) for k, d in zip(K, D)]
         return [(t // 2, t - t // 2) for t in total]
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         padding = 0
     if isinstance(padding, str):
         raise ValueError(f"padding must be a number, a pair, 'same' or 'valid', not {padding!r}")

@@ -108,7 +108,7 @@ def number(op_name, key, value, least=-math.inf, below=math.inf):
     """The hyper-parameter `value`, if it is a number with least ≤ value < below; NaN and infinity are none."""
     if isinstance(value, bool) or not isinstance(value, _REAL):
         raise TypeError(f"{op_name}: {key} must be a number, not {brief(value)}")
-    if not (least <= value < below and math.isfinite(_finite(value, f"{op_name}: {key}"))):
+    if not (math.isfinite(_finite(value, f"{op_name}: {key}")) and least <= value < below):
         limits = [f"at least {least}"] * math.isfinite(least) + [f"below {below}"] * math.isfinite(below)
         raise ValueError(f"{op_name}: {key} (={value}) must be {' and '.join(limits) or 'finite'}")
     return value

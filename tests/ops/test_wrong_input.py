@@ -5,6 +5,7 @@ exception, and never a result.
 """
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def refused(call, *names):
         call()
     assert type(caught.value) in (TypeError, ValueError)
     said = str(caught.value)
-    assert any(said.startswith((f"{name}:", f"{name} ")) for name in names), said
+    assert said.startswith(f"{names[0]}:") or any(re.search(rf"\b{name}\b", said) for name in names[1:]), said
     assert len(said) < 400
     assert "\n" not in said
 
@@ -77,8 +78,6 @@ def refused(call, *names):
 @pytest.mark.parametrize(("row", "key", "value"), [*wrong_values()])
 def test_a_wrong_hyper_parameter_is_named(row, key, value):
     case = row.cases[0]
-    if key in ("stride", "padding", "dilation") and isinstance(value, str) and row.name != "pad2d":
-        key = "padding" if key == "padding" else key
     refused(lambda: row.op(*case.inputs(0), **{**case.hyper, key: value}), row.name, key)
 
 
@@ -101,10 +100,8 @@ def test_what_is_no_array_of_numbers_is_named(row, i, array):
         arrays[i] = value
         refused(lambda a=arrays: row.op(*a, **row.cases[0].hyper), row.name)
     for dtype in ("complex128", "object", "U3", "float16", "longdouble"):
-        if dtype != "longdouble" and name in row.op.constants and dtype == "float16":
-            continue                                               # a mask of float16 is a mask
         if name in row.op.constants and dtype in ("float16", "longdouble"):
-            continue
+            continue                                               # a mask of float16 is a mask
         arrays = row.cases[0].inputs(0)
         arrays[i] = array.astype(dtype)
         refused(lambda a=arrays: row.op(*a, **row.cases[0].hyper), row.name)
@@ -121,6 +118,8 @@ def test_a_wrong_rank_is_named(row, i, array):
     """Too few axes, too many, none: a sentence. Ops of any shape may compute, but raise nothing else."""
     name = row.op.arguments[min(i, len(row.op.arguments) - 1)]
     for wrong in (array.reshape(-1)[0:1].reshape(()), array.ravel()[:3], array[None], array[..., None]):
+        if wrong.shape == array.shape or row.name == "getitem":    # whose IndexError is tested below
+            continue
         arrays = row.cases[0].inputs(0)
         arrays[i] = wrong
         if row.name in ANY_SHAPE and (i == 0 or row.op.numbers or name == "b"):
