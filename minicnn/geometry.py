@@ -141,7 +141,7 @@ class Pool2dGeometry(Window2d):
         P = pair("padding", padding, least=0)
         if not isinstance(ceil_mode, int) or ceil_mode not in (0, 1):
             raise TypeError(f"ceil_mode must be True or False, not {ceil_mode!r}")
-        axes = [Axis(n, k, s, p, p, d, ceil_mode) for n, k, s, p, d in zip((H, W), K, S, P, D)]
+        axes = [Axis(n, k, s, p, p, d, bool(ceil_mode)) for n, k, s, p, d in zip((H, W), K, S, P, D)]
         _need_pixels("pooling", x_shape)
         if K[0] * K[1] > MOST_TAPS:
             raise ValueError(f"kernel_size (={K}) makes windows of {K[0] * K[1]:,} taps: at most {MOST_TAPS:,} are "
@@ -150,7 +150,7 @@ class Pool2dGeometry(Window2d):
             if 2 * axis.before > axis.extent:
                 raise ValueError(f"padding (={axis.before}) must be at most half the window (={axis.extent} pixels): "
                                  f"a larger one makes windows of nothing but padding")
-        _need_fit(*axes, channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
+        _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
 
 

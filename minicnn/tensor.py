@@ -98,10 +98,7 @@ class Tensor:
         return _record("to", moved, (self,), (lambda dy: here.asarray(there.to_numpy(dy)),))
 
     def astype(self, dtype) -> Tensor:
-        """The same values in another dtype; between float32 and float64 gradients flow back.
-
-        The Tensor itself if it has that dtype already.
-        """
+        """The same values in another dtype; between float32 and float64 gradients flow back, not to integers."""
         device = devices.of(self.data)
         data = check.dtype(device.asarray(self.data, dtype))
         if data.dtype == self.dtype:

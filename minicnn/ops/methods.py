@@ -107,7 +107,8 @@ for _name, _op in _BINARY.items():
     _METHODS |= {f"__{_name}__": _op, f"__r{_name}__": _swapped(_op)}
 _COMPARISONS = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
                 "greater_equal": "ge"}  # fmt: skip
-_NUMPY: dict[str, Callable] = {f.__name__: f for f in (add, subtract, multiply, divide, matmul, negative, exp, log, sqrt)}
-_NUMPY |= {"absolute": abs, **{name: _on_arrays(getattr(operator, symbol)) for name, symbol in _COMPARISONS.items()}}
+_SAME_NAME = (add, subtract, multiply, divide, matmul, negative, exp, log, sqrt)
+_NUMPY: dict[str, Callable] = {function.__name__: function for function in _SAME_NAME}
+_NUMPY |= {name: _on_arrays(getattr(operator, symbol)) for name, symbol in _COMPARISONS.items()} | {"absolute": abs}
 for _name, _method in _METHODS.items():
     setattr(Tensor, _name, _method)

@@ -43,7 +43,7 @@ WRONG = {
     "low": ["abc", {"a": 1}, NAN, 1j, 10**400, True, object(), 99.0],
     "high": ["abc", {"a": 1}, NAN, 1j, 10**400, True, object(), -99.0],
     "value": ["abc", {"a": 1}, None, NAN, 1j, True, object()],
-    "weight": ["abc", {"a": 1}, 3.0, [1.0], [1.0, "a", 2.0, 3.0], (0.0,) * 4, (NAN,) * 4, (-1.0, 1.0, 1.0, 1.0), np.ones(2)],
+    "weight": ["abc", {"a": 1}, 3.0, [1.0], [1.0, "a", 2.0, 3.0], (0.0,) * 4, (NAN,) * 4, (-1.0,) * 4, np.ones(2)],
     "variant": ["caffe", 3, None, {"a": 1}, object()],
     "ceil_mode": FLAG,
     "count_include_pad": FLAG,
