@@ -210,7 +210,8 @@ def _check_elements(f, leaves, watched, name, dy, step, tolerance, seed):
         agree = error <= tolerance
         report.coordinates += int(agree.sum())
         report.worst = max(report.worst, float(error[agree].max(initial=0.0)))
-        doubtful += [(error[i], argument, tuple(map(int, i)), analytic[tuple(i)], typical) for i in np.argwhere(~agree)]
+        places = [tuple(map(int, place)) for place in np.argwhere(~agree)]
+        doubtful += [(error[i], argument, i, analytic[i], typical) for i in places]
     round_off = noise(lambda h, v=_direction(leaves, rng): _moved(leaves, v, h, terms)) if doubtful else None
     for _, argument, index, claimed, typical in sorted(doubtful, key=lambda d: -d[0]):      # the worst first
 
