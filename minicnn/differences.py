@@ -83,25 +83,42 @@ def judge(terms: Callable[[float], np.ndarray], claimed: float, step: float, typ
           noise: Noise) -> Verdict:
     """Is `claimed` the slope of L at 0?   typical: the size of the gradients beside it.
 
-    Begins with `step` and goes on to larger ones, where round-off counts less, and a smaller one, as long as the slope
-    is not known to a tenth of the tolerance. A central difference across kinks is off by half their jumps at most, so
-    that a disagreement which these explain is put down to them.
+    Begins with `step` and goes on to larger ones, where round-off counts less, until the slope is known to a tenth of
+    the tolerance. A central difference across kinks is off by half their jumps at most, so that a disagreement which
+    these explain is put down to them. The jumps of several kinks close together can cancel; then the slope changes
+    again at steps that are smaller than their distance.
     """
     best = Slope(np.nan, np.inf, 0.0)
-    for h in (step, *(s for s in (10 * step, 100 * step, 1000 * step, step / 10) if s <= 0.01)):
+    for h in (step, *(s for s in (1000 * step, 100 * step, 10 * step, step / 10) if s <= 0.01)):
         found = slope(terms, h, noise)
-        if h == step and 0 < abs(claimed - found.value) <= 0.51 * found.jumps + found.uncertainty and found.jumps:
+        if h == step and found.jumps and abs(claimed - found.value) <= 0.51 * found.jumps + found.uncertainty:
             return Verdict("kink", found.value, 0.0)
         if found.uncertainty + found.jumps < best.uncertainty + best.jumps:
             best = found
-        if best.uncertainty + best.jumps <= 0.1 * tolerance * max(abs(claimed), abs(best.value), typical):
+        scale = max(abs(claimed), abs(best.value), typical)
+        if best.uncertainty + best.jumps <= 0.1 * tolerance * scale:
             break
-    scale = max(abs(claimed), abs(best.value), typical)
+        if h > step and not found.jumps and found.uncertainty < 30 * noise.total / h:
+            break                                                  # round-off alone: a smaller step has more of it
     off = abs(claimed - best.value)
     error = off / (scale + best.uncertainty / tolerance + 1e-300)
     faint = best.uncertainty > 0.01 * scale
     if error <= tolerance:
         return Verdict("right", best.value, error, faint)
-    if off <= tolerance * scale + best.uncertainty + 0.51 * best.jumps:
+    if off <= tolerance * scale + best.uncertainty + 0.51 * best.jumps or _hidden_kinks(
+            terms, claimed, step, best, scale, noise):
         return Verdict("kink", best.value, 0.0)
-    return Verdict("unclear" if faint and np.isfinite(claimed) else "wrong", best.value, off / (scale + 1e-300))
+    unclear = np.isfinite(claimed) and (faint or off <= 5 * best.jumps)
+    return Verdict("unclear" if unclear else "wrong", best.value, off / (scale + 1e-300))
+
+
+def _hidden_kinks(terms, claimed, step, seen, scale, noise):
+    """Does the slope become `claimed` at steps far below `step`? A wrong gradient stays wrong at all of them."""
+    for h in (step * 10.0**-e for e in range(1, 7)):
+        found = slope(terms, h, noise)
+        if found.uncertainty > 0.1 * scale:
+            break
+        changed = abs(found.value - seen.value) > 3 * (found.uncertainty + seen.uncertainty)
+        if changed and abs(claimed - found.value) <= found.uncertainty + 1e-6 * scale:
+            return True
+    return False
