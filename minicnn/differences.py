@@ -115,10 +115,11 @@ def judge(terms: Callable[[float], np.ndarray], claimed: float, step: float, typ
 def _hidden_kinks(terms, claimed, step, seen, scale, noise):
     """Does the slope become `claimed` at steps far below `step`? A wrong gradient stays wrong at all of them."""
     for h in (step * 10.0**-e for e in range(1, 7)):
-        found = slope(terms, h, noise)
-        if found.uncertainty > 0.1 * scale:
+        if 10 * noise.total / h > 0.1 * scale:
             break
+        found = slope(terms, h, noise)
         changed = abs(found.value - seen.value) > 3 * (found.uncertainty + seen.uncertainty)
-        if changed and abs(claimed - found.value) <= found.uncertainty + 1e-6 * scale:
+        sure = found.uncertainty <= 0.1 * scale
+        if sure and changed and abs(claimed - found.value) <= found.uncertainty + 1e-6 * scale:
             return True
     return False

@@ -39,10 +39,8 @@ class GradientError(AssertionError):
     def __init__(self, function, argument, index, analytic, numeric, error, tolerance):
         self.argument, self.index, self.analytic, self.numeric = argument, index, analytic, numeric
         where = f" at {list(index)}" if index is not None else " along a random direction"
-        super().__init__(
-            f"{function}: the gradient of {argument}{where} is {analytic:.9g}, but finite differences give "
-            f"{numeric:.9g}: relative error {error:.1e}, allowed {tolerance:.0e}"
-        )
+        super().__init__(f"{function}: the gradient of {argument}{where} is {analytic:.9g}, but finite differences "
+                         f"give {numeric:.9g}: relative error {error:.1e}, allowed {tolerance:.0e}")
 
 
 class UnrepeatableError(ValueError):
@@ -56,10 +54,8 @@ class NothingCheckedError(AssertionError):
         self.report = report
         left_out = [*report.kinks, *report.unclear]
         which = f"all {len(left_out)} were left out ({', '.join(left_out[:3])}{', …' * (len(left_out) > 3)})"
-        super().__init__(
-            f"{report.function}: nothing was checked: {which if left_out else 'the arrays are empty'}. "
-            "Give inputs away from kinks and ties: distinct values, none at a corner such as relu's 0"
-        )
+        super().__init__(f"{report.function}: nothing was checked: {which if left_out else 'the arrays are empty'}. "
+                         "Give inputs away from kinks and ties: distinct values, none at a corner such as relu's 0")
 
 
 @dataclass
@@ -89,17 +85,8 @@ class Report:
         return self
 
 
-def gradcheck(
-    fn: Callable,
-    *arrays,
-    dy=None,
-    step: float = 1e-5,
-    tolerance: float = 1e-6,
-    seed: int = 0,
-    directions: int = 0,
-    device: str = "cpu",
-    **hyper,
-) -> Report:
+def gradcheck(fn: Callable, *arrays, dy=None, step: float = 1e-5, tolerance: float = 1e-6, seed: int = 0,
+              directions: int = 0, device: str = "cpu", **hyper) -> Report:
     """Compare every element of every gradient of `fn(*arrays, **hyper)` with finite differences, in float64.
 
     fn: an op, or any function of Tensors that returns a Tensor.   arrays: its arguments; floating-point ones are
@@ -114,44 +101,24 @@ def gradcheck(
     checked = [i for i, a in enumerate(arrays) if _is_float(a) and i not in _constant_positions(fn)]
     if not checked:
         raise ValueError(f"gradcheck: {name} got no floating-point array to differentiate")
-    leaves = [
-        Tensor(np.array(a, np.float64), True, device=device) if i in checked else _placed(a, device)
-        for i, a in enumerate(arrays)
-    ]
+    leaves = [Tensor(np.array(a, np.float64), True, device=device) if i in checked else _placed(a, device)
+              for i, a in enumerate(arrays)]
     names = _argument_names(fn, len(arrays))
     wanted = {names[i]: leaves[i] for i in checked}
     size = sum(t.size for t in wanted.values())
     if directions:
-        return check_directions(
-            lambda: fn(*leaves, **hyper),
-            wanted,
-            name=name,
-            dy=dy,
-            directions=directions,
-            step=step,
-            tolerance=tolerance,
-            seed=seed,
-        )
+        return check_directions(lambda: fn(*leaves, **hyper), wanted, name=name, dy=dy, directions=directions,
+                                step=step, tolerance=tolerance, seed=seed)
     if size > LARGEST:
-        raise ValueError(
-            f"gradcheck: {size:,} elements would need {2 * size:,} evaluations (at most {LARGEST:,} elements): "
-            "use a smaller input, or directions=10 for a check along random directions"
-        )
+        raise ValueError(f"gradcheck: {size:,} elements would need {2 * size:,} evaluations (at most {LARGEST:,} "
+                         "elements): use a smaller input, or directions=10 for a check along random directions")
     watched = {names[i]: a for i, a in enumerate(leaves) if a is not None}
     return _check_elements(lambda: fn(*leaves, **hyper), wanted, watched, name, dy, step, tolerance, seed)
 
 
-def check_directions(
-    f: Callable[[], Tensor],
-    leaves: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]],
-    *,
-    name: str = "",
-    dy=None,
-    directions: int = 10,
-    step: float = 1e-5,
-    tolerance: float = 1e-6,
-    seed: int = 0,
-) -> Report:
+def check_directions(f: Callable[[], Tensor], leaves: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]], *,
+                     name: str = "", dy=None, directions: int = 10, step: float = 1e-5, tolerance: float = 1e-6,
+                     seed: int = 0) -> Report:
     """Compare ⟨gradient, v⟩ with (L(θ + h·v) − L(θ − h·v)) / 2h along random unit directions v through all leaves.
 
     For whole nets: `f` computes the output from the leaves, say `lambda: model(x)` with `model.named_parameters()` for
@@ -183,13 +150,7 @@ def check_directions(
     return report.finished()
 
 
-def sweep(
-    fn: Callable,
-    *arrays,
-    steps: Sequence[float] = STEPS,
-    seed: int = 0,
-    **hyper,
-) -> list[tuple[float, float]]:
+def sweep(fn: Callable, *arrays, steps: Sequence[float] = STEPS, seed: int = 0, **hyper) -> list[tuple[float, float]]:
     """(h, worst relative error) for each step size h: truncation falls as h², round-off rises as 1/h; a V."""
     return [(float(h), gradcheck(fn, *arrays, step=h, seed=seed, tolerance=np.inf, **hyper).worst) for h in steps]
 
@@ -212,7 +173,8 @@ def _check_elements(f, leaves, watched, name, dy, step, tolerance, seed):
         report.worst = max(report.worst, float(error[agree].max(initial=0.0)))
         places = [tuple(map(int, place)) for place in np.argwhere(~agree)]
         doubtful += [(error[i], argument, i, analytic[i], typical) for i in places]
-    round_off = noise(lambda h, v=_direction(leaves, rng): _moved(leaves, v, h, terms)) if doubtful else None
+    v = _direction(leaves, rng)
+    round_off = noise(lambda h: _moved(leaves, v, h, terms)) if doubtful else None
     for _, argument, index, claimed, typical in sorted(doubtful, key=lambda d: -d[0]):      # the worst first
 
         def along(h, leaf=leaves[argument], index=index):
@@ -253,14 +215,11 @@ def _projection(name, f, watched, dy, rng):
                                 "(a mask, a seed); call eval() on a net with dropout")
     dy = rng.standard_normal(y.shape) if dy is None else np.asarray(dy, np.float64)
     if dy.shape != y.shape:
-        raise ValueError(
-            f"gradcheck: dy has shape {dy.shape}, but the output has shape {y.shape}: they must be the same"
-        )
+        raise ValueError(f"gradcheck: dy has shape {dy.shape}, but the output has shape {y.shape}: "
+                         "they must be the same")
     if dy.size > 1 and (dy == dy.flat[0]).all():
-        raise ValueError(
-            f"gradcheck: dy is constant (={dy.flat[0]:g}), which hides wrong gradients: softmax and batch norm "
-            "pass it with a backward of zeros; leave dy out for a random one"
-        )
+        raise ValueError(f"gradcheck: dy is constant (={dy.flat[0]:g}), which hides wrong gradients: softmax and batch "
+                         "norm pass it with a backward of zeros; leave dy out for a random one")
 
     def terms():
         with no_grad():

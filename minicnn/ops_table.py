@@ -106,13 +106,14 @@ def row(op, definition, *cases) -> Row:
 
 def pairwise(**options) -> list[dict]:
     """Choices of the options in which each pair of values of two options occurs (greedy; all-pairs testing)."""
+    def pairs_of(choice): return {frozenset(pair) for pair in itertools.combinations(choice.items(), 2)}
     choices = [dict(zip(options, values)) for values in itertools.product(*options.values())]
-    pairs = {frozenset(pair) for choice in choices for pair in itertools.combinations(choice.items(), 2)}
+    pairs = {pair for choice in choices for pair in pairs_of(choice)}
     taken = []
     while pairs:
-        best = max(choices, key=lambda c: sum(frozenset(pair) in pairs for pair in itertools.combinations(c.items(), 2)))
+        best = max(choices, key=lambda choice: len(pairs_of(choice) & pairs))
         taken.append(best)
-        pairs -= {frozenset(pair) for pair in itertools.combinations(best.items(), 2)}
+        pairs -= pairs_of(best)
     return taken
 
 
@@ -140,7 +141,8 @@ _norm = (normal(3, 4, 5, 2), normal(4), normal(4))
 
 _wide_kinks = spaced(1, 9, 37, low=-8, high=8, kinks=(-3, 0, 3, 6))
 _curve_cases = (case(_wide_kinks), case(spaced(33, 10, low=-8, high=8, kinks=(-3, 0, 3, 6))))
-_two = (case(wide(1, 9, 37), positive(1, 9, 37)), case(wide(33, 10), positive(10)), case(wide(9, 1), positive(1, 9, 37)))
+_two = (case(wide(1, 9, 37), positive(1, 9, 37)), case(wide(33, 10), positive(10)),
+        case(wide(9, 1), positive(1, 9, 37)))  # fmt: skip
 _convolutions = (
     *(case(normal(2, 4, 9, 8), normal(8, 4 // h["groups"], 3, 2), normal(8), **h)
       for h in pairwise(stride=(1, 2, (3, 2)), dilation=(1, 2, (2, 3)), groups=(1, 2, 4), padding=(0, 2, (1, 2)))),

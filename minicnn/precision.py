@@ -34,8 +34,8 @@ def check_float32(op, *arrays, seed: int = 0, **hyper) -> float:
         error = float(abs(got - expected).max(initial=0.0) / (largest or 1.0))
         if got.dtype != np.float32 or not error <= allowed:
             raise PrecisionError(
-                f"{op.__name__}: {what} in float32 has dtype {got.dtype} and differs from float64 by {error:.1e} of its "
-                f"largest number, allowed {allowed:.1e} ({terms} terms): compute in the dtype of the arguments")
+                f"{op.__name__}: {what} in float32 has dtype {got.dtype} and differs from float64 by {error:.1e} of "
+                f"its largest number, allowed {allowed:.1e} ({terms} terms): compute in the dtype of the arguments")
         worst = max(worst, error)
     return worst
 
