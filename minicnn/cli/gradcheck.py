@@ -263,7 +263,7 @@ def _verdict(name, points) -> str:
 
 
 def _draw(curves: dict, out: Path) -> bool:
-    from minicnn.inspect.picture import figure
+    from minicnn.inspect.plots import figure
 
     try:
         fig = figure(7, 4.5)
