@@ -1,12 +1,13 @@
 """Pooling to a given output size, whatever the input's, and to a single number."""
 
 from minicnn import devices
-from minicnn.geometry import LARGEST, MOST_TAPS, Pool2dGeometry, pair
+from minicnn.device import Array
+from minicnn.geometry import LARGEST, MOST_TAPS, Pair, Pool2dGeometry, pair
 from minicnn.tensor import op
 
 
 @op
-def adaptive_avg_pool2d(x, *, output_size):
+def adaptive_avg_pool2d(x: Array, *, output_size: Pair):
     """y[n,c,i,j] = mean of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
 
     x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer.
@@ -25,7 +26,7 @@ def adaptive_avg_pool2d(x, *, output_size):
 
 
 @op
-def adaptive_max_pool2d(x, *, output_size):
+def adaptive_max_pool2d(x: Array, *, output_size: Pair):
     """y[n,c,i,j] = maximum of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
 
     x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer. dx: dy to the first of the largest.
@@ -51,7 +52,7 @@ def adaptive_max_pool2d(x, *, output_size):
 
 
 @op
-def global_avg_pool2d(x):
+def global_avg_pool2d(x: Array):
     """y[n,c] = the mean of map c of image n.   x (N,C,H,W) → y (N,C).   dx = dy/(H·W).   Lin et al. 2013, §3.2"""
     N, C, H, W = _images(x).shape
     xp = devices.of(x).xp
@@ -59,7 +60,7 @@ def global_avg_pool2d(x):
 
 
 @op
-def global_max_pool2d(x):
+def global_max_pool2d(x: Array):
     """y[n,c] = the largest pixel of map c of image n.   x (N,C,H,W) → y (N,C).   dx: dy to the first of the largest"""
     N, C, H, W = _images(x).shape
     xp = devices.of(x).xp

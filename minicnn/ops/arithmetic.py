@@ -1,44 +1,45 @@
 """Arithmetic, element by element. Two arguments broadcast as in NumPy; either of them may be a number."""
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.op_checks import brief, number
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
 
 @op(numbers=("a", "b"))
-def add(a, b):
+def add(a: Array | float, b: Array | float):
     """y = a + b.   da = dy, db = dy, summed over the axes that were broadcast"""
     return _apply("add", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
 
 
 @op(numbers=("a", "b"))
-def subtract(a, b):
+def subtract(a: Array | float, b: Array | float):
     """y = a − b.   da = dy, db = −dy"""
     return _apply("subtract", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(-dy, b))
 
 
 @op(numbers=("a", "b"))
-def multiply(a, b):
+def multiply(a: Array | float, b: Array | float):
     """y = a · b.   da = dy·b, db = dy·a"""
     return _apply("multiply", a, b), (lambda dy: unbroadcast(dy * b, a), lambda dy: unbroadcast(dy * a, b))
 
 
 @op(numbers=("a", "b"))
-def divide(a, b):
+def divide(a: Array | float, b: Array | float):
     """y = a / b.   da = dy/b, db = −dy·y/b"""
     y = _apply("divide", a, b)
     return y, (lambda dy: unbroadcast(dy / b, a), lambda dy: unbroadcast(-dy * y / b, b))
 
 
 @op
-def negative(x):
+def negative(x: Array):
     """y = −x.   dx = −dy"""
     return -x, lambda dy: -dy
 
 
 @op
-def power(x, *, exponent):
+def power(x: Array, *, exponent: float):
     """y = x^e, e a number.   dx = dy·e·x^(e−1)"""
     if devices.find(exponent):
         raise TypeError(f"power: exponent must be a number, not {brief(exponent)}: for b ** t with a Tensor t write "
@@ -48,7 +49,7 @@ def power(x, *, exponent):
 
 
 @op
-def exp(x):
+def exp(x: Array):
     """y = e^x.   dx = dy·y"""
     device = devices.of(x)
     y = device.elementwise(device.xp.exp, x)
@@ -56,14 +57,14 @@ def exp(x):
 
 
 @op
-def log(x):
+def log(x: Array):
     """y = ln x.   dx = dy/x"""
     device = devices.of(x)
     return device.elementwise(device.xp.log, x), lambda dy: device.elementwise(lambda x, dy: dy / x, x, dy)
 
 
 @op
-def sqrt(x):
+def sqrt(x: Array):
     """y = √x.   dx = dy/(2y)"""
     device = devices.of(x)
     y = device.elementwise(device.xp.sqrt, x)
@@ -71,7 +72,7 @@ def sqrt(x):
 
 
 @op
-def abs(x):
+def abs(x: Array):
     """y = |x|.   dx = dy·sign(x), 0 at the kink x = 0"""
     device = devices.of(x)
     return device.elementwise(device.xp.abs, x), lambda dy: device.elementwise(
@@ -79,7 +80,7 @@ def abs(x):
 
 
 @op
-def clip(x, *, low=None, high=None):
+def clip(x: Array, *, low: float | None = None, high: float | None = None):
     """y = min(max(x, low), high), either of them None for no limit.   dx = dy where low < x < high, else 0"""
     low = -float("inf") if low is None else number("clip", "low", low)
     high = float("inf") if high is None else number("clip", "high", high)

@@ -4,6 +4,7 @@ Both take x (N,C,…) and, for each channel, γ (C,) and β (C,); γ=None means 
 """
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.geometry import channels_last
 from minicnn.op_checks import number
 from minicnn.ops.memoise import memoise_by_dy
@@ -11,7 +12,7 @@ from minicnn.tensor import op
 
 
 @op
-def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
+def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float = 1e-5):
     """y = γ·x̂ + β,   x̂ = (x − μ)/√(σ² + ε),   μ and σ² the mean and variance of x's channel over batch and pixels
 
         dβ = Σ dy      dγ = Σ dy·x̂      dx = γ/√(σ² + ε) · (dy − dβ/m − x̂·dγ/m)      m = values in a channel
@@ -34,7 +35,8 @@ def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
 
 
 @op(optional=("gamma", "beta"))
-def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
+def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean: Array, var: Array, *,
+                         eps: float = 1e-5):
     """y = γ·(x − μ)/√(σ² + ε) + β with a mean μ (C,) and a variance σ² (C,) that do not depend on x.
 
         dx = dy·γ/√(σ² + ε)   dγ = Σ dy·x̂   dβ = Σ dy   dμ = −γ/√(σ² + ε)·Σ dy   dσ² = −½·γ/(σ² + ε)·Σ dy·x̂

@@ -5,12 +5,13 @@ nothing has to change after training ("inverted" dropout).
 """
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.op_checks import number
 from minicnn.tensor import op
 
 
 @op(constants=("mask",))
-def dropout(x, mask, *, p):
+def dropout(x: Array, mask: Array, *, p: float):
     """y = x·mask/(1 − p): single values are off.   x, mask of one shape.   Hinton et al. 2012; Srivastava et al. 2014
 
     dx = dy·mask/(1 − p).   Kept for backward: the mask.
@@ -19,13 +20,13 @@ def dropout(x, mask, *, p):
 
 
 @op(constants=("mask",))
-def dropout2d(x, mask, *, p):
+def dropout2d(x: Array, mask: Array, *, p: float):
     """y[n,c] = x[n,c]·mask[n,c]/(1 − p): whole maps are off.   x (N,C,H,W)   mask (N,C).   Tompson et al. 2015, §3.2"""
     return _masked("dropout2d", x, mask, p, x.shape[:2])
 
 
 @op(constants=("mask",))
-def stochastic_depth(x, mask, *, p):
+def stochastic_depth(x: Array, mask: Array, *, p: float):
     """y[n] = x[n]·mask[n]/(1 − p): the branch of whole images is off.   x (N,…)   mask (N,).   Huang et al. 2016
 
     The paper multiplies by 1 − p at test time instead, which is the same net.

@@ -1,12 +1,13 @@
 """Matrix products."""
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
 
 @op
-def linear(x, w, b=None):
+def linear(x: Array, w: Array, b: Array | None = None):
     """y = x · wᵀ + b
 
     x (N,I)   w (O,I)   b (O,)   →   y (N,O).   Kept for backward: x and w.
@@ -28,7 +29,7 @@ def linear(x, w, b=None):
 
 
 @op
-def matmul(a, b):
+def matmul(a: Array, b: Array):
     """y = a · b, matrices in the last two axes, NumPy's broadcasting in the others.
 
     a (…,M,K)   b (…,K,L)   →   y (…,M,L).   da = dy · bᵀ, db = aᵀ · dy

@@ -1,13 +1,15 @@
 """Local response normalisation: a pixel is damped by the same pixel of neighbouring maps."""
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.geometry import LARGEST, positive
 from minicnn.op_checks import brief, number
 from minicnn.tensor import op
 
 
 @op
-def local_response_norm(x, *, size, alpha=1e-4, beta=0.75, k=1.0, variant="torch"):
+def local_response_norm(x: Array, *, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0,
+                        variant: str = "torch"):
     """y[c] = x[c] · s[c]^(−β),   s[c] = k + α'·Σ x[c']²   over the `size` channels c − ⌊n/2⌋ … c + ⌊(n−1)/2⌋
 
         dx[c] = dy[c]·s[c]^(−β) − 2α'β·x[c]·Σ dy[c']·y[c']/s[c']      over the c' whose window holds c

@@ -6,13 +6,15 @@ beyond the image. A stride below the kernel's size makes the windows overlap (Kr
 """
 
 from minicnn import devices
-from minicnn.geometry import Pool2dGeometry
+from minicnn.device import Array
+from minicnn.geometry import Pair, Pool2dGeometry
 from minicnn.op_checks import flag, number
 from minicnn.tensor import op
 
 
 @op
-def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
+               ceil_mode: bool = False):
     """y = the largest pixel of the window; padding counts as −∞.
 
     dx: dy goes to the winner; of equals the first in reading order wins; wins in several windows add up.
@@ -25,7 +27,8 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=
 
 
 @op
-def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True):
     """y = Σ x / m over the window, m its pixels and padding, or (count_include_pad=False) its pixels alone.
 
     dx = dy/m to every pixel of the window. Kept for backward: nothing.
@@ -37,7 +40,8 @@ def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count
 
 
 @op
-def lp_pool2d(x, *, norm_type=2.0, kernel_size, stride=None, ceil_mode=False):
+def lp_pool2d(x: Array, *, norm_type: float = 2.0, kernel_size: Pair, stride: Pair | None = None,
+              ceil_mode: bool = False):
     """y = (Σ |x|^p)^(1/p) over the window, p = norm_type ≥ 1: p = 2 is L2-norm pooling, p → ∞ max pooling of |x|.
 
     dx = dy · sign(x) · (|x|/y)^(p−1), and 0 where y is 0. Kept for backward: x and y.
@@ -51,7 +55,7 @@ def lp_pool2d(x, *, norm_type=2.0, kernel_size, stride=None, ceil_mode=False):
 
 
 @op
-def trainable_avg_pool2d(x, a, b, *, kernel_size=2, stride=None):
+def trainable_avg_pool2d(x: Array, a: Array, b: Array, *, kernel_size: Pair = 2, stride: Pair | None = None):
     """LeNet-5's subsampling: y[n,c,i,j] = a[c] · Σ x over the window + b[c]
 
     x (N,C,H,W)   a (C,)   b (C,)   →   y (N,C,OH,OW). A sum, not a mean: a = 1/(KH·KW) makes it the average.

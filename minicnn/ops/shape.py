@@ -1,12 +1,14 @@
 """Ops that select and rearrange values without arithmetic."""
 
 import math
+from collections.abc import Sequence
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.geometry import LARGEST, positive
 from minicnn.op_checks import number
 from minicnn.ops.axes import normalise_axes, normalise_axis
-from minicnn.tensor import op
+from minicnn.tensor import Axes, op
 
 
 @op
@@ -26,7 +28,7 @@ def getitem(x, *, index):
 
 
 @op
-def reshape(x, *, shape):
+def reshape(x: Array, *, shape: int | Sequence[int]):
     """y = the same values in another shape, in the same order; one extent may be −1.   dx = dy in x's shape"""
     extents = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     extents = tuple(positive("reshape: shape", n, least=-1) for n in extents)
@@ -38,7 +40,7 @@ def reshape(x, *, shape):
 
 
 @op
-def transpose(x, *, axes=None):
+def transpose(x: Array, *, axes: Axes = None):
     """y = x with its axes in the order `axes`, by default reversed.   dx = dy with the order undone"""
     given = range(x.ndim)[::-1] if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
     order = tuple(normalise_axis("transpose", x, a) for a in given)
@@ -49,7 +51,7 @@ def transpose(x, *, axes=None):
 
 
 @op
-def squeeze(x, *, axis=None):
+def squeeze(x: Array, *, axis: Axes = None):
     """y = x without its axes of extent 1: all of them, or those in `axis`.   dx = dy in x's shape"""
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalise_axes("squeeze", x, axis)
     for a in axes:
@@ -59,14 +61,14 @@ def squeeze(x, *, axis=None):
 
 
 @op
-def flatten(x, *, start_axis=1):
+def flatten(x: Array, *, start_axis: int = 1):
     """y = x with all axes from `start_axis` on made one: (N,C,H,W) → (N, C·H·W).   dx = dy in x's shape"""
     start = normalise_axis("flatten", x, start_axis)
     return x.reshape(*x.shape[:start], math.prod(x.shape[start:])), lambda dy: dy.reshape(x.shape)
 
 
 @op
-def concat(*xs, axis=1):
+def concat(*xs: Array, axis: int = 1):
     """y = the xs, one behind the other along `axis`; their other extents must agree.   dx: each its own piece of dy"""
     xp = devices.of(xs[0]).xp
     axis = normalise_axis("concat", xs[0], axis)
@@ -85,7 +87,7 @@ def concat(*xs, axis=1):
 
 
 @op
-def pad2d(x, *, padding, value=0.0):
+def pad2d(x: Array, *, padding: int | Sequence[int], value: float = 0.0):
     """y = x (…,H,W) with `value` around it.   dx = dy without it
 
     padding: one integer, or (left, right, top, bottom), PyTorch's order.

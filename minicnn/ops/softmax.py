@@ -1,16 +1,18 @@
 """Softmax, its logarithm, and the cross entropy of a classifier: fused where that is what keeps them finite."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.op_checks import brief, number
 from minicnn.ops.axes import normalise_axes
-from minicnn.tensor import op
+from minicnn.tensor import Axes, op
 
 
 @op
-def softmax(x, *, axis=-1):
+def softmax(x: Array, *, axis: Axes = -1):
     """p[k] = e^x[k] / Σ_j e^x[j] along `axis`; the largest x is subtracted first, which changes nothing else.
 
     dx = p·(dy − Σ_j dy[j]·p[j]).   Kept for backward: p.   Bridle 1990
@@ -23,7 +25,7 @@ def softmax(x, *, axis=-1):
 
 
 @op
-def log_softmax(x, *, axis=-1):
+def log_softmax(x: Array, *, axis: Axes = -1):
     """y[k] = x[k] − log Σ_j e^x[j] along `axis`.   dx = dy − p·Σ_j dy[j], p = e^y.   Kept for backward: y."""
     xp = devices.of(x).xp
     axes = _axes("log_softmax", x, axis)
@@ -33,7 +35,7 @@ def log_softmax(x, *, axis=-1):
 
 
 @op(constants=("labels",))
-def cross_entropy(logits, labels, *, label_smoothing=0.0, weight=None):
+def cross_entropy(logits: Array, labels: Array, *, label_smoothing: float = 0.0, weight: Sequence[float] | None = None):
     """The mean over the batch of −Σ_k q[n,k]·log p[n,k], p the softmax of the logits, q the wanted distribution.
 
     logits (N,K)   labels (N,) integers 0 … K−1   →   a scalar.   q = (1 − ε)·one-hot(label) + ε/K, ε = label_smoothing

@@ -23,7 +23,8 @@ def test_gradcheck_of_all_ops(minicnn_):
     report = document(out)
     assert [r["op"] for r in report["ops"]] == [row.name for row in TABLE]
     assert [r["cases"] for r in report["ops"]] == [len(row.cases) + len(row.crossing) for row in TABLE]
-    assert all(r["worst"] <= 1e-6 and r["coordinates"] > 0 and r["float32"] <= 2e-5 and not r["error"] for r in report["ops"])
+    assert all(r["worst"] <= 1e-6 and r["float32"] <= 2e-5 for r in report["ops"])
+    assert all(r["coordinates"] > 0 and not r["error"] for r in report["ops"])
 
 
 OWN = '''
@@ -169,7 +170,7 @@ def test_the_sweep_says_right_or_wrong(minicnn_, tmp_path):
     rc, out, _ = minicnn_("gradcheck", "softmax", "sum", "--sweep", "--out", tmp_path / "v.png")
     assert rc == 0
     assert re.search(r"^softmax: smallest error \S+, at h = \S+: the gradient is right$", out, re.MULTILINE)
-    assert re.search(r"^sum: .*: the gradient is right: it is linear in each argument, so that nothing", out, re.MULTILINE)
+    assert re.search(r"^sum: .*: the gradient is right: it is linear in each argument, so that", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("function", "rc", "text"), [
@@ -213,7 +214,8 @@ def test_inputs_that_make_no_sense(minicnn_, own, tmp_path):
 def test_the_sweep_draws_the_v(minicnn_, tmp_path):
     rc, out, err = minicnn_("gradcheck", "tanh", "conv2d", "--sweep", "--out", tmp_path / "v.png")
     assert (rc, err) == (0, "")
-    smallest = {op: float(h) for op, h in re.findall(r"^(\w+): smallest error \S+, at h = (\S+): the gradient is right", out, re.MULTILINE)}
+    said = re.findall(r"^(\w+): smallest error \S+, at h = (\S+): the gradient is right", out, re.MULTILINE)
+    smallest = {op: float(h) for op, h in said}
     assert set(smallest) == {"tanh", "conv2d"}
     assert 1e-7 < smallest["tanh"] < 1e-3
     assert "a V." in out
