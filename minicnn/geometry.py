@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+Pair = int | tuple[int, int]
+"""A hyper-parameter: one integer for both axes, or (down, across)."""
+
 
 @dataclass(frozen=True)
 class Axis:

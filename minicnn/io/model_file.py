@@ -23,10 +23,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from minicnn import models
+from minicnn import atomic, models
 from minicnn.data.picture import INTERPOLATIONS, WHITE
 from minicnn.data.preprocessing import FITS, Preprocessing
-from minicnn.io import atomic
 from minicnn.nn import BatchNorm2d, Module
 from minicnn.tensor import Tensor, no_grad
 

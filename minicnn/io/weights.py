@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from minicnn.io import arrays, atomic, npz, safetensors_file, torch_file, zip_file
+from minicnn import atomic
+from minicnn.io import arrays, npz, safetensors_file, torch_file, zip_file
 from minicnn.nn.module import LoadReport, Module
 
 _OTHERS = {

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import (
@@ -29,7 +31,9 @@ from minicnn.nn import (
     ReLU,
     Sequential,
 )
+from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 # Table 1: how many layers each of the four dense blocks has; growth rate k.
 IMAGENET = {
@@ -67,7 +71,7 @@ class DenseBlock(Sequential):
         super().__init__({f"denselayer{i}": DenseLayer(channels, growth_rate, bottleneck, dropout)
                           for i, channels in enumerate(inputs, 1)})
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x = [x_0, …, x_{l−1}] grows by the maps of one layer after the other."""
         for layer in self:
             x = concat(x, layer(x), axis=1)                # (N, C + l·k, H, W)
@@ -106,12 +110,12 @@ class DenseNet(Module):
         self.pool = GlobalAvgPool2d()
         self.classifier = Linear(channels, num_classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, channels, H/32, W/32), for CIFAR H/4, W/4
         return self.classifier(self.pool(x))
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's; the dotted names of older checkpoints (`denselayer1.norm.1.weight`) are accepted too."""
         return super().load_state_dict({todays_name(name): array for name, array in state.items()}, strict)
 

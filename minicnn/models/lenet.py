@@ -28,6 +28,7 @@ from minicnn.nn import (
 from minicnn.ops.activation import tanh
 from minicnn.ops.conv import conv2d
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1, variant: str = "modern", rbf: bool = True) -> Sequential:
@@ -134,14 +135,14 @@ class PartialConv2d(Module):
             for c in maps:
                 self.kernel_of[o, c], link = link, link + 1
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,OH,OW)"""
         device = devices.of(self.weight.data)
         nothing = device.xp.zeros((1, *self.weight.shape[1:]), self.weight.dtype)
         kernels = concat(self.weight, nothing, axis=0)                                          # (L+1, KH, KW)
         return conv2d(x, kernels[device.asarray(self.kernel_of)], self.bias)                    # w (O, C, KH, KW)
 
-    def macs(self, output_shape):
+    def macs(self, output_shape: tuple[int, ...]) -> int:
         """L kernels, each laid on OH·OW places"""
         return math.prod(output_shape[1:]) * self.weight.size
 
@@ -149,7 +150,7 @@ class PartialConv2d(Module):
 class Squash(Module):
     """y = 1.7159 · tanh(2x/3): ±1 ↦ ±1, where it bends most, so that targets of ±1 need no infinite weights."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return 1.7159 * tanh(x * (2 / 3))
 
@@ -168,12 +169,12 @@ class RBF(Module):
         ink = ink.reshape(2, 12, 5, 7).transpose(0, 2, 1, 3).reshape(10, 84)                    # digit by digit
         self.code = Buffer(np.where(ink[:num_classes], 1, -1).astype(np.float32))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,84) → (N,K)"""
         away = x.reshape(len(x), 1, 84) - self.code                                             # (N, K, 84)
         return -(away * away).sum(2)
 
-    def macs(self, output_shape):
+    def macs(self, output_shape: tuple[int, ...]) -> int:
         """K outputs, each of 84 squares"""
         return self.code.size
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
+from minicnn.tensor import Tensor
 
 # Table 1, its 13 pairs of rows: channels out, stride of the depthwise convolution. (The paper prints stride 2 for the
 # last one too, but leaves the map at 7×7: stride 1 is meant, and is what its count of multiply-adds needs.)
@@ -26,7 +27,7 @@ TABLE = (
 class DepthwiseSeparable(Sequential):
     """Fig. 3, right: depthwise 3×3, BN, ReLU, pointwise 1×1, BN, ReLU.   (N,C,H,W) → (N,O,H/stride,W/stride)"""
 
-    def __init__(self, in_channels, out_channels, stride=1):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__(
             Conv2d(in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False),
             BatchNorm2d(in_channels),
@@ -40,7 +41,7 @@ class DepthwiseSeparable(Sequential):
 class Full(Sequential):
     """Fig. 3, left: what is replaced, a 3×3 convolution over all channels, BN, ReLU."""
 
-    def __init__(self, in_channels, out_channels, stride=1):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__(
             Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
             BatchNorm2d(out_channels),
@@ -60,7 +61,7 @@ class MobileNetV1(Module):
         self.pool = GlobalAvgPool2d()
         self.classifier = Linear(channels, num_classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, 1024, H/32, W/32)
         return self.classifier(self.pool(x))

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from minicnn.geometry import positive
 from minicnn.nn import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear, Module, ReLU6, Sequential
+from minicnn.nn.state import LoadReport
+from minicnn.tensor import Tensor
 
 # Table 2: expansion t, channels out c, number of blocks n, stride s of the first of them (the others have 1).
 TABLE = (
@@ -33,7 +37,7 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     return nearest + divisor if nearest < 0.9 * channels else nearest
 
 
-def conv_norm_relu6(in_channels, out_channels, kernel_size, stride=1, groups=1):
+def conv_norm_relu6(in_channels, out_channels, kernel_size, stride=1, groups=1) -> Sequential:
     """Convolution, BN, ReLU6."""
     return Sequential(
         Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False),
@@ -59,7 +63,7 @@ class InvertedResidual(Module):
             BatchNorm2d(out_channels),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/stride,W/stride)"""
         return x + self.conv(x) if self.shortcut else self.conv(x)
 
@@ -67,7 +71,7 @@ class InvertedResidual(Module):
 class Features(Sequential):
     """The net without its classifier. It also loads checkpoints of the whole net's names, and of the flat ones."""
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's, with "features." in front or not."""
         own = {name.removeprefix("features."): array for name, array in state.items()}
         return super().load_state_dict(nested_names(own), strict)
@@ -89,12 +93,12 @@ class MobileNetV2(Module):
         self.pool = GlobalAvgPool2d()
         self.classifier = Sequential(Dropout(0.2), Linear(last, num_classes))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, 1280, H/32, W/32)
         return self.classifier(self.pool(x))
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's; the flat names of older checkpoints are accepted too: see `nested_names`."""
         return super().load_state_dict(nested_names(state), strict)
 

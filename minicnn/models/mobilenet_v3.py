@@ -23,6 +23,7 @@ from minicnn.nn import (
     ReLU,
     Sequential,
 )
+from minicnn.tensor import Tensor
 
 # Tables 1 and 2, the rows "bneck": kernel, expanded channels, channels out, squeeze-and-excitation, activation, stride.
 LARGE = (
@@ -57,7 +58,7 @@ SMALL = (
 )
 
 
-def conv_norm(in_channels, out_channels, kernel_size, activation, stride=1, groups=1):
+def conv_norm(in_channels, out_channels, kernel_size, activation, stride=1, groups=1) -> Sequential:
     """Convolution, BN with the authors' eps and momentum, activation (None: linear)."""
     return Sequential(
         Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False),
@@ -81,7 +82,7 @@ class SqueezeExcitation(Module):
         self.fc2 = Conv2d(squeezed, channels, 1)
         self.hardsigmoid = Hardsigmoid()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,H,W)"""
         s = self.relu(self.fc1(self.avgpool(x)))           # (N, C/4, 1, 1)
         s = self.hardsigmoid(self.fc2(s))                  # (N, C, 1, 1)
@@ -104,7 +105,7 @@ class InvertedResidual(Module):
             conv_norm(hidden, out_channels, 1, None),                         # (N, O, H/s, W/s)
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/stride,W/stride)"""
         return x + self.block(x) if self.shortcut else self.block(x)
 
@@ -130,7 +131,7 @@ class MobileNetV3(Module):
             Linear(last, num_classes),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, 960, H/32, W/32), small (N, 576, …)
         return self.classifier(self.pool(x))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import AvgPool2d, Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
+from minicnn.tensor import Tensor
 
 
 class MLPConv(Module):
@@ -22,7 +23,7 @@ class MLPConv(Module):
         self.mlp1, self.relu2 = Conv2d(first, middle, 1), ReLU()
         self.mlp2, self.relu3 = Conv2d(middle, last, 1), ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,last,OH,OW)"""
         x = self.relu1(self.conv(x))                                       # (N, first,  OH, OW)
         x = self.relu2(self.mlp1(x))                                       # (N, middle, OH, OW)

@@ -15,6 +15,7 @@ from minicnn.models.resnet import imagenet_channels, stage
 from minicnn.models.resnet_cifar import blocks_per_stage, cifar_channels, subsample_and_pad
 from minicnn.names import unknown
 from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, Module, ReLU, Sequential
+from minicnn.tensor import Tensor
 
 BLOCKS = {**RESNET_BLOCKS, 200: (3, 24, 36, 3)}
 """Depth → how many units stand in each stage; 200 is this paper's."""
@@ -38,11 +39,11 @@ class PreActUnit(Module):
         same_shape = stride == 1 and in_channels == out_channels
         self.downsample = None if same_shape else shortcut(in_channels, out_channels, stride)
 
-    def branch(self, a):
+    def branch(self, a: Tensor) -> Tensor:
         """The rest of F, which every kind of unit has of its own: a (N,C,H,W) → (N,O,H/S,W/S)"""
         raise NotImplementedError(f"{type(self).__name__} has no branch method")
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/S,W/S)"""
         a = x if self.bn1 is None else self.relu1(self.bn1(x))
         return self.branch(a) + (x if self.downsample is None else self.downsample(a))
@@ -51,14 +52,14 @@ class PreActUnit(Module):
 class PreActBlock(PreActUnit):
     """A PreActUnit of two 3×3 convolutions."""
 
-    def __init__(self, in_channels, out_channels, stride=1, activate=True, shortcut=convolution):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, activate=True, shortcut=convolution):
         super().__init__(in_channels, out_channels, stride, activate, shortcut)
         self.conv1 = Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn2 = BatchNorm2d(out_channels)
         self.relu2 = ReLU()
         self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
 
-    def branch(self, a):
+    def branch(self, a: Tensor) -> Tensor:
         """The rest of F: a (N,C,H,W) → (N,O,H/S,W/S)"""
         y = self.conv1(a)
         return self.conv2(self.relu2(self.bn2(y)))
@@ -67,7 +68,7 @@ class PreActBlock(PreActUnit):
 class PreActBottleneck(PreActUnit):
     """A PreActUnit of 1×1, 3×3 and 1×1 convolutions, O/4 channels inside; it strides in the first."""
 
-    def __init__(self, in_channels, out_channels, stride=1, activate=True, shortcut=convolution):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, activate=True, shortcut=convolution):
         super().__init__(in_channels, out_channels, stride, activate, shortcut)
         inner = out_channels // 4
         self.conv1 = Conv2d(in_channels, inner, 1, stride, bias=False)
@@ -78,7 +79,7 @@ class PreActBottleneck(PreActUnit):
         self.relu3 = ReLU()
         self.conv3 = Conv2d(inner, out_channels, 1, bias=False)
 
-    def branch(self, a):
+    def branch(self, a: Tensor) -> Tensor:
         """The rest of F: a (N,C,H,W) → (N,O,H/S,W/S)"""
         y = self.conv1(a)
         y = self.conv2(self.relu2(self.bn2(y)))
@@ -103,7 +104,8 @@ def cifar_preact(block: Callable, count: int, channels: list[int], num_classes, 
     })  # fmt: skip
 
 
-def imagenet_preact(block: Callable, blocks: tuple[int, ...], channels: list[int], num_classes, in_channels):
+def imagenet_preact(block: Callable, blocks: tuple[int, ...], channels: list[int], num_classes,
+                    in_channels) -> Sequential:
     """Four stages of units behind a 7×7 convolution. At each line's end: the shape for bottlenecks at width 1."""
     (c1, c2, c3, c4, c5), (n2, n3, n4, n5) = channels, blocks
     return Sequential({                                                        # (N,    C, 224, 224)
@@ -121,7 +123,7 @@ def imagenet_preact(block: Callable, blocks: tuple[int, ...], channels: list[int
 
 
 def preact_resnet_cifar(depth: int, block: str = "bottleneck", num_classes: int = 10, in_channels: int = 3,
-                        width: float = 1.0):  # fmt: skip
+                        width: float = 1.0) -> Sequential:  # fmt: skip
     """The paper's nets for 32×32 images: n units in each of three stages.
 
     block="bottleneck": 9n + 2 layers (164 and 1001), projections where the shape changes, as in the authors' code;
@@ -141,7 +143,7 @@ def preact_resnet_cifar(depth: int, block: str = "bottleneck", num_classes: int 
     raise ValueError(unknown("block", block, ("basic", "bottleneck")))
 
 
-def preact_resnet110(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def preact_resnet110(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-110 for 32×32 images, of basic units.
 
     1,727,962 parameters, 252,887,680 multiply-adds, as ResNet-110 has; see preact_resnet_cifar.
@@ -149,7 +151,7 @@ def preact_resnet110(num_classes: int = 10, in_channels: int = 3, width: float =
     return preact_resnet_cifar(110, "basic", num_classes, in_channels, width)
 
 
-def preact_resnet164(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def preact_resnet164(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-164 for 32×32 images, of bottlenecks.
 
     1,703,258 parameters, 244,500,992 multiply-adds; see preact_resnet_cifar.
@@ -157,7 +159,7 @@ def preact_resnet164(num_classes: int = 10, in_channels: int = 3, width: float =
     return preact_resnet_cifar(164, "bottleneck", num_classes, in_channels, width)
 
 
-def preact_resnet1001(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def preact_resnet1001(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-1001 for 32×32 images, of bottlenecks.
 
     10,327,706 parameters, 1,487,849,984 multiply-adds; see preact_resnet_cifar.
@@ -170,7 +172,7 @@ def _preact_resnet(depth, num_classes, in_channels, width):
     return imagenet_preact(block, BLOCKS[depth], imagenet_channels(width, expansion), num_classes, in_channels)
 
 
-def preact_resnet18(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0):
+def preact_resnet18(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-18 for ImageNet.   11,687,720 parameters, 1,814,073,344 multiply-adds.
 
     152 and 200 layers stand in the paper's table 5; the other depths are made of the same units. What the paper is
@@ -179,27 +181,27 @@ def preact_resnet18(num_classes: int = 1000, in_channels: int = 3, width: float 
     return _preact_resnet(18, num_classes, in_channels, width)
 
 
-def preact_resnet34(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0):
+def preact_resnet34(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-34.   21,795,880 parameters, 3,663,761,408 multiply-adds; see preact_resnet18."""
     return _preact_resnet(34, num_classes, in_channels, width)
 
 
-def preact_resnet50(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0):
+def preact_resnet50(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-50.   25,549,352 parameters, 3,857,973,248 multiply-adds; see preact_resnet18."""
     return _preact_resnet(50, num_classes, in_channels, width)
 
 
-def preact_resnet101(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0):
+def preact_resnet101(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-101.   44,541,480 parameters, 7,570,194,432 multiply-adds; see preact_resnet18."""
     return _preact_resnet(101, num_classes, in_channels, width)
 
 
-def preact_resnet152(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0):
+def preact_resnet152(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-152.   60,185,128 parameters, 11,282,415,616 multiply-adds; see preact_resnet18."""
     return _preact_resnet(152, num_classes, in_channels, width)
 
 
-def preact_resnet200(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0):
+def preact_resnet200(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-200 for ImageNet.   64,666,152 parameters, 14,776,270,848 multiply-adds.
 
     This paper's own: of its 66 units 24 work on 28×28 and 36 on 14×14 pixels; see preact_resnet18.

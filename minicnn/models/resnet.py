@@ -13,6 +13,7 @@ from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.names import unknown
 from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, Module, ReLU, Sequential
+from minicnn.tensor import Tensor
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 """Table 1: depth → how many blocks stand in conv2_x, conv3_x, conv4_x and conv5_x."""
@@ -29,7 +30,7 @@ class BasicBlock(Module):
     Where O ≠ C or S ≠ 1, x cannot be added as it is, and shortcut(C, O, S) makes the module that changes it.
     """
 
-    def __init__(self, in_channels, out_channels, stride=1, shortcut=projection):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, shortcut=projection):
         self.conv1 = Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn1 = BatchNorm2d(out_channels)
         self.relu1 = ReLU()
@@ -39,16 +40,16 @@ class BasicBlock(Module):
         same_shape = stride == 1 and in_channels == out_channels
         self.downsample = None if same_shape else shortcut(in_channels, out_channels, stride)
 
-    def branch(self, x):
+    def branch(self, x: Tensor) -> Tensor:
         """F: x (N,C,H,W) → (N,O,H/S,W/S)"""
         y = self.relu1(self.bn1(self.conv1(x)))
         return self.bn2(self.conv2(y))
 
-    def shortcut(self, x):
+    def shortcut(self, x: Tensor) -> Tensor:
         """x (N,C,H,W), or what stands for it → (N,O,H/S,W/S)"""
         return x if self.downsample is None else self.downsample(x)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/S,W/S)"""
         return self.relu2(self.branch(x) + self.shortcut(x))
 
@@ -61,7 +62,8 @@ class Bottleneck(Module):
     (wide_resnet.py) and cut the 3×3 into `groups` (resnext.py).
     """
 
-    def __init__(self, in_channels, out_channels, stride=1, inner=None, groups=1, variant="torchvision"):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, inner: int | None = None,
+                 groups: int = 1, variant: str = "torchvision"):
         inner = out_channels // 4 if inner is None else inner
         first, second = (stride, 1) if variant == "paper" else (1, stride)
         self.conv1 = Conv2d(in_channels, inner, 1, first, bias=False)
@@ -76,7 +78,7 @@ class Bottleneck(Module):
         same_shape = stride == 1 and in_channels == out_channels
         self.downsample = None if same_shape else projection(in_channels, out_channels, stride)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/S,W/S)"""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
@@ -91,7 +93,8 @@ def stage(block: Callable, in_channels: int, out_channels: int, count: int, stri
     return Sequential(*blocks)
 
 
-def imagenet_resnet(block: Callable, blocks: tuple[int, ...], channels: list[int], num_classes, in_channels):
+def imagenet_resnet(block: Callable, blocks: tuple[int, ...], channels: list[int], num_classes,
+                    in_channels) -> Sequential:
     """One column of table 1, with blocks made by block(in_channels, out_channels, stride).
 
     channels: of conv1, then of what each stage gives. At each line's end: the shape for bottlenecks at width 1.
@@ -130,7 +133,8 @@ def _resnet(depth, num_classes, in_channels, variant, width):
     return imagenet_resnet(block, BLOCKS[depth], imagenet_channels(width, 4), num_classes, in_channels)
 
 
-def resnet18(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", width: float = 1.0):
+def resnet18(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision",
+             width: float = 1.0) -> Sequential:
     """ResNet-18: eight basic blocks.   11,689,512 parameters, 1,814,073,344 multiply-adds at 224×224.
 
     A basic block has only one place to stride, so variant="paper" is the same net. Shortcuts that change the shape are
@@ -140,7 +144,8 @@ def resnet18(num_classes: int = 1000, in_channels: int = 3, variant: str = "torc
     return _resnet(18, num_classes, in_channels, variant, width)
 
 
-def resnet34(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", width: float = 1.0):
+def resnet34(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision",
+             width: float = 1.0) -> Sequential:
     """ResNet-34: sixteen basic blocks.   21,797,672 parameters, 3,663,761,408 multiply-adds at 224×224.
 
     Both variants are one net, the paper's "ResNet-34 B" of table 3 (see resnet18).
@@ -148,7 +153,8 @@ def resnet34(num_classes: int = 1000, in_channels: int = 3, variant: str = "torc
     return _resnet(34, num_classes, in_channels, variant, width)
 
 
-def resnet50(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", width: float = 1.0):
+def resnet50(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision",
+             width: float = 1.0) -> Sequential:
     """ResNet-50: each two-layer block of ResNet-34 becomes a three-layer bottleneck.   25,557,032 parameters.
 
     variant="torchvision" ("v1.5") strides in the 3×3: 4,089,184,256 multiply-adds at 224×224. variant="paper" ("v1")
@@ -158,7 +164,8 @@ def resnet50(num_classes: int = 1000, in_channels: int = 3, variant: str = "torc
     return _resnet(50, num_classes, in_channels, variant, width)
 
 
-def resnet101(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", width: float = 1.0):
+def resnet101(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision",
+              width: float = 1.0) -> Sequential:
     """ResNet-101: 33 bottlenecks, 23 of them at 14×14.   44,549,160 parameters.
 
     Multiply-adds at 224×224: 7,801,405,440 with variant="torchvision", 7,570,194,432 with "paper" (see resnet50).
@@ -166,7 +173,8 @@ def resnet101(num_classes: int = 1000, in_channels: int = 3, variant: str = "tor
     return _resnet(101, num_classes, in_channels, variant, width)
 
 
-def resnet152(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", width: float = 1.0):
+def resnet152(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision",
+              width: float = 1.0) -> Sequential:
     """ResNet-152: 50 bottlenecks, and still cheaper than VGG-16.   60,192,808 parameters.
 
     The 3.57 % that won ILSVRC 2015 are those of an ensemble of six nets, two of them of this depth.

@@ -17,6 +17,7 @@ from minicnn.models.width import scaled
 from minicnn.names import unknown
 from minicnn.nn import AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 
 class ZeroChannels(Module):
@@ -25,7 +26,7 @@ class ZeroChannels(Module):
     def __init__(self, count):
         self.count = count
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C+count,H,W)"""
         N, _, H, W = x.shape
         return concat(x, devices.of(x.data).xp.zeros((N, self.count, H, W), x.dtype), axis=1)
@@ -42,10 +43,10 @@ def subsample_and_pad(in_channels: int, out_channels: int, stride: int) -> Seque
 class PlainBlock(BasicBlock):
     """y = relu(F(x)): the two layers of a BasicBlock, without its shortcut."""
 
-    def __init__(self, in_channels, out_channels, stride=1):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__(in_channels, out_channels, stride, shortcut=lambda *shape: None)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/S,W/S)"""
         return self.relu2(self.branch(x))
 
@@ -82,7 +83,7 @@ def blocks_per_stage(depth: int, layers: int, others: int) -> int:
     return n
 
 
-def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """The paper's plain net of 6n + 2 layers: what a ResNet is compared with. Its parameters: see resnet_cifar.
 
     Initial weights: He normal, as in the paper. Past 50 layers it trains badly; that is the point.
@@ -91,7 +92,8 @@ def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: 
     return cifar_resnet(PlainBlock, n, cifar_channels(width), num_classes, in_channels)
 
 
-def resnet_cifar(depth: int, shortcut: str = "A", num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def resnet_cifar(depth: int, shortcut: str = "A", num_classes: int = 10, in_channels: int = 3,
+                 width: float = 1.0) -> Sequential:
     """The paper's ResNet of 6n + 2 layers for 32×32 images: n BasicBlocks in each of three stages.
 
     shortcut="A", the paper's choice here: subsampled identities, no parameters. "B": projections where the shape
@@ -113,57 +115,57 @@ def resnet_cifar(depth: int, shortcut: str = "A", num_classes: int = 10, in_chan
     return cifar_resnet(block, n, cifar_channels(width), num_classes, in_channels)
 
 
-def plain20(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain20(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-20 for 32×32 images.   269,722 parameters, 40,551,040 multiply-adds; see plain_cifar."""
     return plain_cifar(20, num_classes, in_channels, width)
 
 
-def plain32(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain32(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-32 for 32×32 images.   464,154 parameters, 68,862,592 multiply-adds; see plain_cifar."""
     return plain_cifar(32, num_classes, in_channels, width)
 
 
-def plain44(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain44(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-44 for 32×32 images.   658,586 parameters, 97,174,144 multiply-adds; see plain_cifar."""
     return plain_cifar(44, num_classes, in_channels, width)
 
 
-def plain56(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain56(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-56 for 32×32 images.   853,018 parameters, 125,485,696 multiply-adds; see plain_cifar."""
     return plain_cifar(56, num_classes, in_channels, width)
 
 
-def plain110(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain110(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-110 for 32×32 images.   1,727,962 parameters, 252,887,680 multiply-adds; see plain_cifar."""
     return plain_cifar(110, num_classes, in_channels, width)
 
 
-def resnet20(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet20(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-20 for 32×32 images.   269,722 parameters, 40,551,040 multiply-adds; see resnet_cifar."""
     return resnet_cifar(20, shortcut, num_classes, in_channels, width)
 
 
-def resnet32(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet32(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-32 for 32×32 images.   464,154 parameters, 68,862,592 multiply-adds; see resnet_cifar."""
     return resnet_cifar(32, shortcut, num_classes, in_channels, width)
 
 
-def resnet44(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet44(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-44 for 32×32 images.   658,586 parameters, 97,174,144 multiply-adds; see resnet_cifar."""
     return resnet_cifar(44, shortcut, num_classes, in_channels, width)
 
 
-def resnet56(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet56(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-56 for 32×32 images.   853,018 parameters, 125,485,696 multiply-adds; see resnet_cifar."""
     return resnet_cifar(56, shortcut, num_classes, in_channels, width)
 
 
-def resnet110(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet110(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-110 for 32×32 images.   1,727,962 parameters, 252,887,680 multiply-adds; see resnet_cifar."""
     return resnet_cifar(110, shortcut, num_classes, in_channels, width)
 
 
-def resnet1202(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet1202(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-1202 for 32×32 images.   19,421,274 parameters, 2,829,238,912 multiply-adds; see resnet_cifar.
 
     In the paper it fits the training data as well as ResNet-110, and over-fits.

@@ -6,10 +6,14 @@ Version 1.1 is the authors' own, of the same year, in their repository.
 
 from __future__ import annotations
 
+import numpy as np
+
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
+from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 
 class Fire(Module):
@@ -23,7 +27,7 @@ class Fire(Module):
         self.expand1x1, self.expand1x1_activation = Conv2d(squeeze, expand, 1), ReLU()
         self.expand3x3, self.expand3x3_activation = Conv2d(squeeze, expand, 3, padding=1), ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,2·expand,H,W)"""
         x = self.squeeze_activation(self.squeeze(x))                                    # (N, squeeze, H, W)
         one = self.expand1x1_activation(self.expand1x1(x))                              # (N, expand, H, W)
@@ -34,7 +38,7 @@ class Fire(Module):
 class SqueezeNet(Sequential):
     """Features, then the classifier. It also loads weights under the authors' name squeeze1x1 for a Fire's squeeze."""
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's, with squeeze1x1 read as squeeze."""
         return super().load_state_dict({k.replace(".squeeze1x1.", ".squeeze."): v for k, v in state.items()}, strict)
 

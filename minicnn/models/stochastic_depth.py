@@ -9,6 +9,7 @@ from __future__ import annotations
 from minicnn.models.resnet import BasicBlock
 from minicnn.models.resnet_cifar import ZeroChannels, blocks_per_stage, cifar_channels, cifar_resnet
 from minicnn.nn import AvgPool2d, Sequential, StochasticDepth
+from minicnn.tensor import Tensor
 
 
 def average_and_pad(in_channels: int, out_channels: int, stride: int) -> Sequential:
@@ -23,12 +24,12 @@ class SurvivingBlock(BasicBlock):
     paper multiplies afterwards instead (§3), and a product here makes the paper's rule of the layer's.
     """
 
-    def __init__(self, in_channels, out_channels, stride=1, survival=1.0):
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, survival=1.0):
         super().__init__(in_channels, out_channels, stride, shortcut=average_and_pad)
         self.survival = survival
         self.drop = StochasticDepth(1 - survival, mode="batch")
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/S,W/S)"""
         branch = self.drop(self.branch(x)) * self.survival                    # training: F or 0; in use: survival·F
         return self.relu2(branch + self.shortcut(x))
@@ -42,7 +43,7 @@ def survivals(count: int, last: float) -> list[float]:
 
 
 def stochastic_depth_resnet(depth: int = 110, survival: float = 0.5, num_classes: int = 10, in_channels: int = 3,
-                            width: float = 1.0):  # fmt: skip
+                            width: float = 1.0) -> Sequential:  # fmt: skip
     """resnet_cifar.py's ResNet of 6n + 2 layers with stochastic depth; its parameters and multiply-adds are the same.
 
     survival: p_L, the last block's probability to stay; the others' lie on a line from 1 to it. Of 54 blocks 40 are
@@ -62,7 +63,7 @@ def stochastic_depth_resnet(depth: int = 110, survival: float = 0.5, num_classes
 
 
 def resnet110_stochastic_depth(num_classes: int = 10, in_channels: int = 3, survival: float = 0.5,
-                               width: float = 1.0):  # fmt: skip
+                               width: float = 1.0) -> Sequential:  # fmt: skip
     """ResNet-110 with stochastic depth.   1,727,962 parameters, 252,887,680 multiply-adds; see stochastic_depth_resnet.
 
     In the paper it errs on 5.25 % of CIFAR-10's test images, the same net without stochastic depth on 6.41 %.

@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from minicnn.io import atomic
+from minicnn import atomic
 
 FORMAT = 1
 NAME = "last.ckpt"

@@ -19,7 +19,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from minicnn.io import atomic
+from minicnn import atomic
 from minicnn.train.config import Config
 from minicnn.train.environment import environment
 

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from tiny import TINY, folder_of_pictures
 
 from minicnn import data, rng
-from minicnn.io import atomic
+from minicnn import atomic
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
@@ -180,7 +180,7 @@ def test_kill_9(tmp_path):
 
 def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
     """The old file or the new one, whatever the moment; what is half done is swept away by whoever comes next."""
-    script = ("import itertools, sys; from pathlib import Path; from minicnn.io import atomic\n"
+    script = ("import itertools, sys; from pathlib import Path; from minicnn import atomic\n"
               "contents = [bytes([n]) * 20_000_000 for n in range(5)]\n"
               "for n in itertools.count():\n"
               "    atomic.write(Path(sys.argv[1]), contents[n % 5])\n"
