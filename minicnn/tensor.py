@@ -183,10 +183,11 @@ class Tensor:
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def __repr__(self) -> str:
+        kind = type(self).__name__
         values = f"shape {self.shape}" if self.device == "meta" else np.array2string(self.numpy(), 88, separator=", ",
-                                                                                     prefix="Tensor(")
+                                                                                     prefix=f"{kind}(")
         place = "" if self.device == "cpu" else f", device={self.device!r}"
-        return f"Tensor({values}, dtype={self.dtype}{place}{', requires_grad=True' if self.requires_grad else ''})"
+        return f"{kind}({values}, dtype={self.dtype}{place}{', requires_grad=True' if self.requires_grad else ''})"
 
     if TYPE_CHECKING:  # minicnn/ops/methods.py installs these, each from its op
 

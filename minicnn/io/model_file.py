@@ -72,7 +72,11 @@ class Description:
 
 
 def save(path: str | Path, model: Module, description: Description) -> None:
-    """Write the model's parameters and buffers, and what they mean, to `path`, whole or not at all."""
+    """Write the model's parameters and buffers, and what they mean, to `path`, whole or not at all.
+
+    ValueError if the model is not the net of the zoo that the description names, as `load` could not build it.
+    """
+    models.check_is(model, description.model, description.options)
     # one entry: safetensors writes several in an order that changes from one time to the next
     content = safetensors.numpy.save(torch_state(model), metadata={"minicnn": to_json(description)})
     atomic.write(path, content)

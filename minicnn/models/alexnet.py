@@ -45,7 +45,8 @@ def alexnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "torch
         raise ValueError(unknown("variant of alexnet", variant, VARIANTS))
     G = {"torchvision": 1, "paper": 2}[variant] if groups is None else positive("groups", groups)
     if lrn_per_tower and variant != "paper":
-        raise ValueError(f"lrn_per_tower=True needs variant='paper', not {variant!r}, which has no response normalisation")
+        raise ValueError(f"lrn_per_tower=True needs variant='paper': {variant!r} has no response "
+                         "normalisation")
     towers = G if lrn_per_tower else 1
     return VARIANTS[variant](K, in_channels, G, dropout, lambda channels: scaled(channels, width, G), towers)
 

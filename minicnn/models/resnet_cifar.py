@@ -1,9 +1,9 @@
 """Plain nets and ResNets for CIFAR-10: He, Zhang, Ren & Sun 2015, "Deep Residual Learning for Image Recognition", §4.2.
 
-The experiment that the paper is about: plain-56 ends with a larger error than plain-20 on the training data too, so it
-is not over-fitting; with shortcuts the order is the other way round. Both nets are three stages of n blocks of two 3×3
-convolutions on 32×32, 16×16 and 8×8 pixels with 16, 32 and 64 channels: 6n + 2 layers. With option A shortcuts have no
-parameters, so plain-20 and ResNet-20 even have the same weights: one's state loads into the other.
+The paper's main experiment: plain-56 ends with a larger error than plain-20 on the training data too, so the cause is
+not over-fitting; with shortcuts the order is reversed. Both nets are three stages of n blocks of two 3×3 convolutions
+on 32×32, 16×16 and 8×8 pixels with 16, 32 and 64 channels: 6n + 2 layers. Shortcuts of option A have no parameters, so
+plain-20 and ResNet-20 have the same weights: the state of one loads into the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from minicnn import devices
 from minicnn.geometry import positive
-from minicnn.models.resnet import BasicBlock, projection, stage
+from minicnn.models.resnet import BasicBlock, PlainBlock, projection, stage
 from minicnn.models.width import scaled
 from minicnn.names import unknown
 from minicnn.nn import AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
@@ -21,9 +21,9 @@ from minicnn.tensor import Tensor
 
 
 class ZeroChannels(Module):
-    """x (N,C,H,W) with `count` maps of zeros behind its own: (N,C+count,H,W)."""
+    """x (N,C,H,W) → (N,C+count,H,W): `count` maps of zeros are added after the others."""
 
-    def __init__(self, count):
+    def __init__(self, count: int):
         self.count = count
 
     def forward(self, x: Tensor) -> Tensor:
@@ -38,17 +38,6 @@ def subsample_and_pad(in_channels: int, out_channels: int, stride: int) -> Seque
         AvgPool2d(1, stride),  # the mean of 1×1 windows, S apart: the pixels themselves
         ZeroChannels(out_channels - in_channels),
     )
-
-
-class PlainBlock(BasicBlock):
-    """y = relu(F(x)): the two layers of a BasicBlock, without its shortcut."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
-        super().__init__(in_channels, out_channels, stride, shortcut=lambda *shape: None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (N,C,H,W) → (N,O,H/S,W/S)"""
-        return self.relu2(self.branch(x))
 
 
 def cifar_resnet(block: Callable, count: int, channels: list[int], num_classes, in_channels) -> Sequential:
@@ -84,9 +73,9 @@ def blocks_per_stage(depth: int, layers: int, others: int) -> int:
 
 
 def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
-    """The paper's plain net of 6n + 2 layers: what a ResNet is compared with. Its parameters: see resnet_cifar.
+    """The paper's plain net of 6n + 2 layers, which ResNets are compared with. Its parameters: see resnet_cifar.
 
-    Initial weights: He normal, as in the paper. Past 50 layers it trains badly; that is the point.
+    Initial weights: He normal, as in the paper. Beyond 50 layers it trains badly, which is what the paper shows.
     """
     n = blocks_per_stage(depth, layers=2, others=2)
     return cifar_resnet(PlainBlock, n, cifar_channels(width), num_classes, in_channels)

@@ -146,6 +146,10 @@ class Module:
         """("bn1.running_mean", Buffer), …"""
         yield from self._named(Buffer)
 
+    def named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """Every Parameter and Buffer under the name that it has in the state; a shared one under each of its names."""
+        yield from self._named((Parameter, Buffer))
+
     def parameters(self) -> list[Parameter]:
         """The parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
@@ -185,13 +189,13 @@ class Module:
         return self._replace(lambda t: devices.of(t.data).asarray(t.data, dtype))
 
     def _replace(self, new: Callable[[Tensor], Any]) -> Self:
-        for tensor in {id(t): t for _, t in self._named((Parameter, Buffer))}.values():
+        for tensor in {id(t): t for _, t in self.named_state()}.values():
             tensor.data, tensor.grad = new(tensor), None
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """{"features.0.weight": array, …}: a NumPy copy of every parameter and buffer."""
-        return {name: np.array(tensor.numpy()) for name, tensor in self._named((Parameter, Buffer))}
+        return {name: np.array(tensor.numpy()) for name, tensor in self.named_state()}
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """Copy the arrays of `state` into the parameters and buffers of the same names.
@@ -200,7 +204,7 @@ class Module:
         Either way the report says what is missing, unexpected and misshapen. PyTorch's counters of batches seen
         (`num_batches_tracked`) are ignored.
         """
-        mine = dict(self._named((Parameter, Buffer)))
+        mine = dict(self.named_state())
         arrays = {k: np.asarray(v) for k, v in state.items() if not k.endswith("num_batches_tracked")}
         both = mine.keys() & arrays.keys()
         report = LoadReport(

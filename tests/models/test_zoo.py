@@ -29,6 +29,10 @@ COUNTS = [  # model, options, input (None: its own), parameters, MACs (None: not
     ("inception_v3", {}, None, 23_834_568, 5_713_216_096),
     ("resnet18", {}, None, 11_689_512, 1_814_073_344),
     ("resnet34", {}, None, 21_797_672, 3_663_761_408),
+    # without the three projections: 64·128 + 128·256 + 256·512 weights and 2 for each of their 896 maps;
+    # 64·128 products on 28×28, 128·256 on 14×14 and 256·512 on 7×7 outputs
+    ("plain18", {}, None, 11_689_512 - 172_032 - 1_792, 1_814_073_344 - 3 * 6_422_528),
+    ("plain34", {}, None, 21_797_672 - 172_032 - 1_792, 3_663_761_408 - 3 * 6_422_528),
     ("resnet50", {}, None, 25_557_032, 4_089_184_256),
     ("resnet101", {}, None, 44_549_160, 7_801_405_440),
     ("resnet152", {}, None, 60_192_808, 11_513_626_624),
@@ -53,7 +57,7 @@ COUNTS = [  # model, options, input (None: its own), parameters, MACs (None: not
     ("alexnet", {"variant": "paper"}, None, 60_965_224, 724_406_816),
     ("alexnet", {"variant": "paper", "groups": 1}, None, 62_378_344, 1_135_256_096),
     ("zfnet", {}, None, 62_357_608, 1_168_032_896),
-    ("zfnet", {"wide": True}, None, 107_627_624, 2_476_704_896),
+    ("zfnet", {"variant": "wide"}, None, 107_627_624, 2_476_704_896),
     ("vgg16_c", {}, None, 133_638_952, None),
     ("nin_cifar", {}, None, 966_986, 222_486_528),
     ("nin_imagenet", {}, None, 7_595_176, 1_105_996_320),
