@@ -18,8 +18,7 @@ from kill_test import MINICNN, kill
 from safetensors import safe_open
 from tiny import TINY, folder_of_pictures
 
-from minicnn import data, rng
-from minicnn import atomic
+from minicnn import atomic, data, rng
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
