@@ -308,7 +308,7 @@ def test_compare_for_programs(minicnn_, tmp_path):
     assert (second["parameters"], second["top1"], second["where"]) == (60_000, None, None)
     assert third["top1"] == 56.522
     assert set(first) == {"model", "parameters", "buffers", "macs", "flops", "activations", "training_bytes",
-                          "inference_bytes", "top1", "where"}  # fmt: skip
+                          "inference_bytes", "top1", "top1_modern", "where"}  # fmt: skip
     assert not list(tmp_path.iterdir()), "--json draws nothing"
 
 
@@ -455,7 +455,8 @@ def test_every_layer_of_both_nets_stands_in_a_diff_once_and_in_order(minicnn_):
 @pytest.mark.parametrize("name", models.names())
 def test_every_net_can_be_cited(minicnn_, name):
     report = document(minicnn_("cite", name, "--json")[1])
-    assert list(report) == ["model", "paper", "about", "claims", "counts", "top1", "top1_where", "remarks"]
+    assert list(report) == ["model", "paper", "about", "claims", "counts", "top1", "top1_where", "top1_modern",
+                            "remarks"]
     assert re.search(r"\b(19|20)\d\d\b", report["paper"]), "the paper's year"
     assert [row["variant"] for row in report["counts"]] == (models.variants(name) or ["the only one"])
     rc, out, err = minicnn_("cite", name)

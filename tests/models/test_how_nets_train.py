@@ -47,7 +47,7 @@ def test_the_weighted_sum_of_losses_reaches_every_parameter():
     assert all(p.grad is not None for p in net.parameters())
 
 
-# ------------------------------------------------------------------------------------------- LeNet-5 of 1998: equation 9
+# ------------------------------------------------------------------------------------------ LeNet-5 of 1998: equation 9
 
 
 def test_the_loss_of_1998_is_equation_9(rng):
@@ -95,7 +95,7 @@ def test_with_a_linear_output_the_net_of_1998_has_cross_entropy():
     assert models.build("lenet5:1998", rbf=False).loss is None
 
 
-# ----------------------------------------------------------------------------------- response normalisation of one tower
+# ---------------------------------------------------------------------------------- response normalisation of one tower
 
 
 @pytest.mark.parametrize("groups", [2, 3])

@@ -216,6 +216,40 @@ def test_every_number_in_the_remarks_is_one_that_we_count():
             assert {int(n.replace(",", "")) for n in re.findall(r"\b\d{1,3}(?:,\d{3})+\b", remark)} <= known
 
 
+def test_what_the_common_resnets_cost_more_than_the_papers():
+    for name, percent in (("resnet50", "5.99 %"), ("resnet101", "3.05 %"), ("resnet152", "2.05 %")):
+        common, paper = (measure(name, options)[1].totals["macs"] for options in ({}, {"variant": "paper"}))
+        assert f"{100 * (common - paper) / paper:.2f} %" == percent
+        assert f": the same parameters, {percent} more multiply-adds" in literature()[name].remarks[0]
+
+
+DIFFER = {"alexnet", "googlenet", "mobilenet_v2", "mobilenet_v3_large", "preact_resnet1001", "resnext29_16x64d"}
+"""Nets whose paper prints a size that our count does not round to; their remarks or pages say why."""
+
+
+def test_the_sizes_that_papers_print_are_our_counts_rounded():
+    checked = set()
+    for name, entry in literature().items():
+        for claim in entry.claims:
+            said = re.match(r"(\d+\.?\d*) million", claim.words)
+            if claim.what == "parameters" and said:
+                digits = len(said[1].partition(".")[2])
+                count = measure(name, {})[1].totals["parameters"] / 1e6
+                assert (f"{count:.{digits}f}" == said[1]) is (name not in DIFFER), name
+                assert abs(count - float(said[1])) < 0.04 * count
+                checked.add(name)
+    assert len(checked) > 30
+    assert checked > DIFFER
+
+
+def test_one_recipe_a_column():
+    known = literature()
+    assert (known["resnext101_64x4d"].top1, known["resnext101_64x4d"].top1_modern) == (79.6, 83.246)
+    both = [entry for entry in known.values() if entry.top1_modern]
+    assert all(entry.top1_modern > entry.top1 for entry in both)
+    assert all(entry.top1 < 80 for entry in known.values() if entry.top1), "no classic recipe reaches 80 %"
+
+
 def test_the_literature_speaks_of_nets_that_exist():
     assert set(literature()) <= set(models.names())
 
