@@ -1,8 +1,8 @@
 """Pre-activation ResNet: He, Zhang, Ren & Sun 2016, "Identity Mappings in Deep Residual Networks", fig. 4(e).
 
-In resnet.py a ReLU follows every sum, so what goes down the shortcuts is clipped at each block. Here batch norm and
-ReLU come before the convolutions instead, inside the branch, and the sum is left alone: x_L = x_l + Σ F(x_i), and so
-each block's gradient is that of the last one plus something (eq. 5), which 1001 layers can be trained with.
+In resnet.py a ReLU follows every sum, so each block clips the signal on the shortcuts. Here batch norm and ReLU come
+before the convolutions, inside the branch, and nothing follows the sum: x_L = x_l + Σ F(x_i). So each block's gradient
+is that of the last block plus a term (eq. 5), and even 1001 layers can be trained.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, 
 from minicnn.tensor import Tensor
 
 BLOCKS = {**RESNET_BLOCKS, 200: (3, 24, 36, 3)}
-"""Depth → how many units stand in each stage; 200 is this paper's."""
+"""Depth → the number of units in each stage; 200 is from this paper."""
 
 
 def convolution(in_channels: int, out_channels: int, stride: int) -> Conv2d:
-    """The shortcut where a unit changes the shape: a bare 1×1 convolution, for its input is normalised already."""
+    """The shortcut where a unit changes the shape: a 1×1 convolution, without batch norm as x is normalised already."""
     return Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
 
 class PreActUnit(Module):
     """y = F(x) + x, with nothing after the sum.   x (N,C,H,W) → y (N,O,H/S,W/S)
 
-    F = branch(relu(bn(x))). Where the shape changes, the shortcut too starts from relu(bn(x)). activate=False leaves
-    the first bn and relu out: the net's first unit has them in front, right after conv1 (the paper's appendix).
+    F = branch(relu(bn(x))). Where the shape changes, the shortcut too starts from relu(bn(x)). activate=False
+    omits the first bn and relu: for the net's first unit they come right after conv1 (the paper's appendix).
     """
 
     def __init__(self, in_channels, out_channels, stride, activate, shortcut):
@@ -40,7 +40,7 @@ class PreActUnit(Module):
         self.downsample = None if same_shape else shortcut(in_channels, out_channels, stride)
 
     def branch(self, a: Tensor) -> Tensor:
-        """The rest of F, which every kind of unit has of its own: a (N,C,H,W) → (N,O,H/S,W/S)"""
+        """The rest of F, different in each kind of unit: a (N,C,H,W) → (N,O,H/S,W/S)"""
         raise NotImplementedError(f"{type(self).__name__} has no branch method")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class PreActBottleneck(PreActUnit):
 def cifar_preact(block: Callable, count: int, channels: list[int], num_classes, in_channels) -> Sequential:
     """Three stages of `count` units made by block(in_channels, out_channels, stride, activate).
 
-    channels: of conv1, then of what each stage gives. At each line's end: the shape for 16, 64, 128, 256 (ResNet-164).
+    channels: of conv1, then of each stage's output. At each line's end: the shape for 16, 64, 128, 256 (ResNet-164).
     """
     c1, c2, c3, c4 = channels
     return Sequential({                                                # (N,   C, 32, 32)
@@ -127,8 +127,8 @@ def preact_resnet_cifar(depth: int, block: str = "bottleneck", num_classes: int 
     """The paper's nets for 32×32 images: n units in each of three stages.
 
     block="bottleneck": 9n + 2 layers (164 and 1001), projections where the shape changes, as in the authors' code;
-    "basic": 6n + 2 layers (110), subsampled and zero-padded shortcuts as in resnet_cifar.py (that they too start from
-    relu(bn(x)) is our reading). Initial weights: He normal, as in the paper.
+    "basic": 6n + 2 layers (110), subsampled and zero-padded shortcuts as in resnet_cifar.py (that they also start
+    from relu(bn(x)) is our reading). Initial weights: He normal, as in the paper.
     """
     if block == "basic":
         def unit(in_channels, out_channels, stride, activate=True):
@@ -175,8 +175,8 @@ def _preact_resnet(depth, num_classes, in_channels, width):
 def preact_resnet18(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-18 for ImageNet.   11,687,720 parameters, 1,814,073,344 multiply-adds.
 
-    152 and 200 layers stand in the paper's table 5; the other depths are made of the same units. What the paper is
-    silent about is 2015's: bottlenecks stride in their first 1×1. Initial weights: He normal, as in the paper.
+    152 and 200 layers are in the paper's table 5; the other depths are made of the same units. What the paper does not
+    say is as in 2015: bottlenecks stride in their first 1×1. Initial weights: He normal, as in the paper.
     """
     return _preact_resnet(18, num_classes, in_channels, width)
 
@@ -204,6 +204,6 @@ def preact_resnet152(num_classes: int = 1000, in_channels: int = 3, width: float
 def preact_resnet200(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-200 for ImageNet.   64,666,152 parameters, 14,776,270,848 multiply-adds.
 
-    This paper's own: of its 66 units 24 work on 28×28 and 36 on 14×14 pixels; see preact_resnet18.
+    From this paper: of its 66 units 24 work on 28×28 and 36 on 14×14 pixels; see preact_resnet18.
     """
     return _preact_resnet(200, num_classes, in_channels, width)

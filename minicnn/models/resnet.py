@@ -16,7 +16,7 @@ from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, MaxPool2d, 
 from minicnn.tensor import Tensor
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Table 1: depth → how many blocks stand in conv2_x, conv3_x, conv4_x and conv5_x."""
+"""Table 1: depth → the number of blocks in conv2_x, conv3_x, conv4_x and conv5_x."""
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> Sequential:
@@ -109,7 +109,7 @@ def imagenet_resnet(block: Callable[..., Module], blocks: tuple[int, ...], chann
                     in_channels) -> Sequential:
     """One column of table 1, with blocks made by block(in_channels, out_channels, stride).
 
-    channels: of conv1, then of what each stage gives. At each line's end: the shape for bottlenecks at width 1.
+    channels: of conv1, then of each stage's output. At each line's end: the shape for bottlenecks at width 1.
     """
     (c1, c2, c3, c4, c5), (n2, n3, n4, n5) = channels, blocks
     return Sequential({                                                        # (N,    C, 224, 224)

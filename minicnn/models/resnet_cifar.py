@@ -43,7 +43,7 @@ def subsample_and_pad(in_channels: int, out_channels: int, stride: int) -> Seque
 def cifar_resnet(block: Callable, count: int, channels: list[int], num_classes, in_channels) -> Sequential:
     """3×3 convolution, three stages of `count` blocks made by block(in_channels, out_channels, stride), mean, linear.
 
-    channels: of conv1, then of what each stage gives. At each line's end: the shape for 16, 16, 32, 64.
+    channels: of conv1, then of each stage's output. At each line's end: the shape for 16, 16, 32, 64.
     """
     c1, c2, c3, c4 = channels
     return Sequential({                                                # (N,  C, 32, 32)
@@ -68,7 +68,7 @@ def blocks_per_stage(depth: int, layers: int, others: int) -> int:
     if rest or n < 1:
         near = [3 * layers * m + others for m in (max(n, 1), max(n, 1) + 1)]
         raise ValueError(f"depth (={depth}) must be {3 * layers}n + {others}, with n blocks in each of the 3 stages: "
-                         f"{near[0]} or {near[1]} is near")
+                         f"use {near[0]} or {near[1]}")
     return n
 
 
@@ -157,6 +157,6 @@ def resnet110(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", 
 def resnet1202(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-1202 for 32×32 images.   19,421,274 parameters, 2,829,238,912 multiply-adds; see resnet_cifar.
 
-    In the paper it fits the training data as well as ResNet-110, and over-fits.
+    In the paper it fits the training data as well as ResNet-110 and over-fits.
     """
     return resnet_cifar(1202, shortcut, num_classes, in_channels, width)

@@ -1,8 +1,8 @@
 """ResNeXt: Xie, Girshick, Dollár, Tu & He 2016, "Aggregated Residual Transformations for Deep Neural Networks".
 
-Split the bottleneck into many narrow paths that have the same form and are summed: y = x + Σ T_i(x), i = 1 … C
-(eq. 3). C, the "cardinality", is a way to grow besides depth and width, at the same cost. The C paths side by side are
-one bottleneck whose 3×3 convolution has C groups (fig. 3(c)), and that is how it is written here.
+The bottleneck is split into many narrow paths of the same form, which are summed: y = x + Σ T_i(x), i = 1 … C (eq. 3).
+C, the "cardinality", can grow like depth and width, at the same cost. The C paths together equal one bottleneck whose
+3×3 convolution has C groups (fig. 3(c)), which is how it is written here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from minicnn.nn import Sequential
 
 
 def aggregated(cardinality: int, d: int) -> Callable:
-    """What makes the bottlenecks of a C×d net: C groups, each d channels wide where the block gives 256."""
+    """The function that makes the bottlenecks of a C×d net: C groups, each d channels wide in a block of 256."""
 
     def block(in_channels, out_channels, stride):
         inner = cardinality * max(1, d * out_channels // 256)

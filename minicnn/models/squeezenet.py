@@ -17,7 +17,7 @@ from minicnn.tensor import Tensor
 
 
 class Fire(Module):
-    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and dearer 3×3 filters side by side (fig. 1).
+    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and 3×3 filters side by side (fig. 1).
 
     x (N,C,H,W) → y (N, 2·expand, H, W).   Parameters: S·(C + 1) + E·(S + 1) + E·(9S + 1), S and E the two widths.
     """
@@ -36,7 +36,7 @@ class Fire(Module):
 
 
 class SqueezeNet(Sequential):
-    """Features, then the classifier. It also loads weights under the authors' name squeeze1x1 for a Fire's squeeze."""
+    """Features, then the classifier. It also loads weights with the authors' name squeeze1x1 for a Fire's squeeze."""
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's, with squeeze1x1 read as squeeze."""
@@ -48,10 +48,10 @@ def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, dropout: float 
     """SqueezeNet as in table 1: Fire blocks make an AlexNet-like net 49 times smaller.
 
     1,248,424 parameters, 818,924,576 multiply-adds at 224×224. The table's 111×111 maps after conv1 need 227×227
-    images, or padding 2; on 224×224 without it, as in torchvision, they are 109×109.
-    Weights are drawn he_normal, those of the last layer from N(0, 0.01²) (the paper's: Glorot's uniform, and the same).
-    Its biases start at 1, not 0: the scores come out of a ReLU, and a class whose map is negative everywhere would
-    never get a gradient. The softmax does not see a shift that all classes share.
+    images, or padding 2; on 224×224 without padding, as in torchvision, they are 109×109.
+    Weights are drawn he_normal, those of the last layer from N(0, 0.01²) (the paper: Glorot's uniform, and the same).
+    Its biases start at 1, not 0: the scores are outputs of a ReLU, so a class whose map is negative everywhere would
+    never get a gradient. The softmax does not depend on a shift that all classes share.
     width: multiplies the channels of every layer.
     """
     def fire(C, S, E): return Fire(scaled(C, width), scaled(S, width), scaled(E, width))

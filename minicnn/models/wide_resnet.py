@@ -1,7 +1,7 @@
 """Wide ResNet: Zagoruyko & Komodakis 2016, "Wide Residual Networks", table 1.
 
-A thousand thin layers are slow, for they come one after the other, and each adds little. Sixteen to forty layers with
-k times the channels learn as much or more, in convolutions that are large enough to keep a machine busy.
+A thousand thin layers are slow, because they must be computed one after the other, and each adds little. Sixteen to
+forty layers with k times the channels learn as much or more, in convolutions that are large enough to run fast.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def wrn(depth: int, k: int, dropout: float = 0.0, num_classes: int = 10, in_chan
     """WRN-depth-k for 32×32 images: three stages of n pre-activation units, with 16k, 32k and 64k channels.
 
     depth = 6n + 4 counts convolutions: the first one, two in each unit, three projections (with k = 1 the first stage
-    needs none). dropout: the share that is switched off between a unit's convolutions; where the paper has dropout, it
-    is 0.3 on CIFAR. Initial weights: He normal, as in the paper.
+    needs none). dropout: the probability between a unit's convolutions; where the paper has dropout, it is 0.3 on
+    CIFAR. Initial weights: He normal, as in the paper.
     """
     k = positive("k", k)
 
@@ -76,7 +76,7 @@ def wrn_22_8(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) 
 def wrn_28_10(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.0) -> Sequential:
     """WRN-28-10 for 32×32 images.   36,479,194 parameters, 5,243,328,768 multiply-adds; see wrn.
 
-    The paper's best known: 4.00 % errors on CIFAR-10, 3.89 % with dropout=0.3.
+    The paper's best known net: 4.00 % error on CIFAR-10, 3.89 % with dropout=0.3.
     """
     return wrn(28, 10, dropout, num_classes, in_channels)
 
@@ -94,16 +94,16 @@ def _wide_bottlenecks(depth, num_classes, in_channels, width):
 
 
 def wide_resnet50_2(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
-    """ResNet-50, twice as wide, for ImageNet.   68,883,240 parameters, 11,398,021,120 multiply-adds.
+    """ResNet-50 with twice the width, for ImageNet.   68,883,240 parameters, 11,398,021,120 multiply-adds.
 
     Twice the channels inside each bottleneck of resnet.py, as many as before between them: WRN-50-2-bottleneck of the
-    paper's table 8, which errs less than ResNet-152 and is faster. No pre-activation here. Initial weights: He normal.
+    paper's table 8, more accurate and faster than ResNet-152. It has no pre-activation. Initial weights: He normal.
     """
     return _wide_bottlenecks(50, num_classes, in_channels, width)
 
 
 def wide_resnet101_2(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
-    """ResNet-101, twice as wide, for ImageNet.   126,886,696 parameters, 22,753,050,624 multiply-adds.
+    """ResNet-101 with twice the width, for ImageNet.   126,886,696 parameters, 22,753,050,624 multiply-adds.
 
     torchvision's; the paper stops at 50 layers. See wide_resnet50_2.
     """
