@@ -142,7 +142,7 @@ def mobilenet_v3_large(num_classes: int = 1000, in_channels: int = 3, width: flo
 
     width: multiplies every number of channels, rounded by MobileNetV2's `make_divisible`.
 
-    Differences: the table's last two 1×1 convolutions come after the pooling, on 1×1 pixels, and are linear layers here,
+    Differences: the last two 1×1 convolutions in the table come after the pooling, and are linear layers here,
     as in torchvision. Dropout of 0.2 is the paper's 0.8, which is the probability of keeping. A quarter of the channels
     in squeeze-and-excitation is rounded to a multiple of 8, as in the authors' code. BN has their eps 0.001 and
     momentum 0.01: such slow running statistics suit long training, but after 100 steps they still hold 37 % of their

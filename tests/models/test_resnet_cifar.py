@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 from minicnn import Tensor, seed
 from minicnn.models import resnet_cifar
 from minicnn.models.resnet import BasicBlock
+from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 IMAGE = (3, 32, 32)
 DEPTHS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}
@@ -100,8 +100,8 @@ def test_options():
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ((21,), r"^depth \(=21\) must be 6n \+ 2, with n blocks in each of the 3 stages: 20 or 26 is near$"),
-    ((2,), r"^depth \(=2\) must be 6n \+ 2, with n blocks in each of the 3 stages: 8 or 14 is near$"),
+    ((21,), r"^depth \(=21\) must be 6n \+ 2, with n blocks in each of the 3 stages: use 20 or 26$"),
+    ((2,), r"^depth \(=2\) must be 6n \+ 2, with n blocks in each of the 3 stages: use 8 or 14$"),
     ((0,), r"^depth \(=0\) must be at least 1$"),
     ((20, "C"), r"^unknown shortcut 'C'.* Known: A, B$"),
 ])  # fmt: skip
