@@ -12,8 +12,8 @@ from minicnn import models as zoo
 from minicnn.cli import console
 from minicnn.cli.diff import measured
 from minicnn.cli.summary import mega
+from minicnn.inspect import accuracy_chart
 from minicnn.inspect.literature import Entry, entry, literature
-from minicnn.inspect.picture import bubbles
 
 
 class Area(enum.StrEnum):
@@ -65,8 +65,8 @@ def compare(
         return None
     try:
         key, unit = ("inference_bytes", "MB") if area is Area.memory else ("parameters", "million")
-        bubbles([r["model"] for r in drawn], [r["macs"] / 1e9 for r in drawn], [r["top1"] for r in drawn],
-                [r[key] / 1e6 for r in drawn], chart, title=AREAS[area], unit=unit)  # fmt: skip
+        accuracy_chart.draw([r["model"] for r in drawn], [r["macs"] / 1e9 for r in drawn], [r["top1"] for r in drawn],
+                            [r[key] / 1e6 for r in drawn], chart, title=AREAS[area], unit=unit)  # fmt: skip
     except ModuleNotFoundError as missing:
         console.say(f"no picture: {missing}", markup=False)
         return None
