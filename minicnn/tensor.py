@@ -173,10 +173,11 @@ class Tensor:
     def __array__(self, dtype=None, copy=None): return np.asarray(self.numpy(), dtype)
 
     def __repr__(self) -> str:
+        kind = type(self).__name__
         values = (f"shape {self.shape}" if self.device == "meta" else
-                  np.array2string(self.numpy(), 88, separator=", ", prefix="Tensor("))
+                  np.array2string(self.numpy(), 88, separator=", ", prefix=f"{kind}("))
         place = f", device={self.device!r}" * (self.device != "cpu") + ", requires_grad=True" * self.requires_grad
-        return f"Tensor({values}, dtype={self.dtype}{place})"
+        return f"{kind}({values}, dtype={self.dtype}{place})"
 
     if TYPE_CHECKING:  # minicnn/ops/methods.py installs these, each from its op
 

@@ -20,8 +20,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from minicnn import data
-from minicnn.io import atomic
+from minicnn import atomic, data
 from minicnn.train.config import Config
 from minicnn.train.environment import environment
 

@@ -321,7 +321,8 @@ def test_every_layer_of_both_nets_stands_in_a_diff_once_and_in_order(minicnn_):
 @pytest.mark.parametrize("name", thinned(models.names(), REPRESENTATIVES.__contains__))
 def test_every_net_can_be_cited(minicnn_, name):
     report = document(minicnn_("cite", name, "--json")[1])
-    assert list(report) == ["model", "paper", "about", "claims", "counts", "top1", "top1_where", "remarks"]
+    assert list(report) == ["model", "paper", "about", "claims", "counts", "top1", "top1_where", "top1_modern",
+                            "remarks"]
     assert re.search(r"\b(19|20)\d\d\b", report["paper"]), "the paper's year"
     assert [row["variant"] for row in report["counts"]] == (models.variants(name) or ["the only one"])
     rc, out, err = minicnn_("cite", name)

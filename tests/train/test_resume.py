@@ -15,8 +15,7 @@ import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
-from minicnn import data, rng
-from minicnn.io import atomic
+from minicnn import atomic, data, rng
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
@@ -180,7 +179,7 @@ def test_kill_9(tmp_path):
 
 def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
     """The last file that was written or the next one, whatever the moment; what is half done is swept away later."""
-    script = ("import sys; from pathlib import Path; from minicnn.io import atomic\n"
+    script = ("import sys; from pathlib import Path; from minicnn import atomic\n"
               "for n in range(256):\n"
               "    content = bytes([n]) * 20_000_000\n"
               "    print('begun', n, flush=True)\n"
