@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from rich.progress import track
 
-from minicnn.cli import console
+from minicnn.cli import console, user_file
 from minicnn.geometry import positive
 from minicnn.gradcheck import GradientError, NothingCheckedError, UnrepeatableError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
@@ -57,7 +54,7 @@ def check(
     draw_sweep: Annotated[
         bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Where --sweep puts its picture.")] = Path("gradcheck-sweep.png"),
+    out: Annotated[Path | None, typer.Option(help="Draw --sweep in this picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
     """Compare the gradients of ops with finite differences in float64, and their float32 with float64."""
@@ -65,10 +62,7 @@ def check(
     if draw_sweep:
         return _sweep(rows, first_seed, out, as_json)
     results = []
-    work: Iterable[Row] = (
-        rows if as_json or not console.out.is_terminal else track(rows, "checking", console=console.out, transient=True)
-    )
-    for row in work:
+    for row in console.track(rows, "ops checked", as_json):
         results.append(_check(row, range(first_seed, first_seed + seeds), tolerance))
     wrong = [r for r in results if r.error]
     if as_json:
@@ -159,20 +153,10 @@ def _rows(target: str, shapes: str) -> list[Row]:
 
 def _own(target: str, shapes: str) -> Row:
     """A row for a function of the user's own file, which is run as Python runs any file."""
+    function, module = user_file.load(target)
     path, _, name = target.partition("::")
-    if not Path(path).is_file():
-        raise console.UsageError(f"there is no file {path}: FILE.py::FUNCTION names a Python file and a function in it")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if spec is None or spec.loader is None:
-        raise console.UsageError(f"{path} is not a Python file: its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as problem:
-        raise ValueError(f"{path} can't be run: {type(problem).__name__}: {problem}") from problem
-    function = getattr(module, name, None)
     if not callable(function):
-        raise console.UsageError(f"{path} has no function {name!r}")
+        raise console.UsageError(f"{path} has no function {name!r}: {name} is {function!r:.60}")
     if shapes:
         try:
             extents = [tuple(positive(shapes, int(n)) for n in shape.split("x")) for shape in shapes.split(",")]
@@ -217,7 +201,7 @@ class _Given(Case):
         return list(arrays)
 
 
-def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
+def _sweep(rows: list[Row], seed: int, out: Path | None, as_json: bool) -> None:
     """The V-curve of each op's first case, in a picture and in numbers."""
     if len(rows) > 8:
         raise console.UsageError(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
@@ -225,7 +209,7 @@ def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
     for row in rows:
         with _naming(row):
             curves[row.name] = sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper)
-    drawn = _draw(curves, out)
+    drawn = out is not None and _draw(curves, out)
     if as_json:
         console.print_json({"picture": str(out) if drawn else None, "curves": curves,
                             "right": {name: _is_right(points) for name, points in curves.items()}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import sys
 import time
@@ -49,7 +51,7 @@ def go(run: Run, as_json: bool, more: dict | None = None) -> None:
     if splits.in_memory:
         _show_one(run)
     named = ", ".join((f"{BEST} (the model)", *(["metrics.jsonl"] if run.metrics else []), *files))
-    console.out.print(f"\nIn {run.folder}: {named}", markup=False, soft_wrap=True)
+    console.say(f"\nIn {run.folder}: {named}", markup=False)
     _what_next(run)
     return None
 
@@ -67,14 +69,26 @@ def _train(run: Run, quiet: bool, asked) -> None:
     with console.progress() as progress:
         bar = progress.add_task("", total=run.state.steps_per_epoch, loss="", visible=not run.finished)
 
+        tell = console.ticker("step") if not console.out.is_terminal else lambda done, total: None
+
         def on_step(step, loss):
             epoch, done = divmod(step, run.state.steps_per_epoch)
+            tell(step + 1, run.config.epochs * run.state.steps_per_epoch)
             progress.update(bar, description=f"epoch {epoch + 1}", completed=done + 1, loss=f"loss {loss:.4f}")
 
         def on_epoch(r):
-            console.out.print(line(r, run.config.epochs), markup=False)
+            console.say(_fitted(line(r, run.config.epochs)), markup=False)
 
         run.train(on_step, on_epoch, asked)
+
+
+def _fitted(text: str) -> str:
+    """The line of an epoch, shortened where the terminal is narrower."""
+    room = console.out.width if console.out.is_terminal else math.inf
+    for pattern, shorter in (("   ", "  "), ("training ", "train"), ("validation ", "val"), (r"  +[\d.]+ s", "")):
+        if len(text) > room:
+            text = re.sub(pattern, shorter, text)
+    return text
 
 
 def _flow(metrics: list[dict]) -> None:
@@ -144,8 +158,6 @@ def _what_next(run: Run) -> None:
         smoothing = "" if hasattr(run.model, "loss") else " --label-smoothing 0.1"
         hints[f"minicnn train {data}{model} --epochs {3 * run.config.epochs}{smoothing}"] = (
             "longer, with label smoothing" if smoothing else "longer")  # fmt: skip
-    console.out.print("\nWhat to try next:")
-    for command, why in hints.items():
-        console.out.print(f"  {command:<{max(map(len, hints))}}   {why}", soft_wrap=True, markup=False)
+    console.suggest("\nWhat to try next:", hints)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from minicnn.cli import console
+from minicnn.cli.model_name import parse
 from minicnn.train.config import Config
 
 KINDS = {"int": int, "float": float, "bool": bool, "str": str, "list": str, "dict": list[str]}
@@ -54,24 +54,8 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     if "milestones" in values:
         values["milestones"] = _numbers(values["milestones"])
     if "options" in values:
-        values["options"] = parsed(values["options"])
+        values["options"] = parse(values["options"])
     return values
-
-
-def parsed(pairs: list[str]) -> dict[str, Any]:
-    """{"aux": True, "width": 0.5} of ["aux=true", "width=0.5"]: values as in TOML, a bare word is a string."""
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not (key.strip() and equals):
-            raise console.UsageError(f"--set {pair!r} must be KEY=VALUE, such as width=0.5")
-        try:
-            options[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, KeyError):
-            options[key.strip()] = text.strip()
-        if key.strip() == "variant":  # lenet5's is called 1998
-            options["variant"] = text.strip().strip("\"'")
-    return options
 
 
 def _numbers(text: str) -> list[int]:

@@ -15,10 +15,10 @@ import typer
 from minicnn import data
 from minicnn.cli import console, run_report
 from minicnn.cli.settings import given, with_settings
+from minicnn.environment import differences, environment
 from minicnn.train import Config, Run, finder
 from minicnn.train.config import AUTO
 from minicnn.train.config_files import from_toml, read
-from minicnn.train.environment import differences, environment
 from minicnn.train.folder import ENVIRONMENT
 
 

@@ -21,8 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from minicnn import atomic, data
+from minicnn.environment import environment
 from minicnn.train.config import Config
-from minicnn.train.environment import environment
 
 CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"
 BEST, LAST, HEAD = "best.safetensors", "last.safetensors", "head.safetensors"

@@ -41,13 +41,15 @@ def curves(records: list[dict]) -> Any:
 
 
 def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
-    """How many images of each class (rows) were taken for each class (columns); colours show mistakes only."""
+    """How many images of each class (rows) were taken for each class (columns): right ones blue, mistakes red."""
     K = len(classes)
     fig = figure(max(4.5, 0.55 * K), max(4.2, 0.52 * K))
     ax = fig.subplots()
     wrong = matrix.astype(float)
     np.fill_diagonal(wrong, 0)
+    right = np.where(np.eye(K, dtype=bool), matrix / np.maximum(1, matrix.sum(1, keepdims=True)), np.nan)
     ax.imshow(wrong, cmap="Reds", vmin=0, vmax=max(1.0, wrong.max()))
+    ax.imshow(right, cmap="Blues", vmin=0, vmax=1.5)       # on the diagonal only: the share of the class that is right
     for truth, prediction in np.argwhere(matrix) if K <= 30 else []:
         dark = wrong[truth, prediction] > 0.6 * wrong.max()
         ax.text(

@@ -12,7 +12,7 @@ from tests.program import document, sentence
 
 
 def test_compare(minicnn_, tmp_path):
-    rc, out, err = minicnn_("compare", "alexnet", "resnet50", "resnet50:paper", "lenet5", "--chart", "[b]chart.png")
+    rc, out, err = minicnn_("compare", "alexnet", "resnet50", "resnet50:paper", "lenet5", "--out", "[b]chart.png")
     assert (rc, err) == (0, "")
     rows = {row["model"]: row for row in table(out, "model")}
     assert rows["alexnet"]["parameters"] == "61,100,840"
@@ -23,8 +23,8 @@ def test_compare(minicnn_, tmp_path):
     assert [rows[m]["top-1, %"] for m in ("alexnet", "resnet50")] == ["56.52", "76.13"]
     assert rows["lenet5"]["top-1, %"] == "·", "no accuracy on ImageNet is known of it"
     assert rows["resnet50:paper"]["top-1, %"] == "·", "the weights whose accuracy is known are the other variant's"
-    assert "Accuracies are the literature's (`minicnn cite` says whose), not measured here." in out
-    assert "drawn in [b]chart.png\n" in out
+    assert "Accuracies are from the literature (`minicnn cite` names the source), not measured here." in out
+    assert "chart: [b]chart.png\n" in out
     with Image.open(tmp_path / "[b]chart.png") as picture:
         picture.load()
         assert picture.format == "PNG"
@@ -52,19 +52,21 @@ def test_compare_without_names_takes_all_whose_accuracy_is_known(minicnn_):
 
 
 def test_compare_without_a_picture(minicnn_, monkeypatch, tmp_path):
-    rc, out, err = minicnn_("compare", "lenet5")
+    assert minicnn_("compare", "alexnet")[0] == 0
+    assert not list(tmp_path.iterdir()), "nothing is drawn that nobody asked for"
+    rc, out, err = minicnn_("compare", "lenet5", "--out", "chart.png")
     assert (rc, err) == (0, "")
-    assert "no picture: no accuracy on ImageNet is known of it\n" in out
+    assert "no picture: no ImageNet accuracy is known of these nets\n" in out
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    rc, out, err = minicnn_("compare", "alexnet")
+    rc, out, err = minicnn_("compare", "alexnet", "--out", "chart.png")
     assert (rc, err) == (0, "")
     assert "no picture: pictures need matplotlib: install it with `pip install matplotlib`\n" in out
     assert not list(tmp_path.iterdir())
 
 
 def test_a_chart_in_a_format_that_is_none(minicnn_):
-    rc, _, err = minicnn_("compare", "alexnet", "--chart", "chart.xyz")
-    assert "xyz" in sentence(err, 1, rc)
+    rc, _, err = minicnn_("compare", "alexnet", "--out", "chart.xyz")
+    assert sentence(err, 2, rc) == "--out chart.xyz must end in .png, .jpg, .svg or .pdf"
 
 
 def test_names_in_the_chart_cover_neither_each_other_nor_a_point_and_are_whole(minicnn_, monkeypatch):
@@ -73,7 +75,7 @@ def test_names_in_the_chart_cover_neither_each_other_nor_a_point_and_are_whole(m
     drawn = []
     real = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
-    assert minicnn_("compare")[0] == 0
+    assert minicnn_("compare", "--out", "chart.png")[0] == 0
     figure = drawn[0]
     ax = figure.axes[0]
     names = [text for text in ax.texts if text.get_text()]

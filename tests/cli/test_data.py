@@ -91,7 +91,7 @@ def test_the_doctor_of_an_ill_one(call, tmp_path):
     assert any(row[:2] == ["corrupt", "1"] and row[-1] == "train/cat/bad.jpg" for row in rows)
     assert any(row[:3] == ["two", "splits", "2"] for row in rows)
     assert "the same file: train/cat/000.png, val/cat/000.png" in out
-    assert "not ready to train: take the files away" in out
+    assert "not ready to train: remove the files" in out
     assert f"contact sheet: {tmp_path / 'sheet.png'}" in out
     with Image.open(tmp_path / "sheet.png") as drawn:
         assert drawn.width == 1208

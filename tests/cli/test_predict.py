@@ -74,7 +74,7 @@ def test_predict_inverts_when_asked_and_suggests_it(minicnn_, trained, pictures,
     Image.fromarray(255 - TINY.test.images[0, 0]).save(white)
     rc, out, _ = minicnn_("predict", trained, white)
     assert rc == 0
-    assert "the picture's edge is bright, and this model knows bright digits on black: try --invert" in out
+    assert "The edge of the picture is bright, and this model knows bright digits on black: try --invert" in out
     plain = document(minicnn_("predict", trained, pictures[0], "--json")[1])
     inverted = document(minicnn_("predict", trained, white, "--invert", "--json")[1])
     assert inverted[0]["classes"] == plain[0]["classes"]

@@ -11,10 +11,10 @@ import pytest
 from minicnn import Tensor, data, models, nn, optim, rng, seed
 from minicnn.data import Batches
 from minicnn.data.augment import random_shift
+from minicnn.environment import environment
 from minicnn.io import model_file
 from minicnn.ops.softmax import cross_entropy
 from minicnn.train import Config, Evaluation, NonFiniteLossError, Run, evaluate, plots, train_epoch
-from minicnn.train.environment import environment
 from minicnn.train.loop import first_nonfinite
 from tests.train.tiny import DIGITS, TINY
 
