@@ -90,8 +90,8 @@ def test_a_description_of_another_net_is_refused_when_it_is_saved(net, tmp_path)
 
     with pytest.raises(ValueError, match=r"'my_net' is not a net of the zoo.*use net.save\(path\)$"):
         model_file.save(tmp_path / "a", net, description(model="my_net"))
-    sentence = (r"a can't be written: this net is not the lenet5 that models.build makes \(output.code is \(7, 84\), in "
-                r"the zoo's net \(10, 84\)\)")
+    sentence = (r"a can.t be written: this net is not the lenet5 that models.build makes \(output.code is \(7, 84\), "
+                r"in the zoo's net \(10, 84\)\)")
     with pytest.raises(ValueError, match=sentence):
         model_file.save(tmp_path / "a", net, description(options={"variant": "1998"}))
     assert not list(tmp_path.iterdir())
