@@ -23,7 +23,7 @@ from benchmarks.markdown import fill, table
 from minicnn import data, models, optim, seed
 from minicnn.bench import machine
 from minicnn.bench.timing import Spread, time_calls
-from minicnn.data.picture import SUFFIXES
+from minicnn.data.decode import SUFFIXES
 from minicnn.ops.softmax import cross_entropy
 from minicnn.tensor import Tensor
 

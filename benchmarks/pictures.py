@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from minicnn.bench.conv import POLICY, WHAT
-from minicnn.inspect.picture import figure
+from minicnn.inspect.plots import figure
 
 
 def roofline(rows: list[dict], gemm: float, copy: float, path: Path) -> None:
