@@ -36,9 +36,9 @@ def conv(spec):
     run, g = ConvRun(case), case.geometry
     x, w, b, dy = (gpu.asarray(np.ascontiguousarray(a)) for a in (run.x, run.w, run.b, run.dy))
     wanted = spec.get("algorithms")
-    able = [name for name, how in ALGORITHMS.items() if how.able(gpu, g, x.dtype) and (not wanted or name in wanted)]
+    names = [n for n, how in ALGORITHMS.items() if how.supports(gpu, g, x.dtype) and (not wanted or n in wanted)]
     results, calls, failed, exact = {}, {}, {}, run.exact()
-    for name in (POLICY, TF32, *able):
+    for name in (POLICY, TF32, *names):
         here = {"forward": lambda: gpu.conv2d(x, w, b, g), "dx": lambda: gpu.conv2d_dx(dy, w, g),
                 "dw": lambda: gpu.conv2d_dw(dy, x, g)}  # fmt: skip
         here = {what: _by(name, call) for what, call in here.items()}

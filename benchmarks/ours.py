@@ -52,7 +52,7 @@ def layer(spec):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(tuple(spec["shape"]), np.float32)
     if x.ndim == 4:
-        x = layout.images(layout.pixels(x))
+        x = layout.as_nchw(layout.to_nhwc(x))
     if spec["op"] in ("sgd", "adam"):
         return _optimiser(spec, x, rng)
     return _layer(spec, x, rng)
@@ -70,7 +70,7 @@ def _layer(spec, x, rng):
     y = forward()[1]
     dy = rng.standard_normal(y.shape, np.float32)
     if dy.ndim == 4:
-        dy = layout.images(layout.pixels(dy))
+        dy = layout.as_nchw(layout.to_nhwc(dy))
 
     def ready():
         module.zero_grad()

@@ -28,7 +28,7 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], 
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(__CUDA_ARCH__)
-    __trap();  // there is no such instruction: tensor_core.able says so
+    __trap();  // there is no such instruction: tensor_core.supports says so
 #elif !defined(__CUDACC__)
     struct Lane { float a[4], b[2]; } mine;
     memcpy(mine.a, a, sizeof mine.a), memcpy(mine.b, b, sizeof mine.b);

@@ -30,7 +30,7 @@ def algorithms() -> dict[str, Any]:
 def able(case: ConvCase, dtype: Any = np.float32) -> list[str]:
     """The algorithms that can compute this convolution."""
     g = case.geometry
-    return [name for name, module in algorithms().items() if module.able(g, np.dtype(dtype))]
+    return [name for name, module in algorithms().items() if module.supports(g, np.dtype(dtype))]
 
 
 def chosen(case: ConvCase, what: str, dtype: Any = np.float32) -> str:
@@ -53,8 +53,8 @@ class ConvRun:
                 for shape in (case.input, case.w_shape, (g.O,), (g.N, g.O, g.OH, g.OW))]  # fmt: skip
         x, self.w, self.b, dy = draw
         self.w /= self.w.dtype.type(np.sqrt(np.prod(case.w_shape[1:])))       # y then is about as large as x
-        self.x = x if g.C in (1, 3) else layout.images(layout.pixels(x))
-        self.dy = layout.images(layout.pixels(dy))
+        self.x = x if g.C in (1, 3) else layout.as_nchw(layout.to_nhwc(x))
+        self.dy = layout.as_nchw(layout.to_nhwc(dy))
         self._exact: dict[str, np.ndarray] | None = None
 
     def calls(self, algorithm: str = POLICY) -> dict[str, Callable[[], np.ndarray]]:

@@ -13,7 +13,7 @@ import numpy as np
 from minicnn.cpu.padding import crop, pad
 
 
-def able(g, dtype):
+def supports(g, dtype):
     """Every convolution."""
     return True
 

@@ -1,6 +1,6 @@
 """Which convolution algorithm computes what on a GPU.
 
-Each algorithm is a file with the same four functions as on the cpu: `able` (can it?), `conv2d`, `conv2d_dx`,
+Each algorithm is a file with the same four functions as on the cpu: `supports` (whether it can), `conv2d`, `conv2d_dx`,
 `conv2d_dw`. `im2col` is the textbook's and the one to read first. POLICY is what is chosen when nobody says otherwise
 (minicnn.conv_algorithm does).
 """
@@ -28,9 +28,9 @@ POLICY = (
 def choose(gpu, g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
     asked = asked_algorithm()
-    if asked in ALGORITHMS and ALGORITHMS[asked].able(gpu, g, dtype):
+    if asked in ALGORITHMS and ALGORITHMS[asked].supports(gpu, g, dtype):
         return asked
-    return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].able(gpu, g, dtype))
+    return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].supports(gpu, g, dtype))
 
 
 def conv2d(gpu, x, w, b, g):

@@ -10,7 +10,7 @@ ROWS = 4
 """Outputs of a thread at stride 1, one below the other."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """One channel in each group; any number of filters for it."""
     return g.G == g.C > 0
 

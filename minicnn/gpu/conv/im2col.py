@@ -12,7 +12,7 @@ COLUMNS = 24 << 20
 """Bytes of columns at a time."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """Every convolution."""
     return True
 

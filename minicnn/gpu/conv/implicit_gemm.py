@@ -22,7 +22,7 @@ TILES = {
 FILE = "implicit_gemm.cu"
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """Every convolution whose taps lie less than 32,768 pixels from the window's corner: the table holds 16 bits."""
     return g.G < 1 << 16 and all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
 

@@ -12,7 +12,7 @@ PARTS = 8
 """Images whose dw are computed side by side."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """One tap, one group, no padding."""
     pads = [p for a in (g.vertical, g.horizontal) for p in (a.before, a.after)]
     return g.KH == g.KW == g.G == 1 and not any(pads)

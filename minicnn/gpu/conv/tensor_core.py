@@ -14,9 +14,9 @@ TILES = {terms: {shape: f"TensorTile<{terms},{shape[0]},{shape[1]}>" for shape i
          for terms in (1, 3)}  # fmt: skip
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """float32, on a GPU that has them."""
-    return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.able(gpu, g, dtype)
+    return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.supports(gpu, g, dtype)
 
 
 def conv2d(gpu, x, w, b, g):

@@ -15,7 +15,7 @@ WORKSPACE = 256 << 20
 """Bytes of transformed tiles at a time; images that need more go through in several batches."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """3×3 filters at stride 1, without dilation, in one group."""
     return g.KH == g.KW == 3 and g.G == 1 and all(a.stride == a.dilation == 1 for a in (g.vertical, g.horizontal))
 
