@@ -25,10 +25,10 @@ struct alignas(8) Tap {
 };
 
 template <typename T, class Tile>
-__device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__restrict__ table,
-                       const T *__restrict__ bias, T *__restrict__ y, int K, int M, int pixels, int PH, int PW, int SV,
-                       int SH, int H, int W, int x_image, int x_group, int y_image, int y_group, int y_plane,
-                       int y_start, int y_row, int y_column) {
+__global__ void __launch_bounds__(256, 2)
+conv_gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__restrict__ table, const T *__restrict__ bias,
+            T *__restrict__ y, int K, int M, int pixels, int PH, int PW, int SV, int SH, int H, int W, int x_image,
+            int x_group, int y_image, int y_group, int y_plane, int y_start, int y_row, int y_column) {
     constexpr int BM = Tile::BM, BN = Tile::BN, A_ROWS = Tile::THREADS / BM, B_ROWS = Tile::THREADS / BN;
     __shared__ __align__(16) Shared<T, Tile> shared;
     const Tap *taps = (const Tap *)table;
@@ -80,9 +80,10 @@ __device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const i
 // Both factors are read along s. 8 neighbouring threads read 8 neighbouring windows (a 32-byte sector) of one filter or
 // tap, the next 8 those of the next one; stored k-first, they meet in no bank (FmaTile) or two by two (TensorTile).
 template <typename T, class Tile>
-__device__ void gather_dw(const T *__restrict__ dy, const T *__restrict__ x, const int2 *__restrict__ table,
-                          T *__restrict__ parts, int K, int M, int windows, int each, int G, int OH, int OW, int SV,
-                          int SH, int H, int W, int x_image, int x_group, int dy_image, int dy_group) {
+__global__ void __launch_bounds__(256, Tile::BM * Tile::BN > 8192 ? 1 : 2)
+conv_dw(const T *__restrict__ dy, const T *__restrict__ x, const int2 *__restrict__ table, T *__restrict__ parts, int K,
+        int M, int windows, int each, int G, int OH, int OW, int SV, int SH, int H, int W, int x_image, int x_group,
+        int dy_image, int dy_group) {
     constexpr int BM = Tile::BM, BN = Tile::BN, BK = Tile::BK, LINES = Tile::THREADS / 8;
     __shared__ __align__(16) Shared<T, Tile> shared;
     const Tap *taps = (const Tap *)table;

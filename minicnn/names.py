@@ -1,4 +1,4 @@
-"""Looking a name up in a table, with a helpful sentence when it is not there."""
+"""The error message for a name that is not in a table."""
 
 from __future__ import annotations
 

@@ -160,8 +160,8 @@ def test_tile_sizes():
     assert chosen(64, 100352) == (64, 128)
     assert chosen(512, 1568) == (64, 64)
     assert chosen(8, 100) == (64, 64)
-    assert chosen(128, 27, many=100352) == (64, 64)
-    assert chosen(512, 4608, many=1568) == (128, 128)
+    assert chosen(128, 27, splittable=True) == (64, 64)
+    assert chosen(512, 4608, splittable=True) == (128, 128)
 
 
 def test_dw_of_many_windows_is_summed_in_parts_in_one_order(gpu):
@@ -183,15 +183,15 @@ def test_dw_of_many_windows_is_summed_in_parts_in_one_order(gpu):
 def test_large_batches_go_through_in_pieces(emulated, name, monkeypatch):
     """Images whose columns or tiles do not fit the workspace are done some at a time."""
     gpu = emulated()
-    monkeypatch.setattr(winograd, "WORKSPACE", 40000)
-    monkeypatch.setattr(conv.im2col, "COLUMNS", 9000)
+    monkeypatch.setattr(winograd, "CHUNK_BYTES", 40000)
+    monkeypatch.setattr(conv.im2col, "CHUNK_COLUMN_BYTES", 9000)
     K = 1 if name == "pointwise" else 3
     layer = ((11, 3, 6, 7), (4, 3, K, K), 1, K // 2, 1, 1)
     x, w, b, dy, g = drawn(layer, "float64")
     if name == "winograd":
-        assert len(list(winograd.batches(g, x.dtype))) > 2
+        assert len(list(winograd.chunks(g, x.dtype))) > 2
     if name == "im2col":
-        assert len(conv.im2col._images(g, x.dtype)) > 2
+        assert len(conv.im2col._chunks(g, x.dtype)) > 2
     exact = by_definition(x, w, b, dy, *layer[2:])
     compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 1e-12, "float64")
 
