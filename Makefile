@@ -5,6 +5,8 @@
 #             BEFORE=COMMIT measures where a step's time went at that commit, too.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
+# make oldest: the tests of the command line, files and data with every dependency at the oldest version that
+#             pyproject.toml declares, in .venv-oldest.
 # They need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ GPU_PYTHON   ?= python3
 BEFORE ?=
 TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
 
-.PHONY: demo test slow bench gpu-report lint clean
+.PHONY: demo test slow bench gpu-report oldest lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
@@ -38,6 +40,14 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.steps $(if $(BEFORE),--before $(BEFORE))
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.render
+
+# Newer versions of other packages warn about these old ones, so that warnings are no errors here.
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) tests/minimum_versions.py > .venv-oldest/pins.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/pins.txt -e '.[test]'
+	OPENBLAS_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -m "not slow" -W default \
+		tests/cli tests/data tests/io tests/train tests/ops
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -61,4 +71,4 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-oldest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

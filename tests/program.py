@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minicnn.cli.app import main
+from tests.work import NEVER
 
 SCRIPT = Path(sys.executable).with_name("minicnn")
 
@@ -48,4 +49,4 @@ def process(*args, **more):
     if not SCRIPT.exists():
         pytest.skip(f"minicnn is not installed beside {sys.executable}")
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run([SCRIPT, *map(str, args)], capture_output=True, text=True, env={**env, **more}, timeout=120)
+    return subprocess.run([SCRIPT, *map(str, args)], capture_output=True, text=True, env={**env, **more}, timeout=NEVER)

@@ -4,8 +4,6 @@ import inspect
 
 import numpy as np
 import pytest
-import strict_device
-from strict_device import PRIMITIVES, StrictArray, StrictDevice
 
 from minicnn import Tensor, cpu, devices, gradcheck
 from minicnn.device import Device
@@ -13,6 +11,8 @@ from minicnn.ops.activation import relu
 from minicnn.ops.conv import conv2d
 from minicnn.ops_table import TABLE
 from minicnn.tensor import op
+from tests import strict_device
+from tests.strict_device import PRIMITIVES, StrictArray, StrictDevice
 
 CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enumerate(r.cases)]
 

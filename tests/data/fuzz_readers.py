@@ -1,8 +1,9 @@
-"""Mutate small files of every kind that `minicnn.data` reads: `python tests/data/fuzz_readers.py [COUNT [SEED]]`.
+"""Mutate small files of every kind that `minicnn.data` reads: `python -m tests.data.fuzz_readers [COUNT [SEED]]`.
 
 IDX and CIFAR (plain and gzipped), pictures of every format and many modes, tar shards, folders with a classes.txt, and
 preprocessings in JSON. Each mutant must be read, or refused with a ValueError or FileNotFoundError of one sentence that
-names the file, within 2 seconds, without a warning, and without leaving anything behind outside of its folder.
+names the file, with no more than `MOST` loops of work (see tests/work.py), without a warning, and without leaving
+anything behind outside of its folder.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from pictures import noise
 from PIL import Image
 
 from minicnn import data
 from minicnn.data import doctor, idx
 from minicnn.data.cifar import read_records
+from tests.data.pictures import noise
+from tests.work import loops, too_much
 
-SLOWEST = 2.0
+MOST = 200
 PREPARE = data.Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 KINDS = ("idx", "cifar", "picture", "tar", "folder", "preprocessing")
 WEIGHTS = (0.12, 0.08, 0.5, 0.18, 0.06, 0.06)
@@ -213,7 +215,7 @@ def outcome(kind, path, content):
         assert kind == "preprocessing" or str(path.parent) in said, said
         said = said.replace(str(path.parent), "")
     seconds = time.process_time() - start
-    assert seconds < SLOWEST, f"took {seconds:.1f} s"
+    assert not too_much(seconds, MOST), f"took {loops(seconds):.0f} loops"
     return said
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import noise
 
 from minicnn import data
 from minicnn.data import augment
@@ -22,6 +21,7 @@ from minicnn.data.augment import (
     parse,
     spell,
 )
+from tests.data.pictures import noise
 
 
 def generator(seed=0):

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from pictures import make_folder, noise
 from PIL import Image
 
 from minicnn.data import doctor, duplicates, picture, sheet
+from tests.data.pictures import make_folder, noise
 
 
 @pytest.fixture(scope="module")

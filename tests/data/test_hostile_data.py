@@ -7,13 +7,13 @@ import subprocess
 import sys
 import zlib
 
-import fuzz_readers
 import pytest
-from pictures import noise
 from PIL import Image
 
 from minicnn import data
 from minicnn.data import picture
+from tests.data import fuzz_readers
+from tests.data.pictures import noise
 
 MIB = 2**20
 

@@ -5,11 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from pictures import make_folder, noise
 
 from minicnn import data
 from minicnn.data import imagenet
 from minicnn.data.folder import Files, stratified
+from tests.data.pictures import make_folder, noise
 
 
 def refusal(root, error=ValueError, **options):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import noise
 from PIL import Image
 
 from minicnn import data
 from minicnn.data import picture
 from minicnn.data.transforms import ten_crop
 from minicnn.io.model_file import Description
+from tests.data.pictures import noise
 
 IMAGENET = {"size": (224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256}
 

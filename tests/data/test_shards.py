@@ -6,11 +6,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from pictures import make_folder, noise
 
 from minicnn import data
 from minicnn.data import shards
 from minicnn.data.shards import ShardFolder, read_tar
+from tests.data.pictures import make_folder, noise
 
 PREPARE = data.Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from test_conv import by_definition, drawn
 
 from minicnn.gpu import conv
 from minicnn.gpu.kernel_file import FOLDER
+from tests.gpu.test_conv import by_definition, drawn
 
 LAYERS = {
     "im2col": [((2, 3, 7, 5), (4, 3, 3, 2), (2, 1), (1, 2), (1, 2), 1), ((1, 2, 5, 6), (3, 2, 1, 3), 1, 0, 1, 1)],

@@ -1,4 +1,4 @@
-"""Write tests/io/checkpoints/*.pt with PyTorch: `python tests/io/make_checkpoints.py`.
+"""Write tests/io/checkpoints/*.pt with PyTorch: `python -m tests.io.make_checkpoints`.
 
 The files are kept, so that both of PyTorch's formats are tested where it is not installed; `CASES` says what must be
 read from them. All values are small multiples of 1/8, which even bfloat16 holds exactly.

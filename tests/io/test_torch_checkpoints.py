@@ -2,12 +2,12 @@
 
 import itertools
 
-import make_checkpoints
 import numpy as np
 import pytest
-from make_checkpoints import CASES, FOLDER, WAYS
 
 from minicnn.io.weights import load_weights
+from tests.io import make_checkpoints
+from tests.io.make_checkpoints import CASES, FOLDER, WAYS
 
 KEPT = sorted(path.name for path in FOLDER.glob("*.pt"))
 

@@ -8,11 +8,22 @@ import tracemalloc
 import numpy as np
 import pytest
 import safetensors.numpy
-from weight_files import entry, legacy_checkpoint, npy, npz, number, packed, state, storage, tensor, zip_checkpoint
-from weight_files import safetensors as safetensors_of
 
 from minicnn import models, nn, seed
 from minicnn.io.weights import load_into, load_weights, save_weights
+from tests.io.weight_files import (
+    entry,
+    legacy_checkpoint,
+    npy,
+    npz,
+    number,
+    packed,
+    state,
+    storage,
+    tensor,
+    zip_checkpoint,
+)
+from tests.io.weight_files import safetensors as safetensors_of
 
 MIB = 2**20
 FORMATS = ("safetensors", "npz")

@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
-from straight_checks import (
+
+from minicnn import Tensor, nn, seed
+from minicnn.models.alexnet import alexnet
+from minicnn.models.zfnet import zfnet
+from tests.models.straight_checks import (
     check_every_parameter_learns,
     check_gradients,
     check_learning,
@@ -11,10 +15,6 @@ from straight_checks import (
     shapes,
     undrawn,
 )
-
-from minicnn import Tensor, nn, seed
-from minicnn.models.alexnet import alexnet
-from minicnn.models.zfnet import zfnet
 
 # builder, options, image, parameters, multiply-adds
 COUNTS = [

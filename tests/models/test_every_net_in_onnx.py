@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_every_net import HOW, NETS, how, small
 
 from minicnn import Tensor, models, nn, no_grad, seed
 from minicnn.io.model_file import Description
 from minicnn.io.onnx import content
+from tests.models.test_every_net import HOW, NETS, how, small
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from straight_checks import check_every_parameter_learns, check_gradients, check_learning, outputs
 
 from minicnn import Tensor, inspect, seed
 from minicnn.models.lenet import RBF, TABLE_I, PartialConv2d, Squash, lenet5
 from minicnn.ops.conv import conv2d
+from tests.models.straight_checks import check_every_parameter_learns, check_gradients, check_learning, outputs
 
 # layer: output, parameters and connections as the paper prints them (§II.B)
 PAPER = {

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from straight_checks import (
+
+from minicnn import Tensor, nn, seed
+from minicnn.models.nin import MLPConv, nin_cifar, nin_imagenet
+from tests.models.straight_checks import (
     check_every_parameter_learns,
     check_gradients,
     check_learning,
@@ -11,9 +14,6 @@ from straight_checks import (
     shapes,
     undrawn,
 )
-
-from minicnn import Tensor, nn, seed
-from minicnn.models.nin import MLPConv, nin_cifar, nin_imagenet
 
 
 @pytest.mark.parametrize(("builder", "size", "parameters", "macs"), [

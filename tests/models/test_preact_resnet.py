@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 from minicnn import Tensor, seed
 from minicnn.models import preact_resnet
 from minicnn.models.resnet import Bottleneck
+from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 IMAGENET_BLOCKS = {  # table 1 of the first paper; 200 is the second's

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 from minicnn import Tensor, seed
 from minicnn.models import resnet
+from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 IMAGE = (3, 224, 224)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 from minicnn import Tensor, seed
 from minicnn.models import resnet_cifar
 from minicnn.models.resnet import BasicBlock
+from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 IMAGE = (3, 32, 32)
 DEPTHS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1202: 19_421_274}

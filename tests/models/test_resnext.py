@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 from minicnn import Tensor, seed
 from minicnn.models import resnext
 from minicnn.ops.activation import relu
 from minicnn.ops.conv import conv2d
+from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from straight_checks import (
+
+from minicnn import Tensor, no_grad, seed
+from minicnn.models.squeezenet import Fire, squeezenet1_0, squeezenet1_1
+from tests.models.straight_checks import (
     check_every_parameter_learns,
     check_gradients,
     check_learning,
@@ -14,9 +17,6 @@ from straight_checks import (
     shapes,
     undrawn,
 )
-
-from minicnn import Tensor, no_grad, seed
-from minicnn.models.squeezenet import Fire, squeezenet1_0, squeezenet1_1
 
 CACHE = Path(os.environ.get("MINICNN_HOME") or "~/.cache/minicnn").expanduser()
 WEIGHTS = CACHE / "weights" / "squeezenet1_1-imagenet.npz"

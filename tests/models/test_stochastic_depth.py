@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts
 
 from minicnn import Tensor, nn, seed
 from minicnn.models import stochastic_depth
 from minicnn.models.resnet_cifar import resnet110, resnet_cifar
+from tests.models.residual_checks import check_gradients, check_learning, counts
 
 CIFAR = (3, 32, 32)
 

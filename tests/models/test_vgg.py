@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from straight_checks import (
+
+from minicnn import Tensor, seed
+from minicnn.models import vgg
+from tests.models.straight_checks import (
     check_every_parameter_learns,
     check_gradients,
     check_learning,
@@ -10,9 +13,6 @@ from straight_checks import (
     outputs,
     shapes,
 )
-
-from minicnn import Tensor, seed
-from minicnn.models import vgg
 
 IMAGE = (3, 224, 224)
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 from minicnn import Tensor, nn, seed
 from minicnn.models import wide_resnet
+from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 PARAMETERS = {

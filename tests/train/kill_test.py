@@ -1,6 +1,6 @@
 """kill -9 at random moments of training, and the weights come out as if nothing had happened.
 
-    python tests/train/kill_test.py 200
+    python -m tests.train.kill_test 200
 
 Some runs are trained once without interruption. Then each is trained again, killed at a random moment, resumed, killed
 again, and so on until it comes to its end; its files must be those of the uninterrupted run, byte for byte. That goes

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import DIGITS, TINY, part
 
 from minicnn import Tensor, data, models, nn, optim, seed
 from minicnn.data import Batches, Dataset
@@ -16,6 +15,7 @@ from minicnn.ops.softmax import cross_entropy
 from minicnn.train import Config, Run, finder, flow, recipe, tensorboard, train_epoch
 from minicnn.train.config import from_toml, read
 from minicnn.train.source import NORMALISATIONS
+from tests.train.tiny import DIGITS, TINY, part
 
 
 @pytest.fixture(autouse=True)

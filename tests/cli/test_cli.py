@@ -10,50 +10,20 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from program import SCRIPT, caller, document, process, sentence
 
 import minicnn
 from minicnn import data
 from minicnn.cli import console, training
 from minicnn.cli.app import app, main
 from minicnn.cpu import threads
-from minicnn.data import Bundle, Dataset
-from minicnn.ops_table import TABLE
 from minicnn.train import Run
+from tests.program import SCRIPT, document, process, sentence
+from tests.train.tiny import DIGITS, TINY
+from tests.work import NEVER
 
-DIGITS = data.load("digits")
 GROUPS = {group.name: group.typer_instance for group in app.registered_groups}
 VERBS = (*(command.name for command in app.registered_commands),
          *(f"{name} {command.name}" for name, group in GROUPS.items() for command in group.registered_commands))
-
-
-def part(dataset, per_class):
-    chosen = np.concatenate([np.flatnonzero(dataset.labels == k)[:per_class] for k in range(10)])
-    return Dataset(dataset.images[chosen], dataset.labels[chosen])
-
-
-TINY = Bundle("digits", part(DIGITS.train, 12), part(DIGITS.test, 3), DIGITS.classes, DIGITS.mean, DIGITS.std)
-
-
-@pytest.fixture
-def minicnn_(monkeypatch, capsys):
-    """Call the program in this process, on 120 images. → (exit code, stdout, stderr)"""
-    monkeypatch.setattr(data, "load", lambda name: TINY)
-    return caller(monkeypatch, capsys)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run folder that the program itself made."""
-    folder = tmp_path_factory.mktemp("cli") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", lambda name: TINY)
-        patch.setattr(sys, "argv", ["minicnn", "train", "digits", "--epochs", "3", "--lr", "0.005", "--json",
-                                    "--out", str(folder)])
-        with pytest.raises(SystemExit) as exit_:
-            main()
-        assert exit_.value.code == 0
-    return folder
 
 
 # --------------------------------------------------------------------------------------------------------------- train
@@ -63,12 +33,12 @@ def test_train_for_people(minicnn_, tmp_path):
     folder = tmp_path / "run [draft]"                            # brackets are markup to rich
     rc, out, err = minicnn_("train", "digits", "--epochs", 2, "--batch-size", 16, "--out", folder)
     assert (rc, err) == (0, "")
-    assert ("lenet5 (61,706 parameters) on digits: 110 images to train, 10 to validate, 30 to test, 10 classes"
+    assert ("lenet5 (61,706 parameters) on digits: 110 images to train, 10 to validate, 40 to test, 10 classes"
             in out.splitlines())
     lines = re.findall(r"^epoch +(\d)/2   loss \d+\.\d{4}   training +[\d.]+ %   validation +[\d.]+ %   +[\d.]+ s"
                        r"(?:  best)?$", out, re.MULTILINE)
     assert lines == ["1", "2"]
-    assert re.search(r"^digits, test: \d+\.\d\d % right \(\d+ of 30 images\), loss \d+\.\d{4}$", out, re.MULTILINE)
+    assert re.search(r"^digits, test: \d+\.\d\d % right \(\d+ of 40 images\), loss \d+\.\d{4}$", out, re.MULTILINE)
     table = re.search(r"^truth \\ prediction +0 +1 +2 +3 +4 +5 +6 +7 +8 +9 *\n((?:\d .*\n){10})", out, re.MULTILINE)
     confusion = [[0 if n == "·" else int(n) for n in row.split()[1:]] for row in table[1].splitlines()]
     assert confusion == json.loads((folder / "test.json").read_text())["confusion"]
@@ -110,8 +80,8 @@ def test_train_for_programs(minicnn_, tmp_path):
     assert report["config"] == json.loads((folder / "config.json").read_text()), "every option arrives"
     assert [e["epoch"] for e in report["epochs"]] == [1, 2]
     confusion = report["test"]["confusion"]
-    assert sum(map(sum, confusion)) == 30
-    assert report["test"]["accuracy"] == sum(confusion[k][k] for k in range(10)) / 30
+    assert sum(map(sum, confusion)) == 40
+    assert report["test"]["accuracy"] == sum(confusion[k][k] for k in range(10)) / 40
 
 
 def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
@@ -209,99 +179,6 @@ def test_without_matplotlib_everything_but_the_pictures(minicnn_, monkeypatch, t
     assert err.startswith("no picture: ")
 
 
-# ------------------------------------------------------------------------------------------------------- eval, predict
-
-
-def test_eval(minicnn_, trained):
-    rc, out, err = minicnn_("eval", trained, "--json")
-    assert (rc, err) == (0, "")
-    report = document(out)
-    stored = json.loads((trained / "test.json").read_text())
-    assert (report["data"], report["split"], report["images"]) == ("digits", "test", 30)
-    assert report["classes"] == list("0123456789")
-    for key in ("accuracy", "loss", "confusion"):
-        assert report[key] == stored[key], key
-    rc, out, err = minicnn_("eval", trained / "best.safetensors", "--split", "train")     # the file itself will do too
-    assert (rc, err) == (0, "")
-    assert re.match(r"^digits, train: \d+\.\d\d % right \(\d+ of 120 images\), loss ", out)
-
-
-def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatch):
-    images = np.zeros((4, 3, 32, 32), np.uint8)
-    other = Dataset(images, np.arange(4))
-    monkeypatch.setattr(data, "load", lambda name: Bundle("mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
-    rc, _, err = minicnn_("eval", trained, "--data", "mnist")
-    assert sentence(err, 1, rc) == ("mnist has 4 classes of (3, 32, 32) images, but the model takes (1, 28, 28) and "
-                                    "tells 10 classes apart: choose another --data")
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """Test images as files, two with names that rich would take for markup."""
-    paths = []
-    for i, name in ((0, "zero.png"), (3, "one [/b].png"), (6, ":cat: [b].png")):
-        paths.append(tmp_path / name)
-        paths[-1].parent.mkdir(exist_ok=True)
-        Image.fromarray(TINY.test.images[i, 0]).save(paths[-1])
-    return paths
-
-
-def test_predict_for_people(minicnn_, trained, pictures):
-    rc, out, err = minicnn_("predict", trained, *pictures, "--top", 3)
-    assert (rc, err) == (0, "")
-    lines = out.splitlines()
-    assert len(lines) == 3 * 4
-    for i, path in enumerate(pictures):
-        heading, *bars = lines[4 * i : 4 * i + 4]
-        assert heading.startswith(f"{path}: ")
-        shares = [float(bar.split()[-2]) for bar in bars]
-        assert shares == sorted(shares, reverse=True)
-        assert bars[0].split()[0] == heading[-1], "the first bar is the answer"
-        assert abs(len(re.findall("█", bars[0])) - shares[0] * 0.4) < 1
-
-
-def test_predict_for_programs_is_the_models_softmax(minicnn_, trained, pictures):
-    from minicnn import Tensor
-    from minicnn.io import model_file
-
-    rc, out, err = minicnn_("predict", trained, *pictures, "--json", "--top", 10)
-    assert (rc, err) == (0, "")
-    answers = document(out)
-    assert [a["image"] for a in answers] == [str(p) for p in pictures]
-    model, about = model_file.load(trained / "best.safetensors")
-    for answer, i in zip(answers, (0, 3, 6)):
-        x = (TINY.test.images[i : i + 1].astype(np.float32) / 255 - about.mean[0]) / about.std[0]
-        z = model(Tensor(x.astype(np.float32))).data[0].astype(float)
-        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-        assert [c["class"] for c in answer["classes"]] == [str(k) for k in np.argsort(-p)]
-        shares = [c["probability"] for c in answer["classes"]]
-        np.testing.assert_allclose(shares, np.sort(p)[::-1], rtol=1e-3, atol=1e-7)
-
-
-def test_predict_inverts_when_asked_and_suggests_it(minicnn_, trained, pictures, tmp_path):
-    white = tmp_path / "ink.png"
-    Image.fromarray(255 - TINY.test.images[0, 0]).save(white)
-    rc, out, _ = minicnn_("predict", trained, white)
-    assert rc == 0
-    assert "the picture's edge is bright, and this model knows bright digits on black: try --invert" in out
-    plain = document(minicnn_("predict", trained, pictures[0], "--json")[1])
-    inverted = document(minicnn_("predict", trained, white, "--invert", "--json")[1])
-    assert inverted[0]["classes"] == plain[0]["classes"]
-    assert "try --invert" not in minicnn_("predict", trained, white, "--invert")[1]
-    assert "try --invert" not in minicnn_("predict", trained, pictures[0])[1]
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_an_image_that_cannot_be_read(minicnn_, trained, tmp_path, as_json):
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(b"\x89PNG\r\n\x1a\n" + b"junk" * 30)
-    rc, out, err = minicnn_("predict", trained, bad, *["--json"] * as_json)
-    assert str(bad) in sentence(err, 1, rc)
-    assert out == ""
-    rc, _, err = minicnn_("predict", trained, tmp_path / "none.png")
-    assert sentence(err, 1, rc) == f"there is no file {tmp_path / 'none.png'}: check the name and the folder"
-
-
 # ---------------------------------------------------------------------------------------------------- summary, devices
 
 
@@ -359,183 +236,6 @@ def test_devices_refuses_a_wrong_environment_variable(minicnn_, monkeypatch, var
 
 def test_version(minicnn_):
     assert minicnn_("--version") == (0, f"{minicnn.__version__}\n", "")
-
-
-# ----------------------------------------------------------------------------------------------------------- gradcheck
-
-
-def test_gradcheck_of_one_op(minicnn_):
-    rc, out, err = minicnn_("gradcheck", "linear", "--seeds", 3)
-    assert (rc, err) == (0, "")
-    assert re.search(r"^linear +2 +\d\.\de-\d\d +\d+ +·", out, re.MULTILINE)
-    assert "1 of 1 ops right in 2 cases and 3 draws: " in out
-
-
-@pytest.mark.slow
-def test_gradcheck_of_all_ops(minicnn_):
-    rc, out, err = minicnn_("gradcheck", "all", "--json")
-    assert (rc, err) == (0, "")
-    report = document(out)
-    assert [r["op"] for r in report["ops"]] == [row.name for row in TABLE]
-    assert [r["cases"] for r in report["ops"]] == [len(row.cases) for row in TABLE]
-    assert all(r["worst"] <= 1e-6 and r["coordinates"] > 0 and not r["error"] for r in report["ops"])
-
-
-OWN = '''
-import numpy as np
-from minicnn.tensor import op
-from minicnn.ops.activation import tanh
-
-@op
-def cube(x):
-    return x**3, lambda dy: 3 * dy * x**2
-
-@op
-def scaled(x, w):
-    """Wrong in w, at one place."""
-    def dw(dy):
-        g = dy * x
-        g[1, 2] *= 1.5
-        return g
-    return x * w, (lambda dy: dy * w, dw)
-
-def composed(x, w):
-    return tanh(x @ w)
-
-def composed_inputs(rng):
-    return [rng.standard_normal((2, 3)), rng.standard_normal((3, 4))]
-
-def no_tensor(x):
-    return x.numpy() * 2
-
-def pair(x):
-    return x * 2, lambda dy: dy * 2
-
-def broken(x):
-    return undefined_name
-
-@op
-def broken_backward(x):
-    return x * 2, lambda dy: dy[5000]
-
-def odd(x):
-    return x * 2
-
-def odd_inputs(rng):
-    return rng.standard_normal((2, 3))
-
-def nothing(x):
-    return x * 2
-
-def nothing_inputs(rng):
-    return []
-
-five = 5
-'''
-
-
-@pytest.fixture
-def own(tmp_path):
-    path = tmp_path / "own.py"
-    path.write_text(OWN)
-    return path
-
-
-def test_gradcheck_of_ones_own_function(minicnn_, own):
-    rc, out, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", "3x4", "--json")
-    assert (rc, err) == (0, "")
-    (result,) = document(out)["ops"]
-    assert (result["op"], result["cases"], result["coordinates"], result["error"]) == ("cube", 1, 12, "")
-    assert result["worst"] < 1e-8
-    rc, out, err = minicnn_("gradcheck", f"{own}::composed")
-    assert (rc, err) == (0, "")
-    assert "18 coordinates" in out                               # 2·3 + 3·4
-    rc, out, err = minicnn_("gradcheck", f"{own}::composed", "relu", "--shapes", "2x3,3x1")
-    assert (rc, err) == (0, "")
-    assert "2 of 2 ops right" in out
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_gradcheck_names_what_is_wrong(minicnn_, own, as_json):
-    rc, out, err = minicnn_("gradcheck", f"{own}::scaled", "--shapes", "2x3,2x3", *["--json"] * as_json)
-    text = sentence(err, 1, rc)
-    assert text.startswith("scaled: the gradient of w at [1, 2] is ")
-    analytic, numeric = (float(v) for v in re.search(r"is (\S+), but finite differences give (\S+): ", text).groups())
-    assert analytic == pytest.approx(1.5 * numeric, rel=1e-6)
-    if as_json:
-        (result,) = document(out)["ops"]
-        assert result["worst"] is None
-        assert result["error"] == text
-    else:
-        assert re.search(r"^scaled +1 +WRONG", out, re.MULTILINE)
-        assert "0 of 1 ops right" in out
-
-
-def test_a_tolerance_that_nothing_meets(minicnn_):
-    rc, _, err = minicnn_("gradcheck", "exp", "--tolerance", "1e-18")
-    assert "allowed 1e-18 (case: plain; seed 0)" in sentence(err, 1, rc)
-
-
-@pytest.mark.parametrize(("function", "rc", "text"), [
-    ("no_tensor", 1, "no_tensor can't be checked: TypeError: it must return a Tensor, not ndarray: compute with "
-                     "minicnn.ops, or put @op from minicnn.tensor before a function that returns (y, gradients)"),
-    ("pair", 1, "pair can't be checked: TypeError: it must return a Tensor, not tuple: "),
-    ("broken", 1, "broken can't be checked: NameError: name 'undefined_name' is not defined (own.py, line "
-                f"{OWN.splitlines().index('    return undefined_name') + 1})"),
-    ("broken_backward", 1, "broken_backward can't be checked: IndexError: "),
-    ("absent", 2, "has no function 'absent'"),
-    ("five", 2, "has no function 'five'"),
-])  # fmt: skip
-def test_functions_that_cannot_be_checked(minicnn_, own, function, rc, text):
-    code, out, err = minicnn_("gradcheck", f"{own}::{function}", "--shapes", "2x3")
-    assert text in sentence(err, rc, code)
-    assert out == ""
-
-
-def test_inputs_that_make_no_sense(minicnn_, own, tmp_path):
-    rc, _, err = minicnn_("gradcheck", f"{own}::odd")
-    assert sentence(err, 1, rc).endswith("TypeError: odd_inputs must return a list of arrays, not ndarray")
-    rc, _, err = minicnn_("gradcheck", f"{own}::nothing")
-    assert "nothing got no floating-point array to differentiate" in sentence(err, 1, rc)
-    rc, _, err = minicnn_("gradcheck", f"{own}::cube")
-    assert sentence(err, 2, rc).startswith("what shall cube be checked on? Give --shapes ")
-    for shapes in ("2xa", "2x0", "2x-3", "x", ","):
-        rc, _, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", shapes)
-        assert f"--shapes '{shapes}' must look like 2x3x5x4,6x3x3x2" in sentence(err, 2, rc)
-    rc, _, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", "2x3,2x3")
-    assert "takes 1 positional argument" in sentence(err, 1, rc) or "cube" in err
-    rc, _, err = minicnn_("gradcheck", f"{tmp_path / 'none.py'}::f")
-    assert sentence(err, 2, rc).startswith(f"there is no file {tmp_path / 'none.py'}: ")
-    (tmp_path / "text.txt").write_text("x = 1")
-    rc, _, err = minicnn_("gradcheck", f"{tmp_path / 'text.txt'}::f")
-    assert sentence(err, 2, rc).endswith("text.txt is not a Python file: its name must end in .py")
-    (tmp_path / "syntax.py").write_text("def f(x:\n    return x\n")
-    rc, _, err = minicnn_("gradcheck", f"{tmp_path / 'syntax.py'}::f")
-    assert re.match(r".*syntax\.py can't be run: SyntaxError: .*\(syntax\.py, line 1\)$", sentence(err, 1, rc))
-
-
-def test_the_sweep_draws_the_v(minicnn_, tmp_path):
-    rc, out, err = minicnn_("gradcheck", "tanh", "conv2d", "--sweep", "--out", tmp_path / "v.png")
-    assert (rc, err) == (0, "")
-    smallest = {op: float(h) for op, h in re.findall(r"^(\w+): smallest error \S+, at h = (\S+)$", out, re.MULTILINE)}
-    assert set(smallest) == {"tanh", "conv2d"}
-    assert 1e-7 < smallest["tanh"] < 1e-3
-    assert "a V." in out
-    with Image.open(tmp_path / "v.png") as picture:
-        picture.load()
-        assert picture.size == (840, 540)
-    report = document(minicnn_("gradcheck", "tanh", "--sweep", "--json", "--out", tmp_path / "w.png")[1])
-    assert report["picture"] == str(tmp_path / "w.png")
-    curve = dict(map(tuple, report["curves"]["tanh"]))
-    steps = sorted(curve)
-    best = min(curve, key=curve.get)
-    assert curve[steps[0]] > 100 * curve[best] < curve[steps[-1]], "round-off on the left, truncation on the right"
-    assert curve[steps[-1]] / curve[steps[-3]] == pytest.approx(100, rel=0.3), "a tenth of h, a hundredth of the error"
-
-
-def test_too_many_curves(minicnn_):
-    rc, _, err = minicnn_("gradcheck", "--sweep")
-    assert "are too many to read: name up to 8 ops" in sentence(err, 2, rc)
 
 
 # ----------------------------------------------------------------------------------------------------- usage, failures
@@ -721,7 +421,7 @@ def test_a_real_ctrl_c(tmp_path):
                 lines.append(running.stdout.readline())
                 assert lines[-1], running.stderr.read()
             running.send_signal(signal.SIGINT)
-            _, err = running.communicate(timeout=60)
+            _, err = running.communicate(timeout=NEVER)
         finally:
             running.kill()
     assert re.fullmatch(r"stopped after step \d+ of 70,500, and all of it is saved: go on with `minicnn train --resume "
@@ -749,7 +449,7 @@ def test_a_reader_that_has_seen_enough(as_json):
     os.close(reading)
     try:
         command = [SCRIPT, "summary", "lenet5", *["--json"] * as_json]
-        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=NEVER)
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")

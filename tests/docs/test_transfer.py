@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parent.parent / "docs" / "transfer.md"
+PAGE = Path(__file__).parents[2] / "docs" / "transfer.md"
 HOME = Path(os.environ.get("MINICNN_HOME") or "~/.cache/minicnn").expanduser()
 STAMPS, WEIGHTS = HOME / "folders" / "stamps", HOME / "weights" / "squeezenet1_1-imagenet.npz"
 NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")

@@ -1,32 +1,18 @@
 """The verbs about the zoo (models, summary, compare, diff, cite, shape, import): numbers by hand and by counting."""
 
-import json
 import os
 import re
-import shutil
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from program import caller, document, process, sentence
 from rich.console import Console
 
-from minicnn import Tensor, data, inspect, models, no_grad, seed
+from minicnn import inspect, models
 from minicnn.cli import console
-from minicnn.inspect.literature import literature
-from minicnn.inspect.picture import bubbles
-from minicnn.io import model_file
-from minicnn.io.weights import save_weights
 from minicnn.nn import init
-
-
-@pytest.fixture
-def minicnn_(monkeypatch, capsys, tmp_path):
-    """Call the program in this process, in an empty folder. → (exit code, stdout, stderr)"""
-    monkeypatch.chdir(tmp_path)
-    return caller(monkeypatch, capsys)
+from tests.cli.printed import number, table
+from tests.program import document, process, sentence
+from tests.work import NEVER
 
 
 @pytest.fixture
@@ -34,27 +20,6 @@ def terminal(monkeypatch):
     """Make stdout a terminal of that many columns."""
     return lambda width: monkeypatch.setattr(console, "out", Console(
         highlight=False, emoji=False, width=width, force_terminal=True, color_system=None))  # fmt: skip
-
-
-def table(out, first):
-    """[{column: cell}, …] of a printed table whose first column is called so: all further ones aligned to the right,
-    but those of `words`."""
-    lines = out.splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith(f"{first} "))
-    header = [(m[0], m.end()) for m in re.finditer(r"\S+(?: \S+)*", lines[at])]
-    words = [name for name, _ in header[:2] if name in (first, "kind")]
-    rows = []
-    for line in lines[at + 1 :]:
-        if not line.strip() or line.startswith("(Left out"):
-            break
-        left = dict(zip(words, line.split()))
-        cells = {name: line[:end].split()[-1] if line[end - 1 : end].strip() else "" for name, end in header}
-        rows.append({**cells, **left})
-    return rows
-
-
-def number(text):
-    return 0 if text == "·" else int(text.replace(",", ""))
 
 
 # -------------------------------------------------------------------------------------------------------------- models
@@ -275,107 +240,6 @@ def test_cite_in_a_narrow_terminal_breaks_between_words(minicnn_, terminal):
             "both counts fall almost as α²:\n") in out
 
 
-# ------------------------------------------------------------------------------------------------------------- compare
-
-
-def test_compare(minicnn_, tmp_path):
-    rc, out, err = minicnn_("compare", "alexnet", "resnet50", "resnet50:paper", "lenet5", "--chart", "[b]chart.png")
-    assert (rc, err) == (0, "")
-    rows = {row["model"]: row for row in table(out, "model")}
-    assert rows["alexnet"]["parameters"] == "61,100,840"
-    assert rows["resnet50"]["MACs"] == "4,089,184,256"
-    assert rows["resnet50:paper"]["MACs"] == "3,857,973,248"
-    assert rows["resnet50:paper"]["FLOPs"] == "7,715,946,496"
-    assert "246.0 MB  493.8 MB" in out
-    assert [rows[m]["top-1, %"] for m in ("alexnet", "resnet50")] == ["56.52", "76.13"]
-    assert rows["lenet5"]["top-1, %"] == "·", "no accuracy on ImageNet is known of it"
-    assert rows["resnet50:paper"]["top-1, %"] == "·", "the weights whose accuracy is known are the other variant's"
-    assert "Accuracies are the literature's (`minicnn cite` says whose), not measured here." in out
-    assert "drawn in [b]chart.png\n" in out
-    with Image.open(tmp_path / "[b]chart.png") as picture:
-        picture.load()
-        assert picture.format == "PNG"
-        assert picture.size == (1200, 780)
-
-
-def test_compare_for_programs(minicnn_, tmp_path):
-    rc, out, err = minicnn_("compare", "mobilenet_v1", "lenet5:1998", "alexnet:torchvision", "--json")
-    assert (rc, err) == (0, "")
-    first, second, third = document(out)
-    assert first["model"] == "mobilenet_v1"
-    assert first["macs"] == 568_740_352
-    assert (first["top1"], first["where"]) == (70.6, "Howard 2017, Table 4")
-    assert (second["parameters"], second["top1"], second["where"]) == (60_000, None, None)
-    assert third["top1"] == 56.522
-    assert set(first) == {"model", "parameters", "buffers", "macs", "flops", "activations", "training_bytes",
-                          "inference_bytes", "top1", "where"}  # fmt: skip
-    assert not list(tmp_path.iterdir()), "--json draws nothing"
-
-
-def test_compare_without_names_takes_all_whose_accuracy_is_known(minicnn_):
-    rows = document(minicnn_("compare", "--json")[1])
-    assert [row["model"] for row in rows] == [name for name, known in literature().items() if known.top1]
-    assert len(rows) > 20
-
-
-def test_compare_without_a_picture(minicnn_, monkeypatch, tmp_path):
-    rc, out, err = minicnn_("compare", "lenet5")
-    assert (rc, err) == (0, "")
-    assert "no picture: no accuracy on ImageNet is known of it\n" in out
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    rc, out, err = minicnn_("compare", "alexnet")
-    assert (rc, err) == (0, "")
-    assert "no picture: pictures need matplotlib: install it with `pip install matplotlib`\n" in out
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_chart_in_a_format_that_is_none(minicnn_):
-    rc, _, err = minicnn_("compare", "alexnet", "--chart", "chart.xyz")
-    assert "xyz" in sentence(err, 1, rc)
-
-
-def test_names_in_the_chart_cover_neither_each_other_nor_a_point_and_are_whole(minicnn_, monkeypatch):
-    from matplotlib.figure import Figure
-
-    drawn = []
-    real = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
-    assert minicnn_("compare")[0] == 0
-    figure = drawn[0]
-    ax = figure.axes[0]
-    names = [text for text in ax.texts if text.get_text()]
-    assert sorted(t.get_text() for t in names) == sorted(name for name, known in literature().items() if known.top1)
-    points, accuracies = ax.collections[1].get_offsets(), {n: e.top1 for n, e in literature().items()}
-    rows = {row["model"]: row for row in document(minicnn_("compare", "--json")[1])}
-    for (name, row), (x, y), disc in zip(rows.items(), points, ax.collections[0].get_sizes()):
-        assert (x, y) == (row["macs"] / 1e9, accuracies[name])
-        assert disc == pytest.approx(1.5 * row["inference_bytes"] / 1e6)
-    boxes = [text.get_window_extent() for text in names]
-    dots = ax.transData.transform(ax.collections[1].get_offsets())
-    for i, box in enumerate(boxes):
-        assert ax.bbox.x0 <= box.x0 < box.x1 <= ax.bbox.x1, names[i]
-        assert ax.bbox.y0 <= box.y0 < box.y1 <= ax.bbox.y1, names[i]
-        assert not any(box.overlaps(other) for other in boxes[:i]), names[i]
-        assert not box.count_contains(dots), names[i]
-        assert not box.overlaps(ax.get_legend().get_window_extent()), names[i]
-
-
-def test_a_long_name_at_the_edge_of_the_chart_is_written_inside(monkeypatch, tmp_path):
-    from matplotlib.figure import Figure
-
-    drawn = []
-    real = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
-    names = ["a_net_with_a_very_long_name_indeed_on_the_left", "a_net_with_a_very_long_name_indeed_on_the_right"]
-    bubbles(names, [0.1, 10.0], [60.0, 70.0], [10.0, 900.0], tmp_path / "chart.png")
-    ax = drawn[0].axes[0]
-    found = [text for text in ax.texts if text.get_text()]
-    assert {text.get_text() for text in found} == set(names)
-    for text in found:
-        box = text.get_window_extent()
-        assert ax.bbox.x0 <= box.x0 < box.x1 <= ax.bbox.x1
-
-
 # ---------------------------------------------------------------------------------------------------------------- diff
 
 
@@ -562,173 +426,6 @@ def test_windows_are_those_that_one_counts(minicnn_, rng):
     assert min(fits, misfits, uneven) > 10
 
 
-# -------------------------------------------------------------------------------------------------------------- import
-
-
-@pytest.fixture(scope="module")
-def lenet():
-    seed(3)
-    return models.build("lenet5")
-
-
-@pytest.fixture
-def weights(lenet, tmp_path):
-    save_weights(tmp_path / "w.safetensors", lenet.state_dict())
-    return tmp_path / "w.safetensors"
-
-
-def logits(net, pixels, mean=0.0, std=1.0):
-    with no_grad():
-        return net.eval()(Tensor(((pixels[None].astype(np.float32) / 255 - mean) / std).astype(np.float32))).numpy()[0]
-
-
-@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
-def test_imported_weights_predict_as_the_net_does(minicnn_, lenet, tmp_path, suffix):
-    save_weights(tmp_path / f"w.{suffix}", lenet.state_dict())
-    out_file = tmp_path / "model [b].safetensors"
-    rc, out, err = minicnn_("import", "lenet5", tmp_path / f"w.{suffix}", "--classes", 10, "--preprocess", "none",
-                            "--out", out_file)  # fmt: skip
-    assert (rc, err) == (0, "")
-    assert out == f"{out_file}: lenet5, 61,706 parameters, 10 classes\n"
-    net, about = model_file.load(out_file)
-    pixels = data.load("digits").test.images[5]
-    np.testing.assert_array_equal(logits(net, pixels), logits(lenet, pixels))
-    assert about.classes == list("0123456789")
-    Image.fromarray(pixels[0]).save(tmp_path / "digit.png")
-    rc, out, err = minicnn_("predict", out_file, tmp_path / "digit.png", "--json", "--top", 10)
-    assert (rc, err) == (0, "")
-    z = logits(lenet, pixels).astype(float)
-    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
-    found = {c["index"]: c["probability"] for c in document(out)[0]["classes"]}
-    np.testing.assert_allclose([found[k] for k in range(10)], p, rtol=1e-4)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["digit.png", "model [b].safetensors", f"w.{suffix}"]
-
-
-def test_a_pytorch_checkpoint_of_another_net_is_a_sentence(minicnn_, tmp_path):
-    for name in ("model-zip.pt", "model-legacy.pt"):
-        shutil.copy(Path(__file__).parent / "io" / "checkpoints" / name, tmp_path / name)
-        rc, out, err = minicnn_("import", "lenet5", name, "--out", "m.safetensors", "--classes", 10)
-        text = sentence(err, 1, rc)
-        assert text.startswith(f"{name} does not fit lenet5 with 10 classes (missing: features.0.weight, ")
-        assert "unexpected: 0.weight, 0.bias, " in text
-        assert out == ""
-    assert not (tmp_path / "m.safetensors").exists()
-
-
-def test_a_part_that_only_the_file_has_can_be_skipped(minicnn_, lenet, tmp_path):
-    save_weights(tmp_path / "w.npz", {**lenet.state_dict(), "aux1.weight": np.ones((2, 3), np.float32)})
-    command = ["import", "lenet5", tmp_path / "w.npz", "--classes", 10, "--out", tmp_path / "m.safetensors"]
-    rc, _, err = minicnn_(*command)
-    assert "unexpected: aux1.weight" in sentence(err, 1, rc)
-    assert not (tmp_path / "m.safetensors").exists()
-    rc, _, err = minicnn_(*command, "--skip", "aux1")
-    assert (rc, err) == (0, "")
-    net, _ = model_file.load(tmp_path / "m.safetensors")
-    np.testing.assert_array_equal(net["features"][0].weight.numpy(), lenet["features"][0].weight.numpy())
-
-
-def test_the_inception_nets_see_values_from_minus_one_to_one(minicnn_, weights, tmp_path):
-    rc, _, err = minicnn_("import", "lenet5", weights, "--classes", 10, "--preprocess", "inception",
-                          "--out", tmp_path / "m.safetensors")  # fmt: skip
-    assert (rc, err) == (0, "")
-    about = model_file.load(tmp_path / "m.safetensors")[1]
-    assert [(v - about.mean[0]) / about.std[0] for v in (0, 0.5, 1)] == [-1, 0, 1]
-
-
-TEN = ["zero", "one", "two", "three", "four", "five", "six [b]", "seven", "eight", "nïne, 九"]
-
-
-@pytest.mark.parametrize("content", [
-    json.dumps(TEN), json.dumps({str(i): name for i, name in enumerate(TEN)}),
-    json.dumps({str(i): name for i, name in reversed(list(enumerate(TEN)))}), "\n".join(TEN), "\n".join(TEN) + "\n\n",
-], ids=["list", "dict", "dict in another order", "lines", "lines with an end"])  # fmt: skip
-def test_labels(minicnn_, weights, tmp_path, content):
-    (tmp_path / "labels").write_text(content, encoding="utf-8")
-    rc, _, err = minicnn_("import", "lenet5", weights, "--labels", "labels", "--out", "m.safetensors")
-    assert (rc, err) == (0, "")
-    assert model_file.load(tmp_path / "m.safetensors")[1].classes == TEN
-
-
-@pytest.mark.parametrize(("content", "text"), [
-    (json.dumps(TEN[:9]), "does not fit lenet5 with 9 classes (misshapen: classifier.5.weight is (10, 84), must be (9, "
-     "84), classifier.5.bias is (10,), must be (9,)): another --variant, --classes or --labels may, or --skip"),
-    (json.dumps({"0": "a", "2": "b"}), "labels has no label for class '1': its keys must be 0 to 1"),
-    ("[]", "labels must hold class names: a JSON list, a JSON object by index, or a line each"),
-    ("", "labels must hold class names"), ("17", "labels must hold class names"), ("[1, 2]", "must hold class names"),
-    (b"\xff\xfe\x00", "labels is no text in UTF-8, so it holds no class names"),
-    (None, "there is no file of labels labels: check the name and the folder"),
-])  # fmt: skip
-def test_labels_that_do_not_fit(minicnn_, weights, tmp_path, content, text):
-    if content is not None:
-        (tmp_path / "labels").write_bytes(content if isinstance(content, bytes) else content.encode())
-    rc, out, err = minicnn_("import", "lenet5", weights, "--labels", "labels", "--out", "m.safetensors")
-    assert text in sentence(err, 1, rc)
-    assert out == ""
-    assert not (tmp_path / "m.safetensors").exists()
-
-
-def test_a_file_that_is_there_stays_unless_told(minicnn_, weights, tmp_path):
-    out_file = tmp_path / "m.safetensors"
-    out_file.write_bytes(b"precious")
-    args = ("import", "lenet5", weights, "--classes", 10, "--out", out_file)
-    rc, _, err = minicnn_(*args)
-    assert sentence(err, 1, rc) == (f"{out_file} is there already and stays as it is: choose another --out, or say "
-                                    "--overwrite")  # fmt: skip
-    assert minicnn_("import", "lenet5", weights, "--classes", 9, "--out", out_file, "--overwrite")[0] == 1
-    assert out_file.read_bytes() == b"precious", "and if the new one can't be made"
-    assert minicnn_(*args, "--overwrite")[0] == 0
-    assert model_file.load(out_file)[1].model == "lenet5"
-
-
-@pytest.mark.parametrize(("content", "text"), [
-    (None, "there is no weights file bad: check the name and the folder"), (b"", "bad: it is empty"),
-    (b"junk" * 50, "bad: expected weights"), (b"PK\3\4" + b"junk" * 50, "bad: it is not a whole zip file"),
-    (b"<html>", "a web page: the download failed"),
-])  # fmt: skip
-def test_bad_weights_leave_no_file(minicnn_, tmp_path, content, text):
-    if content is not None:
-        (tmp_path / "bad").write_bytes(content)
-    rc, out, err = minicnn_("import", "lenet5", "bad", "--classes", 10, "--out", "m.safetensors")
-    assert text in sentence(err, 1, rc)
-    assert out == ""
-    assert {path.name for path in tmp_path.iterdir()} <= {"bad"}
-
-
-def test_what_cannot_be_read_back_never_gets_the_name(minicnn_, weights, monkeypatch, tmp_path):
-    def fail(path):
-        raise ValueError("contradicts itself")
-
-    monkeypatch.setattr(model_file, "load", fail)
-    rc, _, err = minicnn_("import", "lenet5", weights, "--classes", 10, "--out", "m.safetensors")
-    assert sentence(err, 1, rc) == "contradicts itself"
-    assert [path.name for path in tmp_path.iterdir()] == [weights.name]
-
-
-def test_preprocessing(minicnn_, tmp_path):
-    with init.shapes_only():
-        shapes = {name: p.shape for name, p in models.build("squeezenet1_1", num_classes=2).named_parameters()}
-    save_weights(tmp_path / "s.npz", {name: np.full(shape, 0.01, np.float32) for name, shape in shapes.items()})
-    for preset, mean, std, resize in (
-        ("imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 256),
-        ("caffe", [123.68 / 255, 116.779 / 255, 103.939 / 255], [1 / 255] * 3, 256),
-        ("none", [0.0] * 3, [1.0] * 3, 0),
-    ):
-        rc, _, err = minicnn_("import", "squeezenet1_1", "s.npz", "--classes", 2, "--preprocess", preset,
-                              "--out", f"{preset}.safetensors")  # fmt: skip
-        assert (rc, err) == (0, "")
-        about = model_file.load(tmp_path / f"{preset}.safetensors")[1]
-        assert (about.mean, about.std, about.resize) == (mean, std, resize)
-        assert about.input == [3, 224, 224]
-
-
-def test_a_variant_is_remembered(minicnn_, tmp_path):
-    save_weights(tmp_path / "c.npz", models.build("lenet5", variant="caffe").state_dict())
-    assert minicnn_("import", "lenet5", "c.npz", "--variant", "caffe", "--classes", 10, "--out", "c.st")[0] == 0
-    net, about = model_file.load(tmp_path / "c.st")
-    assert about.options == {"num_classes": 10, "variant": "caffe"}
-    assert sum(p.size for p in net.parameters()) == 431_080
-
-
 # ------------------------------------------------------------------------------------------------------------ all verbs
 
 
@@ -759,7 +456,7 @@ def test_a_real_terminal_of_80_columns():
     import pty
     import subprocess
 
-    from program import SCRIPT
+    from tests.program import SCRIPT
 
     if not SCRIPT.exists():
         pytest.skip(f"minicnn is not installed beside {sys.executable}")
@@ -776,7 +473,7 @@ def test_a_real_terminal_of_80_columns():
             if not part:
                 break
             content += part
-        assert running.wait(60) == 0
+        assert running.wait(NEVER) == 0
     os.close(ours)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", content.decode()).replace("\r", "").splitlines()
     assert max(len(line.rstrip()) for line in lines) <= 80

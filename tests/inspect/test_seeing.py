@@ -4,7 +4,6 @@ import inspect as inspect_module
 
 import numpy as np
 import pytest
-from test_pretrained import cached, squeezenet  # noqa: F401 - a fixture
 
 from minicnn import Tensor, inspect, models, nn, no_grad, reference, seed
 from minicnn.inspect import units
@@ -14,6 +13,7 @@ from minicnn.inspect.occlusion import corners, occlusion, spread
 from minicnn.inspect.saliency import guided, saliency, smooth
 from minicnn.inspect.units import one_hot, project
 from minicnn.io import model_file
+from tests.io.test_pretrained import cached, squeezenet  # noqa: F401 - a fixture
 
 
 def small_net():

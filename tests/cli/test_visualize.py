@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from PIL import Image
-from program import caller, document, sentence
 
 from minicnn import models, seed
 from minicnn.io import model_file
 from minicnn.io.model_file import Description
 from minicnn.io.weights import save_weights
+from tests.program import caller, document, sentence
 
 KINDS = ("filters", "maps", "saliency", "guided", "smooth-grad", "grad-cam", "occlusion", "deconvnet")
 

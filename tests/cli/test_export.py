@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from program import caller, document, process, sentence
 
 from minicnn import models, nn, seed
 from minicnn.io import model_file
 from minicnn.io.model_file import Description
 from minicnn.io.weights import load_weights
+from tests.program import caller, document, process, sentence
 
 ABOUT = Description("resnet20", {"num_classes": 3}, ["ant", "bee", "cat"], [3, 32, 32], mean=[0.4, 0.5, 0.6],
                     std=[0.2, 0.3, 0.25], resize=40)  # fmt: skip

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from program import caller, document
 
 from minicnn import Tensor, models, nn, no_grad
 from minicnn.io import model_file
 from minicnn.io.weights import load_into, load_weights
 from minicnn.nn import Sequential
+from tests.program import caller, document
 
 HOME = Path(os.environ.get("MINICNN_HOME") or "~/.cache/minicnn").expanduser()
 """weights/: squeezenet1_1-imagenet.npz (Caffe's SqueezeNet 1.1), mobilenetv2-features.pt, imagenet-labels.json;

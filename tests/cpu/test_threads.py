@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 import minicnn
 from minicnn.cpu import threads
 from minicnn.cpu.threads import parallel_for, scratch, set_num_threads, shares, split
+from tests.work import NEVER
 
 
 @pytest.fixture(params=[1, 2, 4])
@@ -37,7 +38,7 @@ def test_threads_run_side_by_side():
     before = threads.num_threads()
     set_num_threads(2)
     try:
-        barrier = threading.Barrier(2, timeout=20)
+        barrier = threading.Barrier(2, timeout=NEVER)
         parallel_for(lambda task: barrier.wait(), range(2))
     finally:
         set_num_threads(before)
@@ -53,8 +54,8 @@ def test_an_error_stops_the_rest_and_is_raised(count):
         done.append(task)
 
     with pytest.raises(KeyError, match="five"):
-        parallel_for(body, range(500))
-    assert len(done) < 100
+        parallel_for(body, range(100_000))
+    assert len(done) < 50_000                                      # the others may do some before they hear of it
     parallel_for(done.append, range(3))                            # and the pool still works
 
 
@@ -140,7 +141,7 @@ def test_a_wrong_environment_variable_is_named(value, monkeypatch):
 
 
 def python(code, **environment):
-    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, text=True, timeout=60,
+    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, text=True, timeout=NEVER,
                           capture_output=True)  # fmt: skip
 
 
@@ -200,19 +201,21 @@ import minicnn, signal, time
 from minicnn.cpu.threads import parallel_for
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background begins deaf to it
 minicnn.set_num_threads(2)
-print("ready", flush=True)
+def body(task):
+    if task == 0:
+        print("begun", flush=True)
+    time.sleep(0.01)
 try:
-    parallel_for(lambda task: time.sleep(0.01), range(10000))
+    parallel_for(body, range(1_000_000))                           # more than an hour
 except KeyboardInterrupt:
     done = []
     parallel_for(done.append, range(10))
     print("stopped", len(done), flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.3)
+        assert process.stdout.readline() == "begun\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20)[0] == "stopped 10\n"
+        assert process.communicate(timeout=NEVER)[0] == "stopped 10\n"
 
 
 def test_minicnn_names_them():

@@ -16,7 +16,7 @@ from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import exponent
 
 QUICK = ["--rounds", "1", "--seconds", "0.001", "--pause", "0"]
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic

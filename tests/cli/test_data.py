@@ -4,13 +4,13 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from pictures import make_folder, noise
 from PIL import Image
-from program import caller, document, process, sentence
 
 from minicnn import data
 from minicnn.data import catalogue
 from minicnn.data.download import Remote
+from tests.data.pictures import make_folder, noise
+from tests.program import caller, document, process, sentence
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from minicnn import models
 from minicnn.cli.app import app
 from minicnn.ops_table import TABLE
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "models").glob("*.md"))
 NUMBER = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 SESSION = re.compile(r"```python\n>>>.*?```", re.S)
