@@ -18,7 +18,7 @@ def load() -> tuple[ModuleType | None, str]:
     except ImportError as error:                                   # not installed, or its libraries cannot be loaded
         if error.name == "cupy":
             return None, f"CuPy is not installed; with an NVIDIA GPU, {INSTALL}"
-        return None, f"CuPy cannot be imported ({_first_line(error)}); install it anew: {INSTALL}"
+        return None, f"CuPy cannot be imported ({_first_line(error)}); reinstall it: {INSTALL}"
     problem = _problem(cupy)
     return (None, problem) if problem else (cupy, "")
 
@@ -35,10 +35,10 @@ def _problem(cupy) -> str:
             return (f"the NVIDIA driver is made for CUDA {_version(runtime.driverGetVersion())} and CuPy for CUDA "
                     f"{_version(runtime.runtimeGetVersion())}: update the driver, or install the CuPy for its CUDA")
         if error.status == 100:                                    # cudaErrorNoDevice
-            return "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+            return "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
         return f"CUDA cannot be started: {_first_line(error)}"
     if count == 0:
-        return "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+        return "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
     try:
         cupy.cuda.nvrtc.getVersion()
         cupy.cuda.get_cublas_handle()

@@ -4,7 +4,7 @@ A kernel file is CUDA C++ that nvcc compiles as it is. Three things are read fro
 
     __global__ void im2col(const T *x, ...)        the kernels and the types of their parameters
     template <typename T>                          the names of the template parameters
-    // instances: im2col<float> im2col<double>     what to compile; not needed for a kernel that is no template
+    // instances: im2col<float> im2col<double>     what to compile; not needed without a template
 
 CuPy compiles a kernel at its first launch, for the machine's GPU, and keeps the result in ~/.cupy/kernel_cache.
 """

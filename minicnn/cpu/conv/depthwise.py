@@ -1,4 +1,4 @@
-"""One filter a channel: there is no sum over channels, so no matrix product.
+"""One filter for each channel: there is no sum over channels, so no matrix product.
 
     y[.., o]  =  Σ_{p,q} w[p,q,o] · x shifted by (p, q), channel ⌊o/m⌋ + b[o]         m = O / C filters a channel
 

@@ -14,7 +14,7 @@ from minicnn.cpu.layout import as_nchw, to_nhwc
 from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
 
 CHUNK_RESULT_VALUES = 1 << 20
-"""Values of the result in a chunk. BLAS packs the filters anew for each chunk: chunks that fit a core's own cache,
+"""Values of the result in a chunk. BLAS packs the filters again for each chunk: chunks that fit a core's own cache,
 1 << 17, made 1024 → 256 filters at 14² 15 % slower, though the bias is then added in the cache."""
 
 

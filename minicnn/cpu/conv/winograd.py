@@ -127,7 +127,7 @@ class Chunk(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Chunks whose tiles, so many together, are multiplied by the filters at once."""
+    """Chunks whose tiles are multiplied by the filters in the same products; `tiles`: how many they have together."""
 
     chunks: list[Chunk]
     tiles: int
