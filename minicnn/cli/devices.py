@@ -18,9 +18,9 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
     gpu.update({"why_not": missing} if missing else backends.gpu_facts())
+    chosen = {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(), "tf32": settings.tf32_allowed()}
     report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu,
-              "settings": {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(),
-                           "tf32": settings.tf32_allowed()}}  # fmt: skip
+              "settings": chosen}  # fmt: skip
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"
@@ -31,6 +31,5 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         console.out.print(f"cuda:0 {gpu['name']}, {gpu['memory'] / 2**30:.0f} GiB, compute capability "
                           f"{gpu['compute_capability']}, CuPy {gpu['cupy']}, CUDA {gpu['cuda']}")
     console.out.print(f"auto   means {report['auto']}")
-    chosen = report["settings"]
     console.out.print(f"using  {chosen['threads']} thread{'s' * (chosen['threads'] > 1)}, convolution algorithm "
                       f"{chosen['conv_algorithm']}, TF32 {'allowed' if chosen['tf32'] else 'off'}")

@@ -46,12 +46,16 @@ def as_laid_out(a, like):
     if laid_out_alike(a, like):
         return a
     copy = np.empty_like(like, a.dtype)
-
-    def fill(chunk):
-        copy[slice(*chunk)] = a[slice(*chunk)]
-
-    parallel_for(fill, split(len(a), 4 * num_threads()))
+    copy_chunks(a, copy, 4 * num_threads())
     return copy
+
+
+def copy_chunks(source, target, count, values=float("inf")):
+    """target[...] = source, in `count` chunks along the first axis, on all threads; values: see parallel_for."""
+    def copy(chunk):
+        target[slice(*chunk)] = source[slice(*chunk)]
+
+    parallel_for(copy, split(len(source), count), values)
 
 
 def laid_out_alike(a, like):

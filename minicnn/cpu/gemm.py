@@ -54,7 +54,7 @@ def blocked_matmul(a, b, out):
         return
     blocked = P // rows * rows                                                # rows in complete blocks
     a_blocks, out_blocks = (m[..., :blocked, :].reshape(*m.shape[:-2], -1, rows, m.shape[-1]) for m in (a, out))
-    np.matmul(a_blocks, b[..., None, :, :], out=out_blocks)        # reshape gave views: a block's rows stay in order
+    np.matmul(a_blocks, b[..., None, :, :], out=out_blocks)                   # reshape gave views
     if blocked < P:
         np.matmul(a[..., blocked:, :], b, out=out[..., blocked:, :])
 

@@ -136,6 +136,16 @@ def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: fl
             raise error
 
 
+def sum_of_shares(parts: list, add: Callable[[Any, np.ndarray], object], shape: tuple[int, ...], dtype: Any,
+                  values: float = math.inf) -> np.ndarray:
+    """The sum over all shares: add(share, sum) adds a share to a sum of its own; the sums are added in their order."""
+    sums = np.zeros((max(1, len(parts)), *shape), dtype)
+    parallel_for(lambda i: add(parts[i], sums[i]), range(len(parts)), values)
+    for other in sums[1:]:
+        sums[0] += other
+    return sums[0]
+
+
 # ------------------------------------------------------------------------------------------------------------- scratch
 
 

@@ -42,5 +42,5 @@ def _in_chunks(update, param, grad, *state):
         return
     arrays = [flat(a) for a in (param, as_laid_out(grad, param), *state)]
     size = max(1, chunk_size(param.size))
-    parallel_for(lambda start: update(*(a[start : start + size] for a in arrays)), range(0, param.size, size),
-                 param.size)  # fmt: skip
+    starts = range(0, param.size, size)
+    parallel_for(lambda start: update(*(a[start : start + size] for a in arrays)), starts, param.size)

@@ -14,9 +14,10 @@ from numpy.lib.stride_tricks import as_strided
 from minicnn.cpu.conv.filters import transposed
 from minicnn.cpu.conv.geometry import dx_as_conv2d, phase_convs
 from minicnn.cpu.conv.tiled import tile_of
+from minicnn.cpu.elements import copy_chunks
 from minicnn.cpu.gemm import add_bias
 from minicnn.cpu.layout import as_nchw, padded_region, pixel_records, to_nhwc
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split, sum_of_shares
 
 TILE_OUTPUT_BYTES = 1 << 21
 """Bytes of a tile of the output; with a stride across, when windows are copied, an eighth."""
@@ -61,18 +62,8 @@ def conv2d_dx(dy, w, g):
     for phase in phase_convs(g):
         part = conv2d(as_nchw(dy[:, *phase.dy]), transposed(w[:, :, *phase.taps], g.G), None,
                       replace(g, vertical=phase.vertical, horizontal=phase.horizontal))  # fmt: skip
-        copy_pixels(to_nhwc(part), dx[:, *phase.pixels])
+        copy_chunks(pixel_records(to_nhwc(part)), pixel_records(dx[:, *phase.pixels]), num_threads(), part.nbytes)
     return as_nchw(dx)
-
-
-def copy_pixels(source, target):
-    """target[...] = source, both (N,H,W,C), on all threads."""
-    source, target = pixel_records(source), pixel_records(target)
-
-    def copy(images):
-        target[slice(*images)] = source[slice(*images)]
-
-    parallel_for(copy, split(len(target), num_threads()), source.nbytes)
 
 
 def conv2d_dw(dy, x, g):
@@ -81,16 +72,14 @@ def conv2d_dw(dy, x, g):
     if g.O > g.C:
         x = np.repeat(x, g.O // g.C, 3)                                       # (N, H, W, O)
     all_tiles = tiles(g, x.itemsize)
-    tile_shares = shares(len(all_tiles))
-    sums = np.zeros((max(1, len(tile_shares)), g.KH, g.KW, g.OW * g.O), x.dtype)
 
-    def work(share):
-        for tile in all_tiles[slice(*tile_shares[share])]:
+    def add(share, total):
+        for tile in all_tiles[slice(*share)]:
             dy_tile = tile_of(dy, tile)                                       # (n, rows, OW, O)
-            add_products(shifted(x, tile, g), dy_tile.reshape(*dy_tile.shape[:2], -1), sums[share])
+            add_products(shifted(x, tile, g), dy_tile.reshape(*dy_tile.shape[:2], -1), total)
 
-    parallel_for(work, range(len(tile_shares)), dy.size * g.KH * g.KW)
-    taps = sums.sum(0).reshape(g.KH, g.KW, -1, g.O).sum(2)                    # (KH, KW, O)
+    dw = sum_of_shares(shares(len(all_tiles)), add, (g.KH, g.KW, g.OW * g.O), x.dtype, dy.size * g.KH * g.KW)
+    taps = dw.reshape(g.KH, g.KW, -1, g.O).sum(2)                    # (KH, KW, O)
     return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(g.O, 1, g.KH, g.KW)
 
 

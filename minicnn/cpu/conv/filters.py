@@ -12,11 +12,7 @@ def taps_first(w):
     """w (O,C,KH,KW) → (KH,KW,C,O), contiguous: each tap's filters as the right-hand matrix of a product."""
     O, C, KH, KW = w.shape
     taps = np.empty((KH, KW, C, O), w.dtype)
-
-    def copy(o):
-        taps[..., o : o + CHUNK_FILTERS] = w[o : o + CHUNK_FILTERS].transpose(2, 3, 1, 0)
-
-    parallel_for(copy, range(0, O, CHUNK_FILTERS), w.size)
+    _copy_filters(w, taps.transpose(3, 2, 0, 1))
     return taps
 
 
@@ -24,12 +20,15 @@ def taps_last(taps):
     """(KH,KW,C,O) → (O,C,KH,KW), contiguous."""
     KH, KW, C, O = taps.shape
     w = np.empty((O, C, KH, KW), taps.dtype)
-
-    def copy(o):
-        w[o : o + CHUNK_FILTERS] = taps[..., o : o + CHUNK_FILTERS].transpose(3, 2, 0, 1)
-
-    parallel_for(copy, range(0, O, CHUNK_FILTERS), w.size)
+    _copy_filters(taps.transpose(3, 2, 0, 1), w)
     return w
+
+
+def _copy_filters(source, target):
+    def copy(o):
+        target[o : o + CHUNK_FILTERS] = source[o : o + CHUNK_FILTERS]
+
+    parallel_for(copy, range(0, len(source), CHUNK_FILTERS), source.size)
 
 
 def transposed(w, G):

@@ -11,7 +11,7 @@ from minicnn.cpu.conv.filters import taps_first
 from minicnn.cpu.conv.tiled import values_computed
 from minicnn.cpu.gemm import add_bias, blocked_matmul
 from minicnn.cpu.layout import as_nchw, to_nhwc
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split, sum_of_shares
 
 CHUNK_RESULT_VALUES = 1 << 20
 """Values of the result in a chunk. BLAS packs the filters again for each chunk: chunks that fit a core's own cache,
@@ -63,19 +63,14 @@ def conv2d_dx(dy, w, g):
 def conv2d_dw(dy, x, g):
     """dw = dyᵀ · x; each thread sums over its share of the pixels, and the sums are added in their order."""
     x, dy = pixels_read(x, g), to_nhwc(dy).reshape(-1, g.O)                   # (M, C), (M, O)
-    row_shares = shares(len(x))
-    sums = np.zeros((max(1, len(row_shares)), g.O, g.C), x.dtype)
 
-    def work(share):
-        first, stop = row_shares[share]
+    def add(share, total):
+        first, stop = share
         for chunk in chunks(stop - first, max(g.C, g.O)):
             rows = slice(first + chunk[0], first + chunk[1])
-            sums[share] += np.matmul(dy[rows].T, x[rows], out=scratch("product", (g.O, g.C), x.dtype))
+            total += np.matmul(dy[rows].T, x[rows], out=scratch("product", (g.O, g.C), x.dtype))
 
-    parallel_for(work, range(len(row_shares)), values_computed(g))
-    for other in sums[1:]:
-        sums[0] += other
-    return sums[0].reshape(g.O, g.C, 1, 1)
+    return sum_of_shares(shares(len(x)), add, (g.O, g.C), x.dtype, values_computed(g)).reshape(g.O, g.C, 1, 1)
 
 
 def chunks(rows, columns):

@@ -16,7 +16,7 @@ from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
 from minicnn.cpu.conv.geometry import dx_as_conv2d
 from minicnn.cpu.gemm import add_bias, blocked_matmul
 from minicnn.cpu.layout import as_nchw, padded_region, to_nhwc
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split, sum_of_shares
 
 TILE_COLUMN_BYTES = 4 << 20
 """Bytes of a tile's columns. Fewer would fit a core's own cache better, but then the threads wait for Python's lock too
@@ -58,21 +58,17 @@ def conv2d_dw(dy, x, g):
     x, dy = to_nhwc(x), to_nhwc(dy)
     K = g.KH * g.KW * (g.C // g.G)
     tiles = output_tiles(g, x.itemsize)
-    tile_shares = shares(len(tiles))
-    sums = np.zeros((max(1, len(tile_shares)), K, g.O), x.dtype)
 
-    def work(share):
-        for tile in tiles[slice(*tile_shares[share])]:
+    def add(share, total):
+        for tile in tiles[slice(*share)]:
             dy_tile = tile_of(dy, tile).reshape(-1, g.O)                      # (P, O)
             for c, o in groups(g):
                 cols = columns(x, tile, c, g)                                 # (P, KH·KW·C/G)
                 product = scratch("product", (K, g.O // g.G), x.dtype)
-                sums[share][:, o] += np.matmul(cols.T, dy_tile[:, o], out=product)
+                total[:, o] += np.matmul(cols.T, dy_tile[:, o], out=product)
 
-    parallel_for(work, range(len(tile_shares)), values_computed(g))
-    for other in sums[1:]:
-        sums[0] += other
-    return taps_last(sums[0].reshape(g.KH, g.KW, g.C // g.G, g.O))
+    dw = sum_of_shares(shares(len(tiles)), add, (K, g.O), x.dtype, values_computed(g))
+    return taps_last(dw.reshape(g.KH, g.KW, g.C // g.G, g.O))
 
 
 def values_computed(g):

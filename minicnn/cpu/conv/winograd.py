@@ -30,7 +30,7 @@ from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
 from minicnn.cpu.conv.geometry import dx_as_conv2d
 from minicnn.cpu.gemm import blocked_matmul
 from minicnn.cpu.layout import as_nchw, padded_region, to_nhwc
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, split
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, split, sum_of_shares
 
 POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
 """Where the polynomials are evaluated. After 0 and ±1, pairs of a number and minus its inverse keep the rounding small:
@@ -63,16 +63,16 @@ def conv2d(x, w, b, g):
     y = np.empty((g.N, g.OH, g.OW, g.O), x.dtype)
 
     def work(block):
-        V, M = plan.transformed("V", block.tiles, g.C), plan.transformed("M", block.tiles, g.O)
+        V, M = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
 
         def multiply(k):                                         # (n², G, P, C/G) @ (n², G, C/G, O/G) → (n², G, P, O/G)
             blocked_matmul(*(by_group(a[k], g.G) for a in (V, U, M)))
 
-        parallel_for(lambda chunk: plan.transform_pixels(x, chunk, V), block.chunks)
+        parallel_for(lambda chunk: plan.transform_pixels(x, chunk, V), block)
         parallel_for(multiply, plan.position_slices)
         if b is not None:
             M[plan.bias_position] += b
-        parallel_for(lambda chunk: plan.compute_outputs(M, chunk, y), block.chunks)
+        parallel_for(lambda chunk: plan.compute_outputs(M, chunk, y), block)
 
     parallel_for(lambda share: [work(block) for block in share], plan.shares())
     return as_nchw(y)
@@ -88,28 +88,24 @@ def conv2d_dw(dy, x, g):
     """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles; each thread sums over its share, the sums are added in order."""
     plan = Plan(g, x.dtype, for_dw=True)
     x, dy = to_nhwc(x), to_nhwc(dy)
-    shares = plan.shares()
-    dU = np.zeros((max(1, len(shares)), plan.n[0] * plan.n[1], g.C // g.G, g.O), x.dtype)
 
-    def work(share):
-        for block in shares[share]:
-            V, D = plan.transformed("V", block.tiles, g.C), plan.transformed("M", block.tiles, g.O)
+    def add(share, dU):
+        for block in share:
+            V, D = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
 
             def transform(chunk, V=V, D=D):
                 plan.transform_pixels(x, chunk, V)
                 plan.transform_gradients(dy, chunk, D)
 
             def multiply(k, V=V, D=D):                           # (n², G, C/G, P) @ (n², G, P, O/G) → (n², G, C/G, O/G)
-                V_k, D_k, dU_k = (by_group(a, g.G) for a in (V[k], D[k], dU[share, k]))
+                V_k, D_k, dU_k = (by_group(a, g.G) for a in (V[k], D[k], dU[k]))
                 dU_k += np.matmul(V_k.swapaxes(2, 3), D_k, out=scratch("product", dU_k.shape, x.dtype))
 
-            parallel_for(transform, block.chunks)
+            parallel_for(transform, block)
             parallel_for(multiply, plan.position_slices)
 
-    parallel_for(work, range(len(shares)))
-    for other in dU[1:]:
-        dU[0] += other
-    return plan.transform_filter_gradients(dU[0])
+    shape = (plan.n[0] * plan.n[1], g.C // g.G, g.O)
+    return plan.transform_filter_gradients(sum_of_shares(plan.shares(), add, shape, x.dtype))
 
 
 def by_group(matrices, G):
@@ -124,13 +120,6 @@ class Chunk(NamedTuple):
     rows: tuple[int, int]
     start: int
     stop: int
-
-
-class Block(NamedTuple):
-    """Chunks whose tiles are multiplied by the filters in the same products; `tiles`: how many they have together."""
-
-    chunks: list[Chunk]
-    tiles: int
 
 
 class Plan:
@@ -160,7 +149,7 @@ class Plan:
         return [((n, n + 1), r) for n in range(N) for r in split(th, -(-parts // N))]
 
     def shares(self):
-        """The blocks, in shares: [[Block, …], …].
+        """The blocks, lists of chunks, in shares.
 
         Where there are few filters a chunk is a block, and every thread has its share of the blocks. Where there are
         many, all threads work on one block of several chunks: the filters are then read once for many tiles.
@@ -169,16 +158,16 @@ class Plan:
         size = 1 if self.block_per_thread else CHUNKS_PER_THREAD * num_threads()
         blocks = []
         for i in range(0, len(ranges), size):
-            chunks, stop = [], 0
+            stop = 0
+            blocks.append([])
             for images, rows in ranges[i : i + size]:
                 start, stop = stop, stop + (images[1] - images[0]) * (rows[1] - rows[0]) * self.count[1]
-                chunks.append(Chunk(images, rows, start, stop))
-            blocks.append(Block(chunks, stop))
+                blocks[-1].append(Chunk(images, rows, start, stop))
         return [blocks[a:b] for a, b in split(len(blocks), num_threads() if self.block_per_thread else 1)]
 
-    def transformed(self, name, P, channels):
-        """Scratch for P transformed tiles: (n², P, channels), one matrix for each position in a tile."""
-        return scratch(name, (self.n[0] * self.n[1], P, channels), self.dtype)
+    def transformed(self, name, block, channels):
+        """Scratch for a block's P transformed tiles: (n², P, channels), one matrix for each position in a tile."""
+        return scratch(name, (self.n[0] * self.n[1], block[-1].stop, channels), self.dtype)
 
     def transform_filters(self, w):
         """U = G w Gᵀ: w (O,C,KH,KW) → (n², C, O)"""
