@@ -31,14 +31,14 @@ slow: $(VENV)/.test
 
 # Installs nothing: GPU_PYTHON, by default python3, must have CuPy, PyTorch, pytest and what minicnn needs.
 gpu-report:
-	$(GPU_PYTHON) -m benchmarks.gpu_report
+	$(GPU_PYTHON) -m benchmarks.gpu.report
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.conv --vs textbook $(TORCH)
-	$(BIN)/python -m benchmarks.layers $(TORCH)
-	$(BIN)/python -m benchmarks.models --memory $(TORCH)
-	$(BIN)/python -m benchmarks.steps $(if $(BEFORE),--before $(BEFORE))
-	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.cpu.conv --vs textbook $(TORCH)
+	$(BIN)/python -m benchmarks.cpu.layers $(TORCH)
+	$(BIN)/python -m benchmarks.cpu.models --memory $(TORCH)
+	$(BIN)/python -m benchmarks.cpu.steps $(if $(BEFORE),--before $(BEFORE))
+	$(BIN)/python -m benchmarks.cpu.scaling
 	$(BIN)/python -m benchmarks.render
 
 # Newer versions of other packages warn about these old ones, so that warnings are no errors here.

@@ -1,1 +1,1 @@
-"""How fast minicnn is, and beside what: `make bench`, or one of them, such as `python -m benchmarks.conv --help`."""
+"""Speed benchmarks: `make bench`, `make gpu-report`, or one of them, such as `python -m benchmarks.cpu.conv --help`."""

@@ -1,8 +1,8 @@
-"""What every benchmark here does alike: starts competitors, lets them run in turn, and writes down what came out.
+"""What all benchmarks share: worker processes that take turns, and the JSON file of results.
 
-Each competitor has a process of its own and waits while another is timed; its threads then sleep. (Two thread pools in
-one process disturb each other, and a pool that has just worked spins for some milliseconds: hence `PAUSE`.) They take
-turns, round after round, the order reversed each time, so that a slow minute of the machine hits all of them.
+Each library runs in its own process and waits while another one is timed; its threads then sleep. (Two thread pools in
+one process disturb each other, and threads that have just worked keep spinning for some milliseconds: hence PAUSE.)
+The processes take turns, round after round, in reversed order each time: a slow minute of the machine affects all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import geometric_mean
 
 from minicnn.bench import machine
 from minicnn.bench.timing import Spread
@@ -25,146 +26,201 @@ from minicnn.bench.timing import Spread
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAUSE = 0.25
-"""Seconds between two competitors: an OpenMP thread may spin for 0.2 s before it sleeps."""
-
+"""Seconds between two processes: an OpenMP thread may spin for 0.2 s before it sleeps."""
 THREAD_VARIABLES = ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
-NO_TORCH = ("{python} can't import torch: make an environment for it, `python3 -m venv torchenv && "
-            "torchenv/bin/pip install numpy torch`, and say --torch-python torchenv/bin/python")
 
+class Worker:
+    """A worker process, seen from outside: see worker.py."""
 
-class Competitor:
-    """A process that obeys the orders of worker.py."""
-
-    def __init__(self, name: str, module: str, python: str = sys.executable, threads: int = 0):
+    def __init__(self, name: str, module: str, *arguments: str, python: str = sys.executable, threads: int = 0):
         self.name = name
         env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
         env |= dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
-        self.process = subprocess.Popen([python, "-m", module], cwd=ROOT, env=env, text=True, encoding="utf-8",
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([python, "-m", f"benchmarks.{module}", *arguments], cwd=ROOT, env=env,
+                                        text=True, encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def ask(self, do: str, **order) -> dict:
-        """Its answer to one order; the end of this program if it failed."""
+    def ask(self, do: str, **request) -> dict:
+        """The answer to one request; SystemExit if it failed."""
         try:
-            print(json.dumps({"do": do, **order}), file=self.process.stdin, flush=True)
+            print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
             line = self.process.stdout.readline()  # type: ignore[union-attr]
-        except (BrokenPipeError, ValueError):                      # ValueError: closed on this side
+        except (BrokenPipeError, ValueError):                      # ValueError: the pipe is closed on this side
             line = ""
         if not line:
-            raise SystemExit(f"error: {self.name} ended without an answer to {do!r}: see what it printed above")
+            raise SystemExit(f"error: {self.name} ended without an answer to {do!r}: its output above says why")
         answer = json.loads(line)
-        if "error" in answer and isinstance(answer["error"], str):
-            raise SystemExit(f"error: {self.name}, asked to {do}: {answer['error']}")
+        if "failed" in answer:
+            raise SystemExit(f"error: {self.name} failed to {do}: {answer['failed']}")
         return answer
 
     def close(self) -> None:
-        """Let it end."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        self.process.wait(timeout=60)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
+        """End the process at once: after an error it may not read its input any more."""
+        self.process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate()
 
 
-def ours(threads: int = 0, name: str = "minicnn") -> Competitor:
+def minicnn(threads: int = 0, name: str = "minicnn", device: str = "cpu") -> Worker:
     """minicnn's process."""
-    return Competitor(name, "benchmarks.ours", threads=threads)
+    return Worker(name, "minicnn_worker", device, threads=threads)
 
 
-def pytorch(python: str, threads: int = 0) -> Competitor:
-    """PyTorch's process, or one sentence about how to get it."""
-    python = os.path.abspath(python) if os.sep in python else python   # a link into an environment stays a link
+def pytorch(python: str, *arguments: str, threads: int = 0) -> Worker:
+    """PyTorch's process, or an error that says how to install it."""
+    python = os.path.abspath(python) if os.sep in python else python
     if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
-        sys.exit("error: " + NO_TORCH.format(python=python))
-    return Competitor("torch", "benchmarks.torch_worker", python, threads)
+        sys.exit(f"error: {python} can't import torch: create an environment with `python3 -m venv torchenv && "
+                 "torchenv/bin/pip install numpy torch`, and pass --torch-python torchenv/bin/python")
+    return Worker("torch", "torch_worker", *arguments, python=python, threads=threads)
 
 
-def race(lanes: dict[Competitor, list[str]], rounds: int, seconds: float, pause: float = PAUSE) -> dict:
-    """Time every call of every competitor in turn. → {competitor's name: {call: [seconds, …]}}"""
-    taken: dict = {competitor.name: {call: [] for call in calls} for competitor, calls in lanes.items()}
+class Workers:
+    """The processes of a benchmark by name, each started at its first use, and again after it died."""
+
+    def __init__(self, start: dict):
+        self.start, self.running = start, {}
+
+    @classmethod
+    def on_cpu(cls, args: argparse.Namespace) -> Workers:
+        """minicnn, and what --vs names."""
+        start = {"minicnn": lambda: minicnn(args.threads),
+                 "torch": lambda: pytorch(args.torch_python, threads=args.threads),
+                 "textbook": lambda: minicnn(args.threads, "textbook")}  # fmt: skip
+        return cls({name: start[name] for name in start if name in ("minicnn", *args.vs)})
+
+    def __getitem__(self, name: str) -> Worker:
+        if name not in self.running or self.running[name].process.poll() is not None:
+            self.running[name] = self.start[name]()
+        return self.running[name]
+
+    def about(self) -> list[dict]:
+        """Versions and threads of all."""
+        return [self[name].ask("about") | {"name": name} for name in self.start]
+
+    def measure(self, case: str, specs: dict[str, dict], args: argparse.Namespace, **settings) -> tuple[dict, dict]:
+        """Prepare one case in some processes, check the results, then time all calls in turn.
+
+        specs: {name of a process: the case as it prepares it}. The first process shares its numbers with PyTorch's.
+        → ({name: its answer}, {name: {call: spread}})
+        """
+        specs = {name: spec for name, spec in specs.items() if name in self.start}
+        answers = {}
+        with tempfile.TemporaryDirectory(prefix="minicnn-bench-") as folder:
+            for name, spec in specs.items():
+                shared = {"share" if not answers else "compare": f"{folder}/case.npz"} if "torch" in specs else {}
+                answers[name] = self[name].ask("prepare", spec={**spec, **shared})
+                check(case, answers[name].get("check", {}))
+        lanes = {self[name]: answer["calls"] for name, answer in answers.items()}
+        taken = race(lanes, **{"rounds": args.rounds, "seconds": args.seconds, "pause": args.pause, **settings})
+        for worker in lanes:
+            worker.ask("drop")
+        return answers, {name: {call: Spread.of(seconds).as_dict() for call, seconds in calls.items()}
+                         for name, calls in taken.items()}  # fmt: skip
+
+    def close(self) -> None:
+        """End all processes."""
+        while self.running:
+            self.running.popitem()[1].close()
+
+
+def check(case: str, errors: dict[str, tuple[float, float]]) -> None:
+    """SystemExit if an error is above its limit. errors: {what: (error, limit)}"""
+    for what, (error, limit) in errors.items():
+        if not error <= limit:
+            raise SystemExit(f"error: {case}, {what}: error {error:.1e} is above {limit:.0e}: "
+                             "a wrong result is not timed")
+
+
+def race(lanes: dict[Worker, list[str]], rounds: int, seconds: float, pause: float = PAUSE) -> dict:
+    """Time every call of every process in turn. → {name of the process: {call: [seconds, …]}}"""
+    taken: dict = {worker.name: {call: [] for call in calls} for worker, calls in lanes.items()}
     for turn in range(rounds):
-        for competitor, calls in list(lanes.items())[:: -1 if turn % 2 else 1]:
+        for worker, calls in list(lanes.items())[:: -1 if turn % 2 else 1]:
             time.sleep(pause)
             for call in calls:
-                taken[competitor.name][call] += competitor.ask("time", call=call, seconds=seconds)["seconds"]
+                taken[worker.name][call] += worker.ask("time", call=call, seconds=seconds)["seconds"]
     return taken
-
-
-def spreads(taken: dict) -> dict:
-    """{call: its Spread as a dictionary}"""
-    return {call: Spread.of(seconds).as_dict() for call, seconds in taken.items()}
 
 
 def better(layouts: dict, what: str) -> tuple[str, float]:
     """(the layout with the smaller median, that median) of {"layout/what": spread}."""
     medians = {call.split("/")[0]: spread["median"] for call, spread in layouts.items() if call.endswith(f"/{what}")}
-    name = min(medians, key=medians.__getitem__)
-    return name, medians[name]
+    return min(medians.items(), key=lambda pair: pair[1])
+
+
+def versus(row: dict, times: dict, torch: dict) -> None:
+    """Add PyTorch's better layout and the ratio of the times to a row. times: {call: spread} of minicnn."""
+    row["better"] = {what: better(torch, what) for what in times}
+    row["vs_torch"] = {what: row["better"][what][1] / spread["median"] for what, spread in times.items()}
+
+
+def summary(rows: list[dict], *keys: str) -> dict:
+    """{key: {what: geometric mean, extremes}} of the ratios {what: ratio} that rows have under these keys."""
+    found: dict = {}
+    for key in keys:
+        for what in sorted({what for row in rows for what in row.get(key, {})}):
+            ratios = [row[key][what] for row in rows if what in row.get(key, {})]
+            found.setdefault(key, {})[what] = {
+                "geometric_mean": geometric_mean(ratios), "worst": min(ratios), "best": max(ratios),
+                "cases": len(ratios), "faster": sum(r >= 1 for r in ratios)}  # fmt: skip
+    return found
+
+
+def show(name: str, times: dict, ratios: dict | None = None, extra: str = "") -> None:
+    """Print one measured case: medians, and PyTorch's time divided by minicnn's."""
+    against = {what: f" (PyTorch ×{ratio:.2f})" for what, ratio in (ratios or {}).items()}
+    cells = [f"  {what} {1000 * of['median']:.3f} ms{against.get(what, '')}" for what, of in times.items()]
+    print(f"{name:24}{''.join(cells)}{extra}", flush=True)
 
 
 # -------------------------------------------------------------------------------------------------- options and results
 
 
-def options(doc: str, cases: str = "") -> argparse.ArgumentParser:
+def options(doc: str) -> argparse.ArgumentParser:
     """The options that all benchmarks share."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vs", action="append", default=[], choices=("torch", "textbook"), help="with whom to compare")
+    parser.add_argument("--vs", action="append", default=[], choices=("torch", "textbook"), help="compare with it")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PYTHON",
                         help="an interpreter that can import torch and numpy; by default this one")
-    parser.add_argument("--threads", type=int, default=0, help="threads of each competitor; by default all cores")
-    parser.add_argument("--rounds", type=int, default=5, help="turns that each competitor gets")
+    parser.add_argument("--threads", type=int, default=0, help="threads of each process; by default all cores")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each process")
     parser.add_argument("--seconds", type=float, default=0.1, help="for one call in one turn")
-    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two competitors")
-    parser.add_argument("--cases", default="", help="only those whose name contains one of these, comma between them")
+    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two processes")
+    parser.add_argument("--cases", default="", help="only cases whose name contains one of these words (with commas)")
     parser.add_argument("--out", type=Path, help="the JSON file; by default in benchmarks/results")
     return parser
 
 
 def selected(names: list[str], wanted: str) -> list[int]:
-    """The places of the names that contain one of the wanted words; all if there are none."""
+    """The positions of the names that contain one of the wanted words; all if there are no words."""
     words = [word.strip().lower() for word in wanted.split(",") if word.strip()]
     places = [i for i, name in enumerate(names) if not words or any(word in name.lower() for word in words)]
     if not places:
-        sys.exit(f"error: no case is called like {wanted!r}: there are {', '.join(names)}")
+        sys.exit(f"error: no case matches --cases {wanted!r}: there are {', '.join(names)}")
     return places
 
 
-def command(name: str, argv: list[str]) -> str:
-    """The command line that was given, without the paths of this machine."""
-    hide, told, before = {"--torch-python": "PYTHON", "--out": "FILE"}, [], ""
+def command(module: str, argv: list[str]) -> str:
+    """The command line, without the paths of this machine."""
+    hide, words, before = {"--torch-python": "PYTHON", "--out": "FILE"}, [], ""
     for word in argv:
         option, is_, _ = word.partition("=")
-        told.append(f"{option}={hide[option]}" if is_ and option in hide else hide.get(before, word))
+        words.append(f"{option}={hide[option]}" if is_ and option in hide else hide.get(before, word))
         before = word
-    return shlex.join(["python", "-m", f"benchmarks.{name}", *told])
+    return shlex.join(["python", "-m", f"benchmarks.{module}", *words])
 
 
-def write(name: str, args: argparse.Namespace, argv: list[str], competitors: list[dict], **results) -> Path:
-    """Everything that is needed to understand the numbers, and the numbers, as benchmarks/results/NAME.json."""
+def write(module: str, args: argparse.Namespace, argv: list[str], competitors: list[dict], **results) -> Path:
+    """The results, and how they were measured, as a JSON file: cpu/conv.py writes conv.json, all of gpu/ gpu.json."""
+    name = module.removeprefix("cpu.").partition(".")[0]
     path = args.out or RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "benchmark": name, "command": command(name, argv), "date": datetime.date.today().isoformat(),
+        "benchmark": name, "command": command(module, argv), "date": datetime.date.today().isoformat(),
         "machine": machine.describe(), "competitors": competitors,
         "settings": {"rounds": args.rounds, "seconds": args.seconds, "threads": args.threads or None}, **results,
     }  # fmt: skip
     path.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     print(f"written: {path}")
     return path
-
-
-@contextlib.contextmanager
-def shared_file():
-    """A file through which competitors get the same numbers."""
-    with tempfile.TemporaryDirectory(prefix="minicnn-bench-") as folder:
-        yield str(Path(folder) / "case.npz")
-
-
-def milliseconds(seconds: float | None) -> str:
-    """For a line on the terminal."""
-    return "     —" if seconds is None else f"{1000 * seconds:8.2f} ms"

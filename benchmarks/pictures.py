@@ -1,4 +1,4 @@
-"""The pictures of the pages of results, as SVG: a roofline, the nets, growth. Same numbers, same bytes."""
+"""The pictures of the pages of results, as SVG. The same numbers give the same bytes."""
 
 from __future__ import annotations
 
@@ -8,62 +8,54 @@ import matplotlib
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from minicnn.bench.conv import POLICY, WHAT
-from minicnn.inspect.picture import figure
+from minicnn.inspect.plots import figure
 
 
 def roofline(rows: list[dict], gemm: float, copy: float, path: Path) -> None:
-    """FLOPs per byte against GFLOP/s; what lies under both roofs is possible, but for Winograd's fewer products."""
+    """FLOPs per byte against GFLOP/s; only Winograd's algorithm, with its fewer products, can lie above the roofs."""
     fig = figure(8, 5)
-    ax = fig.subplots()
-    x = [row["intensity"] for row in rows]
-    low, high = min(*x, gemm / copy) / 2, max(*x, gemm / copy) * 2
-    edge = gemm / copy
+    ax, x, edge = fig.subplots(), [row["intensity"] for row in rows], gemm / copy
+    low, high = min(*x, edge) / 2, max(*x, edge) * 2
     ax.loglog([low, edge, high], [low * copy / 1e9, gemm / 1e9, gemm / 1e9], "k-", linewidth=1,
               label=f"roof: copy {copy / 1e9:.0f} GB/s, matrix product {gemm / 1e9:.0f} GFLOP/s")  # fmt: skip
-    ax.loglog(x, [row["algorithms"][POLICY]["forward"]["flops"] / 1e9 for row in rows], "o", label="minicnn")
-    book = [row for row in rows if "textbook" in row]
-    if book:
-        ax.loglog([row["intensity"] for row in book],
-                  [2e-9 * row["macs"] / row["textbook"]["forward"]["median"] for row in book], "x", label="textbook")
-    theirs = [row for row in rows if "torch" in row]
-    if theirs:
-        ax.loglog([row["intensity"] for row in theirs],
-                  [2e-9 * row["macs"] / row["torch"]["better"]["forward"][1] for row in theirs], "+", markersize=9,
-                  label="PyTorch, better layout")
+    for key, label, form, seconds in (
+        ("algorithms", "minicnn", {"marker": "o"}, lambda row: row["algorithms"][POLICY]["forward"]["median"]),
+        ("textbook", "textbook", {"marker": "x"}, lambda row: row["textbook"]["forward"]["median"]),
+        ("torch", "PyTorch, better layout", {"marker": "+", "markersize": 9},
+         lambda row: row["torch"]["better"]["forward"][1]),
+    ):
+        if shown := [row for row in rows if key in row]:
+            ax.loglog([row["intensity"] for row in shown], [2e-9 * row["macs"] / seconds(row) for row in shown],
+                      linestyle="None", label=label, **form)
     for row in rows:
         ax.annotate(row["name"], (row["intensity"], row["algorithms"][POLICY]["forward"]["flops"] / 1e9), fontsize=6,
                     xytext=(4, 3), textcoords="offset points")
-    ax.set_xlabel("FLOPs for each byte of images, filters and output")
-    ax.set_ylabel("GFLOP/s, forward")
-    ax.grid(alpha=0.3, which="both")
-    ax.legend(fontsize=8, loc="lower right")
-    _save(fig, path)
+    _finish(fig, ax, path, "FLOPs for each byte of images, filters and output", "GFLOP/s, forward", fontsize=8,
+            loc="lower right")
 
 
 def nets(rows: list[dict], path: Path) -> None:
-    """For each net PyTorch's time divided by ours, where it was measured; else images a second, as points."""
+    """For each net PyTorch's time divided by minicnn's, or images a second where PyTorch was not measured."""
     compared = [row for row in rows if "vs_torch" in row]
-    fig = figure(8, 1.2 + 0.45 * len(rows))
-    ax = fig.subplots()
-    for i, (what, title) in enumerate((("step", "training step"), ("infer 1", "1 image"), ("infer 32", "32 images"))):
-        shown = [(p, row) for p, row in enumerate(compared or rows) if what in row["times"]]
-        places = [p + 0.27 * (i - 1) for p, _ in shown]
-        if compared:
-            ax.barh(places, [row["vs_torch"][what] for _, row in shown], 0.25, label=title)
-        else:
-            ax.semilogx([row["images_per_second"][what] for _, row in shown], places, "o", label=title)
-    if compared:
-        ax.axvline(1, color="black", linewidth=1)
-    ax.set_yticks(range(len(compared or rows)), [row["name"] for row in compared or rows], fontsize=8)
-    ax.set_xlabel("PyTorch's time / minicnn's: right of the line minicnn is faster" if compared else "images a second")
-    ax.invert_yaxis()
-    ax.grid(alpha=0.3, axis="x")
-    ax.legend(fontsize=7)
-    _save(fig, path)
+    key, rows = ("vs_torch", compared) if compared else ("images_per_second", rows)
+    text = "PyTorch's time / minicnn's: right of the line minicnn is faster" if compared else "images a second"
+    lanes = {title: [row[key].get(what) for row in rows]
+             for what, title in (("step", "training step"), ("infer 1", "1 image"), ("infer 32", "32 images"))}
+    _bars([row["name"] for row in rows], lanes, text, path, line=1 if compared else None)
+
+
+def gpu_nets(rows: list[dict], path: Path) -> None:
+    """Images a second in a training step: on the CPU, on the GPU, and in PyTorch on the same GPU."""
+    lanes = {"CPU": lambda row: row["cpu"]["step"]["median"], "GPU": lambda row: row["times"]["step"]["fp32"]["median"]}
+    if all("torch" in row for row in rows):
+        lanes["PyTorch, fp32, better layout"] = lambda row: row["better"]["step, fp32"][1]
+    _bars([f"{row['name']}, {row['batch']}" for row in rows],
+          {label: [row["batch"] / seconds(row) for row in rows] for label, seconds in lanes.items()},
+          "images a second in training", path)  # fmt: skip
 
 
 def scaling(axes_: dict, path: Path) -> None:
-    """Time against each size, both logarithmic: a straight line's slope is the exponent."""
+    """Time against each size, both logarithmic: the slope of a straight line is the exponent."""
     fig = figure(8, 3)
     for ax, (axis, of) in zip(fig.subplots(1, len(axes_)), axes_.items()):
         sizes = [row["size"] for row in of["rows"]]
@@ -80,43 +72,45 @@ def scaling(axes_: dict, path: Path) -> None:
     _save(fig, path)
 
 
-def gpu_nets(rows: list[dict], path: Path) -> None:
-    """Images a second in a training step: on the CPU, on the GPU, and in PyTorch on the same GPU."""
-    fig = figure(8, 1.2 + 0.45 * len(rows))
-    ax = fig.subplots()
-    lanes = {"CPU": lambda row: row["cpu"]["step"]["median"], "GPU": lambda row: row["times"]["step"]["fp32"]["median"]}
-    if all("torch" in row for row in rows):
-        lanes["PyTorch, fp32, better layout"] = lambda row: row["torch"]["better"]["fp32"]["step"][1]
-    for i, (label, seconds) in enumerate(lanes.items()):
-        places = [p + 0.27 * (i - 1) for p in range(len(rows))]
-        ax.barh(places, [row["batch"] / seconds(row) for row in rows], 0.25, label=label)
-    ax.set_xscale("log")
-    ax.set_yticks(range(len(rows)), [f"{row['name']}, {row['batch']}" for row in rows], fontsize=8)
-    ax.set_xlabel("images a second in training")
-    ax.invert_yaxis()
-    ax.grid(alpha=0.3, axis="x")
-    ax.legend(fontsize=7)
-    _save(fig, path)
-
-
 def gpu_growth(rows: list[dict], path: Path) -> None:
-    """Time of one convolution against its multiplications: where the lines cross, the GPU begins to be worth it."""
+    """The time of one convolution against its multiplications: the GPU is faster where its line is below the CPU's."""
     fig = figure(7, 4)
-    ax = fig.subplots()
-    macs = [row["macs"] for row in rows]
-    ax.loglog(macs, [1e6 * row["cpu"]["median"] for row in rows], "o-", label="CPU")
-    for way, label in (("there", "GPU"), ("there and back", "GPU, with the transfers")):
-        ax.loglog(macs, [1e6 * row["gpu"][way]["median"] for row in rows], "o-", label=label)
+    ax, macs = fig.subplots(), [row["macs"] for row in rows]
+    lines = {"CPU": [row["cpu"] for row in rows], "GPU": [row["gpu"]["there"] for row in rows],
+             "GPU, with the transfers": [row["gpu"]["there and back"] for row in rows]}  # fmt: skip
+    for label, times in lines.items():
+        ax.loglog(macs, [1e6 * of["median"] for of in times], "o-", label=label)
     for row in rows:
         ax.annotate(f"{row['side']}²", (row["macs"], 1e6 * row["cpu"]["median"]), fontsize=6, xytext=(4, -8),
                     textcoords="offset points")  # fmt: skip
-    ax.set_xlabel("multiplications with their additions")
-    ax.set_ylabel("µs for one image")
-    ax.grid(alpha=0.3, which="both")
-    ax.legend(fontsize=8)
+    _finish(fig, ax, path, "multiply-adds", "µs for one image", fontsize=8)
+
+
+def _bars(names: list[str], lanes: dict[str, list], text: str, path: Path, line: float | None = None) -> None:
+    """Horizontal bars, from top to bottom; line: where a vertical line is drawn, instead of a logarithmic axis."""
+    fig = figure(8, 1.2 + 0.45 * len(names))
+    ax = fig.subplots()
+    for i, (label, values) in enumerate(lanes.items()):
+        shown = [(place + 0.27 * (i - 1), value) for place, value in enumerate(values) if value is not None]
+        ax.barh([place for place, _ in shown], [value for _, value in shown], 0.25, label=label)
+    if line is not None:
+        ax.axvline(line, color="black", linewidth=1)
+    else:
+        ax.set_xscale("log")
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.invert_yaxis()
+    _finish(fig, ax, path, text, axis="x", fontsize=7)
+
+
+def _finish(fig, ax, path: Path, x: str, y: str = "", axis: str = "both", **legend) -> None:
+    ax.set_xlabel(x)
+    if y:
+        ax.set_ylabel(y)
+    ax.grid(alpha=0.3, axis=axis, which="both" if axis == "both" else "major")
+    ax.legend(**legend)
     _save(fig, path)
 
 
 def _save(fig, path: Path) -> None:
-    with matplotlib.rc_context({"svg.hashsalt": "minicnn"}):       # or the ids in it would differ each time
+    with matplotlib.rc_context({"svg.hashsalt": "minicnn"}):       # or its ids would differ each time
         fig.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -1,74 +1,98 @@
-"""A competitor's process: it reads orders as JSON lines and answers each with one. What it computes, its caller gives.
+"""The side of a worker process: it reads requests as JSON lines and answers each with one line.
 
-    {"do": "about"}                                             → what it is: versions, threads
-    {"do": "prepare", "kind": "conv", "spec": {…}}              → what the kind says, and the names of what can be timed
+    {"do": "about"}                                             → versions, threads
+    {"do": "prepare", "spec": {"kind": "conv", …}}              → facts about the case, and the names of its calls
     {"do": "time", "call": "forward", "seconds": 0.1}           → {"seconds": [0.012, …]}
-    {"do": "memory"}                                            → {"bytes": the most that the process ever held}
-    {"do": "drop"}                                              → {}: what was prepared is forgotten
+    {"do": "memory"}                                            → {"bytes": the peak of this process}
+    {"do": "drop"}                                              → {}: forget what was prepared
 
-Standard library alone (and minicnn's clock, loaded by its path): a competitor may live where minicnn is not installed.
+Only the standard library (and minicnn's clock, loaded by its path): PyTorch's environment may not have minicnn.
 """
 
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
 
-_path = Path(__file__).parent.parent / "minicnn" / "bench" / "timing.py"
-_spec = importlib.util.spec_from_file_location("bench_timing", _path)
-timing = importlib.util.module_from_spec(_spec)
-sys.modules["bench_timing"] = timing                               # dataclasses look their module up
-_spec.loader.exec_module(timing)
+sys.path.append(str(Path(__file__).parent.parent / "minicnn" / "bench"))
+import timing
 
 WARM_UP = 2
+SPAN = 0.002
+"""Seconds between two events of a GPU: long enough that the GPU's speed is measured, not the delay of one launch."""
 
 
 def serve(kinds: dict, about, clock=timing.time_calls) -> None:
-    """Answer orders until there are no more.
+    """Answer requests until the input ends.
 
-    kinds: name → function(spec) → (calls, info); calls: name → function, or (setup, function of what setup returns).
-    clock: what takes the times; a GPU has its own.
+    kinds: name → function(spec) → (calls, info); calls: name → function, or (setup, function of setup's result).
+    clock: timing.time_calls, or event_clock(…) on a GPU.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)                                                  # whatever else prints does not disturb the answers
-    worker = _Worker(kinds, about, clock)
+    os.dup2(2, 1)                                                  # other output goes to stderr, not into the answers
+    calls: dict = {}
+
+    def measure(name, seconds, least):
+        setup, call = calls[name] if isinstance(calls[name], tuple) else (None, calls[name])
+        return clock(call, seconds, least, setup=setup)
+
+    def answer(request):
+        match request["do"]:
+            case "about":
+                return about()
+            case "memory":
+                return {"bytes": timing.peak_memory()}
+            case "drop":
+                calls.clear()
+                gc.collect()
+                return {}
+            case "prepare":
+                calls.clear()
+                made, info = kinds[request["spec"]["kind"]](request["spec"])
+                calls.update(made)
+                for name in calls:
+                    measure(name, 0, WARM_UP)
+                return {**info, "calls": list(calls)}
+            case "time":
+                measure(request["call"], request["seconds"] / 3, 1)          # warms up caches and threads
+                return {"seconds": measure(request["call"], request["seconds"], 1)}
+            case unknown:
+                raise ValueError(f"unknown request {unknown!r}: benchmarks/worker.py lists them")
+
     for line in sys.stdin:
         try:
-            answer = worker.obey(json.loads(line))
+            found = answer(json.loads(line))
         except Exception as problem:
-            answer = {"error": f"{type(problem).__name__}: {problem}"}
-        print(json.dumps(answer), file=answers, flush=True)
+            found = {"failed": f"{type(problem).__name__}: {problem}"}
+        print(json.dumps(found), file=answers, flush=True)
 
 
-class _Worker:
-    def __init__(self, kinds, about, clock):
-        self.kinds, self.about, self.clock, self.calls = kinds, about, clock, {}
+def event_clock(event, elapsed):
+    """A clock that reads a GPU's own events, recorded before and after a group of calls.
 
-    def obey(self, order):
-        what = order["do"]
-        if what == "about":
-            return self.about()
-        if what == "memory":
-            return {"bytes": timing.peak_memory()}
-        if what == "drop":
-            self.calls = {}
-            gc.collect()
-            return {}
-        if what == "prepare":
-            self.calls, info = self.kinds[order["kind"]](order["spec"])
-            for name in self.calls:
-                self.time(name, 0, WARM_UP)
-            return {**info, "calls": list(self.calls)}
-        if what == "time":
-            self.time(order["call"], order["seconds"] / 3, 1)      # not counted: caches and threads wake up
-            return {"seconds": self.time(order["call"], order["seconds"], order.get("least", 1))}
-        raise ValueError(f"unknown order {what!r}: the orders stand in benchmarks/worker.py")
+    event() → an event with `record` and `synchronize`.   elapsed(a, b) → the milliseconds between two events
+    """
 
-    def time(self, name, seconds, least):
-        call = self.calls[name]
-        setup, call = call if isinstance(call, tuple) else (None, call)
-        return self.clock(call, seconds, least, setup=setup)
+    def between(call, repeat):
+        start, end = event(), event()
+        start.record()
+        for _ in range(repeat):
+            call()
+        end.record()
+        end.synchronize()
+        return elapsed(start, end) / 1000 / repeat
+
+    def time_calls(call, seconds, least=1, most=50, setup=None):
+        """As minicnn.bench.timing.time_calls; each value is the mean over the calls between two events."""
+        if setup is not None:
+            raise ValueError("the clock of a GPU does not support a setup")
+        repeat = max(1, min(200, round(SPAN / max(between(call, 1), 1e-9))))
+        taken: list[float] = []
+        while len(taken) < least or (len(taken) < most and sum(taken) * repeat < seconds):
+            taken.append(between(call, repeat))
+        return taken
+
+    return time_calls

@@ -1,9 +1,10 @@
-"""The error message for a name that is not in a table."""
+"""Names and values in sentences: the message for an unknown name, and values cut to a readable length."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -12,3 +13,18 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return f"unknown {what} {name!r}{hint} Known: {', '.join(known)}"
+
+
+def short(value: Any) -> str:
+    """A value as it can stand in a sentence, whatever a file contains: its repr, at most 80 characters long."""
+    if isinstance(value, (list, tuple)):                    # one level: a pickle can nest them a million deep
+        inner = [f"a {type(v).__name__}" if isinstance(v, (list, tuple)) else short(v) for v in value[:11]]
+        text = ", ".join(inner) + (", …" if len(value) > 11 else "")
+        text = f"[{text}]" if isinstance(value, list) else f"({text})"
+    elif isinstance(value, int) and value.bit_length() > 4000:
+        text = "an integer of over 4000 bits"               # which Python may refuse to print
+    elif isinstance(value, (int, float, str, type(None))):
+        text = repr(value[:80] if isinstance(value, str) else value)
+    else:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

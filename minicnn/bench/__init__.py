@@ -1,1 +1,1 @@
-"""How fast is it? What `minicnn bench` and the repository's benchmarks/ share: clock, suite, machine, error, memory."""
+"""What `minicnn bench` and the repository's benchmarks/ share: clock, suite, machine, errors, memory."""

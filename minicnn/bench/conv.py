@@ -1,81 +1,99 @@
-"""One convolution under the clock: which algorithms can do it, how wrong they are, what memory and time they take."""
+"""One convolution to measure: which algorithms support it, their errors, their memory, and the calls to time."""
 
 from __future__ import annotations
 
-import inspect
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minicnn import cpu
+from minicnn import cpu, devices
 from minicnn.bench.suite import ConvCase
-from minicnn.cpu import conv, layout, threads
+from minicnn.cpu import layout, threads
 from minicnn.cpu.conv import im2col
 from minicnn.names import unknown
 from minicnn.ops.conv import conv2d
+from minicnn.settings import allow_tf32, conv_algorithm
 from minicnn.tensor import Tensor
 
 WHAT = ("forward", "dx", "dw")
+BOTH = "forward+backward"
+"""The name of a forward pass with all gradients."""
 POLICY = "auto"
-"""The name under which the policy's own choice is measured."""
+"""The name of the policy's own choice."""
+TF32 = "auto, TF32"
+"""The policy's choice on a GPU that may round float32 products to TF32."""
 
 
-def algorithms() -> dict[str, Any]:
-    """Every algorithm there is, by name."""
-    return dict(conv.ALGORITHMS)
+def _policy(device: str) -> tuple[Any, tuple[Any, ...]]:
+    """(the package with ALGORITHMS and choose, the first arguments of their functions)"""
+    if device == "cpu":
+        return cpu.conv, ()
+    from minicnn.gpu import conv
+
+    return conv, (devices.get(device),)
 
 
-def able(case: ConvCase, dtype: Any = np.float32) -> list[str]:
-    """The algorithms that can compute this convolution."""
-    g = case.geometry
-    return [name for name, module in algorithms().items() if module.supports(g, np.dtype(dtype))]
+def algorithms(device: str = "cpu") -> list[str]:
+    """The names of all algorithms that the device has."""
+    return list(_policy(device)[0].ALGORITHMS)
 
 
-def chosen(case: ConvCase, what: str, dtype: Any = np.float32) -> str:
-    """The algorithm that the policy takes for "forward", "dx" or "dw"."""
-    choose: Callable[..., str] = conv.choose
-    told = (what,) if len(inspect.signature(choose).parameters) > 2 else ()      # one policy for all three, or one each
-    return choose(case.geometry, np.dtype(dtype), *told)
+def able(case: ConvCase, dtype: Any = np.float32, device: str = "cpu") -> list[str]:
+    """The algorithms that support this convolution."""
+    package, first = _policy(device)
+    g, kind = case.geometry, np.dtype(dtype)
+    return [name for name, module in package.ALGORITHMS.items() if module.supports(*first, g, kind)]
+
+
+def chosen(case: ConvCase, dtype: Any = np.float32, device: str = "cpu") -> str:
+    """The algorithm that the policy chooses."""
+    package, first = _policy(device)
+    return package.choose(*first, case.geometry, np.dtype(dtype))
 
 
 class ConvRun:
-    """The arrays of a case, in the layout in which our own layers hand them on, and what can be done with them.
+    """The arrays of a case on a device, and what can be computed with them.
 
-    Images of 1 or 3 channels come as a loader makes them, (N,C,H,W) in memory; all others channels last.
+    On the CPU the arrays have the memory layout that minicnn's layers produce: images with 1 or 3 channels (N,C,H,W),
+    as a loader makes them, all others channels last. `x`, `w`, `b`, `dy` are NumPy arrays; `on_device` holds the same
+    four on the device.
     """
 
-    def __init__(self, case: ConvCase, seed: int = 0, dtype: Any = np.float32):
-        self.case, self.g = case, case.geometry
+    def __init__(self, case: ConvCase, seed: int = 0, dtype: Any = np.float32, device: str = "cpu"):
+        self.case, self.g, self.device, self.device_name = case, case.geometry, devices.get(device), device
         rng, g = np.random.default_rng(seed), case.geometry
         draw = [rng.standard_normal(shape, np.float32).astype(dtype, copy=False)
                 for shape in (case.input, case.w_shape, (g.O,), (g.N, g.O, g.OH, g.OW))]  # fmt: skip
-        x, self.w, self.b, dy = draw
-        self.w /= self.w.dtype.type(np.sqrt(np.prod(case.w_shape[1:])))       # y then is about as large as x
-        self.x = x if g.C in (1, 3) else layout.as_nchw(layout.to_nhwc(x))
-        self.dy = layout.as_nchw(layout.to_nhwc(dy))
+        self.x, self.w, self.b, self.dy = draw
+        self.w /= self.w.dtype.type(np.sqrt(np.prod(case.w_shape[1:])))       # makes y about as large as x
+        if device == "cpu":
+            self.x = self.x if g.C in (1, 3) else layout.as_nchw(layout.to_nhwc(self.x))
+            self.dy = layout.as_nchw(layout.to_nhwc(self.dy))
+        self.on_device = [self.device.asarray(a) for a in (self.x, self.w, self.b, self.dy)]
         self._exact: dict[str, np.ndarray] | None = None
 
-    def calls(self, algorithm: str = POLICY) -> dict[str, Callable[[], np.ndarray]]:
-        """{"forward": f, "dx": f, "dw": f} by one algorithm, or by the policy's choice."""
-        if algorithm != POLICY and algorithm not in algorithms():
-            raise ValueError(unknown("algorithm", algorithm, (POLICY, *algorithms())))
-        how, g = (cpu if algorithm == POLICY else algorithms()[algorithm]), self.g
-        calls = {"forward": lambda: how.conv2d(self.x, self.w, self.b, g),
-                 "dx": lambda: how.conv2d_dx(self.dy, self.w, g),
-                 "dw": lambda: how.conv2d_dw(self.dy, self.x, g)}  # fmt: skip
-        return {what: _silent(call) for what, call in calls.items()}
+    def calls(self, algorithm: str = POLICY) -> dict[str, Callable[[], Any]]:
+        """{"forward": f, "dx": f, "dw": f} by one algorithm, by the policy's choice (POLICY), or by that with TF32."""
+        known = (POLICY, TF32, *algorithms(self.device_name))
+        if algorithm not in known:
+            raise ValueError(unknown("algorithm", algorithm, known))
+        (x, w, b, dy), g, device = self.on_device, self.g, self.device
+        calls: dict[str, Callable] = {"forward": lambda: device.conv2d(x, w, b, g),
+                                      "dx": lambda: device.conv2d_dx(dy, w, g),
+                                      "dw": lambda: device.conv2d_dw(dy, x, g)}  # fmt: skip
+        return {what: by(algorithm, call) for what, call in calls.items()}
 
     def whole(self) -> tuple[Any, ...]:
-        """(y, dx, dw, db) as training makes them: the op on Tensors, then backward."""
-        x, w, b = (Tensor(a, requires_grad=True) for a in (self.x, self.w, self.b))
+        """(y, dx, dw, db) as in training: the op on Tensors, then backward."""
+        x, w, b = (Tensor(a, requires_grad=True) for a in self.on_device[:3])
         y = conv2d(x, w, b, stride=self.case.stride, padding=self.case.padding, groups=self.case.groups)
-        y.backward(self.dy)
+        y.backward(self.on_device[3])
         return y.data, x.grad, w.grad, b.grad
 
     def exact(self) -> dict[str, np.ndarray]:
-        """The three results by the textbook in float64; computed once."""
+        """The three results by im2col in float64; computed once."""
         if self._exact is None:
             x, w, b, dy = (np.ascontiguousarray(a, np.float64) for a in (self.x, self.w, self.b, self.dy))
             self._exact = {"forward": im2col.conv2d(x, w, b, self.g), "dx": im2col.conv2d_dx(dy, w, self.g),
@@ -83,21 +101,39 @@ class ConvRun:
         return self._exact
 
     def errors(self, algorithm: str = POLICY) -> dict[str, float]:
-        """The largest error of each result, as a share of the result's largest value in float64."""
-        return {what: max_error(call(), self.exact()[what]) for what, call in self.calls(algorithm).items()}
+        """The largest error of each result, as a share of the largest value of the float64 result."""
+        return {what: max_error(self.device.to_numpy(call()), self.exact()[what])
+                for what, call in self.calls(algorithm).items()}  # fmt: skip
+
+    def workspace(self, call: Callable[[], Any]) -> dict[str, int | None]:
+        """The bytes that a call needs besides its arguments and its result; None where they are not counted."""
+        if self.device_name == "cpu":
+            return {**workspace(call)}
+        if not self.device_name.startswith("cuda"):
+            return {"workspace_bytes": None}
+        pool = self.device.xp.get_default_memory_pool()
+        self.device.synchronize()
+        pool.free_all_blocks()
+        before = pool.total_bytes()
+        result = call()
+        self.device.synchronize()
+        return {"workspace_bytes": max(0, pool.total_bytes() - before - result.nbytes)}
 
     def forget(self) -> None:
         """Free the float64 results."""
         self._exact = None
 
 
-def _silent(call: Callable) -> Callable:
-    """The same, without NumPy's warnings about values that BLAS computes beside a small matrix and throws away."""
-    def silent():
-        with np.errstate(all="ignore"):
+def by(algorithm: str, call: Callable) -> Callable:
+    """The same call, computed by one algorithm, by the policy's choice, or by that with TF32."""
+    if algorithm == POLICY:
+        return call
+
+    def computed():
+        with allow_tf32() if algorithm == TF32 else conv_algorithm(algorithm):
             return call()
 
-    return silent
+    return computed
 
 
 def max_error(value: np.ndarray, exact: np.ndarray) -> float:
@@ -106,10 +142,10 @@ def max_error(value: np.ndarray, exact: np.ndarray) -> float:
 
 
 def workspace(call: Callable[[], np.ndarray]) -> dict[str, int]:
-    """What a call needs beside its arguments and its result, in bytes.
+    """The memory that a call on the CPU needs besides its arguments and its result, in bytes.
 
-    workspace_bytes: the most that lived at once, scratch included, less the result. scratch_bytes: what the threads
-    keep of it for the next call.
+    workspace_bytes: the peak during the call, scratch buffers included, minus the result. scratch_bytes: the part of it
+    that the threads keep for the next call.
     """
     threads.drop_scratch()
     already = tracemalloc.is_tracing()

@@ -1,9 +1,10 @@
-"""What this machine is, and what it can do at best: the roofs under which a convolution is measured."""
+"""A description of this machine, and its highest rates: the roofs of the roofline model."""
 
 from __future__ import annotations
 
 import os
 import platform
+import statistics
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes: Python, NumPy, its BLAS, minicnn."""
+    """The versions of Python, NumPy, its BLAS and minicnn."""
     blas = [f"{b['internal_api']} {b['version']} ({b.get('architecture', 'unknown')} kernels)"
             for b in threadpool_info() if b["user_api"] == "blas"]  # fmt: skip
     return {"python": platform.python_version(), "numpy": np.__version__, "blas": ", ".join(blas) or "unknown",
@@ -30,9 +31,9 @@ def versions() -> dict[str, str]:
 
 
 def gemm_rate(n: int = 1536, seconds: float = 0.5) -> float:
-    """FLOP/s of n×n times n×n in float32, all of minicnn's threads at work, each on rows of its own; the best of many.
+    """FLOP/s of an n×n by n×n product in float32 on all of minicnn's threads, each with its own rows; the best of many.
 
-    No convolution that is one matrix product can be faster. (Winograd's can: it multiplies less.)
+    No convolution that is computed as one matrix product is faster. (Winograd's algorithm can be: it multiplies less.)
     """
     a, b, c = (np.full((n, n), 0.5, np.float32) for _ in range(3))
 
@@ -44,9 +45,9 @@ def gemm_rate(n: int = 1536, seconds: float = 0.5) -> float:
 
 
 def copy_rate(megabytes: int = 256, seconds: float = 0.5) -> float:
-    """Bytes/s read and written by a copy too large for the caches, all threads at work; the best of many."""
+    """Bytes/s, read and written, of a copy that is too large for the caches, on all threads; the best of many."""
     source = np.zeros(megabytes * 2**18, np.float32)
-    source[:] = 1                                                  # zeros are not there until they are written
+    source[:] = 1                                                  # zeros get their memory when they are first written
     target = np.ones_like(source)
 
     def copy():
@@ -55,6 +56,17 @@ def copy_rate(megabytes: int = 256, seconds: float = 0.5) -> float:
 
     copy()
     return 2 * source.nbytes / min(time_calls(copy, seconds, least=3))
+
+
+def wake_cost(seconds: float = 0.1) -> float:
+    """Seconds to give every thread an empty task and to wait for all of them; the median of many."""
+    units = range(threads.num_threads())
+
+    def wake():
+        threads.parallel_for(id, units)
+
+    wake()
+    return statistics.median(time_calls(wake, seconds, least=3, most=1000))
 
 
 def _cpu_model() -> str:

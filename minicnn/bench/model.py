@@ -1,4 +1,4 @@
-"""A whole net under the clock: a step of training, and answers to one image and to a batch."""
+"""A whole net to measure: a training step, and inference on one image and on a batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minicnn.ops.softmax import cross_entropy
 from minicnn.tensor import Tensor, no_grad
 
 NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
-    # name: (the zoo's net, its options, (C,H,W) of an image, images in a step of training)
+    # name: (the zoo's net, its options, (C,H,W) of an image, images in a training step)
     "lenet5": ("lenet5", {}, (1, 28, 28), 128),
     "resnet20": ("resnet20", {}, (3, 32, 32), 128),
     "vgg11_cifar": ("", {}, (3, 32, 32), 64),
@@ -22,13 +22,13 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
     "mobilenet_v1": ("mobilenet_v1", {}, (3, 128, 128), 16),
     "vgg16": ("vgg16", {}, (3, 224, 224), 4),
 }
-"""The nets that are compared."""
+"""The nets that the benchmarks compare."""
 
 
 class NetRun:
-    """A net with drawn weights, and images to give it; trained by SGD with momentum 0.9.
+    """A net with random weights and random images on its device; SGD with momentum 0.9 trains it.
 
-    name: of a net above, or with `options` of any net of the zoo, which then is as `models.build` makes it.
+    name: a net of NETS, or with `options` any net of the zoo, as `models.build` makes it.
     """
 
     def __init__(self, name: str, batch: int = 0, shape: tuple[int, int, int] | None = None, *, images: int = 32,
@@ -42,33 +42,34 @@ class NetRun:
         rng.seed(0)
         self.net = (models.build(zoo, **options) if zoo else vgg11_cifar()).to(device)
         draw = np.random.default_rng(0)
-        self.x = draw.standard_normal((max(self.batch, images), *self.shape), np.float32)
-        self.labels = devices.get(device).asarray(draw.integers(0, self.infer(1).shape[1], self.batch))
-        # so small a rate that the weights stay: a net that runs off to infinity computes at another speed
+        on = devices.get(device)
+        self.x = on.asarray(draw.standard_normal((max(self.batch, images), *self.shape), np.float32))
+        self.labels = on.asarray(draw.integers(0, self.infer(1).shape[1], self.batch))
+        # with a tiny learning rate the weights stay finite: infinities compute at another speed
         self.optimizer = optim.SGD(self.net.parameters(), lr=1e-6, momentum=0.9)
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learned."""
+        """The number of trainable values."""
         return sum(p.size for p in self.net.parameters())
 
-    def step(self) -> float:
-        """Forward, backward and update on one batch. → the loss"""
+    def step(self) -> Tensor:
+        """Forward, backward and update on one batch. → the loss; a GPU may still be computing it."""
         self.net.train()
         self.optimizer.zero_grad()
-        loss = cross_entropy(self.net(Tensor(self.x[: self.batch], device=self.device)), self.labels)
+        loss = cross_entropy(self.net(Tensor(self.x[: self.batch])), self.labels)
         loss.backward()
         self.optimizer.step()
-        return loss.item()
+        return loss
 
-    def infer(self, count: int) -> np.ndarray:
-        """The logits of `count` images, in use: running statistics, no dropout, nothing recorded."""
+    def infer(self, count: int) -> Tensor:
+        """The logits of `count` images in evaluation mode, without recording; a GPU may still be computing them."""
         with no_grad():
-            return self.net.eval()(Tensor(self.x[:count], device=self.device)).numpy()
+            return self.net.eval()(Tensor(self.x[:count]))
 
 
 def vgg11_cifar() -> Module:
-    """VGG-11's convolutions, which leave one pixel of a 32×32 image, and one linear layer.   9,225,610 parameters"""
+    """VGG-11's convolutions, which reduce a 32×32 image to one pixel, and one linear layer.   9,225,610 parameters"""
     layers: list[Module] = []
     C = 3
     for word in TABLE["A"].split():

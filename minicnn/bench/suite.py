@@ -1,4 +1,4 @@
-"""The convolutions that are measured: layers of well-known nets, and the shapes that are hard in their own way."""
+"""The convolutions that the benchmarks measure: layers of well-known nets, and some extreme shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minicnn.geometry import Conv2dGeometry
 
 @dataclass(frozen=True)
 class ConvCase:
-    """One convolution: images (N,C,H,W), O filters; kernel, stride and padding are (down, across)."""
+    """One convolution: images (N,C,H,W), O filters; kernel, stride and padding are (vertical, horizontal)."""
 
     name: str
     input: tuple[int, int, int, int]
@@ -27,28 +27,28 @@ class ConvCase:
 
     @property
     def geometry(self) -> Conv2dGeometry:
-        """Its checked geometry, or a ValueError that says what does not fit."""
+        """Its checked geometry, or a ValueError that explains what does not fit."""
         return Conv2dGeometry.of(self.input, self.w_shape, self.stride, self.padding, 1, self.groups)
 
     @property
     def macs(self) -> int:
-        """N·O·(C/G)·KH·KW·OH·OW multiplications with their addition; those on padding count."""
+        """N·O·(C/G)·KH·KW·OH·OW multiply-adds, including those on padding."""
         g = self.geometry
         return g.N * g.O * (g.C // g.G) * g.KH * g.KW * g.OH * g.OW
 
     @property
     def flops(self) -> int:
-        """2·MACs: what the forward pass takes, and each of dx and dw."""
+        """2·MACs: the operations of the forward pass, of dx, and of dw."""
         return 2 * self.macs
 
     def bytes(self, itemsize: int = 4) -> int:
-        """What must cross the memory bus at least: x and w read once, y written once."""
+        """The least memory traffic: x and w read once, y written once."""
         g = self.geometry
         return itemsize * (g.N * g.C * g.H * g.W + g.O * (g.C // g.G) * g.KH * g.KW + g.N * g.O * g.OH * g.OW)
 
     @property
     def intensity(self) -> float:
-        """FLOPs for each of those bytes: the roofline's x axis."""
+        """FLOPs per byte of that traffic: the x axis of the roofline plot."""
         return self.flops / self.bytes()
 
     @property
@@ -63,7 +63,7 @@ class ConvCase:
         return f"{images} → {self.filters}, {self.kernel[0]}×{self.kernel[1]}{stride}{padding}{groups}"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, and for a competitor that knows nothing of this class."""
+        """For JSON, and for a worker process that does not know this class."""
         return asdict(self)
 
 

@@ -1,8 +1,9 @@
-"""minicnn bench conv, minicnn bench model NAME: how fast this machine is with minicnn."""
+"""minicnn bench conv, minicnn bench model NAME: measure minicnn's speed on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from statistics import geometric_mean
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from minicnn.bench import machine
 from minicnn.bench.conv import POLICY, WHAT, ConvRun
 from minicnn.bench.model import NETS, NetRun
 from minicnn.bench.suite import SUITE, ConvCase
-from minicnn.bench.timing import Spread, geometric_mean, peak_memory, time_calls
+from minicnn.bench.timing import Spread, peak_memory, time_calls
 from minicnn.cli import console
 from minicnn.cli.summary import mega, parse_shape, times
 from minicnn.cpu import threads as pool
@@ -27,18 +28,19 @@ Seconds = Annotated[float, typer.Option(help="How long to repeat each measuremen
 Threads = Annotated[int, typer.Option(help="Threads to compute with; 0: MINICNN_NUM_THREADS, or every core.", min=0)]
 
 EXPLAIN_CONV = """\
-ms: the median time of a call; half of the calls took between its two quartiles, which --json has.
+ms: the median time of a call; --json has its quartiles, too.
 GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW operations (a multiplication and its addition are two) in that time.
-% GEMM: the same as a share of {gemm:.0f} GFLOP/s, which a large matrix product reaches here, on as many threads.
+% GEMM: the same as a share of {gemm:.0f} GFLOP/s, the rate of a large matrix product here on {threads}.
+To give each of them an empty task takes {wake:.0f} µs.
 Winograd's algorithm multiplies less than the formula says, so it can be above 100.
-workspace: the most memory held at once beside the arguments and the result.
-error: the largest one, against float64, as a share of the result's largest value; float32 itself has 6e-08.
-* is what minicnn takes when nobody says otherwise. dx and dw are the gradients of the images and of the filters."""
+workspace: the peak memory besides the arguments and the result.
+error: the largest error against float64, as a share of the result's largest value; float32 itself has 6e-08.
+* marks the algorithm that minicnn chooses. dx and dw are the gradients of the images and of the filters."""
 
 EXPLAIN_MODEL = """\
-training step: forward, backward and SGD with momentum, on {batch} images of {shape}. ms: the median; half of the calls
-took between the quartiles. GFLOP/s: 2 operations for each multiply-add of convolutions and linear layers, a training
-step counted as three passes. memory: the most that the whole process ever held, Python and NumPy included."""
+training step: forward, backward and SGD with momentum, on {batch} of {shape}. ms: the median; half of the calls
+took between the quartiles. GFLOP/s: 2 operations for each multiply-add of convolutions and linear layers; a training
+step counts as three passes. memory: the peak of the whole process, Python and NumPy included."""
 
 
 @app.command("conv")
@@ -47,12 +49,12 @@ def conv(
         str, typer.Option("--input", help="The images, N,C,H,W, such as 16,64,56,56; without it, a suite of 20 layers.")
     ] = "",
     filters: Annotated[int, typer.Option(help="How many filters, O; by default as many as channels.", min=0)] = 0,
-    kernel: Annotated[str, typer.Option("--kernel", "-k", help="Taps of a filter: 3, or 1,7 (down, across).")] = "3",
-    stride: Annotated[str, typer.Option("--stride", "-s", help="Step of the window: 1, or 2,1.")] = "1",
+    kernel: Annotated[str, typer.Option("--kernel", "-k", help="Size of a filter: 3, or 1,7 (height, width).")] = "3",
+    stride: Annotated[str, typer.Option("--stride", "-s", help="Step of the window: 1, or 2,1 (down, across).")] = "1",
     padding: Annotated[str, typer.Option("--padding", "-p", help="Pixels added on each side: 1, or 0,3.")] = "0",
     groups: Annotated[int, typer.Option("--groups", "-g", help="Groups of channels.", min=1)] = 1,
     algorithm: Annotated[
-        str, typer.Option(help="all: each that is able to; auto: what minicnn would take; or one by its name.")
+        str, typer.Option(help="all: each that supports the layer; auto: minicnn's choice; or one by its name.")
     ] = "",
     seconds: Seconds = 0.3,
     threads: Threads = 0,
@@ -62,40 +64,41 @@ def conv(
     cases = [_case(input_, filters, kernel, stride, padding, groups)] if input_ else list(SUITE)
     wanted = console.choose("algorithm", algorithm or ("all" if input_ else POLICY),
                             ("all", POLICY, *convolution.algorithms()))  # fmt: skip
-    plan = [(case, _names(case, wanted)) for case in cases]
+    plan = [(case, name) for case in cases for name in _names(case, wanted)]
     _use(threads)
-    gemm = machine.gemm_rate(seconds=seconds)
-    rows = []
-    for case, names in _watched(plan, as_json):
-        run = ConvRun(case)
-        for name in names:
-            rows += _measure(run, name, seconds, gemm)
-    report = {**_about(), "gemm_flops_per_second": gemm, "rows": rows}
+    gemm, wake = machine.gemm_rate(seconds=seconds), machine.wake_cost(seconds)
+    rows, run = [], None
+    for case, name in _progress(plan, as_json):
+        if run is None or run.case is not case:
+            run = ConvRun(case)
+        for row in _measure(run, name, seconds, gemm):
+            rows.append(row)
+            _say(f"{case.name or case.label}: {row['what']} by {row['algorithm']}", row["seconds"], as_json)
+    report = {**_about(), "gemm_flops_per_second": gemm, "wake_seconds": wake, "rows": rows}
     if as_json:
         return console.print_json(report)
-    for case, _ in plan:
+    for case in cases:
         _show(case, [row for row in rows if row["case"] == case.label])
     if len(cases) > 1:
         share = geometric_mean([row["of_gemm"] for row in rows if row["what"] == "forward" and row["chosen"]])
         console.say(f"Geometric mean over the suite, forward: {100 * share:.0f} % of the GEMM rate.\n", markup=False)
-    console.say(EXPLAIN_CONV.format(gemm=gemm / 1e9), markup=False)
+    count = pool.num_threads()
+    console.say(EXPLAIN_CONV.format(gemm=gemm / 1e9, wake=1e6 * wake, threads=f"{count} thread{'s' * (count != 1)}"),
+                markup=False)  # fmt: skip
 
 
-def _measure(run: ConvRun, name: str, seconds: float, gemm: float) -> list[dict[str, Any]]:
-    """The three directions by one algorithm: first right, then fast."""
-    errors, rows = run.errors(name), []
+def _measure(run: ConvRun, name: str, seconds: float, gemm: float) -> Iterator[dict[str, Any]]:
+    """Error, memory and time of forward, dx and dw by one algorithm."""
+    errors, policy = run.errors(name), convolution.chosen(run.case)
     for what, call in run.calls(name).items():
         memory = convolution.workspace(call)
         call()
         spread = Spread.of(time_calls(call, seconds, least=3, most=1000))
         flops = run.case.flops / spread.median
-        used = convolution.chosen(run.case, what) if name == POLICY else name
-        rows.append({
-            "case": run.case.label, "name": run.case.name, "what": what, "algorithm": used,
-            "chosen": used == convolution.chosen(run.case, what), "seconds": spread.as_dict(),
-            "flops_per_second": flops, "of_gemm": flops / gemm, **memory, "error": errors[what], "macs": run.case.macs,
-        })  # fmt: skip
-    return rows
+        used = policy if name == POLICY else name
+        yield {"case": run.case.label, "name": run.case.name, "what": what, "algorithm": used,
+               "chosen": used == policy, "seconds": spread.as_dict(), "flops_per_second": flops,
+               "of_gemm": flops / gemm, **memory, "error": errors[what], "macs": run.case.macs}  # fmt: skip
 
 
 def _show(case: ConvCase, rows: list[dict[str, Any]]) -> None:
@@ -141,7 +144,7 @@ def _pair(option: str, text: str, least: int = 1) -> tuple[int, int]:
 def _names(case: ConvCase, wanted: str) -> list[str]:
     able = convolution.able(case)
     if wanted not in ("all", POLICY) and wanted not in able:
-        raise console.UsageError(f"algorithm {wanted!r} can't compute {case.label}: {', '.join(able)} can")
+        raise console.UsageError(f"algorithm {wanted!r} does not support {case.label}: {', '.join(able)} do")
     return able if wanted == "all" else [wanted]
 
 
@@ -159,7 +162,7 @@ def model(
     device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
     as_json: Json = False,
 ):
-    """Time a step of training, and answers to one image and to a batch: images a second, memory."""
+    """Time a training step, and inference on one image and on a batch: images a second, memory."""
     console.choose("model", name, dict.fromkeys([*models.names(), *NETS]))
     options = {"variant": variant} if variant else {} if name in models.names() else None
     shape = parse_shape(input_size) if input_size else None
@@ -170,15 +173,17 @@ def model(
     except ValueError as problem:
         raise console.UsageError(str(problem)) from None
     macs = _macs(run)
-    calls = {"training step": (run.step, run.batch, 3), "inference, 1 image": (lambda: run.infer(1), 1, 1),
-             f"inference, {run.batch} images": (lambda: run.infer(run.batch), run.batch, 1)}  # fmt: skip
+    calls: dict[str, tuple[Callable, int, int]] = {"training step": (lambda: run.step().item(), run.batch, 3)}
+    for count in (1, run.batch):
+        calls[f"inference, {_images(count)}"] = (lambda count=count: run.infer(count).numpy(), count, 1)
     rows = []
-    for what, (call, count, passes) in _watched(list(calls.items()), as_json):
+    for what, (call, count, passes) in _progress(list(calls.items()), as_json):
         call()
         spread = Spread.of(time_calls(call, seconds, least=3, most=1000))
         rows.append({"what": what, "images": count, "seconds": spread.as_dict(),
                      "images_per_second": count / spread.median,
                      "flops_per_second": 2 * macs * count * passes / spread.median})  # fmt: skip
+        _say(what, rows[-1]["seconds"], as_json)
     peak = peak_memory()
     if as_json:
         return console.print_json({**_about(), "model": name, "variant": variant or None, "input": list(run.shape),
@@ -192,7 +197,7 @@ def model(
                       f"{row['images_per_second']:.1f}", f"{row['flops_per_second'] / 1e9:.1f}")  # fmt: skip
     console.show(table, ("quartiles",))
     console.say(f"memory: {mega(peak)}\n" if peak else "")
-    console.say(EXPLAIN_MODEL.format(batch=run.batch, shape=times(run.shape)), markup=False)
+    console.say(EXPLAIN_MODEL.format(batch=_images(run.batch), shape=times(run.shape)), markup=False)
 
 
 def _macs(run: NetRun) -> int:
@@ -214,7 +219,21 @@ def _about() -> dict[str, Any]:
     return {"machine": machine.describe(), "versions": machine.versions(), "threads": pool.num_threads()}
 
 
-def _watched(work: list, quiet: bool) -> Iterable:
-    """The same, with a bar on a terminal."""
-    bar = not quiet and console.out.is_terminal and len(work) > 1
-    return track(work, "measuring", console=console.out, transient=True) if bar else work
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
+
+
+def _progress(work: list, quiet: bool) -> Iterable:
+    """The same items, with a progress bar on a terminal, and an empty line after them elsewhere."""
+    if not quiet and console.out.is_terminal and len(work) > 1:
+        yield from track(work, "measuring", console=console.out, transient=True)
+    else:
+        yield from work
+        if not quiet and not console.out.is_terminal:
+            console.say("")
+
+
+def _say(what: str, seconds: dict[str, float], quiet: bool) -> None:
+    """One line for each measurement where there is no progress bar: the tables come only at the end."""
+    if not quiet and not console.out.is_terminal:
+        console.say(f"{what}: {1000 * seconds['median']:.3f} ms", markup=False)

@@ -11,8 +11,8 @@ from minicnn import models as zoo
 from minicnn.cli import console
 from minicnn.cli.diff import measured
 from minicnn.cli.summary import mega
+from minicnn.inspect import accuracy_chart
 from minicnn.inspect.literature import Entry, entry, literature
-from minicnn.inspect.picture import bubbles
 
 
 def compare(
@@ -49,7 +49,7 @@ def compare(
         console.say("no picture: no accuracy on ImageNet is known of " + ("it" if len(rows) == 1 else "them"))
         return None
     try:
-        bubbles([r["model"] for r in drawn], [r["macs"] / 1e9 for r in drawn], [r["top1"] for r in drawn],
+        accuracy_chart.draw([r["model"] for r in drawn], [r["macs"] / 1e9 for r in drawn], [r["top1"] for r in drawn],
                 [r["inference_bytes"] / 1e6 for r in drawn], chart)  # fmt: skip
     except ModuleNotFoundError as missing:
         console.say(f"no picture: {missing}", markup=False)

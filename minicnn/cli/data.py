@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minicnn.cli import console
-from minicnn.data import catalogue, doctor, shards, sheet
+from minicnn.data import contact_sheet, doctor, registry, shards
 from minicnn.data.folder import ImageFolder
 
 app = typer.Typer(no_args_is_help=True, help="Get datasets, and look after your own pictures.")
@@ -27,7 +27,7 @@ def get(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
     """Download a dataset's official files, with their checksums; an interrupted download goes on where it stopped."""
-    console.choose("dataset", name, catalogue.ENTRIES)
+    console.choose("dataset", name, registry.DATASETS)
     with _bar(DownloadColumn()) as bar:
         tasks: dict[str, int] = {}
 
@@ -36,8 +36,8 @@ def get(
                 tasks[file] = bar.add_task(file, total=total)
             bar.update(tasks[file], completed=here)  # type: ignore[arg-type]
 
-        new = catalogue.get(name, progress)
-    where = catalogue.entry(name).folder
+        new = registry.get(name, progress)
+    where = registry.info(name).folder
     if as_json:
         return console.print_json({"dataset": name, "folder": str(where), "new": [str(path) for path in new]})
     console.say(f"{name}: {f'{len(new)} new files' if new else 'all files are here already'}, in {where}", markup=False)
@@ -61,7 +61,7 @@ def examine(
         report = doctor.examine(folder, lambda done, of: bar.update(task, completed=done, total=of))
     seconds = time.perf_counter() - started
     if picture:
-        sheet.draw(sheet.of_report(report), picture)
+        contact_sheet.draw(contact_sheet.report_rows(report), picture)
     if as_json:
         console.print_json({**report.as_dict(), "sheet": str(picture) if picture else None, "seconds": seconds})
     else:
@@ -108,7 +108,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
         console.say(f"not ready to train: {report.structure}", markup=False)
     elif report.fatal:
         console.say("not ready to train: take the files away that are marked as empty, corrupt, truncated, too large, "
-                    "32-bit or leading out, or save them anew", markup=False)
+                    "32-bit or with an outside link, or save them anew", markup=False)
     else:
         console.say("ready to train", markup=False)
 

@@ -7,17 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from minicnn.cli import console
-from minicnn.data import catalogue
+from minicnn.data import registry
 
 
 def datasets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
     """List the datasets: what they are, whether they are here and where, and how to get them."""
     rows: list[dict[str, Any]] = []
-    for entry in catalogue.ENTRIES.values():
+    for entry in registry.DATASETS.values():
         missing = entry.missing
         rows.append({
             "dataset": entry.name, "here": not missing, "folder": str(entry.folder), "missing": missing,
-            "about": entry.about, "licence": entry.licence, "home": entry.home, "download_bytes": entry.size,
+            "about": entry.summary, "licence": entry.licence, "home": entry.homepage, "download_bytes": entry.size,
             "get": f"minicnn data get {entry.name}" if missing else "",
             "files": [{"name": file.name, "urls": list(file.urls), "bytes": file.size, "sha256": file.sha256}
                       for file in entry.files],

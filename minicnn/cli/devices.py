@@ -18,7 +18,8 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
     gpu.update({"why_not": missing} if missing else backends.gpu_facts())
-    chosen = {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(), "tf32": settings.tf32_allowed()}
+    chosen = {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(),
+              "tf32": settings.tf32_allowed()}  # fmt: skip
     report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu,
               "settings": chosen}  # fmt: skip
     if as_json:

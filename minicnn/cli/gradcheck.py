@@ -223,7 +223,7 @@ def _sweep(rows: list[Row], seed: int, out: Path, as_json: bool) -> None:
 
 
 def _draw(curves: dict, out: Path) -> bool:
-    from minicnn.inspect.picture import figure
+    from minicnn.inspect.plots import figure
 
     try:
         fig = figure(7, 4.5)

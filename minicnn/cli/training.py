@@ -10,7 +10,7 @@ from dataclasses import asdict
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
-from minicnn.inspect import picture as net_picture
+from minicnn.inspect import plots
 from minicnn.train import Run, on_signals, picture
 from minicnn.train.folder import BEST
 
@@ -109,7 +109,7 @@ def _draw(run: Run, result) -> list[str]:
             made.append("curves.png")
         picture.confusion(result.confusion, list(run.pictures.classes), run.folder / "confusion.png")
         x = run.prepare(run.pictures.preprocessing.normalise(image[None]))
-        net_picture.filters(run.model, x, image, run.folder / "filters.png")
+        plots.first_layer(run.model, x, image, run.folder / "filters.png")
         return [*made, "confusion.png", "filters.png"]
     except ModuleNotFoundError as missing:
         print(f"no pictures: {missing}", file=sys.stderr)

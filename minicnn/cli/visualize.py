@@ -16,7 +16,7 @@ from minicnn import inspect, models
 from minicnn.cli import console
 from minicnn.cli.evaluate import model_path
 from minicnn.cli.import_ import PREPROCESSING, assemble
-from minicnn.inspect import deconvnet, gallery, grad_cam, occlusion, saliency, units
+from minicnn.inspect import deconvnet, grad_cam, occlusion, plots, saliency, units
 from minicnn.io import model_file
 from minicnn.nn import Conv2d, Module
 from minicnn.ops.softmax import softmax
@@ -73,12 +73,12 @@ def visualize(
         raise FileExistsError(f"{out} is there already and stays as it is: choose another --out, or say --overwrite")
     model, about = _model(run, weights, labels, classes, preprocess)
     if layer:
-        units.find(model, layer)                           # a wrong name is told before anything is computed
+        units.find_layer(model, layer)                           # a wrong name is told before anything is computed
     prepare = about.preprocessing
     shown = prepare.read(image)
     x = prepare.normalise(shown[None])
-    with units.evaluating(model), no_grad():
-        probabilities = softmax(model(units.tensor(model, x))).numpy()[0]
+    with model.evaluating(), no_grad():
+        probabilities = softmax(model(units.to_tensor(model, x))).numpy()[0]
     k = which(class_, about.classes) if class_ else int(probabilities.argmax())
     scene = Scene(model, shown, x, probabilities, k, about.classes[k].split(",")[0], layer, out)
     report = draw(scene)
@@ -119,12 +119,12 @@ def _filters(s: Scene) -> dict:
     name = s.layer or next((n for n, m in s.model.named_modules() if isinstance(m, Conv2d)), "")
     if not name:
         raise ValueError("the net has no convolution whose filters could be drawn")
-    module = units.find(s.model, name)
+    module = units.find_layer(s.model, name)
     if not isinstance(module, Conv2d):
         raise ValueError(f"the layer {name!r} is a {type(module).__name__} and has no filters: choose a Conv2d")
     w = module.weight.numpy()
     size = "×".join(map(str, w.shape[1:]))
-    gallery.filters(w, s.out, f"{name}: {len(w)} filters of {size}" + _cut(w))
+    plots.filters(w, s.out, f"{name}: {len(w)} filters of {size}" + _cut(w))
     return {"layer": name, "filters": len(w), "said": f"the {len(w)} filters of {name}, {size} each"}
 
 
@@ -136,16 +136,16 @@ def _maps(s: Scene) -> dict:
     if s.layer:
         names = [s.layer]
     else:
-        names = [x.name for x in units.maps(s.model, s.x.shape[1:]) if x.macs or x.kernel]
+        names = [x.name for x in units.map_layers(s.model, s.x.shape[1:]) if x.macs or x.kernel]
         names = names if len(names) <= 16 else [names[round(i * (len(names) - 1) / 15)] for i in range(16)]
-    found = units.outputs(s.model, s.x, {name: units.find(s.model, name) for name in names})
+    found = units.layer_outputs(s.model, s.x, {name: units.find_layer(s.model, name) for name in names})
     for name, values in found.items():
         if values.ndim != 4:
             raise ValueError(f"the layer {name!r} puts out {values.shape[1:]}, not maps (C, h, w): choose one before")
     if not found:
         raise ValueError(f"the layer {s.layer!r} computes nothing in eval mode: choose another layer")
     title = f"{s.layer}: its brightest maps" if s.layer else "the brightest maps, layer by layer"
-    gallery.maps(s.image, {name: values[0] for name, values in found.items()}, s.out, title)
+    plots.feature_maps(s.image, {name: values[0] for name, values in found.items()}, s.out, title)
     what = f"the maps of {s.layer}" if s.layer else f"the 8 brightest maps of {len(found)} layers"
     return {"layers": list(found), "said": what}
 
@@ -156,29 +156,29 @@ def _saliency(s: Scene) -> dict:
 
 
 def _smooth(s: Scene) -> dict:
-    values = saliency.smooth(s.model, s.x, s.k)[0]
+    values = saliency.smooth_grad(s.model, s.x, s.k)[0]
     return _heat(s, values, f"SmoothGrad of {s.share}: the mean gradient over 25 noisy copies", "|mean ∂S/∂x|")
 
 
 def _guided(s: Scene) -> dict:
-    values = saliency.guided(s.model, s.x, s.k)[0]
-    gallery.signed(s.image, values, s.out, f"guided backpropagation from {s.share}")
+    values = saliency.guided_backpropagation(s.model, s.x, s.k)[0]
+    plots.signed(s.image, values, s.out, f"guided backpropagation from {s.share}")
     return {"said": f"guided backpropagation from {s.share}"}
 
 
 def _heat(s: Scene, values, title: str, label: str) -> dict:
     limit = float(np.quantile(values, 0.995))              # a single pixel must not make all others dark
-    gallery.heat(s.image, np.minimum(values, limit or 1), s.out, title, label)
+    plots.heatmap(s.image, np.minimum(values, limit or 1), s.out, title, label)
     i, j = np.unravel_index(int(values.argmax()), values.shape)
     return {"strongest": [int(i), int(j)], "said": title}
 
 
 def _grad_cam(s: Scene) -> dict:
     name = s.layer or units.last_convolution(s.model, s.x.shape[1:])
-    values = grad_cam.grad_cam(s.model, s.x, s.k, units.find(s.model, name))[0]
+    values = grad_cam.grad_cam(s.model, s.x, s.k, units.find_layer(s.model, name))[0]
     why = "" if s.layer else ", the last convolution"
     title = f"Grad-CAM of {s.share} at {name}{why}"
-    gallery.heat(s.image, values, s.out, title, "Σ α·A, above 0")
+    plots.heatmap(s.image, values, s.out, title, "Σ α·A, above 0")
     return {"layer": name, "size": list(values.shape), "map": values.tolist(), "said": title}
 
 
@@ -190,7 +190,7 @@ def _occlusion(s: Scene) -> dict:
                             progress=lambda work: track(work, "covering", console=console.out, transient=True,
                                                         disable=hide))  # fmt: skip
     title = f"{s.share}: its probability with {size}×{size} pixels covered; bright where it falls"
-    gallery.heat(s.image, occlusion.spread(p, s.image.shape[1:], size, stride), s.out, title, "probability",
+    plots.heatmap(s.image, occlusion.mean_per_pixel(p, s.image.shape[1:], size, stride), s.out, title, "probability",
                  reverse=True)  # fmt: skip
     return {"size": size, "stride": stride, "least": float(p.min()), "map": p.tolist(), "said": title}
 
@@ -198,20 +198,20 @@ def _occlusion(s: Scene) -> dict:
 def _deconvnet(s: Scene) -> dict:
     shape = s.x.shape[1:]
     name = s.layer or units.last_convolution(s.model, shape)
-    module = units.find(s.model, name)
-    values = units.outputs(s.model, s.x, {name: module}).get(name)
+    module = units.find_layer(s.model, name)
+    values = units.layer_outputs(s.model, s.x, {name: module}).get(name)
     if values is None or values.ndim != 4:
         raise ValueError(f"the layer {name!r} puts out no maps (C, h, w): choose a convolution, or a block of them")
     found, report = [], []
-    for c, i, j in deconvnet.strongest(values[0], 9):
+    for c, i, j in deconvnet.brightest_units(values[0], 9):
         rows, columns = inspect.box(s.model, shape, name, i, j)
         part = (slice(None), slice(*rows), slice(*columns))
         projection = deconvnet.deconvnet(s.model, s.x, module, (c, i, j))[0]
-        found.append(gallery.Pair(f"map {c}\nat {i}, {j}", s.image[part], projection[part]))
+        found.append(plots.Projection(f"map {c}\nat {i}, {j}", s.image[part], projection[part]))
         report.append({"map": c, "at": [i, j], "value": float(values[0, c, i, j]), "rows": rows, "columns": columns})
     why = "" if s.layer else ", the last convolution"
     title = f"deconvnet: what lights up the {len(found)} brightest units of {name}{why}"
-    gallery.pairs(s.image, found, s.out, title)
+    plots.projections(s.image, found, s.out, title)
     return {"layer": name, "units": report, "said": title}
 
 

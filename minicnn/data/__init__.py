@@ -4,7 +4,7 @@
     for images, labels in data.Batches(bundle.train, 64, shuffle=True):      # uint8 (64,1,28,28), int64 (64,)
         x = data.normalise(images, bundle.mean, bundle.std)                  # float32 (64,1,28,28)
 
-`minicnn datasets` lists them; a new one is a function that gives a `Bundle`, and an entry in catalogue.py.
+`minicnn datasets` lists them; a new one is a function that gives a `Bundle`, and an entry in registry.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from minicnn.data import catalogue
+from minicnn.data import registry
 from minicnn.data.dataset import Bundle, Dataset
 from minicnn.data.folder import Files, ImageFolder, stratified
 from minicnn.data.loader import Batch, Batches, Loader
@@ -28,7 +28,7 @@ __all__ = ["Batch", "Batches", "Bundle", "Dataset", "Files", "ImageFolder", "Loa
 
 def load(name: str) -> Bundle:
     """The dataset of that name; ValueError for an unknown one, FileNotFoundError where its files are missing."""
-    return catalogue.entry(name).load()
+    return registry.info(name).load()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def splits(what: str | PathLike[str], *, validation: float = 0.15, test: float =
     has test images, so `test` is for folders. FileNotFoundError where there is no such dataset and no such folder.
     """
     given: Any
-    if str(what) in catalogue.ENTRIES:
+    if str(what) in registry.DATASETS:
         given = load(str(what))
         train, aside = stratified(given.train, validation, seed, 2)
         return Splits(given.name, given.classes, train, aside, given.test)
@@ -62,4 +62,4 @@ def splits(what: str | PathLike[str], *, validation: float = 0.15, test: float =
 
 def names() -> list[str]:
     """The names that `load` knows."""
-    return list(catalogue.ENTRIES)
+    return list(registry.DATASETS)

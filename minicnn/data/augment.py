@@ -1,12 +1,12 @@
-"""Changes to training images that leave their meaning alone. Every draw comes from the generator that is handed in.
+"""Augmentation: random changes to training images that keep their labels. All random numbers come from the given rng.
 
 An augmentation is written as words: `parse("random-resized flip jitter:0.4 cutout:16 mixup:0.2")`. Each word is one of
-the classes below. They are applied in the order of what they change, whatever the order of the words:
+the classes below. Whatever the order of the words, they are applied in the order of these methods:
 
-    part      which part of the picture becomes the image           RandomResizedCrop, ScaleJitter
-    bytes     images (N,C,H,W) uint8                                Flip, PadCrop
-    colours   the same on the scale 0 … 1, float32                  ColourJitter, Lighting
-    numbers   after normalisation, with the labels                  Cutout, Mixup
+    box         the part of the picture that becomes the image      RandomResizedCrop, ScaleJitter
+    bytes       images (N,C,H,W) uint8                              Flip, PadCrop
+    colours     the same images on the scale 0 … 1, float32         ColourJitter, Lighting
+    numbers     after normalisation, with the labels                Cutout, Mixup
 """
 
 from __future__ import annotations
@@ -18,29 +18,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from minicnn.data.picture import Box
-from minicnn.names import unknown
+from minicnn.data.crop import Box
+from minicnn.names import short, unknown
 
 Array = Any  # numpy.ndarray
 Generator = np.random.Generator
 
 
 class Mixed(NamedTuple):
-    """What `Mixup` did to a batch: the loss is λ·loss(labels) + (1 − λ)·loss(others)."""
+    """The labels that `Mixup` mixed into a batch: the loss is λ·loss(labels) + (1 − λ)·loss(others)."""
 
     others: Array  # (N,) int64
     share: float   # λ
 
 
-# ------------------------------------------------------------------------------------------------- part of the picture
-
-
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A part of `least` … 1 of the picture's area and of a shape between 3:4 and 4:3, drawn anew for each picture.
+    """A random part with `least` … 1 of the picture's area and an aspect ratio between 3:4 and 4:3.
 
-    Szegedy et al. 2014 (GoogLeNet), §6. The area is drawn evenly and the logarithm of the ratio too; where ten draws
-    do not fit into the picture, the largest part of an allowed shape in its middle is taken.
+    Szegedy et al. 2014 (GoogLeNet), §6. The area and the logarithm of the ratio are uniform; where ten tries do not fit
+    into the picture, the largest part with an allowed ratio in its centre is taken.
     """
 
     least: float = 0.08
@@ -63,10 +60,10 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class ScaleJitter:
-    """The picture's shorter side resized to `low` … `high` pixels, then the net's size cut out anywhere.
+    """The picture's shorter side resized to `low` … `high` pixels, then the net's size cropped at a random place.
 
-    Simonyan and Zisserman 2014 (VGG), §3.1: S drawn from 256 … 512 for 224. With low = high it is AlexNet's way
-    (Krizhevsky et al. 2012, §4.1: 256 for 224). Neither may be below the net's size.
+    Simonyan and Zisserman 2014 (VGG), §3.1: S from 256 … 512 for 224. With low = high this is AlexNet's method
+    (Krizhevsky et al. 2012, §4.1: 256 for 224). Both must be at least the net's size.
     """
 
     low: int = 256
@@ -74,13 +71,14 @@ class ScaleJitter:
 
     def __post_init__(self) -> None:
         if not 1 <= self.low <= self.high:
-            raise ValueError(f"scale-jitter:{self.low}:{self.high} must be two sides in pixels, the smaller one first")
+            raise ValueError(f"scale-jitter:{self.low}:{self.high} must be two lengths in pixels, the smaller one "
+                             f"first")
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """ValueError where nothing of that size could be cut out."""
+        """ValueError where the resized pictures would be smaller than `size`."""
         if self.low < max(size):
-            raise ValueError(f"scale-jitter:{self.low}:{self.high} begins below the larger side of the net's size "
-                             f"{size}: nothing of that size can be cut out")
+            raise ValueError(f"scale-jitter:{self.low}:{self.high} is below the larger side of the net's size {size}: "
+                             f"its first number must be at least {max(size)}")
 
     def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
         """(left, top, right, bottom) in a picture of width × height."""
@@ -90,12 +88,9 @@ class ScaleJitter:
         return left, top, min(left + w, width), min(top + h, height)
 
 
-# --------------------------------------------------------------------------------------------------------------- bytes
-
-
 @dataclass(frozen=True)
 class Flip:
-    """Left and right exchanged, with probability `share`. Krizhevsky et al. 2012 (AlexNet), §4.1."""
+    """A mirror image, left to right, with probability `share`. Krizhevsky et al. 2012 (AlexNet), §4.1."""
 
     share: float = 0.5
 
@@ -110,7 +105,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class PadCrop:
-    """`pixels` black rows and columns put around each image, and its size cut out of that anywhere.
+    """`pixels` black rows and columns added on each side of an image, and its size cropped at a random place.
 
     He et al. 2015 (ResNet), §4.2: 4 for CIFAR's 32 × 32.
     """
@@ -127,7 +122,7 @@ class PadCrop:
 
 
 def random_shift(images: Array, pixels: int, rng: Generator) -> Array:
-    """Each image moved by up to ±`pixels` rows and columns, drawn evenly; what comes in at the edge is 0.
+    """Each image moved by up to ±`pixels` rows and columns, uniformly; new pixels at the edges are 0.
 
     images (N,C,H,W) uint8 → the same shape. Simard et al. 2003, §2, found such shifts to help on MNIST.
     """
@@ -138,12 +133,9 @@ def random_shift(images: Array, pixels: int, rng: Generator) -> Array:
     return windows[np.arange(N), :, down, across]                             # (N, C, H, W)
 
 
-# ------------------------------------------------------------------------------------------------------------- colours
-
-
 @dataclass(frozen=True)
 class ColourJitter:
-    """Brightness, contrast and saturation multiplied by 1 − s … 1 + s each, in that order, drawn for each image.
+    """Brightness, contrast and saturation of each image, in this order, multiplied by random factors in 1 − s … 1 + s.
 
         brightness  b·x       contrast  mean + c·(x − mean), the mean of the image's grey
         saturation  grey + s·(x − grey), the grey of each pixel: 0.299 R + 0.587 G + 0.114 B
@@ -183,16 +175,16 @@ EIGENVALUES = np.array([0.2175, 0.0188, 0.0045], np.float32)
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009],
                          [-0.5808, -0.0045, -0.8140],
                          [-0.5836, -0.6948, 0.4203]], np.float32)
-"""Of the covariance of ImageNet's RGB values on 0 … 1; a column is a vector. As published with fb.resnet.torch."""
+"""Of the covariance of ImageNet's RGB values on 0 … 1; each column is a vector. As published with fb.resnet.torch."""
 
 
 @dataclass(frozen=True)
 class Lighting:
-    """AlexNet's fancy PCA: along the three axes of ImageNet's colours, an amount that is drawn for each image.
+    """AlexNet's colour augmentation: each image moved along the three principal components of ImageNet's colours.
 
-        x + Σ_i α_i·λ_i·p_i,   α_i normal with deviation `deviation`
+        x + Σ_i α_i·λ_i·p_i,   α_i normal with standard deviation `deviation`
 
-    Krizhevsky et al. 2012 (AlexNet), §4.1. For colour images alone.
+    Krizhevsky et al. 2012 (AlexNet), §4.1. For RGB images only.
     """
 
     deviation: float = 0.1
@@ -201,21 +193,17 @@ class Lighting:
         _between("lighting", self.deviation, 0, 10)
 
     def colours(self, images: Array, rng: Generator) -> Array:
-        """(N,3,H,W) float32 on 0 … 1 → the same shape, in place; it may leave 0 … 1"""
+        """(N,3,H,W) float32 on 0 … 1 → the same shape, in place; values may leave 0 … 1"""
         if images.shape[1] != 3:
-            raise ValueError(f"lighting is for images of 3 channels (RGB), and these have {images.shape[1]}: "
-                             f"leave it out")
+            raise ValueError(f"lighting needs RGB images, but these have {images.shape[1]} channel(s): leave it out")
         alpha = rng.normal(0, self.deviation, (len(images), 3)).astype(np.float32)
         images += ((alpha * EIGENVALUES) @ EIGENVECTORS.T)[:, :, None, None]  # (N, 3, 1, 1)
         return images
 
 
-# ------------------------------------------------------------------------------------------------------------- numbers
-
-
 @dataclass(frozen=True)
 class Cutout:
-    """A square of `side` pixels of each image set to 0, the mean; its centre lies anywhere, so it may be cut off.
+    """A random square of `side` × `side` pixels of each image set to 0, the mean; it may extend past the edge.
 
     DeVries and Taylor 2017, "Improved regularization of convolutional neural networks with cutout", arXiv:1708.04552.
     """
@@ -237,7 +225,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each image mixed with another one of its batch: λ·x + (1 − λ)·x', one λ a batch, drawn from Beta(α, α).
+    """Each image mixed with another one of its batch: λ·x + (1 − λ)·x', with one λ from Beta(α, α) for the batch.
 
     Zhang, Cisse, Dauphin, Lopez-Paz 2017, "mixup: beyond empirical risk minimization", arXiv:1710.09412.
     """
@@ -248,12 +236,10 @@ class Mixup:
         _between("mixup", self.alpha, 0, 100, above=True)
 
     def numbers(self, images: Array, labels: Array, rng: Generator) -> tuple[Array, Mixed | None]:
-        """(N,C,H,W) float32, labels (N,) → the mixed images, and the labels that were mixed in with their share"""
+        """(N,C,H,W) float32, labels (N,) → the mixed images, the other labels and λ"""
         share, others = float(rng.beta(self.alpha, self.alpha)), rng.permutation(len(images))
         return np.float32(share) * images + np.float32(1 - share) * images[others], Mixed(labels[others], share)
 
-
-# --------------------------------------------------------------------------------------------------------------- words
 
 WORDS: dict[str, Callable[..., Any]] = {
     "random-resized": RandomResizedCrop, "scale-jitter": ScaleJitter, "flip": Flip, "pad-crop": PadCrop,
@@ -262,10 +248,12 @@ WORDS: dict[str, Callable[..., Any]] = {
 
 
 def parse(text: str) -> tuple[Any, ...]:
-    """The augmentation that some words describe: "flip pad-crop:4 scale-jitter:256:480". "" and "none" are none.
+    """The augmentation for some words, such as "flip pad-crop:4 scale-jitter:256:480"; () for "" and "none".
 
-    A word is a name, and behind colons its numbers, which may be left out. ValueError for what it can't be.
+    A word is a name, followed by numbers after colons, which have defaults. ValueError for anything else.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"an augmentation must be words, such as 'flip pad-crop:4', not {short(text)}")
     steps: list[Any] = []
     for word in text.replace(",", " ").split():
         name, *given = word.split(":")
@@ -275,11 +263,11 @@ def parse(text: str) -> tuple[Any, ...]:
             raise ValueError(unknown("augmentation", name, [*WORDS, "none"]))
         wanted = fields(WORDS[name])  # type: ignore[arg-type]
         if len(given) > len(wanted):
-            raise ValueError(f"augmentation {word!r}: {name} takes {len(wanted)} number(s), and here are {len(given)}")
+            raise ValueError(f"augmentation {word!r}: {name} takes at most {len(wanted)} number(s), not {len(given)}")
         try:
             values = [int(number) if field.type == "int" else float(number) for field, number in zip(wanted, given)]
         except ValueError:
-            raise ValueError(f"augmentation {word!r}: behind a colon stands a number, as in "
+            raise ValueError(f"augmentation {word!r}: after a colon there must be a number, as in "
                              f"{spell((WORDS[name](),))!r}") from None
         steps.append(WORDS[name](*values))
     check(steps)
@@ -287,18 +275,21 @@ def parse(text: str) -> tuple[Any, ...]:
 
 
 def spell(steps: tuple[Any, ...]) -> str:
-    """The words for an augmentation: `parse` backwards, every number said."""
+    """The words for an augmentation, with every number: the inverse of `parse`."""
     names = {made: name for name, made in WORDS.items()}
     return " ".join(":".join([names[type(step)], *(f"{getattr(step, field.name):g}" for field in fields(step))])
                     for step in steps) or "none"
 
 
 def check(steps: Any) -> None:
-    """ValueError where the same kind stands there twice, or two that choose a part of the picture."""
+    """ValueError for what is not a step, and where two steps choose the part of the picture, or two mix images."""
+    for step in steps:
+        if type(step) not in WORDS.values():
+            raise ValueError(f"{short(step)} is not a step of an augmentation: use one of {', '.join(WORDS)}")
     for what, of_it in (("choose the part of the picture", [s for s in steps if hasattr(s, "box")]),
                         ("mix images", [s for s in steps if isinstance(s, Mixup)])):
         if len(of_it) > 1:
-            raise ValueError(f"{spell(tuple(of_it))!r} both {what}: one of them can")
+            raise ValueError(f"{spell(tuple(of_it))!r} both {what}: keep one of them")
 
 
 def _between(name: str, value: float, low: float, high: float, above: bool = False) -> None:

@@ -1,8 +1,8 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50 000 + 10 000 colour photographs of 32 × 32, in the binary version.
 
-A file is a row of records and nothing else. CIFAR-10: a byte of label, then 3072 of pixels: red, green, blue, each 32
-rows of 32. CIFAR-100: the same behind a byte that says which of 20 groups the class belongs to. A text beside the files
-names the classes. Source: cs.toronto.edu/~kriz/cifar.html. (The Python version is a pickle, which could run code.)
+A file consists of records. CIFAR-10: one byte with the label, then 3072 bytes of pixels: red, green, blue, each 32 rows
+of 32. CIFAR-100: the same after one byte with the number of the superclass, 0 … 19. A text file lists the class names.
+Source: cs.toronto.edu/~kriz/cifar.html. (The Python version is a pickle, which could run code.)
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.data.dataset import Bundle, Dataset
-from minicnn.data.home import folder
-from minicnn.data.raw import opened, refuse, take
+from minicnn.data.dataset_files import dataset_folder, find, open_bytes, read_bytes, refuse
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _NAMES = """
@@ -39,7 +38,7 @@ TRAIN100, TEST100, NAMES100 = ("train.bin",), ("test.bin",), "fine_label_names.t
 def load_cifar10() -> Bundle:
     """Ten classes, (N,3,32,32), from the official files in `$MINICNN_HOME/datasets/cifar-10`, each plain or gzipped.
 
-    FileNotFoundError says what to put where; ValueError which file is damaged and how.
+    FileNotFoundError names the missing files and their folder; ValueError a damaged file.
     Krizhevsky 2009, "Learning multiple layers of features from tiny images".
     """
     return _load("cifar-10", "cifar-10-batches-bin", TRAIN10, TEST10, NAMES10, CIFAR10, 1,
@@ -53,21 +52,21 @@ def load_cifar100() -> Bundle:
 
 
 def read_records(paths: Sequence[Path], label_bytes: int, classes: int) -> Dataset:
-    """The records of some files, one after the other; the last byte before the pixels is the label.
+    """The records of some files, in that order; the last byte before the pixels is the label.
 
-    ValueError where a file is not a whole number of records, or holds a label that there is no class for.
+    ValueError where a file is not a whole number of records, or has a label without a class.
     """
     size = label_bytes + PIXELS
     values = bytearray()
     for path in paths:
         before = len(values)
-        with opened(path) as stream:
-            take(path, stream, LIMIT - before + 1, values)
+        with open_bytes(path) as stream:
+            read_bytes(path, stream, LIMIT - before + 1, values)
         found = len(values) - before
         if len(values) > LIMIT:
             refuse(path, f"at most {LIMIT - before} bytes", "more")
         if found == 0 or found % size:
-            refuse(path, f"records of {size} bytes", f"{found} bytes, which is no whole number of them")
+            refuse(path, f"records of {size} bytes", f"{found} bytes, which is not a whole number of them")
         labels = values[before + label_bytes - 1 :: size]
         if max(labels) >= classes:
             refuse(path, f"labels from 0 to {classes - 1}", f"{max(labels)} (image {labels.index(max(labels))})")
@@ -77,32 +76,27 @@ def read_records(paths: Sequence[Path], label_bytes: int, classes: int) -> Datas
 
 def _load(name: str, inner: str, train: tuple[str, ...], test: tuple[str, ...], names: str, classes: tuple[str, ...],
           label_bytes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Bundle:
-    where = folder(name)
-    found = {file: _find(where, inner, file) for file in (*train, *test)}
+    where = dataset_folder(name)
+    found = {file: find(where, f"{inner}/{file}") for file in (*train, *test)}
     missing = [file for file, path in found.items() if path is None]
     if missing:
         raise FileNotFoundError(f"the dataset {name!r} needs {', '.join(missing)} in the folder {where / inner}: "
                                 f"`minicnn data get {name}` downloads them, or get the binary version from "
                                 f"cs.toronto.edu/~kriz/cifar.html and unpack it there")
-    _check_names(_find(where, inner, names), classes)
+    _check_names(find(where, f"{inner}/{names}"), classes)
     first, second = (read_records([path for path in map(found.get, files) if path], label_bytes, len(classes))
                      for files in (train, test))
     return Bundle(name, first, second, classes, mean, std)
 
 
-def _find(where: Path, inner: str, file: str) -> Path | None:
-    places = (where / inner / file, where / inner / f"{file}.gz", where / file, where / f"{file}.gz")
-    return next((path for path in places if path.is_file()), None)
-
-
 def _check_names(path: Path | None, classes: tuple[str, ...]) -> None:
-    """The names beside the files are those that the labels count; another order would name every image wrongly."""
+    """Compare the class names in the text file with ours: another order would give every image a wrong name."""
     if path is None:
         return
-    with opened(path) as stream:
-        lines = bytes(take(path, stream, 2**16)).decode("utf-8", "replace").split()
+    with open_bytes(path) as stream:
+        lines = bytes(read_bytes(path, stream, 2**16)).decode("utf-8", "replace").split()
     if lines != list(classes):
-        odd = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(lines, classes)))
-        found = repr(lines[odd][:40]) if odd < len(lines) else "nothing"
-        wanted = repr(classes[odd]) if odd < len(classes) else "nothing more"
-        refuse(path, f"{wanted} as the name of class {odd}", found)
+        wrong = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(lines, classes)))
+        found = repr(lines[wrong][:40]) if wrong < len(lines) else "nothing"
+        expected = repr(classes[wrong]) if wrong < len(classes) else "nothing more"
+        refuse(path, f"{expected} as the name of class {wrong}", found)

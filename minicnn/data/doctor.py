@@ -1,8 +1,8 @@
-"""What is wrong with a folder of pictures, before a net learns it: every file is opened and decoded once.
+"""Checking a folder of pictures before training: every file is opened and decoded once.
 
     report = examine("stamps")
     report.problems            # {"truncated": ["birds/heron.jpg"], …}
-    report.as_dict()           # the same and all else, for JSON
+    report.as_dict()           # everything, for JSON
 """
 
 from __future__ import annotations
@@ -18,33 +18,34 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.data import duplicates, imagenet, picture
+from minicnn import arguments
+from minicnn.data import crop, decode, duplicates, imagenet
 from minicnn.data.folder import CLASSES_FILE, SPLITS, ImageFolder
 
 Array = Any  # numpy.ndarray
 
 KINDS = {
-    # kind: (whether training stops there, what it means)
-    "empty": (True, "a file of no bytes"),
-    "corrupt": (True, "no picture that can be decoded, whatever its name says"),
+    # kind: (whether it stops training, what it means)
+    "empty": (True, "the file has no bytes"),
+    "corrupt": (True, "the file can't be decoded as a picture"),
     "truncated": (True, "the file ends before the picture does"),
     "too large": (True, "more pixels than minicnn decodes"),
-    "32-bit": (True, "pixels without a scale that says what is white"),
-    "leads out": (True, "a link to something outside of the folder, or to nothing"),
-    "two classes": (False, "the same picture, or nearly, in folders of two classes"),
-    "two splits": (False, "the same picture, or nearly, to learn from and to measure on"),
-    "duplicate": (False, "the same file again: a split by chance may learn from one and measure on the other"),
-    "near duplicate": (False, "nearly the same picture again, with the same danger"),
-    "blank": (False, "one colour and nothing else"),
-    "huge": (False, "over 16 megapixels: slow to decode, make it smaller once"),
+    "32-bit": (True, "32-bit pixels, whose value of white is not known"),
+    "outside link": (True, "a link to a target outside the folder, or to nothing"),
+    "two classes": (False, "equal or nearly equal pictures in two classes"),
+    "two splits": (False, "equal or nearly equal pictures in two splits, such as training and test"),
+    "duplicate": (False, "equal files: a random split may put one into training and one into test"),
+    "near duplicate": (False, "nearly equal pictures, with the same risk"),
+    "blank": (False, "a single colour"),
+    "huge": (False, "over 16 megapixels: slow to decode; make it smaller once"),
     "tiny": (False, "a side below 32 pixels"),
-    "narrow": (False, "one side more than 4 times the other: much of it is cut off"),
+    "narrow": (False, "one side more than 4 times the other: much of it is cropped"),
     "animated": (False, "only the first frame is used"),
-    "rotated": (False, "turned by its EXIF orientation, which minicnn does, and some programs do not"),
-    "CMYK": (False, "colours for print; converted without a profile"),
+    "rotated": (False, "turned by its EXIF orientation, which minicnn applies and some programs ignore"),
+    "CMYK": (False, "colours for print; converted to RGB without a colour profile"),
     "16-bit": (False, "scaled to 8 bits"),
-    "misnamed": (False, "another format than its name says"),
-    "no picture": (False, "not read, for its name is not a picture's"),
+    "misnamed": (False, "the format differs from the file name"),
+    "not a picture": (False, "the file name is not that of a picture, so it is not read"),
 }
 """Every problem that a file can have, the worst first."""
 
@@ -53,7 +54,7 @@ HUGE = 16 * 2**20
 
 @dataclass
 class Finding:
-    """What one file is."""
+    """The result for one file."""
 
     name: str
     label: str
@@ -71,7 +72,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What `examine` found."""
+    """The result of `examine`."""
 
     root: Path
     findings: list[Finding]
@@ -82,22 +83,22 @@ class Report:
 
     @property
     def problems(self) -> dict[str, list[str]]:
-        """{kind: the files that have it}, the worst kind first."""
+        """{kind of problem: its files}, the worst kind first."""
         return {kind: names for kind in KINDS if (names := [f.name for f in self.findings if kind in f.kinds])}
 
     @property
     def pictures(self) -> list[Finding]:
-        """The files that are pictures by their names."""
-        return [f for f in self.findings if "no picture" not in f.kinds]
+        """The files with the name of a picture."""
+        return [f for f in self.findings if "not a picture" not in f.kinds]
 
     @property
     def fatal(self) -> bool:
-        """Whether training on this folder would stop."""
+        """Whether training on this folder would stop with an error."""
         return bool(self.structure) or any(KINDS[kind][0] for kind in self.problems)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """{class: {split: pictures}}; the split is "" where there are no folders of splits."""
-        table: dict[str, Counter] = {}
+        """{class: {split: pictures}}; the split is "" where the folder has no splits."""
+        table: dict[str, Counter[str]] = {}
         for finding in self.pictures:
             table.setdefault(finding.label, Counter())[finding.split] += 1
         return {label: dict(table[label]) for label in sorted(table)}
@@ -109,7 +110,7 @@ class Report:
                 if (values := [getattr(f, what) for f in sound])}
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """The whole report as plain values for JSON."""
         return {"folder": str(self.root), "pictures": len(self.pictures), "ok": not self.fatal,
                 "structure": self.structure, "classes": self.counts(), "sizes": self.sizes(),
                 "formats": dict(Counter(f.format for f in self.pictures if f.format).most_common()),
@@ -121,8 +122,12 @@ class Report:
 
 def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] = lambda done, of: None,
             workers: int = 0) -> Report:
-    """Look at every file below a folder, with `workers` threads (0: one a core). FileNotFoundError where none is."""
-    root = Path(root)
+    """Check every file below a folder with `workers` threads (0: one for each core).
+
+    progress(files done, files in all). FileNotFoundError where there is no such folder.
+    """
+    root = arguments.path(root)
+    arguments.integer("workers", workers, 0)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: check the name")
     try:
@@ -134,12 +139,12 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
     inside = root.resolve()
     findings = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for finding in pool.map(lambda name: _look(root, inside, name), names):
+        for finding in pool.map(lambda name: _examine_file(root, inside, name), names):
             findings.append(finding)
             progress(len(findings), len(names))
-    exact = duplicates.same([f.digest for f in findings])
+    exact = duplicates.equal_groups([f.digest for f in findings])
     copies = {i for group in exact for i in group[1:]}
-    near = duplicates.near([None if i in copies else f.hash for i, f in enumerate(findings)],
+    near = duplicates.near_groups([None if i in copies else f.hash for i, f in enumerate(findings)],
                            [f.thumbnail for f in findings])
     for group, kind in [*((g, "duplicate") for g in exact), *((g, "near duplicate") for g in near)]:
         _mark([findings[i] for i in group], kind)
@@ -156,18 +161,18 @@ def _files(root: Path) -> list[str]:
     return [name for name in found if name != CLASSES_FILE]
 
 
-def _look(root: Path, inside: Path, name: str) -> Finding:
+def _examine_file(root: Path, inside: Path, name: str) -> Finding:
     path = root / name
     parts = Path(name).parts
     split = SPLITS.get(parts[0].lower(), "") if len(parts) > 2 else ""
     label = parts[1 if split else 0] if len(parts) > 1 else ""
-    finding = Finding(name, imagenet.title(label), split, 0)
+    finding = Finding(name, imagenet.class_name(label), split, 0)
     if path.is_symlink() and not (Path(os.path.realpath(path)).is_relative_to(inside) and path.is_file()):
-        finding.kinds.append("leads out")
+        finding.kinds.append("outside link")
         return finding
     finding.size = path.stat().st_size
-    if path.suffix.lower() not in picture.SUFFIXES:
-        finding.kinds.append("no picture")
+    if path.suffix.lower() not in decode.SUFFIXES:
+        finding.kinds.append("not a picture")
     elif not finding.size:
         finding.kinds.append("empty")
     else:
@@ -182,29 +187,29 @@ def _look(root: Path, inside: Path, name: str) -> Finding:
 def _decode(path: Path, finding: Finding) -> None:
     with open(path, "rb") as file:
         finding.digest = hashlib.file_digest(file, "sha256").digest()
-    with picture.opened(path) as image:
+    with decode.opened(path) as image:
         finding.width, finding.height, finding.format = image.width, image.height, image.format
-        say = finding.kinds.append
+        add = finding.kinds.append
         if image.width * image.height > HUGE:
-            say("huge")
+            add("huge")
         if min(image.size) < 32:
-            say("tiny")
+            add("tiny")
         if max(image.size) > 4 * min(image.size):
-            say("narrow")
+            add("narrow")
         if getattr(image, "n_frames", 1) > 1:
-            say("animated")
+            add("animated")
         if image.getexif().get(0x0112, 1) not in (0, 1):
-            say("rotated")
+            add("rotated")
         if image.mode == "CMYK":
-            say("CMYK")
+            add("CMYK")
         if _sixteen_bits(image):
-            say("16-bit")
+            add("16-bit")
         if path.suffix.lower() not in _SUFFIXES.get(image.format, ()):
-            say("misnamed")
-    grey = picture.read(path, picture.whole, (duplicates.SIDE, duplicates.SIDE), channels=1, draft=True)[0]
+            add("misnamed")
+    grey = decode.read(path, crop.whole, (duplicates.SIDE, duplicates.SIDE), channels=1, draft=True)[0]
     if int(grey.max()) - int(grey.min()) <= 2:
-        say("blank")
-        return                                             # all blank pictures are alike, and that says nothing
+        add("blank")
+        return                                             # blank pictures are equal without being duplicates
     finding.hash, finding.thumbnail = duplicates.perceptual_hash(grey), duplicates.thumbnail(grey)
 
 
@@ -227,7 +232,7 @@ def _kind(problem: Exception) -> str:
 
 
 def _mark(group: list[Finding], kind: str) -> None:
-    """Say it of all but the first; but where classes or splits differ, of all, because any of them may be wrong."""
+    """Mark all but the first; where classes or splits differ mark all, because any of them may be wrong."""
     if len({f.label for f in group}) > 1:
         kind = "two classes"
     elif len({f.split for f in group}) > 1:

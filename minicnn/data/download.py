@@ -1,24 +1,24 @@
-"""Files from the internet: with pooch, which compares a checksum; an interrupted download goes on where it stopped."""
+"""Downloading files with pooch, which verifies a checksum; an interrupted download continues where it stopped."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Progress = Callable[[str, int, int], None]
-"""progress(file's name, bytes that are here, bytes in all) while a file arrives."""
+"""progress(name of the file, bytes received, bytes in all), called while a file is downloaded."""
 
 ATTEMPTS = 3
 TIMEOUT = 30
-"""Seconds without a byte after which a connection is given up."""
+"""Seconds without data after which a connection is closed."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that can be got: its name here, where it lies (mirrors, tried in turn), its exact size and SHA-256."""
+    """A file to download: its local name, its addresses (tried in order), its exact size and SHA-256."""
 
     name: str
     urls: tuple[str, ...]
@@ -27,11 +27,11 @@ class Remote:
 
 
 def fetch(file: Remote, folder: Path, progress: Progress = lambda name, here, total: None) -> Path:
-    """The file in `folder`, downloaded if it is not there. → its path
+    """Download the file into `folder` unless it is there. Returns its path.
 
-    What has arrived is kept beside it, as NAME.part; the next call asks for the rest. The file takes its name only when
-    its checksum is right. ConnectionError where no mirror gives it; ValueError where one gives another file; OSError
-    where it can't be written. Each is one sentence; nothing that was there before is lost.
+    A partial download is kept as NAME.part, and the next call continues it. The file gets its name only when its
+    checksum is right. ConnectionError where no mirror has it; ValueError where one sends another file; OSError where
+    it can't be written. Each is one sentence; existing files are kept.
     """
     target = folder / file.name
     if target.is_file():
@@ -41,7 +41,7 @@ def fetch(file: Remote, folder: Path, progress: Progress = lambda name, here, to
 
     folder.mkdir(parents=True, exist_ok=True)
     logger = pooch.get_logger()
-    quiet, logger.disabled = logger.disabled, True         # pooch reports on stderr, and we on the console
+    quiet, logger.disabled = logger.disabled, True         # pooch writes to stderr; we report through `progress`
     problems: list[str] = []
     wrong = ""
     try:
@@ -59,14 +59,14 @@ def fetch(file: Remote, folder: Path, progress: Progress = lambda name, here, to
     finally:
         logger.disabled = quiet
     if wrong:
-        raise ValueError(f"{wrong} gave another file than {file.name}, for its SHA-256 is not {file.sha256[:12]}…, and "
-                         f"it was thrown away: try again, or get it elsewhere and put it into {folder}")
-    raise ConnectionError(f"{file.name} could not be downloaded ({'; '.join(problems)}): check the connection and say "
-                          f"it again, what has arrived is kept; or get it elsewhere and put it into {folder}")
+        raise ValueError(f"{wrong} sent another file than {file.name}: its SHA-256 is not {file.sha256[:12]}…, and it "
+                         f"was deleted: try again, or get it elsewhere and put it into {folder}")
+    raise ConnectionError(f"{file.name} could not be downloaded ({'; '.join(problems)}): check the connection and "
+                          f"try again, which continues the download; or get it elsewhere and put it into {folder}")
 
 
 class _Resuming:
-    """pooch's downloader, which asks for what is not here yet."""
+    """A downloader for pooch that requests only the missing bytes."""
 
     def __init__(self, file: Remote, progress: Progress) -> None:
         self.file, self.progress = file, progress
@@ -77,14 +77,14 @@ class _Resuming:
         part = Path(output_file).with_name(f"{self.file.name}.part")
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                self._arrive(url, part)
+                self._receive(url, part)
                 break
             except (requests.exceptions.ConnectionError, requests.exceptions.Timeout):
                 if attempt == ATTEMPTS:
                     raise
-        os.replace(part, output_file)                      # where pooch compares its checksum
+        os.replace(part, output_file)                      # pooch verifies its checksum there
 
-    def _arrive(self, url: str, part: Path) -> None:
+    def _receive(self, url: str, part: Path) -> None:
         import requests
         from urllib3.exceptions import HTTPError
 
@@ -99,7 +99,7 @@ class _Resuming:
             answer.raise_for_status()
             if here and not (answer.status_code == 206
                              and answer.headers.get("Content-Range", "").startswith(f"bytes {here}-")):
-                here = 0                                   # a server that knows no ranges begins again
+                here = 0                                   # the server ignores ranges and starts again
             with open(part, "ab" if here else "wb") as out:
                 try:
                     for chunk in answer.raw.stream(2**16, decode_content=False):
@@ -119,7 +119,7 @@ class _Resuming:
 
 
 def _short(problem: Exception) -> str:
-    """What requests says, without its insides."""
+    """The reason of a failed request in a few words."""
     answer = getattr(problem, "response", None)
     if answer is not None:
         return f"{answer.status_code} {answer.reason}"
@@ -129,8 +129,3 @@ def _short(problem: Exception) -> str:
             return text
     kinds = {"ConnectTimeout": "no answer", "ReadTimeout": "no answer", "SSLError": "its certificate is not trusted"}
     return kinds.get(type(problem).__name__, "no connection")
-
-
-def missing(files: Sequence[Remote], folder: Path) -> list[Remote]:
-    """Those that are not in `folder`."""
-    return [file for file in files if not (folder / file.name).is_file()]

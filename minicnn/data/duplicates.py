@@ -1,7 +1,7 @@
-"""Which pictures are the same, or nearly: the same file, or another size, compression or brightness of one picture.
+"""Finding duplicates: equal files, and nearly equal pictures (another size, compression or brightness).
 
 The perceptual hash is the sign of a picture's 64 lowest frequencies (Zauner 2010, "Implementation and benchmarking of
-perceptual image hash functions", §3.2): 63 bits that hardly move where a picture is resized or compressed again.
+perceptual image hash functions", §3.2): 63 bits that rarely change where a picture is resized or compressed again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ Array = Any  # numpy.ndarray
 
 SIDE = 32
 """Rows and columns of the grey picture that is hashed."""
-NEAR = 10
-"""How many bits of 63 may differ."""
-ALIKE = 0.95
-"""The least correlation of the two grey pictures, 16 × 16."""
-ROWS = 64
+MAX_BITS = 10
+"""The most bits of 63 in which nearly equal pictures may differ."""
+MIN_CORRELATION = 0.95
+"""The least correlation of the two grey pictures at 16 × 16."""
+BLOCK = 64
 """How many hashes are compared with all others at once."""
 
 
@@ -49,8 +49,8 @@ def thumbnail(grey: Array) -> Array:
     return np.zeros(256, np.float16) if length < 1e-6 else (small / length).astype(np.float16)
 
 
-def same(digests: Sequence[Any]) -> list[list[int]]:
-    """Groups of numbers whose digests are equal; None equals nothing."""
+def equal_groups(digests: Sequence[Any]) -> list[list[int]]:
+    """Groups of indices with equal digests; None equals nothing."""
     places: dict[Any, list[int]] = defaultdict(list)
     for i, digest in enumerate(digests):
         if digest is not None:
@@ -58,25 +58,25 @@ def same(digests: Sequence[Any]) -> list[list[int]]:
     return [group for group in places.values() if len(group) > 1]
 
 
-def near(hashes: Sequence[int | None], thumbnails: Sequence[Array]) -> list[list[int]]:
-    """Groups of numbers whose pictures look alike: hashes that hardly differ, and small grey pictures that correlate.
+def near_groups(hashes: Sequence[int | None], thumbnails: Sequence[Array]) -> list[list[int]]:
+    """Groups of indices whose pictures are nearly equal: close hashes, and small grey pictures that correlate.
 
-    Every pair of hashes is compared: N²/2 of them, which for 10 000 pictures takes a second.
+    Every pair of hashes is compared: N²/2 of them, about one second for 10 000 pictures.
     """
     hashed = [i for i, value in enumerate(hashes) if value is not None]
     bits = np.array([hashes[i] for i in hashed], np.uint64)
     links = []
-    for start in range(0, len(hashed), ROWS):
-        apart = np.bitwise_count(bits[start : start + ROWS, None] ^ bits[None, start:])
-        for a, b in zip(*np.nonzero(np.triu(apart <= NEAR, 1))):
+    for start in range(0, len(hashed), BLOCK):
+        apart = np.bitwise_count(bits[start : start + BLOCK, None] ^ bits[None, start:])
+        for a, b in zip(*np.nonzero(np.triu(apart <= MAX_BITS, 1))):
             i, j = hashed[start + a], hashed[start + b]
-            if thumbnails[i].astype(np.float32) @ thumbnails[j].astype(np.float32) >= ALIKE:
+            if thumbnails[i].astype(np.float32) @ thumbnails[j].astype(np.float32) >= MIN_CORRELATION:
                 links.append((i, j))
-    return _joined(links)
+    return _connected(links)
 
 
-def _joined(links: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The groups that some links make: whoever is linked, directly or by others."""
+def _connected(links: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """The connected components of a graph with these edges (union-find)."""
     parent: dict[int, int] = {}
 
     def root(i: int) -> int:

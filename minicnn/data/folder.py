@@ -1,4 +1,4 @@
-"""Your own pictures: a folder a class, or folders train, val and test with a folder a class in each.
+"""Your own pictures: one folder for each class, or folders train, val and test with one folder for each class.
 
     stamps = ImageFolder("stamps", test=0.3, seed=0)
     stamps.classes                      # ('birds', 'flowers', 'fruit', 'vehicles')
@@ -15,27 +15,29 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data import imagenet
 from minicnn.data.dataset import label_array
-from minicnn.data.picture import SUFFIXES
+from minicnn.data.decode import SUFFIXES
+from minicnn.names import short
 
 Array = Any  # numpy.ndarray
 
 SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
           "validation": "validation", "test": "test", "testing": "test"}
-"""How folders of a split may be called."""
+"""The names that folders of a split may have."""
 
 CLASSES_FILE = "classes.txt"
-"""Beside the folders, a class a line: the order of the classes, which otherwise is the alphabet's."""
+"""A file beside the folders with one class on each line, for another order than the alphabetical one."""
 
-SHOWN = 5
+MAX_NAMES = 5  # in a message
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """Pictures in files, and what each one shows.
+    """Picture files and their labels.
 
-    names: the files' paths, written from `root` on   labels (N,) int64, the index of the class, from 0
+    names: the paths of the files below `root`   labels (N,) int64, the index of the class, from 0
     """
 
     root: Path
@@ -49,40 +51,41 @@ class Files:
         return len(self.names)
 
     def picture(self, index: int) -> Path:
-        """What `Preprocessing.read` takes: the file."""
+        """The file, as `Preprocessing.read` takes it."""
         return self.root / self.names[index]
 
     def select(self, indices: Any) -> Files:
-        """Some of them, in that order."""
+        """Some of the pictures, in that order."""
         return Files(self.root, tuple(self.names[i] for i in indices), self.labels[np.asarray(indices, np.int64)])
 
 
 class ImageFolder:
-    """A folder of pictures, sorted into classes by the folders that they lie in (also deeper ones).
+    """A folder of pictures with one folder for each class, which may have folders of its own.
 
-    With a folder a class, shares `test` and `validation` of each class are drawn aside with `seed`, at least one
-    picture where the share is above 0 and the class has enough. With folders train, val (valid, validation) and test,
-    the pictures stay where they were put; where there is no val, it is drawn from train; where there is a val and no
-    test, `test` is None, for nothing was kept for it.
+    The shares `test` and `validation` of each class are split off with `seed`, at least one picture where the share is
+    above 0 and the class has enough. With folders train, val (or valid, validation) and test these splits are used; a
+    missing val is split off from train; with val but without test, `test` is None.
 
-    folders      the names of the classes' folders, in the alphabet's order, or as a file classes.txt says, one a line
-    classes      what the classes are called: as their folders, but where those are ImageNet's ids (n01440764)
+    folders      the names of the class folders, in alphabetical order or in that of classes.txt
+    classes      the names of the classes: those of the folders, or ImageNet's names where these are ids (n01440764)
     samples      all pictures: `Files`
     train, validation, test    `Files`, or None
-    ignored      files that are no pictures by their names
+    ignored      files whose names are not those of pictures
 
-    FileNotFoundError where there is no such folder; ValueError, one sentence, where it holds no picture, one class, an
-    empty class, other classes in one split than in another or than classes.txt says, or a link that leads out of it.
+    FileNotFoundError where there is no such folder; ValueError, one sentence, where it has no pictures, a single class,
+    an empty class, different classes in two splits or in classes.txt, or a link to the outside.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, validation: float = 0.15, test: float = 0.15,
                  seed: int = 0) -> None:
-        self.root = Path(root)
+        self.root = arguments.path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"there is no folder {self.root}: check the name")
         for name, share in (("validation", validation), ("test", test)):
-            if not 0 <= share < 1:
-                raise ValueError(f"{name} (={share}) must be at least 0 and below 1: it is a share of the pictures")
+            if not isinstance(share, (int, float)) or not 0 <= share < 1:
+                raise ValueError(f"{name} (={short(share)}) must be at least 0 and below 1: it is a share of the "
+                                 f"pictures")
+        arguments.integer("seed", seed, 0)
         if validation + test >= 1:
             raise ValueError(f"validation (={validation}) and test (={test}) must leave something to train on")
         self.name = self.root.resolve().name
@@ -90,7 +93,7 @@ class ImageFolder:
         given = self._given_splits()
         found = {split: self._scan(folder) for split, folder in given.items()} or {"": self._scan(self.root)}
         self.folders = self._folders(found)
-        self.classes = tuple(map(imagenet.title, self.folders))
+        self.classes = tuple(map(imagenet.class_name, self.folders))
         parts = {split: self._files(classes) for split, classes in found.items()}
         self.train: Files
         self.validation: Files | None
@@ -107,7 +110,7 @@ class ImageFolder:
                              np.concatenate([part.labels for part in here]))
 
     def _given_splits(self) -> dict[str, Path]:
-        """{"train": folder, …} if the folders are splits, not classes."""
+        """{"train": folder, …} where the folders are splits and not classes."""
         folders = {path.name: path for path in _folders(self.root)}
         splits = {name: SPLITS.get(name.lower()) for name in folders}
         if "train" not in splits.values() or None in splits.values() or len(folders) == 1:
@@ -115,34 +118,34 @@ class ImageFolder:
         twice = {split for split in splits.values() if list(splits.values()).count(split) > 1}
         if twice:
             names = sorted(name for name, split in splits.items() if split in twice)
-            raise ValueError(f"{self.root} has the folders {' and '.join(names)}, which mean the same: keep one")
+            raise ValueError(f"{self.root} has the folders {' and '.join(names)}, which are the same split: keep one")
         for name in splits:
             if folders[name].is_symlink():
-                _stays(folders[name], self.root.resolve())
+                _check_link(folders[name], self.root.resolve())
         return {str(split): folders[name] for name, split in splits.items()}
 
     def _scan(self, folder: Path) -> dict[str, list[str]]:
-        """{class: [paths from root on, in order]}"""
+        """{class: [paths below the root, in order]}"""
         inside = self.root.resolve()
         found: dict[str, list[str]] = {}
         for path in sorted(folder.iterdir()):
             if path.name.startswith("."):
                 continue
             if path.is_symlink():
-                _stays(path, inside)
+                _check_link(path, inside)
             if path.is_dir():
                 found[path.name] = []
                 for place, folders, files in os.walk(path, onerror=_raise):
                     folders.sort()
                     for name in [*folders, *sorted(files)]:
-                        self._sort(Path(place, name), found[path.name], inside)
+                        self._add(Path(place, name), found[path.name], inside)
             elif path.name != CLASSES_FILE:
                 self.ignored.append(str(path.relative_to(self.root)))
         return found
 
-    def _sort(self, path: Path, pictures: list[str], inside: Path) -> None:
+    def _add(self, path: Path, pictures: list[str], inside: Path) -> None:
         if path.is_symlink():
-            _stays(path, inside)
+            _check_link(path, inside)
         if path.is_dir() or path.name.startswith("."):
             return
         name = path.relative_to(self.root).as_posix()
@@ -150,22 +153,23 @@ class ImageFolder:
 
     def _folders(self, found: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
         if not any(files for classes in found.values() for files in classes.values()):
-            raise ValueError(f"{self.root} holds no pictures in folders: put those of each class into a folder that is "
-                             f"called as the class (read are {', '.join(SUFFIXES)})")
+            raise ValueError(f"{self.root} has no pictures in folders: put those of each class into a folder with "
+                             f"the name of the class (formats: {', '.join(SUFFIXES)})")
         first = next(iter(found))
         for split, classes in found.items():
             where = self.root if not split else self.root / split
             empty = [name for name, files in classes.items() if not files]
             if empty:
-                raise ValueError(f"{where} has a folder without a picture for {_some(empty)}: fill it, or take it away")
+                raise ValueError(f"{where} has no pictures for the class {_list_names(empty)}: add some, or remove "
+                                 f"the folder")
             if classes.keys() != found[first].keys():
-                odd = sorted(classes.keys() ^ found[first].keys())
-                raise ValueError(f"{self.root}: {_some(odd)} is a class in {first} or in {split}, but not in both: "
-                                 f"every split needs a folder for each class")
+                different = sorted(classes.keys() ^ found[first].keys())
+                raise ValueError(f"{self.root}: {_list_names(different)} is a class in {first} or {split}, but not in "
+                                 f"both: every split needs a folder for each class")
         names = sorted(found[first])
         if len(names) < 2:
-            raise ValueError(f"{self.root} has one class, {names[0]!r}: to tell classes apart takes two or more "
-                             f"folders of pictures")
+            raise ValueError(f"{self.root} has one class, {names[0]!r}: add a folder of pictures for "
+                             f"at least one other class")
         return self._ordered(names)
 
     def _ordered(self, names: list[str]) -> tuple[str, ...]:
@@ -174,8 +178,9 @@ class ImageFolder:
             return tuple(names)
         lines = read_classes(path)
         if sorted(lines) != names:
-            odd = sorted(set(lines) ^ set(names)) or [name for name in lines if lines.count(name) > 1]
-            raise ValueError(f"{path} disagrees with the folders about {_some(odd)}: it must name each folder once")
+            different = sorted(set(lines) ^ set(names)) or sorted({name for name in lines if lines.count(name) > 1})
+            raise ValueError(f"{path} and the folders differ in {_list_names(different)}: it must name each folder "
+                             f"once")
         return tuple(lines)
 
     def _files(self, classes: dict[str, list[str]]) -> Files:
@@ -184,7 +189,7 @@ class ImageFolder:
 
 
 def stratified(files: Any, share: float, seed: int, stream: int, whole: Any = None) -> tuple[Any, Any]:
-    """(the rest, `share` of each class), drawn with `seed`; `stream` tells apart two draws of one seed.
+    """(the rest, `share` of each class), drawn with `seed`; `stream` separates two draws with one seed.
 
     Of n pictures of a class ⌊n·share + ½⌋ go aside, but at least one where there are 2 or more, and never all; n is
     counted in `whole`, by default in the files themselves. Each class has its own generator, so none depends on
@@ -204,13 +209,14 @@ def stratified(files: Any, share: float, seed: int, stream: int, whole: Any = No
 
 
 def read_classes(path: Path) -> list[str]:
-    """The names in a classes.txt, a line each. ValueError where it is no text, or too much of it."""
+    """The lines of classes.txt. ValueError where it is not a text, or too long."""
     if path.stat().st_size > 2**20:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes: names of classes, a line each, take less than 2^20")
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, but it may have at most 2^20: write one class "
+                         f"name on each line")
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text in UTF-8, so it names no classes: write a class a line") from None
+        raise ValueError(f"{path} is not UTF-8 text: write one class name on each line") from None
     return [line for line in lines if line]
 
 
@@ -219,18 +225,18 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _raise(error: OSError) -> None:
-    raise error                                            # os.walk itself would pass over a folder that it can't list
+    raise error                                            # otherwise os.walk skips a folder that it can't list
 
 
-def _stays(path: Path, inside: Path) -> None:
-    """ValueError for a link that leads out of the folder, to nothing, or to a folder (which might lead in a circle)."""
+def _check_link(path: Path, inside: Path) -> None:
+    """ValueError for a link out of the folder, to nothing, or to a folder (which may form a cycle)."""
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(inside):
-        raise ValueError(f"{path} is a link that leads out of the folder, to {target}: copy what it leads to")
+        raise ValueError(f"{path} is a link out of the folder, to {target}: replace it by a copy of the file")
     if not target.is_file():
         raise ValueError(f"{path} is a link to {'a folder' if target.is_dir() else 'nothing'}: put pictures there")
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more
+def _list_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(map(repr, names[:MAX_NAMES])) + more

@@ -1,13 +1,13 @@
-"""ImageNet's thousand classes (ILSVRC 2012): their folders' names (WordNet ids) and what they mean.
+"""ImageNet's 1000 classes (ILSVRC 2012): the names of their folders (WordNet ids) and of the classes.
 
     root/train/n01440764/*.JPEG      1.28 million pictures
     root/val/n01440764/*.JPEG        50 000
 
-Class k is the k-th id in the alphabet's order, for every net that anybody has trained. A folder of some of the classes
-only, such as Imagenette's ten, is an `ImageFolder` with those classes; `indices` says which of the thousand they are.
+Class k is the k-th id in alphabetical order, in all published nets. A folder with only some of the classes, such as
+Imagenette's ten, is an `ImageFolder` with those classes; `indices` gives their numbers among the 1000.
 
 Russakovsky et al. 2015, "ImageNet large scale visual recognition challenge", arXiv:1409.0575. The pictures are for
-research and have to be asked for, at image-net.org; nobody may hand them on.
+research only: request access at image-net.org; they must not be redistributed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,27 @@ def labels() -> dict[str, str]:
     return dict(line.split(" ", 1) for line in FILE.read_text("utf-8").splitlines())
 
 
-def is_id(name: str) -> bool:
-    """Whether a folder is called as one of the thousand classes."""
-    return name in labels()
+def class_name(folder: str) -> str:
+    """The name of the class with this id: the first of its names, or `folder` itself where it is not such an id.
 
-
-def title(name: str) -> str:
-    """What a class is called: the first of its names, with the id where that is another class's too; or `name` itself.
-
-    There are two "crane"s, a bird and a machine, and two "maillot"s.
+    Where two classes share it, the id is added: there are two "crane"s, a bird and a machine, and two "maillot"s.
     """
-    return _titles().get(name, name)
+    return _class_names().get(folder, folder)
 
 
 @cache
-def _titles() -> dict[str, str]:
+def _class_names() -> dict[str, str]:
     first = {name: names.split(",")[0] for name, names in labels().items()}
-    often = Counter(first.values())
-    return {name: word if often[word] == 1 else f"{word} ({name})" for name, word in first.items()}
+    count = Counter(first.values())
+    return {name: word if count[word] == 1 else f"{word} ({name})" for name, word in first.items()}
 
 
 def indices(names: Iterable[str]) -> list[int]:
-    """Which of the thousand some ids are: ["n01443537"] → [1]. ValueError for another name."""
+    """The numbers of some ids among the 1000 classes: ["n01443537"] → [1]. ValueError for any other name."""
     places = {name: k for k, name in enumerate(labels())}
     found = []
-    for name in names:
+    for name in [names] if isinstance(names, str) else names:
         if name not in places:
-            raise ValueError(f"{name!r} is none of ImageNet's 1000 classes, which are called as n01440764")
+            raise ValueError(f"{name!r} is not one of ImageNet's 1000 ids: they look like n01440764")
         found.append(places[name])
     return found

@@ -1,7 +1,4 @@
-"""Mini-batches: a dataset cut into pieces, in a new order every epoch.
-
-`Batches` cuts arrays. `Loader` also reads pictures, in the background.
-"""
+"""Batches of a dataset, in a new order every epoch: `Batches` of arrays, `Loader` of pictures, read in advance."""
 
 from __future__ import annotations
 
@@ -14,26 +11,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data.augment import Mixed
 from minicnn.data.dataset import Array, Dataset, Source
+from minicnn.names import short
 from minicnn.rng import generator
 
 
 class Batches:
-    """The mini-batches of a dataset; each `for` over it is one epoch and gives every image once.
+    """The batches of a dataset; each `for` over it is one epoch and gives every image once.
 
         for images, labels in Batches(dataset, 64, shuffle=True):    # (n,C,H,W) uint8, (n,) int64
 
-    With `shuffle` each epoch draws a fresh permutation from `rng`, by default from the generator that `minicnn.seed`
-    starts; without, the order is the dataset's. The last batch holds what is left, or is left out with `drop_last`.
-    What is given are copies. `len` is the number of batches in an epoch.
+    With `shuffle` each epoch has a new random order from `rng`, by default from the generator that `minicnn.seed` sets;
+    otherwise the order is that of the dataset. The last batch may be smaller; `drop_last` leaves it out. The arrays are
+    copies. `len` is the number of batches in an epoch.
 
     TypeError or ValueError where batch_size is not an integer of at least 1, or where `drop_last` leaves no batch.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, *, shuffle: bool,
                  rng: np.random.Generator | None = None, drop_last: bool = False) -> None:
-        _need_integer("batch_size", batch_size, 1)
+        arguments.integer("batch_size", batch_size, 1)
+        _check_dataset(dataset, "images")
         if rng is not None and not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, not {rng!r}: "
                             f"numpy.random.default_rng(seed) makes one")
@@ -48,7 +48,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         order = np.arange(len(self.dataset))
         if self.shuffle:
-            # asked for only now: seed() replaces minicnn's generator, perhaps after this object was made
+            # looked up only now: seed() may have replaced the generator since __init__
             (generator() if self.rng is None else self.rng).shuffle(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]
@@ -56,12 +56,12 @@ class Batches:
 
 
 class Batch(NamedTuple):
-    """What the `Loader` gives."""
+    """A batch of a `Loader`."""
 
     images: Array              # (N,C,H,W) float32, as the transform made them
     labels: Array              # (N,) int64
-    indices: Array             # (N,) int64: which of the dataset's pictures they are
-    mixed: Mixed | None = None  # where the transform mixes images: the other labels, and the share of `labels`
+    indices: Array             # (N,) int64: the pictures' indices in the dataset
+    mixed: Mixed | None = None  # with Mixup: the other labels, and the share of `labels`
 
 
 class Loader:
@@ -73,16 +73,15 @@ class Loader:
             for images, labels, indices, mixed in loader:        # one epoch
                 ...
 
-    Batch b of epoch e depends on (seed, e, b) alone, whatever the number and the kind of workers: the order of an epoch
-    is drawn from (seed, e), and what is random in a batch from (seed, e, b). `epoch` and `batch` say which batch comes
-    next; set them, and the loader goes on from there, bit for bit. After an epoch's last batch `epoch` is one more.
+    Batch b of epoch e depends only on (seed, e, b), not on the number or kind of workers: the order of an epoch comes
+    from (seed, e), the random numbers of a batch from (seed, e, b). `epoch` and `batch` are the position of the next
+    batch; set them to continue from there, bit for bit. After the last batch of an epoch `epoch` grows by one.
 
     transform(pictures, labels, rng) → (images, mixed): a `Transform`.   workers: 0 reads in the caller's thread.
-    processes: workers are processes, not threads. Threads are the better choice where most of the work is decoding,
-    during which Pillow and NumPy let other threads run.   prefetch: how many batches a worker may be ahead.
+    processes: workers are processes instead of threads. Threads are usually better: most of the work is decoding,
+    during which Pillow and NumPy release the interpreter lock.   prefetch: how many batches each worker may be ahead.
 
-    An error in a worker comes out of the `for` at the batch that it belongs to. TypeError or ValueError where a number
-    makes no sense.
+    An error in a worker is raised by the `for` at its batch. TypeError or ValueError for an invalid number.
     """
 
     def __init__(self, dataset: Source, batch_size: int, *, transform: Callable[..., Any], shuffle: bool = False,
@@ -90,7 +89,10 @@ class Loader:
                  processes: bool = False, drop_last: bool = False) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0),
                                    ("batch", batch, 0), ("workers", workers, 0), ("prefetch", prefetch, 1)):
-            _need_integer(name, value, least)
+            arguments.integer(name, value, least)
+        _check_dataset(dataset, "picture")
+        if not callable(transform):
+            raise TypeError(f"transform must be a function, such as a data.Transform, not {short(transform)}")
         _need_a_batch(batch_size, drop_last, dataset)
         self.dataset, self.batch_size, self.transform = dataset, int(batch_size), transform
         self.shuffle, self.seed, self.drop_last = shuffle, int(seed), drop_last
@@ -106,7 +108,7 @@ class Loader:
         return whole + (rest > 0 and not self.drop_last)
 
     def order(self, epoch: int) -> Array:
-        """Which picture stands where in an epoch: (N,) int64."""
+        """The order of the pictures in an epoch, as indices: (N,) int64."""
         if not self.shuffle:
             return np.arange(len(self.dataset))
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
@@ -115,12 +117,12 @@ class Loader:
         """The batches of `self.epoch` from `self.batch` on."""
         epoch, order = self.epoch, self.order(self.epoch)
         for b, batch in enumerate(self._ahead(epoch, order, self.batch), self.batch):
-            self.batch = b + 1                             # before it is given: whoever saves now saves what comes next
+            self.batch = b + 1                             # before the yield, so that a checkpoint saves the next one
             yield batch
         self.epoch, self.batch = epoch + 1, 0
 
     def close(self) -> None:
-        """Let the workers go. The next `for` starts new ones."""
+        """Stop the workers. The next `for` starts new ones."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -146,14 +148,14 @@ class Loader:
                 for job in itertools.islice(jobs, 1):
                     waiting.append(self._submit(job))
                 yield batch
-        finally:                                           # an error, or whoever asked has seen enough
+        finally:                                           # an error, or the caller left the loop
             for future in waiting:
                 future.cancel()
 
     def _submit(self, job: Any) -> Future[Batch]:
         if self._pool is None:
             if self.processes:
-                context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
+                context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads hold
                 self._pool = ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform))
             else:
                 self._pool = ThreadPoolExecutor(self.workers, "minicnn-loader")
@@ -163,7 +165,7 @@ class Loader:
 
 
 def _make(dataset: Source, transform: Callable[..., Any], seed: int, epoch: int, b: int, chosen: Array) -> Batch:
-    rng = np.random.default_rng([seed, epoch, 1 + b])      # [seed, epoch] alone draws the order
+    rng = np.random.default_rng([seed, epoch, 1 + b])      # [seed, epoch] gives the order
     labels = dataset.labels[chosen]
     images, mixed = transform([dataset.picture(int(i)) for i in chosen], labels, rng)
     return Batch(images, labels, chosen, mixed)
@@ -173,7 +175,7 @@ _remembered: tuple[Any, ...] = ()
 
 
 def _remember(*what: Any) -> None:
-    """In a worker process: the dataset and the transform, sent once."""
+    """Called once in each worker process: keep the dataset and the transform."""
     global _remembered
     _remembered = what
 
@@ -182,11 +184,10 @@ def _make_remembered(*job: Any) -> Batch:
     return _make(*_remembered, *job)
 
 
-def _need_integer(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} (={value}) must be at least {least}")
+def _check_dataset(dataset: Any, attribute: str) -> None:
+    if not (hasattr(dataset, attribute) and hasattr(dataset, "labels") and hasattr(dataset, "__len__")):
+        raise TypeError(f"dataset must have {attribute} and labels, such as data.load('digits').train, not "
+                        f"{short(dataset)}")
 
 
 def _need_a_batch(batch_size: int, drop_last: bool, dataset: Any) -> None:

@@ -1,6 +1,6 @@
 """MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017): 60 000 + 10 000 grey images of 28 × 28, ten classes.
 
-The second was made to fit where the first does, so one reader serves both: four IDX files in a folder.
+Both have the same format, four IDX files in a folder, so one reader serves both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from minicnn.data import idx
 from minicnn.data.dataset import Bundle, Dataset
-from minicnn.data.home import folder
+from minicnn.data.dataset_files import dataset_folder, find
 
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -21,10 +21,10 @@ STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 def load_mnist() -> Bundle:
     """Handwritten digits, (N,1,28,28), from the official files in `$MINICNN_HOME/datasets/mnist`.
 
-    FileNotFoundError says what to put where; ValueError which file is damaged and how.
+    FileNotFoundError names the missing files and their folder; ValueError a damaged file.
     LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition".
     """
-    return read_folder("mnist", folder("mnist"), "the home page of MNIST, yann.lecun.com/exdb/mnist",
+    return read_folder("mnist", dataset_folder("mnist"), "the home page of MNIST, yann.lecun.com/exdb/mnist",
                        DIGITS, (0.130660,), (0.308108,))
 
 
@@ -33,15 +33,15 @@ def load_fashion_mnist() -> Bundle:
 
     Errors as `load_mnist`. Xiao, Rasul, Vollgraf 2017, "Fashion-MNIST: a novel image dataset", arXiv:1708.07747.
     """
-    return read_folder("fashion-mnist", folder("fashion-mnist"),
+    return read_folder("fashion-mnist", dataset_folder("fashion-mnist"),
                        "the home page of Fashion-MNIST, github.com/zalandoresearch/fashion-mnist",
                        CLOTHES, (0.286041,), (0.353024,))
 
 
 def read_folder(name: str, where: Path, source: str, classes: tuple[str, ...],
                 mean: tuple[float, ...], std: tuple[float, ...]) -> Bundle:
-    """The four files that MNIST consists of, each plain or with .gz at its end; `source` is where to get them."""
-    found = {stem: _find(where, stem) for stem in STEMS}
+    """Read MNIST's four files, each plain or gzipped. `source`: where to get them, for the error message."""
+    found = {stem: find(where, stem) for stem in STEMS}
     missing = [f"{stem}.gz" for stem, path in found.items() if path is None]
     if missing:
         get = f"`minicnn data get {name}` downloads them, or " if name != "digits" else ""
@@ -52,19 +52,15 @@ def read_folder(name: str, where: Path, source: str, classes: tuple[str, ...],
 
 
 def read_pair(images_path: Path, labels_path: Path) -> Dataset:
-    """A file of images and the file of their labels; ValueError where one is not MNIST's or they do not belong."""
+    """A file of images and a file of labels. ValueError where one is not MNIST's or they do not fit together."""
     images, labels = idx.read(images_path, rank=3), idx.read(labels_path, rank=1)  # (N, H, W), (N,)
     if images.shape[1:] != (28, 28):
         raise ValueError(f"{images_path}: expected images of 28 × 28 pixels, found {images.shape[1]} × "
-                         f"{images.shape[2]}: it is another dataset's file, replace it")
+                         f"{images.shape[2]}: it is a file of another dataset, replace it")
     if len(images) != len(labels):
         raise ValueError(f"{images_path} holds {len(images)} images, but {labels_path} {len(labels)} labels: "
-                         f"they do not belong together, replace one or both")
+                         f"they do not fit together, replace one or both")
     if labels.max() > 9:
         raise ValueError(f"{labels_path}: expected labels from 0 to 9, found {labels.max()} (image {labels.argmax()}): "
-                         f"it is damaged or another dataset's file, replace it")
+                         f"it is damaged or of another dataset, replace it")
     return Dataset(images[:, None], labels.astype(np.int64))  # (N, 1, 28, 28), (N,)
-
-
-def _find(where: Path, stem: str) -> Path | None:
-    return next((path for path in (where / stem, where / f"{stem}.gz") if path.is_file()), None)

@@ -1,9 +1,9 @@
-"""What is done to a picture before a net sees it: one description, which training, evaluation, prediction and export
-share and a model file keeps; and in training an augmentation on top.
+"""Preprocessing: from a picture to the input of a net. Training, evaluation, prediction and export share one
+description of it, which a model file stores; training may add augmentation.
 
     prepare = Preprocessing((224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=256)
-    image = prepare.read("cat.jpg")           # uint8 (3,224,224): what a person would see
-    x = prepare.normalise(image[None])        # float32 (1,3,224,224): what the net sees
+    image = prepare.read("cat.jpg")           # uint8 (3,224,224), to look at
+    x = prepare.normalise(image[None])        # float32 (1,3,224,224), the input of the net
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data import augment as augmentations
-from minicnn.data import picture
+from minicnn.data import crop, decode
 from minicnn.data.augment import Mixed
-from minicnn.data.transforms import Array, check_channels, check_size, normalise, short
-from minicnn.names import unknown
+from minicnn.data.transforms import Array, check_channels, check_size, normalise
+from minicnn.names import short, unknown
 
 FITS = ("crop", "pad", "stretch")
 MAX_SIDE = 2**14
@@ -26,18 +27,18 @@ MAX_SIDE = 2**14
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture of any size becomes an image (channels, *size), and its bytes the numbers that a net computes with.
+    """How a picture of any size becomes an image (channels, *size), and its bytes the input of a net.
 
-    size           (H, W), what the net takes
-    mean, std      a number a channel on the scale 0 … 1:  x = (bytes/255 − mean) / std
+    size           (H, W) of the net's input
+    mean, std      one number for each channel on the scale 0 … 1:  x = (bytes/255 − mean) / std
     channels       3 (RGB) or 1 (grey)
-    resize         a picture's shorter side before `size` is cut out of its middle; 0: as small as `size` allows
-    fit            "crop" cuts the middle out, "pad" keeps all of the picture and fills up with the background,
-                   "stretch" keeps all of it and changes its shape
-    interpolation  nearest, box, bilinear, hamming, bicubic or lanczos (Pillow's, which do not alias)
-    background     (R, G, B), 0 … 255: what transparent pixels lie on, and what "pad" fills with
+    resize         the shorter side of the picture before `size` is cropped from its centre; 0: as small as possible
+    fit            "crop" crops the centre, "pad" keeps the whole picture and adds background, "stretch" keeps the whole
+                   picture and changes its proportions
+    interpolation  nearest, box, bilinear, hamming, bicubic or lanczos: Pillow's filters, with antialiasing
+    background     (R, G, B), 0 … 255: the colour behind transparent pixels and around padded pictures
 
-    ValueError, one sentence, where a value makes no sense.
+    ValueError, one sentence, where a value is not valid.
     """
 
     size: tuple[int, int]
@@ -47,7 +48,7 @@ class Preprocessing:
     resize: int = 0
     fit: str = "crop"
     interpolation: str = "bilinear"
-    background: tuple[int, int, int] = picture.WHITE
+    background: tuple[int, int, int] = decode.WHITE
 
     def __post_init__(self) -> None:
         if type(self.channels) is not int:
@@ -60,14 +61,14 @@ class Preprocessing:
         for name in ("mean", "std"):
             numbers = getattr(self, name)
             if not _numbers(numbers, (int, float, np.integer, np.floating)):
-                raise ValueError(f"{name} (={short(numbers)}) must be {self.channels} number(s), one a channel")
+                raise ValueError(f"{name} (={short(numbers)}) must be {self.channels} number(s), one for each channel")
             object.__setattr__(self, name, tuple(float(n) if abs(n) < 1e9 else np.inf for n in numbers))
         check_channels(self.channels, self.mean, self.std)
-        for name, known in (("fit", FITS), ("interpolation", picture.INTERPOLATIONS)):
+        for name, known in (("fit", FITS), ("interpolation", decode.INTERPOLATIONS)):
             if getattr(self, name) not in known:
                 raise ValueError(unknown(name, str(getattr(self, name))[:40], known))
         if self.resize and self.fit != "crop":
-            raise ValueError(f"resize (={self.resize}) is for fit='crop': with fit={self.fit!r} all of a picture is "
+            raise ValueError(f"resize (={self.resize}) is for fit='crop': with fit={self.fit!r} the whole picture is "
                              f"resized to size, so leave resize at 0")
         if not (_numbers(self.background, (int,)) and len(self.background) == 3
                 and all(0 <= value <= 255 for value in self.background)):
@@ -81,21 +82,21 @@ class Preprocessing:
         """(C, H, W) of one image."""
         return (self.channels, *self.size)
 
-    def box(self, width: int, height: int) -> picture.Box:
+    def box(self, width: int, height: int) -> crop.Box:
         """The part of a picture of width × height that becomes the image: (left, top, right, bottom)."""
         if self.fit == "stretch":
-            return picture.whole(width, height)
+            return crop.whole(width, height)
         if self.fit == "pad":
-            return picture.around(width, height, self.size)
-        return picture.middle(width, height, self.size, self.resize)
+            return crop.around(width, height, self.size)
+        return crop.middle(width, height, self.size, self.resize)
 
     def read(self, source: Any, box: Any = None, draft: bool = False) -> Array:
-        """A picture as the net's image, still as bytes. → (C,H,W) uint8
+        """Read a picture as an image: (C,H,W) uint8, not yet normalised.
 
-        source: a path, a `picture.Packed`, or an array (1 or 3,H,W) uint8.   box(width, height): another part than the
-        description's, for training.   draft: decode JPEG files at a fraction of their size where that is enough.
+        source: a path, a `decode.Packed`, or an array (1 or 3,H,W) uint8.   box(width, height): the part to crop, by
+        default `self.box`.   draft: decode JPEG files at a fraction of their size where that is enough.
         """
-        return picture.read(source, box or self.box, self.size, channels=self.channels, background=self.background,
+        return decode.read(source, box or self.box, self.size, channels=self.channels, background=self.background,
                             interpolation=self.interpolation, draft=draft)
 
     def normalise(self, images: Array) -> Array:
@@ -103,12 +104,12 @@ class Preprocessing:
         return normalise(images, self.mean, self.std)
 
     def to_dict(self) -> dict[str, Any]:
-        """The description as JSON can hold it."""
+        """The fields as plain values for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """`to_dict` backwards. ValueError for an unknown or missing key, or a value that makes no sense."""
+        """The inverse of `to_dict`. ValueError for an unknown or missing key, or a value that is not valid."""
         if not isinstance(values, Mapping):
             raise ValueError(f"a preprocessing must be names and values, not {type(values).__name__}")
         known = {field.name for field in fields(cls)}
@@ -117,7 +118,7 @@ class Preprocessing:
                 raise ValueError(unknown("key of a preprocessing", str(name)[:40], known))
         missing = [name for name in ("size", "mean", "std") if name not in values]
         if missing:
-            raise ValueError(f"a preprocessing must say {', '.join(missing)}")
+            raise ValueError(f"a preprocessing needs the keys {', '.join(missing)}")
         return cls(**values)
 
 
@@ -125,23 +126,27 @@ class Transform:
     """`Transform(preprocessing)` for evaluation, `Transform(preprocessing, "random-resized flip")` for training.
 
     augment: words for `augment.parse`, or its steps.   draft: decode JPEG files at a fraction of their size where that
-    is enough; by default where there is an augmentation, so that evaluation sees what prediction sees, to the bit.
+    is enough; by default only with an augmentation, so that evaluation and prediction see exactly equal images.
     """
 
     def __init__(self, preprocessing: Preprocessing, augment: str | Sequence[Any] = (),
                  draft: bool | None = None) -> None:
+        arguments.instance("preprocessing", preprocessing, Preprocessing)
         self.preprocessing = preprocessing
-        self.steps = augmentations.parse(augment) if isinstance(augment, str) else tuple(augment)
+        self.steps = tuple(augment) if isinstance(augment, (list, tuple)) else augmentations.parse(augment)  # type: ignore[arg-type]
         augmentations.check(self.steps)
         for step in self.steps:
             if isinstance(step, augmentations.ScaleJitter):
                 step.check_size(preprocessing.size)
         self.draft = bool(self.steps) if draft is None else draft
 
+    def __repr__(self) -> str:
+        return f"Transform({self.preprocessing!r}, augment={augmentations.spell(self.steps)!r})"
+
     def __call__(self, pictures: Sequence[Any], labels: Array,
                  rng: np.random.Generator) -> tuple[Array, Mixed | None]:
-        """Pictures (paths, `Packed`s, arrays), labels (N,) → (N,C,H,W) float32, and what was mixed in, if anything."""
-        images = self.bytes(pictures, rng)                                     # (N, C, H, W) uint8
+        """Pictures (paths, `Packed`s, arrays), labels (N,) → (N,C,H,W) float32, and the mixed labels, or None."""
+        images = self.read(pictures, rng)                                     # (N, C, H, W) uint8
         p = self.preprocessing
         colours = [step for step in self.steps if hasattr(step, "colours")]
         if colours:
@@ -159,8 +164,8 @@ class Transform:
                 mixed = now or mixed
         return x, mixed
 
-    def bytes(self, pictures: Sequence[Any], rng: np.random.Generator) -> Array:
-        """The same before the colours: (N,C,H,W) uint8, to be looked at."""
+    def read(self, pictures: Sequence[Any], rng: np.random.Generator) -> Array:
+        """The augmented images as bytes, before changes of colour and normalisation: (N,C,H,W) uint8."""
         p = self.preprocessing
         images = np.empty((len(pictures), *p.shape), np.uint8)
         parts = [step for step in self.steps if hasattr(step, "box")]

@@ -1,12 +1,12 @@
-"""Pictures in tar files, for data that outgrows a folder: the layout of webdataset.
+"""Pictures in tar files, for datasets too large for a folder: the layout of webdataset.
 
-    shards/classes.txt                     a class a line; class k is line k, from 0
+    shards/classes.txt                     one class on each line; class k is line k, from 0
     shards/train-000000.tar, …             val-000000.tar, …   test-000000.tar, …
-        birds/heron.jpg                    the picture: all up to the first dot of its name is the sample's key
-        birds/heron.cls                    the number of its class, as text; same key
+        birds/heron.jpg                    a picture; its key is the name up to the first dot
+        birds/heron.cls                    the number of its class, as text, under the same key
 
-A million small files are slow to list, copy and open; a few hundred large ones are not. Nothing is unpacked: the tars'
-headers are read once, and a picture then is read from its place. `pack` makes shards of a folder.
+A million small files are slow to list, copy and open; a few hundred large ones are not. Nothing is unpacked: the
+headers of the tars are read once, and each picture is then read from its place. `pack` makes shards from a folder.
 
 Aizman, Maltby, Breuel 2019, "High performance I/O for large scale deep learning", arXiv:2001.01858.
 """
@@ -23,26 +23,27 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.data.dataset import label_array
+from minicnn.data.decode import SUFFIXES, Packed
 from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes, stratified
-from minicnn.data.picture import SUFFIXES, Packed
 
 Array = Any  # numpy.ndarray
 
 MAX_MEMBERS = 10_000_000
 MAX_LABEL = 64
-"""Bytes of a .cls: a number."""
+"""Bytes of a .cls file, which has a number."""
 MAX_FILE = 2**28
 """Bytes of a picture file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shards:
-    """Pictures that lie in tar files: for each its tar, where in it, and its label."""
+    """Pictures in tar files and their labels."""
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
-    places: Array  # (N, 3) int64: which tar, the first byte, how many
+    places: Array  # (N, 3) int64: index of the tar, first byte, number of bytes
     labels: Array
 
     def __post_init__(self) -> None:
@@ -52,9 +53,9 @@ class Shards:
         return len(self.names)
 
     def picture(self, index: int) -> Packed:
-        """What `Preprocessing.read` takes: the file's bytes. ValueError where the tar has become shorter."""
+        """The bytes of the picture, as `Preprocessing.read` takes them. ValueError where the tar was cut short."""
         which, start, size = map(int, self.places[index])
-        with open(self.paths[which], "rb") as tar:         # opened anew: a file's position would be shared by threads
+        with open(self.paths[which], "rb") as tar:         # opened each time: threads would share its position
             tar.seek(start)
             content = tar.read(size)
         if len(content) != size:
@@ -62,28 +63,28 @@ class Shards:
         return Packed(f"{self.paths[which]}: {self.names[index]}", content)
 
     def select(self, indices: Any) -> Shards:
-        """Some of them, in that order."""
+        """Some of the pictures, in that order."""
         chosen = np.asarray(indices, np.int64)
         return Shards(self.paths, tuple(self.names[i] for i in chosen), self.places[chosen], self.labels[chosen])
 
 
 class ShardFolder:
-    """A folder of tar shards, as an `ImageFolder` is one of pictures: `classes`, `train`, `validation`, `test`.
+    """A folder of tar shards with the attributes of an `ImageFolder`: `classes`, `train`, `validation`, `test`.
 
-    Which split a tar belongs to is what its name begins with (train-…, val-…, test-…), or else train. What is not given
-    is drawn from train, or is None, as in `ImageFolder`.
+    The name of a tar begins with its split (train-…, val-…, test-…); other names count as train. Missing splits are
+    split off from train, or are None, as in `ImageFolder`.   progress(tars read, tars in all)
 
     FileNotFoundError where there are no tars; ValueError, one sentence, where one is damaged or compressed, a picture
-    has no label or a label no picture, or a label is none of the classes.
+    has no label or a label no picture, or a label is not one of the classes.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, validation: float = 0.15, test: float = 0.15,
                  seed: int = 0, progress: Callable[[int, int], None] = lambda tars, of: None) -> None:
-        self.root = Path(root)
+        self.root = arguments.path(root)
         paths = sorted(self.root.glob("*.tar")) if self.root.is_dir() else []
         if not paths:
-            raise FileNotFoundError(f"there are no tar files in {self.root}: check the name (compressed ones, .tar.gz, "
-                                    f"have to be unpacked with gunzip first)")
+            raise FileNotFoundError(f"there are no tar files in {self.root}: check the name (unpack compressed ones, "
+                                    f".tar.gz, with gunzip first)")
         self.name = self.root.resolve().name
         given: dict[str, list[tuple[Path, str, int, int, int]]] = {}
         for n, path in enumerate(paths):
@@ -92,7 +93,7 @@ class ShardFolder:
             given.setdefault(split, []).extend(read_tar(path))
         found = {split: _shards(rows) for split, rows in given.items() if rows}
         if "train" not in found:
-            raise ValueError(f"{self.root} holds no pictures to learn from: its tars are {', '.join(found) or 'empty'}")
+            raise ValueError(f"{self.root} has no training pictures: its tars are {', '.join(found) or 'empty'}")
         self.classes = self._classes(max(int(part.labels.max()) for part in found.values()))
         self.train: Shards = found["train"]
         self.validation: Shards | None = found.get("validation")
@@ -108,42 +109,42 @@ class ShardFolder:
             return tuple(map(str, range(largest + 1)))
         names = tuple(read_classes(path))
         if largest >= len(names):
-            raise ValueError(f"{path} names {len(names)} classes, but a label in the tars is {largest}: it belongs to "
+            raise ValueError(f"{path} has {len(names)} classes, but a label in the tars is {largest}: it belongs to "
                              f"other tars, or a line is missing")
         return names
 
 
 def read_tar(path: Path) -> list[tuple[Path, str, int, int, int]]:
-    """(tar, the picture's name, its first byte, how many, its label) of each sample, in the tar's order."""
+    """(tar, name of the picture, first byte, number of bytes, label) of each sample, in the order of the tar."""
     pictures: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, int] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
-                    raise ValueError(f"{path} holds more than {MAX_MEMBERS} files: make several tars of it")
-                _sort(path, tar, member, pictures, labels)
+                    raise ValueError(f"{path} has more than {MAX_MEMBERS} files: split it into several tars")
+                _add_member(path, tar, member, pictures, labels)
     except (tarfile.TarError, EOFError, OverflowError, RecursionError) as problem:
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise ValueError(f"{path} is no tar file, or a damaged or compressed one ({reason}): copy it again, or unpack "
+        raise ValueError(f"{path} is not a tar file, or damaged or compressed ({reason}): copy it again, or unpack "
                          f"it with gunzip") from None
     for key, has, lacks in ((next(iter(pictures.keys() - labels.keys()), ""), "picture", "label (.cls)"),
                             (next(iter(labels.keys() - pictures.keys()), ""), "label (.cls)", "picture")):
         if key:
-            raise ValueError(f"{path}: the sample {key!r} has a {has} and no {lacks}: both must lie in one tar")
+            raise ValueError(f"{path}: the sample {key!r} has a {has} and no {lacks}: put both into one tar")
     return [(path, name, start, size, labels[key]) for key, (name, start, size) in pictures.items()]
 
 
-def _sort(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictures: dict[str, tuple[str, int, int]],
+def _add_member(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictures: dict[str, tuple[str, int, int]],
           labels: dict[str, int]) -> None:
-    """Note what a member of a tar is."""
+    """Add a member of a tar to the pictures or the labels."""
     folder, _, file = member.name.rpartition("/")
     stem, _, suffix = file.partition(".")
     key, suffix = f"{folder}/{stem}", f".{suffix.lower()}"
     if file.startswith(".") or not (suffix == ".cls" or suffix in SUFFIXES):
         return
     if not member.isreg() or member.sparse is not None:
-        raise ValueError(f"{path}: {member.name} is no plain file but a link or another special one: pack the picture "
+        raise ValueError(f"{path}: {member.name} is a link or another special file: pack the picture "
                          f"itself")
     if member.size > (MAX_LABEL if suffix == ".cls" else MAX_FILE):
         raise ValueError(f"{path}: {member.name} has {member.size} bytes, and a {suffix} file may have at most "
@@ -156,7 +157,7 @@ def _sort(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictures: d
     content = tar.extractfile(member)
     text = content.read().strip() if content else b""
     if not (text.isdigit() and len(text) < 8):
-        raise ValueError(f"{path}: {member.name} says {bytes(text[:20])!r}, which is no class: it must be a number "
+        raise ValueError(f"{path}: {member.name} says {bytes(text[:20])!r}, which is not a class: it must be a number "
                          f"from 0")
     labels[key] = int(text)
 
@@ -170,14 +171,15 @@ def _shards(rows: list[tuple[Path, str, int, int, int]]) -> Shards:
 
 
 def pack(folder: ImageFolder, out: str | os.PathLike[str], *, size: int = 2**28, seed: int = 0) -> Iterator[Path]:
-    """Write a folder's pictures into tars of about `size` bytes, in a random order, with the splits that it has.
+    """Write the pictures of a folder, with its splits and in a random order, into tars of about `size` bytes.
 
-    Gives each tar's path when it is done; the files are copied as they are. FileExistsError where `out` holds tars.
+    Yields the path of each finished tar. The files are copied unchanged. FileExistsError where `out` already has tars.
     """
-    out = Path(out)
+    arguments.instance("folder", folder, ImageFolder)
+    out = arguments.path(out)
     out.mkdir(parents=True, exist_ok=True)
     if any(out.glob("*.tar")):
-        raise FileExistsError(f"{out} holds tar files already, which stay as they are: give another folder")
+        raise FileExistsError(f"{out} already has tar files, which are not overwritten: choose another folder")
     (out / CLASSES_FILE).write_text("".join(f"{name}\n" for name in folder.classes), "utf-8")
     for split, files in (("train", folder.train), ("val", folder.validation), ("test", folder.test)):
         if files is not None:
@@ -194,7 +196,7 @@ def _pack_split(files: Files, order: Array, out: Path, split: str, size: int) ->
             while left and (tar.offset < size or not tar.offset):
                 index = left.pop(0)
                 name = Path(files.names[index])
-                # the key ends at the first dot of a file's name, so there is to be one only
+                # the key ends at the first dot of the name, so the stem must have none
                 key = f"{name.parent.as_posix()}/{name.stem.replace('.', '_')}_{index}"
                 _add(tar, f"{key}{name.suffix.lower()}", files.picture(index).read_bytes())
                 _add(tar, f"{key}.cls", str(int(files.labels[index])).encode())

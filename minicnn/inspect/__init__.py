@@ -1,4 +1,4 @@
-"""Looking into a net: what its layers compute, hold and cost."""
+"""Inspecting a net: summaries, feature visualisations, and published figures."""
 
 from minicnn.inspect.summary import Summary, box, summary
 

@@ -1,16 +1,15 @@
-"""The deconvnet: what in an image made one unit of a feature map light up, drawn as pixels.
+"""The deconvnet: which pattern of pixels in an image activated one unit of a feature map.
 
-All other units are set to 0, and what is left goes back to the image through the same layers upside down:
+All other units are set to 0, and the unit is propagated back to the image through the layers in reverse order:
 
-    unpooling      each value to the pixel that won its window: the switches, noted on the way up
-    rectifying     y = max(dy, 0), where a ReLU was
-    filtering      with the transposed filters: what a convolution does to its gradient
+    unpooling      each value goes to the pixel that was the maximum of its window (the switches)
+    rectifying     max(dy, 0) at each ReLU
+    filtering      with the transposed filters, as in the gradient of a convolution
 
 Zeiler & Fergus 2013, "Visualizing and understanding convolutional networks", §2.1. Filtering and unpooling are the
-gradients of convolution and maximum. Only the ReLU's rule is another than the gradient's: it looks at what comes back,
-not at what was there on the way up (Simonyan et al. 2013, §4). Nets of today hold more than the paper's: batch norm
-is a filter of one pixel and goes back as its gradient, and so do sums, concatenations and averages; the paper says
-nothing about its contrast normalisation, which is passed through here.
+gradients of convolution and maximum. Only the rule of ReLU differs from its gradient: it depends on the sign of dy, not
+on that of the input (Simonyan et al. 2013, §4). Layers that the paper's net lacks (batch norm, sums, concatenations,
+averages) use their gradients; the paper does not define a rule for contrast normalisation, which is the identity here.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minicnn.inspect.units import Rules, project
+from minicnn.inspect.units import Rules, backpropagate_from, unit_index
 from minicnn.nn import Module
 
 RECTIFYING = ("relu", "relu6", "leaky_relu", "silu", "hardswish")
@@ -31,22 +30,23 @@ RULES: Rules = {
 
 
 def deconvnet(model: Module, x: np.ndarray, layer: Module, unit: tuple[int, int, int]) -> np.ndarray:
-    """The projection (1,C,H,W) of one unit (map, row, column) of `layer` for the image x (1,C,H,W), as it is lit."""
-    return project(model, x, only(unit), layer, RULES)
+    """The projection (1,C,H,W) of one unit (map, row, column) of `layer`, for the image x (1,C,H,W)."""
+    return backpropagate_from(model, x, keep_only(unit), layer, RULES)
 
 
-def only(unit: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
-    """For `project`: the output with every other unit set to 0."""
-    def start(y):
+def keep_only(unit: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    """A start for `backpropagate_from`: the output with all other units set to 0."""
+    def start(y: np.ndarray) -> np.ndarray:
         dy = np.zeros_like(y)
-        dy[(slice(None), *unit)] = y[(slice(None), *unit)]
+        place = unit_index(y, unit)
+        dy[place] = y[place]
         return dy
 
     return start
 
 
-def strongest(maps: np.ndarray, count: int) -> list[tuple[int, int, int]]:
-    """The brightest unit of each of the `count` maps with the brightest ones: maps (C,h,w) → (map, row, column), …"""
+def brightest_units(maps: np.ndarray, count: int) -> list[tuple[int, int, int]]:
+    """The brightest unit of each of the `count` maps with the largest maxima: maps (C,h,w) → (map, row, column), …"""
     C, _, w = maps.shape
     flat = maps.reshape(C, -1)
     order = np.argsort(-flat.max(1), kind="stable")[:count]

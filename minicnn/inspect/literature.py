@@ -1,4 +1,4 @@
-"""What the literature says about each net: claims, accuracies, and why two sources may disagree (literature.toml)."""
+"""Published figures of each net, and why sources may disagree; the table is literature.toml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure of `what` ("parameters", "macs") that a source gives, in its words, and where."""
+    """A published figure for `what` ("parameters", "macs"): the text of the source, and where it is."""
 
     what: str
     words: str
@@ -19,7 +19,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Entry:
-    """A net in the literature. top1: accuracy on ImageNet's validation set, %, as `where` gives it."""
+    """The published figures of a net. top1: accuracy on ImageNet's validation set in %, from the source `where`."""
 
     claims: tuple[Claim, ...] = ()
     top1: float | None = None
@@ -29,7 +29,7 @@ class Entry:
 
 @functools.cache
 def literature() -> dict[str, Entry]:
-    """Every entry, by the name of the model."""
+    """{name of a model: its entry}."""
     table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     return {
         name: Entry(**{**row, "claims": tuple(Claim(*c) for c in row.get("claims", ())),
@@ -39,5 +39,5 @@ def literature() -> dict[str, Entry]:
 
 
 def entry(model: str) -> Entry:
-    """What is known about a model; an empty entry where nothing is."""
+    """The entry of a model, an empty one where the table has none."""
     return literature().get(model, Entry())

@@ -1,44 +1,47 @@
-"""Saliency: which pixels a class's score depends on.
+"""Saliency: on which pixels the score of a class depends.
 
     M[h,w] = max_c |∂S_k/∂x[c,h,w]|      Simonyan, Vedaldi & Zisserman 2013, "Deep inside convolutional networks", §3.1
 
-S_k is the score before the softmax: the softmax's gradient would also show what speaks for the other classes.
+S_k is the score before the softmax, whose gradient would also show the evidence for the other classes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from minicnn.inspect.units import one_hot, project
+from minicnn import arguments
+from minicnn.inspect.units import backpropagate_from, one_hot
 from minicnn.nn import Module
 
 GUIDED = {name: lambda dy, dx: dx(dy.clip(0)) for name in ("relu", "relu6", "leaky_relu")}
-"""Guided backpropagation's rule: back through a ReLU goes only what is positive, where the input was positive too."""
+"""Guided backpropagation: a ReLU passes back only positive gradients, and only where its input was positive."""
 
 
 def saliency(model: Module, x: np.ndarray, k: int) -> np.ndarray:
-    """M (N,H,W) of images x (N,C,H,W) as the model takes them, for class k."""
-    return np.abs(project(model, x, one_hot(k))).max(1)
+    """M (N,H,W) of images x (N,C,H,W), the input of the model, for class k."""
+    return np.abs(backpropagate_from(model, x, one_hot(k))).max(1)
 
 
-def guided(model: Module, x: np.ndarray, k: int) -> np.ndarray:
+def guided_backpropagation(model: Module, x: np.ndarray, k: int) -> np.ndarray:
     """Guided backpropagation, signed: (N,C,H,W). Sharper than the gradient, and less faithful to it.
 
     dx = max(dy, 0) where x > 0.   Springenberg et al. 2014, "Striving for simplicity", §3.4. Adebayo et al. 2018
-    ("Sanity checks for saliency maps") find that it hardly changes when the net's weights are made random.
+    ("Sanity checks for saliency maps") found that it hardly changes when the weights of the net are randomised.
     """
-    return project(model, x, one_hot(k), rules=GUIDED)
+    return backpropagate_from(model, x, one_hot(k), rules=GUIDED)
 
 
-def smooth(model: Module, x: np.ndarray, k: int, count: int = 25, noise: float = 0.15, seed: int = 0) -> np.ndarray:
+def smooth_grad(model: Module, x: np.ndarray, k: int, count: int = 25, noise: float = 0.15,
+                seed: int = 0) -> np.ndarray:  # fmt: skip
     """SmoothGrad: the saliency (N,H,W) of the mean gradient over `count` copies of x with noise.
 
     M = max_c |1/n · Σ_i ∂S_k/∂x(x + ε_i)|,   ε ~ N(0, σ²),   σ = noise · (max x − min x)
-    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; 10 to 20 % of noise is theirs.
+    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise"; they use 10 to 20 % noise.
     """
+    arguments.integer("count", count, 1)
     rng = np.random.default_rng(seed)
     sigma = noise * float(x.max() - x.min())
     total = np.zeros_like(x)
     for _ in range(count):
-        total += project(model, (x + sigma * rng.standard_normal(x.shape)).astype(x.dtype), one_hot(k))
+        total += backpropagate_from(model, (x + sigma * rng.standard_normal(x.shape)).astype(x.dtype), one_hot(k))
     return np.abs(total / count).max(1)

@@ -1,26 +1,30 @@
-"""Files that are either whole or not there."""
+"""Writing files atomically: a file is complete, or it is not there."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+
+from minicnn import arguments
 
 
 def write(path: str | Path, content: bytes) -> None:
-    """Put `content` at `path` in one move: written beside it, flushed to the disk, then renamed over it.
+    """Write `content` to a temporary file in the same folder, flush it to the disk, and rename it to `path`.
 
-    Whatever interrupts this (power, a full disk, Ctrl-C), `path` holds the old content or the new, never a part.
+    After an interruption (power, a full disk, Ctrl-C) `path` holds the old content or the new, never a part of it.
+    FileNotFoundError where the folder does not exist; IsADirectoryError where `path` is a folder.
     """
-    path = Path(path)
+    path = arguments.file_to_write(path)
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())  # mkstemp's files are for their owner alone
+        os.chmod(beside, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(beside, path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
@@ -28,15 +32,15 @@ def write(path: str | Path, content: bytes) -> None:
     _flush_names(path.parent)
 
 
-def sweep(folder: str | Path, names) -> None:
-    """Remove what a process that was killed while it wrote left beside the files of these names."""
+def sweep(folder: str | Path, names: Iterable[str]) -> None:
+    """Remove the temporary files that a killed process left in the folder for the files of these names."""
     for name in names:
         for part in Path(folder).glob(f".{name}.*.part"):
             part.unlink(missing_ok=True)
 
 
 def _flush_names(folder: Path) -> None:
-    """The folder to the disk, so that a power failure can't take the new name back; where the system has that."""
+    """Flush the folder to the disk, where the system supports it, so that a power failure can't undo the rename."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,12 +1,13 @@
-"""One file that predicts the same everywhere: weights as safetensors, and what they mean in its metadata.
+"""Model files: the weights of a net of the zoo, and all that is needed to use them, in one file.
 
-Safetensors holds raw arrays behind a JSON header; reading it can't run code. The metadata's entry "minicnn" is JSON:
+It is a safetensors file: raw arrays behind a JSON header, so reading it can't run code. The entry "minicnn" of its
+metadata is JSON:
 
     {"format": 1, "model": "lenet5", "options": {"num_classes": 10}, "classes": ["0", …],
      "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
 
-The last four and "fit", "interpolation", "background" are a `data.Preprocessing`; those three stand there only where
-they are not the usual ones.
+The last four, "fit", "interpolation" and "background" are a `data.Preprocessing`; the last three are left out where
+they have their default values.
 
 The arrays have PyTorch's names, torchvision's where it has the net: safetensors.torch.load_file gives a state dict.
 """
@@ -15,41 +16,42 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from safetensors import SafetensorError, safe_open
 
-from minicnn import models
-from minicnn.data.picture import INTERPOLATIONS, WHITE
+from minicnn import arguments, models
+from minicnn.data.decode import INTERPOLATIONS, WHITE
 from minicnn.data.preprocessing import FITS, Preprocessing
-from minicnn.io import atomic
+from minicnn.io import arrays, atomic, safetensors_file
+from minicnn.names import short
 from minicnn.nn import BatchNorm2d, Module
 from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
-LATER = ("fit", "interpolation", "background")
-"""Fields that the first readers of this format do not know: left out where they say nothing new."""
+OPTIONAL = ("fit", "interpolation", "background")
+"""Fields that the first readers of this format do not know: left out where they have their default values."""
 
 MAX_VALUES = 2**22
-"""The largest input, about 3×1182×1182: a file must not make us lay out more."""
+"""The largest input, about 3×1182×1182: it limits the memory that a file can ask for."""
 
 
 @dataclass
 class Description:
-    """What a model file says about its weights."""
+    """Which net a file holds, its class names, and the preprocessing of its images."""
 
     model: str
-    options: dict
+    options: dict[str, Any]
     classes: list[str]
     input: list[int]
     mean: list[float]
     std: list[float]
     resize: int = 0
-    """A picture's shorter side before the middle is cut out; 0: as small as the input allows."""
+    """The shorter side of a picture before its centre is cropped; 0: as small as the input allows."""
     trained_on: str = ""
     format: int = field(default=FORMAT)
     fit: str = "crop"
@@ -57,69 +59,71 @@ class Description:
     background: list[int] = field(default_factory=lambda: list(WHITE))
 
     @classmethod
-    def of(cls, model: str, options: dict, classes: Sequence[str], prepare: Preprocessing,
+    def of(cls, model: str, options: dict[str, Any], classes: Sequence[str], prepare: Preprocessing,
            trained_on: str = "") -> Description:
-        """The description of a model whose pictures go through `prepare`."""
+        """The description of a model that was trained with this preprocessing."""
         return cls(model, options, list(classes), list(prepare.shape), list(prepare.mean), list(prepare.std),
                    prepare.resize, trained_on, fit=prepare.fit, interpolation=prepare.interpolation,
                    background=list(prepare.background))
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What pictures go through before this model. ValueError where it takes neither 1 nor 3 channels."""
+        """The preprocessing of pictures for this model. ValueError where it takes neither 1 nor 3 channels."""
         channels, height, width = self.input
         return Preprocessing((height, width), tuple(self.mean), tuple(self.std), channels, self.resize, self.fit,
                              self.interpolation, tuple(self.background))  # type: ignore[arg-type]
 
 
-def save(path: str | Path, model: Module, description: Description) -> None:
-    """Write the model's parameters and buffers, and what they mean, to `path`, whole or not at all."""
+def save(path: str | os.PathLike[str], model: Module, description: Description) -> None:
+    """Write the parameters and buffers of a net of the zoo, and their description, to `path` atomically.
+
+    ValueError where the description names no net of the zoo or contradicts itself: `load` would refuse such a file.
+    """
+    path = arguments.path(path)
+    arguments.instance("model", model, Module)
+    arguments.instance("description", description, Description)
+    _check(path, description, "correct the description")
+    if description.model.partition(":")[0] not in models.MODELS:
+        raise ValueError(f"{path} can't be written: {short(description.model)} is not a net of the zoo, so load can't "
+                         "build it: for a net of your own use net.save(path)")
+    try:
+        name, options = models.resolve(description.model, description.options)
+    except ValueError as problem:
+        raise ValueError(f"{path} can't be written: {problem}") from None
+    description = replace(description, model=name, options=options)
     # one entry: safetensors writes several in an order that changes from one time to the next
-    content = safetensors.numpy.save(torch_state(model), metadata={"minicnn": to_json(description)})
-    atomic.write(path, content)
+    atomic.write(path, safetensors.numpy.save(torch_state(model), metadata={"minicnn": to_json(description)}))
 
 
 def to_json(description: Description) -> str:
-    """What stands in the metadata, of a model file and of an ONNX file."""
-    usual = {f.name: f.default for f in fields(description)} | {"background": list(WHITE)}
-    said = {name: value for name, value in asdict(description).items() if name not in LATER or value != usual[name]}
-    return json.dumps(said, ensure_ascii=False)
+    """The JSON in the metadata of a model file and of an ONNX file."""
+    default = {f.name: f.default for f in fields(description)} | {"background": list(WHITE)}
+    return json.dumps({name: value for name, value in asdict(description).items()
+                       if name not in OPTIONAL or value != default[name]}, ensure_ascii=False)  # fmt: skip
 
 
 def torch_state(model: Module) -> dict[str, np.ndarray]:
-    """The model's state as PyTorch loads it strictly: with batch norm's counters of batches, of no use here."""
+    """The state of the model as PyTorch loads it with strict=True: with the batch counters of batch norm, all 0."""
     state = model.state_dict()
     counters = {f"{name}.num_batches_tracked".lstrip("."): np.zeros((), np.int64)
                 for name, module in model.named_modules() if isinstance(module, BatchNorm2d)}  # fmt: skip
     return state | counters
 
 
-def description(path: str | Path) -> Description:
-    """What a model file says about its weights, without building the model. ValueError where it says nothing."""
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return _describe(Path(path), (file.metadata() or {}).get("minicnn"))
-    except SafetensorError as problem:
-        raise ValueError(f"{path} is not a whole safetensors file ({problem}): copy it again") from None
+def description(path: str | os.PathLike[str]) -> Description:
+    """The description in a model file, without building the model. Errors as `load`."""
+    return _read(path, with_arrays=False)[0]
 
 
-def load(path: str | Path) -> tuple[Module, Description]:
-    """The model in `path`, in eval mode, and its description. ValueError says what is wrong with a file."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no model file {path}: train one with `minicnn train digits`")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            text = (file.metadata() or {}).get("minicnn")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-    except SafetensorError as problem:
-        raise ValueError(f"{path} is not a whole safetensors file ({problem}): copy it again, or train again") from None
-    except (TypeError, AttributeError) as problem:  # bfloat16 and other types that NumPy lacks
-        raise ValueError(f"{path} holds arrays that NumPy can't ({problem}): convert them to float32") from None
+def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
+    """The model in `path`, in eval mode, and its description.
+
+    FileNotFoundError where there is no such file; ValueError, one sentence, where it is damaged or no model file.
+    """
+    description, state = _read(path)
     for name, array in state.items():
         if array.dtype.kind not in "fiu":
             raise ValueError(f"{path}: {name} holds {array.dtype}, not real numbers: convert it to float32")
-    description = _describe(path, text)
     try:
         model = models.build(description.model, **description.options)
         model.load_state_dict(state)
@@ -133,37 +137,53 @@ def load(path: str | Path) -> tuple[Module, Description]:
     return model, description
 
 
-def _outputs(model, shape):
+def _outputs(model: Module, shape: Sequence[int]) -> tuple[int, ...]:
     with no_grad(), np.errstate(all="ignore"):
         return model(Tensor(np.zeros((1, *shape), np.float32))).shape[1:]
 
 
-def _describe(path, text):
-    if text is None:
-        raise ValueError(
-            f"{path} holds weights, but nothing says of which model: its metadata has no 'minicnn' entry, "
-            "which `minicnn train` writes"
-        )
+def _read(path: str | os.PathLike[str], with_arrays: bool = True) -> tuple[Description, dict[str, np.ndarray]]:
+    """(the description, the arrays or nothing)"""
+    path = arguments.path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model file {path}: train one with `minicnn train digits`")
+    size = path.stat().st_size
+    state: dict[str, np.ndarray] = {}
+    with open(path, "rb") as file:
+        try:
+            if with_arrays:
+                state, metadata = safetensors_file.read(file, arrays.MemoryBudget(size))
+            else:
+                metadata = safetensors_file.read_metadata(file, size)
+        except ValueError as problem:
+            raise ValueError(f"{path} is not a readable model file: {problem}") from None
+    if "minicnn" not in metadata:
+        raise ValueError(f"{path} holds weights, but does not say of which model: its metadata has no entry 'minicnn', "
+                         "which `minicnn train` and `minicnn import` write")
     try:
-        said = json.loads(text)
+        said = json.loads(metadata["minicnn"])
         version = said["format"]
         if version != FORMAT:
             raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")
         description = Description(**said)
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
+    _check(path, description, "write the file again")
+    return description, state
+
+
+def _check(path: str | os.PathLike[str], description: Description, fix: str) -> None:
     for name, fits, rule in _rules(description):
         if not fits:
-            raise ValueError(f"{path}: its description's {name} ({_short(getattr(description, name))}) must be {rule}: "
-                             "write the file again")
-    return description
+            raise ValueError(f"{path}: its description's {name} ({short(getattr(description, name))}) must be {rule}: "
+                             f"{fix}")
 
 
-def _rules(d):
-    """(field, whether it fits, what it must be), each rule relying on those before it."""
+def _rules(d: Description) -> Iterator[tuple[str, bool, str]]:
+    """(field, whether it is valid, what it must be); each rule relies on those before it."""
     yield "model", isinstance(d.model, str), "a name"
     yield "trained_on", isinstance(d.trained_on, str), "a name"
-    yield "classes", _list_of(str, d.classes) and d.classes, "a list of names"
+    yield "classes", _list_of(str, d.classes) and len(d.classes) > 0, "a list of names"
     sizes = _list_of(int, d.input) and len(d.input) == 3 and min(d.input) > 0
     yield "input", sizes and math.prod(d.input) <= MAX_VALUES, "[channels, height, width] of an image"
     yield "resize", type(d.resize) is int and (d.resize == 0 or max(d.input[1:]) <= d.resize <= 2**14), \
@@ -177,15 +197,10 @@ def _rules(d):
     colour = _list_of(int, d.background) and len(d.background) == 3 and all(0 <= value <= 255 for value in d.background)
     yield "background", colour, "[red, green, blue], each from 0 to 255"
     yield "options", isinstance(d.options, dict), "names and values"
-    # A file must not make us build a net far larger than itself: these two decide how large.
+    # A file must not make us build a net that is far larger than itself; these two options decide its size.
     for name, here in (("num_classes", len(d.classes)), ("in_channels", d.input[0])):
         yield "options", d.options.get(name, here) == here, f"such that {name} is {here}, as its classes and input say"
 
 
-def _list_of(kind, values):
+def _list_of(kind: Any, values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in values)
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-r"""NumPy's .npz: a zip file with one .npy file an array. Objects (pickles) are refused, and no header is evaluated.
+r"""NumPy's .npz: a zip file with one .npy file for each array. Objects (pickles) are refused, headers never evaluated.
 
     \x93NUMPY 1 0   uint16 length   {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   values
 
@@ -11,19 +11,21 @@ import io
 import math
 import re
 import zipfile
+from typing import IO
 
 import numpy as np
 
 from minicnn.io import arrays
-from minicnn.io.arrays import DAMAGED, short
+from minicnn.io.arrays import DAMAGED
 from minicnn.io.zip_file import Archive
+from minicnn.names import short
 
 _HEADER = re.compile(
     r"\{'descr': ?'([^']{1,20})', ?'fortran_order': ?(True|False), ?'shape': ?\(([\dL, ]{0,600})\),? ?\}\s*"
 )
 
 
-def read(archive: Archive, allowance: arrays.Allowance) -> dict[str, np.ndarray]:
+def read(archive: Archive, budget: arrays.MemoryBudget) -> dict[str, np.ndarray]:
     """{name: array} of an .npz file."""
     state = {}
     for entry, size in archive.sizes.items():
@@ -33,7 +35,7 @@ def read(archive: Archive, allowance: arrays.Allowance) -> dict[str, np.ndarray]
                              "convert it to .safetensors")
         arrays.check_name(name)
         with archive.open(entry) as stream:
-            state[name] = _array(stream, entry, size, allowance)
+            state[name] = _array(stream, entry, size, budget)
     return state
 
 
@@ -47,13 +49,13 @@ def content(state: dict[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
-def _array(stream, entry, size, allowance):
-    magic = arrays.take(stream, 8)
+def _array(stream: IO[bytes], entry: str, size: int, budget: arrays.MemoryBudget) -> np.ndarray:
+    magic = arrays.read_bytes(stream, 8)
     wide = 2 if magic[6:] == b"\1\0" else 4  # versions 2 and 3 have a longer length
     if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
-        raise ValueError(f"its entry {short(entry)} is no .npy file: {DAMAGED}")
-    length = int.from_bytes(arrays.take(stream, wide), "little")
-    header = arrays.take(stream, min(length, size, 2**16)).decode("latin-1")
+        raise ValueError(f"its entry {short(entry)} is not a .npy file: {DAMAGED}")
+    length = int.from_bytes(arrays.read_bytes(stream, wide), "little")
+    header = arrays.read_bytes(stream, min(length, size, 2**16)).decode("latin-1")
     found = _HEADER.fullmatch(header)
     if not found:
         raise ValueError(f"its entry {short(entry)} has the header {short(header)}, not that of one array of numbers: "
@@ -62,12 +64,12 @@ def _array(stream, entry, size, allowance):
     if "O" in code:
         raise ValueError(f"its entry {short(entry)} holds Python objects, which could run code: save numbers")
     numbers = [n.strip(" L") for n in axes.split(",") if n.strip()]
-    shape = [int(n) if n.isdecimal() else -1 for n in numbers]
+    shape = tuple(int(n) if n.isdecimal() else -1 for n in numbers)
     arrays.check_shape(shape)
-    arrays.becomes(code)
+    arrays.dtype_of(code)
     count = math.prod(shape)
-    if size != 8 + wide + length + count * arrays.width(code):
+    if size != 8 + wide + length + count * arrays.itemsize(code):
         raise ValueError(f"its entry {short(entry)} has {size} bytes, and its header promises shape {short(shape)} of "
                          f"{code}: {DAMAGED}")
-    values = arrays.read(stream, code, count, allowance)
+    values = arrays.read(stream, code, count, budget)
     return values.reshape(shape[::-1]).T if fortran == "True" else values.reshape(shape)

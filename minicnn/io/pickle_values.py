@@ -1,9 +1,8 @@
-"""Plain values out of pickles, without Python's pickle, which runs whatever a file asks for.
+"""Plain values from pickles, without Python's pickle, which runs any code that a file names.
 
-A pickle is a program for a small stack machine. This one knows only the instructions that put together numbers, texts,
-tuples, lists and dictionaries. It can import nothing: a name like "os.system" is looked up in a dictionary of the few
-that the caller has a meaning for, and refused if it is not there. Source: Python's pickletools, which describes every
-instruction.
+A pickle is a program for a small stack machine. The machine here supports only the instructions that build numbers,
+texts, tuples, lists and dictionaries. It imports nothing: a name like "os.system" is looked up in the caller's table of
+known names and refused where it is missing. Source: Python's pickletools, which documents every instruction.
 """
 
 from __future__ import annotations
@@ -13,19 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minicnn.io.arrays import DAMAGED, short
+from minicnn.io.arrays import DAMAGED
+from minicnn.names import short
 
 LIMIT = 2**23
 """The longest pickle in bytes: 8 MiB."""
 BUDGET = 12 * 2**20
-"""Bytes of Python objects that a pickle may make, by the machine's own estimate, and a quarter of the file's size."""
+"""Bytes of Python objects that a pickle may create, by the estimate below, plus a quarter of the file's size."""
 
-_STEP, _TEXT, _MEMO = 40, 4, 60  # the estimate: of an instruction, of each byte of a text, of remembering a value
+_STEP, _TEXT, _MEMO = 40, 4, 60  # estimated bytes: of an instruction, of each byte of a text, of a value in the memo
 
 
 @dataclass(frozen=True)
 class Global:
-    """What a name in a pickle means here; `call` gets the arguments if the pickle calls it."""
+    """A known name. `call` gets the arguments if the pickle calls it; `about` is for the caller."""
 
     name: str
     call: Callable[..., Any] | None = None
@@ -33,15 +33,15 @@ class Global:
 
 
 class Machine:
-    """Runs the pickles that stand one after the other in `data`."""
+    """Runs the pickles that follow each other in `data`."""
 
-    def __init__(self, data: bytes, size: int, meanings: dict[str, Global], persistent: Callable[[Any], Any]):
+    def __init__(self, data: bytes, size: int, known: dict[str, Global], persistent: Callable[[Any], Any]):
         self.data, self.position = data, 0
-        self.meanings, self.persistent = meanings, persistent
+        self.known, self.persistent = known, persistent
         self._left = BUDGET + size // 4
 
     def value(self) -> Any:
-        """The next pickle's value. ValueError says what is wrong with it."""
+        """The value of the next pickle. ValueError where it is damaged or not supported."""
         self.stack: list[Any] = []
         self._marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -49,21 +49,21 @@ class Machine:
             code = self.bytes(1)
             if code == b".":
                 result = self.pop()
-                self.stack, self.memo = [], {}  # what the result does not hold is freed before arrays are laid out
+                self.stack, self.memo = [], {}  # frees all but the result before arrays are allocated
                 return result
             step = _STEPS.get(code)
             if step is None:
-                raise ValueError(f"it uses the pickle instruction {code!r}, which state dicts don't need: {RESAVE}")
+                raise ValueError(f"it uses the pickle instruction {code!r}, which state dicts do not use: {RESAVE}")
             self.charge(_STEP)
             step(self)
 
     def charge(self, cost: int) -> None:
-        """ValueError if the pickle makes more than a file of its size may."""
+        """Count `cost` bytes; ValueError where the pickle creates more than a file of its size may."""
         self._left -= cost
         if self._left < 0:
             raise ValueError(f"it holds more small values than a checkpoint of its size may: {RESAVE}")
 
-    # What the instructions are made of.
+    # The parts of which instructions consist.
 
     def bytes(self, count: int) -> bytes:
         """The next bytes of the program."""
@@ -74,7 +74,7 @@ class Machine:
         return taken
 
     def number(self, form: str) -> Any:
-        """The next number of the program, in struct's notation."""
+        """The next number of the program, in the notation of struct."""
         return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
 
     def text(self, length: int) -> str:
@@ -84,10 +84,10 @@ class Machine:
         return _utf8(taken)
 
     def line(self) -> str:
-        """The text until the line's end."""
+        """The text up to the end of the line."""
         end = self.data.find(b"\n", self.position, self.position + 200)
         if end < 0:
-            raise ValueError(f"its pickle has a name without end: {DAMAGED}")
+            raise ValueError(f"its pickle has a name that does not end: {DAMAGED}")
         return _utf8(self.bytes(end + 1 - self.position)[:-1])
 
     def push(self, value: Any) -> None:
@@ -95,27 +95,27 @@ class Machine:
         self.stack.append(value)
 
     def pop(self) -> Any:
-        """Take the last value from the stack, from above the last mark."""
+        """Take the last value from the stack, above the last mark."""
         if len(self.stack) <= (self._marks[-1] if self._marks else 0):
-            raise ValueError(f"its pickle takes a value that is not there: {DAMAGED}")
+            raise ValueError(f"its pickle reads a value that is not there: {DAMAGED}")
         return self.stack.pop()
 
     def last(self, kind: type) -> Any:
-        """The last value on the stack, of which this is required."""
+        """The last value on the stack, which must be a `kind`."""
         value = self.pop()
         self.push(value)
         if not isinstance(value, kind):
-            raise ValueError(f"its pickle takes a {type(value).__name__} for a {kind.__name__}: {RESAVE}")
+            raise ValueError(f"its pickle uses a {type(value).__name__} as a {kind.__name__}: {RESAVE}")
         return value
 
     def mark(self) -> None:
-        """Remember how high the stack is."""
+        """Remember the height of the stack."""
         self._marks.append(len(self.stack))
 
     def since_mark(self) -> list[Any]:
         """Take everything above the last mark."""
         if not self._marks:
-            raise ValueError(f"its pickle takes values that are not there: {DAMAGED}")
+            raise ValueError(f"its pickle reads values that are not there: {DAMAGED}")
         start = self._marks.pop()
         values = self.stack[start:]
         del self.stack[start:]
@@ -126,32 +126,33 @@ class Machine:
         values = [self.pop() for _ in range(count)]
         self.push(tuple(values[::-1]))
 
-    def put(self, place: int) -> None:
-        """Remember the last value."""
+    def put(self, index: int) -> None:
+        """Store the last value in the memo."""
         self.charge(_MEMO)
-        self.memo[place] = self.last(object)
+        self.memo[index] = self.last(object)
 
-    def get(self, place: int) -> None:
-        """Put a remembered value on the stack."""
-        if place not in self.memo:
-            raise ValueError(f"its pickle asks for a value that it did not keep: {DAMAGED}")
-        self.push(self.memo[place])
+    def get(self, index: int) -> None:
+        """Put a value from the memo on the stack."""
+        if index not in self.memo:
+            raise ValueError(f"its pickle reads a value that it did not store: {DAMAGED}")
+        self.push(self.memo[index])
 
     def name(self, module: Any, name: Any) -> None:
-        """The meaning of a name; only what the caller gave a meaning has one."""
+        """Put a known name on the stack; ValueError for any other."""
         if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > 200:
-            raise ValueError(f"its pickle has a name that is no text: {RESAVE}")
+            raise ValueError(f"its pickle has a name that is not a text: {RESAVE}")
         whole = f"{module}.{name}"
-        if whole not in self.meanings:
+        if whole not in self.known:
             raise ValueError(f"it refers to {short(whole)}, and names other than those of tensors are refused, because "
                              f"they could run code: {RESAVE}")
-        self.push(self.meanings[whole])
+        self.push(self.known[whole])
 
     def reduce(self) -> None:
-        """Call a name that may be called."""
+        """Call a known function."""
         arguments, function = self.pop(), self.pop()
         if not isinstance(function, Global) or function.call is None or not isinstance(arguments, tuple):
-            raise ValueError(f"its pickle calls {short(getattr(function, 'name', function))}, no function: {RESAVE}")
+            name = short(getattr(function, "name", function))
+            raise ValueError(f"its pickle calls {name}, which is not a function: {RESAVE}")
         self.charge(_STEP * sum(len(a) for a in arguments if isinstance(a, (list, tuple, dict, str))))
         try:
             self.push(function.call(*arguments))
@@ -172,7 +173,7 @@ class Machine:
             target[as_key(key)] = value
 
     def build(self) -> None:
-        """Attributes of an OrderedDict (`_metadata`), passed over; nothing else may have any."""
+        """Attributes of an OrderedDict (`_metadata`), which are ignored; nothing else may have any."""
         self.pop()
         self.last(dict)
 
@@ -181,9 +182,9 @@ RESAVE = "in PyTorch, save the state dict alone, `torch.save(model.state_dict(),
 
 
 def as_key(key: Any) -> Any:
-    """The key, if a dictionary of ours may have it: hashing nested tuples could take for ever."""
+    """The key of a dictionary, a text or a small integer: hashing nested tuples could take very long."""
     if not (isinstance(key, str) or (isinstance(key, int) and key.bit_length() < 64)):
-        raise ValueError(f"it holds a dictionary with {short(key)} as a key, not a text: {RESAVE}")
+        raise ValueError(f"it holds a dictionary with {short(key)} as a key, which is not a text: {RESAVE}")
     return key
 
 

@@ -1,7 +1,7 @@
-"""Zip files, whose directories are read with suspicion: .npz files and PyTorch's checkpoints are ones.
+"""Reading zip files that may be hostile: .npz files and PyTorch checkpoints.
 
-Nothing is ever unpacked to the disk. What is refused: a directory over 2 MiB, names that lead out of a folder or stand
-twice, encryption, and any compression but the two that NumPy writes (bzip2's could not be undone piece by piece).
+Nothing is unpacked to the disk. Refused are a directory over 2 MiB, paths that lead out of the folder, names that occur
+twice, encryption, and all compressions but the two that NumPy writes (bzip2 can't be decompressed piece by piece).
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import contextlib
 import struct
 import zipfile
 import zlib
-from typing import IO, cast
+from collections.abc import Iterator
+from typing import IO, Any, cast
 
-from minicnn.io.arrays import DAMAGED, check_name, short
+from minicnn.io.arrays import DAMAGED, check_name
+from minicnn.names import short
 
 LIMIT = 2**21
-"""The most bytes read at once, and so the largest directory: some 30,000 entries."""
+"""The most bytes read at once, so also the largest directory: about 30,000 entries."""
 
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -24,8 +26,8 @@ class Archive:
     """The entries of an open zip file."""
 
     def __init__(self, file: IO[bytes]):
-        with _one_kind_of_error():
-            self._zip = zipfile.ZipFile(cast(IO[bytes], _Careful(file)))
+        with _as_value_error():
+            self._zip = zipfile.ZipFile(cast(IO[bytes], _BoundedFile(file)))
             entries = self._zip.infolist()
         self.sizes: dict[str, int] = {}
         for entry in entries:
@@ -33,41 +35,41 @@ class Archive:
             if entry.filename in self.sizes:
                 raise ValueError(f"it holds {short(entry.filename)} twice: {DAMAGED}")
             if entry.flag_bits & 1:
-                raise ValueError(f"its entry {short(entry.filename)} is encrypted: unpack it, and pack it without")
+                raise ValueError(f"its entry {short(entry.filename)} is encrypted: pack it without a password")
             if entry.compress_type not in _COMPRESSIONS:
-                raise ValueError(f"its entry {short(entry.filename)} is compressed in a way that neither NumPy nor "
-                                 "PyTorch writes: write it with one of them")
+                raise ValueError(f"its entry {short(entry.filename)} has a compression that neither NumPy nor PyTorch "
+                                 "writes: write it with one of them")
             self.sizes[entry.filename] = entry.file_size
 
     @contextlib.contextmanager
-    def open(self, name: str):
-        """A stream of the entry's bytes, as many as `sizes` says at most; its checksum is checked at the end."""
-        with _one_kind_of_error(), self._zip.open(name) as stream:
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A stream of the entry's bytes, at most as many as `sizes` says; the checksum is verified at the end."""
+        with _as_value_error(), self._zip.open(name) as stream:
             yield stream
 
 
-class _Careful:
-    """A file that refuses to be read in huge pieces: zipfile believes what a zip says of its directory's size."""
+class _BoundedFile:
+    """A file that refuses to read huge pieces: zipfile trusts the directory size that the file states."""
 
-    def __init__(self, file):
+    def __init__(self, file: Any):
         self.tell, self.seekable, self._seek, self._read = file.tell, file.seekable, file.seek, file.read
 
-    def seek(self, place, whence=0):
-        if abs(place) >= 2**62:
-            raise OSError("a place beyond all files")  # and not Python's ValueError
-        return self._seek(place, whence)
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if abs(offset) >= 2**62:
+            raise OSError("an offset beyond the end")  # instead of Python's ValueError
+        return self._seek(offset, whence)
 
-    def read(self, count=-1):
+    def read(self, count: int = -1) -> bytes:
         if count > LIMIT:
             raise ValueError(f"its zip directory is larger than {LIMIT >> 20} MiB: pack fewer entries into one file")
         return self._read(LIMIT if count < 0 else count)
 
-    def close(self):
-        """The file belongs to whoever opened it."""
+    def close(self) -> None:
+        """Do nothing: the caller closes the file."""
 
 
 @contextlib.contextmanager
-def _one_kind_of_error():
+def _as_value_error() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, OverflowError, NotImplementedError,

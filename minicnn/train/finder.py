@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minicnn.inspect.picture import figure
+from minicnn.inspect.plots import figure
 from minicnn.train.loop import NonFiniteLossError, train_epoch
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minicnn.inspect.picture import figure
+from minicnn.inspect.plots import figure
 from minicnn.io.model_file import Description
 from minicnn.train.assess import Assessment
 

@@ -10,7 +10,7 @@ from minicnn import models, nn
 from minicnn.bench import conv, machine
 from minicnn.bench.model import NETS, NetRun, vgg11_cifar
 from minicnn.bench.suite import SUITE, ConvCase
-from minicnn.bench.timing import Spread, exponent, geometric_mean, median, peak_memory, quantile, time_calls
+from minicnn.bench.timing import Spread, exponent, peak_memory, time_calls
 from minicnn.cpu import threads
 from tests.program import caller
 
@@ -26,25 +26,13 @@ def minicnn_(monkeypatch, capsys):
 
 
 def test_quantiles():
-    assert median([3, 1, 2]) == 2
-    assert median([4, 1, 3, 2]) == 2.5
-    assert [quantile([0, 10, 20, 30, 40], q) for q in (0, 0.25, 0.5, 0.6, 1)] == [0, 10, 20, 24, 40]
+    assert Spread.of([3, 1, 2]) == Spread(2, 1.5, 2.5, 3)
+    assert Spread.of([4, 1, 3, 2]) == Spread(2.5, 1.75, 3.25, 4)
     assert Spread.of([5.0]) == Spread(5, 5, 5, 1)
     draws = list(np.random.default_rng(0).normal(size=101))
     spread = Spread.of(draws)
     assert np.allclose([spread.q1, spread.median, spread.q3], np.percentile(draws, [25, 50, 75]), rtol=1e-12)
     assert spread.as_dict()["count"] == 101
-    with pytest.raises(ValueError, match="give at least one"):
-        median([])
-
-
-def test_geometric_means():
-    assert geometric_mean([2, 0.5]) == 1
-    assert geometric_mean([1, 10, 100]) == pytest.approx(10, rel=1e-14)
-    assert geometric_mean([7.0]) == pytest.approx(7, rel=1e-15)
-    for wrong in ([], [1, 0], [1, -1]):
-        with pytest.raises(ValueError, match="needs positive values"):
-            geometric_mean(wrong)
 
 
 @pytest.mark.parametrize("p", [-1, 0, 0.5, 1, 2, 3.7])
@@ -112,7 +100,7 @@ def test_every_able_algorithm_is_right(case):
     run = conv.ConvRun(case)
     names = conv.able(case)
     assert "im2col" in names
-    assert {conv.chosen(case, what) for what in conv.WHAT} <= set(names)
+    assert conv.chosen(case) in names
     for name in (conv.POLICY, *names):
         errors = run.errors(name)
         assert set(errors) == set(conv.WHAT)
@@ -130,7 +118,7 @@ def test_errors_are_shares_of_the_largest_value():
     assert conv.max_error(np.zeros(2), np.zeros(2)) == 0
 
 
-def test_images_lie_as_our_layers_leave_them():
+def test_images_have_the_layout_that_layers_produce():
     assert conv.ConvRun(TINY).x.transpose(0, 2, 3, 1).flags.c_contiguous
     assert conv.ConvRun(ConvCase("grey", (3, 1, 8, 9), 5)).x.flags.c_contiguous
 
@@ -162,9 +150,9 @@ def test_the_machine_is_described():
 def test_a_net_under_the_clock():
     run = NetRun("lenet5", batch=3, images=0)
     assert run.parameters == 61_706
-    assert math.isfinite(run.step())
-    before = run.infer(2)
+    assert math.isfinite(run.step().item())
+    before = run.infer(2).numpy()
     assert before.shape == (2, 10)
-    assert np.array_equal(before, run.infer(2)), "in use, nothing changes"
+    assert np.array_equal(before, run.infer(2).numpy()), "inference changes nothing"
     assert sum(p.size for p in vgg11_cifar().parameters()) == 9_225_610
     assert all(zoo in ("", *models.names()) for zoo, *_ in NETS.values())

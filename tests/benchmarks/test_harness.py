@@ -1,6 +1,7 @@
-"""benchmarks/: the harness, its workers and the page, on tiny cases. No time is asserted."""
+"""benchmarks/: the harness, its workers and the page, on tiny cases. No test asserts a time."""
 
 import argparse
+import contextlib
 import json
 import re
 import sys
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import conv, harness, layers, loader, models, render, scaling, steps
+from benchmarks import harness, loader, markdown, render
+from benchmarks.cpu import conv, layers, models, scaling, steps
 from benchmarks.worker import timing
-from minicnn.bench.suite import SUITE, ConvCase
+from minicnn.bench.suite import ConvCase
 from minicnn.bench.timing import exponent
 
 QUICK = ["--rounds", "1", "--seconds", "0.001", "--pause", "0"]
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Clock:
-    """A competitor that answers at once, and remembers when it was asked."""
+    """A worker that answers at once, and records when it was asked."""
 
     def __init__(self, name, seconds, log):
         self.name, self.seconds, self.log = name, seconds, log
@@ -33,13 +35,12 @@ class Clock:
         return {"seconds": [self.seconds] * 2}
 
 
-def test_competitors_take_turns():
+def test_workers_take_turns():
     log = []
     a, b = Clock("a", 1.0, log), Clock("b", 2.0, log)
     taken = harness.race({a: ["f", "g"], b: ["f"]}, rounds=3, seconds=0, pause=0)
     assert log == [*(one := [("a", "f"), ("a", "g")]), *(two := [("b", "f")]), *two, *one, *one, *two]
     assert taken == {"a": {"f": [1.0] * 6, "g": [1.0] * 6}, "b": {"f": [2.0] * 6}}
-    assert harness.spreads(taken["b"]) == {"f": {"median": 2, "q1": 2, "q3": 2, "count": 6}}
 
 
 def test_the_better_layout_is_chosen_for_each_call():
@@ -64,37 +65,47 @@ def test_a_row_follows_from_its_times():
     assert row["vs_default"] == {"forward": 1.5, "forward+backward": 4}
     assert row["vs_textbook"] == {"forward": 4, "dx": 1, "dw": 0.5, "forward+backward": 14.5 / 11}
     other = {"vs_torch": {"forward": 2.0, "forward+backward": 1.0}}
-    found = conv.summary([row, other])
+    keys = "vs_torch", "vs_default", "vs_textbook"
+    found = harness.summary([row, other], *keys)
     assert found["vs_torch"]["forward"] == {"geometric_mean": 1, "worst": 0.5, "best": 2, "cases": 2, "faster": 1}
     assert found["vs_torch"]["forward+backward"]["geometric_mean"] == pytest.approx(2)
     assert found["vs_textbook"]["dx"]["cases"] == 1
-    assert conv.summary([{}]) == {}
+    assert harness.summary([{}], *keys) == {}
 
 
-def test_what_is_wrong_is_not_timed():
-    def known(error): return {"algorithms": {"auto": {what: {"error": error} for what in ("forward", "dx", "dw")}}}
-
-    conv.must_be_right(SUITE[0], known(1e-6))
+def test_a_wrong_result_is_not_timed():
+    harness.check("case", {"auto forward": (1e-6, 1e-3), "logits": (1e-3, 1e-3)})
     for wrong in (0.1, float("nan")):
-        with pytest.raises(SystemExit, match=r"many small images, auto forward: error .* what is wrong is not timed"):
-            conv.must_be_right(SUITE[0], known(wrong))
-    with pytest.raises(SystemExit, match="against torch's float64, dw"):
-        conv.must_be_right(SUITE[0], known(0), {"agreement": {"y": 0, "dw": 1}})
-    net = {"parameters": 10}
-    models.must_agree("net", net, {"parameters": 10, "logits": {"contiguous": 1e-6}})
-    with pytest.raises(SystemExit, match=r"10 parameters here and 11 in torch_nets\.py"):
-        models.must_agree("net", net, {"parameters": 11, "logits": {}})
-    with pytest.raises(SystemExit, match="the logits differ by"):
-        models.must_agree("net", net, {"parameters": 10, "logits": {"contiguous": 0.1}})
+        with pytest.raises(SystemExit, match=r"case, auto dx: error .* above 1e-03: a wrong result is not timed"):
+            harness.check("case", {"auto forward": (0, 1e-3), "auto dx": (wrong, 1e-3)})
+
+
+class Wrong:
+    """A worker whose result has an error; it must not be asked for a time."""
+
+    def __init__(self):
+        self.process, self.asked = argparse.Namespace(poll=lambda: None), []
+
+    def ask(self, do, **request):
+        self.asked.append((do, request["spec"]["kind"]))
+        return {"calls": ["f"], "check": {"y": (0.1, 1e-3)}}
+
+
+def test_a_benchmark_stops_at_a_wrong_result():
+    wrong = Wrong()
+    workers = harness.Workers({"minicnn": lambda: wrong})
+    with pytest.raises(SystemExit, match=r"error: case, y: error 1\.0e-01 is above 1e-03"):
+        workers.measure("case", {"minicnn": {"kind": "conv"}}, harness.options("").parse_args([]))
+    assert wrong.asked == [("prepare", "conv")]
 
 
 def test_bytes_of_layers():
-    spec = {"op": "max_pool", "shape": [2, 3, 7, 7], "kernel": 3, "stride": 2}
+    spec = {"op": "MaxPool2d", "shape": [2, 3, 7, 7], "arguments": [3, 2]}
     assert layers.traffic(spec)["forward"] == 4 * 2 * 3 * (49 + 9 + 9)
-    assert layers.traffic({"op": "relu", "shape": [2, 5]}) == {"forward": 80, "backward": 120}
-    assert layers.traffic({"op": "linear", "shape": [2, 3], "outputs": 5}) == {
+    assert layers.traffic({"op": "ReLU", "shape": [2, 5]}) == {"forward": 80, "backward": 120}
+    assert layers.traffic({"op": "Linear", "shape": [2, 3], "arguments": [3, 5]}) == {
         "forward": 4 * (6 + 15 + 10), "backward": 4 * (2 * (6 + 15) + 10)}
-    assert layers.traffic({"op": "sgd", "shape": [2, 3]}) == {"forward": 120}
+    assert layers.traffic({"op": "SGD", "shape": [2, 3]}) == {"forward": 120}
 
 
 @pytest.mark.parametrize("axis", ["batch", "side", "channels"])
@@ -105,21 +116,31 @@ def test_the_work_grows_as_expected(axis):
 
 def test_commands_are_told_without_this_machines_paths():
     argv = ["--vs", "torch", "--torch-python", "/home/me/python", "--out=/tmp/x.json", "--rounds", "5"]
-    assert harness.command("conv", argv) == (
-        "python -m benchmarks.conv --vs torch --torch-python PYTHON --out=FILE --rounds 5")
+    assert harness.command("cpu.conv", argv) == (
+        "python -m benchmarks.cpu.conv --vs torch --torch-python PYTHON --out=FILE --rounds 5")
 
 
 def test_cases_are_selected_by_name():
     assert harness.selected(["a b", "B", "c"], "b") == [0, 1]
     assert harness.selected(["a", "b"], "") == [0, 1]
-    with pytest.raises(SystemExit, match="no case is called like 'x': there are a, b"):
+    with pytest.raises(SystemExit, match="no case matches --cases 'x': there are a, b"):
         harness.selected(["a", "b"], "x")
 
 
 def test_a_table_in_markdown():
-    assert render.table(["a", "b"], [["x", "1.5"], ["y", "—"]]) == (
+    assert markdown.table(["a", "b"], [["x", "1.5"], ["y", "—"]]) == (
         "| a | b |\n| --- | ---: |\n| x | 1.5 |\n| y | — |\n")
-    assert render.ms({"median": 0.01, "q1": 0.009, "q3": 0.011}) == "10.00 ± 10 %"
+    assert markdown.ms({"median": 0.01, "q1": 0.009, "q3": 0.011}) == "10.00 ± 10 %"
+    assert markdown.call("infer 1", 8) == ("inference, 1 image", 1)
+    assert markdown.call("step", 8) == ("training step, 8 images", 8)
+
+
+def test_a_block_of_a_page_is_filled():
+    page = "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\n<!-- end -->\n"
+    assert markdown.fill(page, "one", r"\1 new" + "\n") == page.replace("old", r"\1 new")
+    assert markdown.fill(page, "two", "new\n").endswith("b\n<!-- two -->\nnew\n<!-- end -->\n")
+    with pytest.raises(ValueError, match="the page has no block <!-- three --> … <!-- end -->"):
+        markdown.fill(page, "three", "")
 
 
 # ------------------------------------------------------------------------------------------------------ real processes
@@ -128,25 +149,53 @@ def test_a_table_in_markdown():
 def test_the_clock_needs_nothing_but_the_standard_library():
     source = (ROOT / "minicnn" / "bench" / "timing.py").read_text()
     assert "minicnn" not in re.findall(r"^\s*(?:from|import) (\w+)", source, re.MULTILINE)
-    assert timing.median([3, 1, 2]) == 2
+    assert timing.Spread.of([3, 1, 2]).median == 2
 
 
 def test_a_worker_answers_with_sentences():
-    with harness.ours(1) as ours:
-        assert ours.ask("about")["threads"] == 1
-        with pytest.raises(SystemExit, match="minicnn, asked to nothing: ValueError: unknown order 'nothing'"):
-            ours.ask("nothing")
-        bytes_ = ours.ask("memory")["bytes"]
+    with contextlib.closing(harness.minicnn(1)) as worker:
+        assert worker.ask("about")["threads"] == 1
+        with pytest.raises(SystemExit, match="minicnn failed to nothing: ValueError: unknown request 'nothing'"):
+            worker.ask("nothing")
+        bytes_ = worker.ask("memory")["bytes"]
         assert bytes_ is None or bytes_ > 2**23
     with pytest.raises(SystemExit, match="ended without an answer"):
-        ours.ask("about")
+        worker.ask("about")
+
+
+def test_every_result_is_checked_before_it_is_timed():
+    case = ConvCase("tiny", (2, 4, 6, 6), 4, padding=(1, 1)).as_dict()
+    with contextlib.closing(harness.minicnn(1)) as worker:
+        answer = worker.ask("prepare", spec={"kind": "conv", "case": case})
+        assert {"auto", "im2col", "winograd"} <= set(answer["algorithms"])
+        assert set(answer["check"]) == {f"{name} {what}" for name in answer["algorithms"] for what in conv.WHAT}
+        for (error, limit), of in zip(answer["check"].values(), (
+                of[what] for of in answer["algorithms"].values() for what in conv.WHAT)):
+            assert error == of["error"]
+            assert limit == 1e-3
+        for spec in layers.LAYERS:
+            shape = [2, *spec["arguments"][:1]] if spec["op"] == "Linear" else [2, 64, 9, 9][: len(spec["shape"])]
+            answer = worker.ask("prepare", spec={"kind": "layer", **spec, "shape": shape})
+            expected = {"Dropout": set(), "SGD": {"p"}, "Adam": {"p"}, "BatchNorm2d": {"y", "dx", "dweight", "dbias"},
+                        "Linear": {"y", "dx", "dweight", "dbias"}}.get(spec["op"], {"y", "dx"})
+            assert set(answer.get("check", {})) == expected
+            assert all(0 <= error < limit == 1e-3 for error, limit in answer.get("check", {}).values())
+
+
+def test_a_worker_that_died_is_started_again():
+    with contextlib.closing(harness.Workers({"minicnn": lambda: harness.minicnn(1)})) as workers:
+        first = workers["minicnn"]
+        assert workers["minicnn"] is first
+        first.close()
+        assert workers["minicnn"] is not first
+        assert workers.about()[0]["name"] == "minicnn"
 
 
 def test_without_torch_one_sentence_says_how_to_get_it(tmp_path):
     blind = tmp_path / "python"
     blind.write_text("#!/bin/sh\nexit 1\n")
     blind.chmod(0o755)
-    with pytest.raises(SystemExit, match=r"^error: \S+ can't import torch: make an environment .* --torch-python"):
+    with pytest.raises(SystemExit, match=r"^error: \S+ can't import torch: create an environment .* --torch-python"):
         harness.pytorch(str(blind))
 
 
@@ -157,11 +206,10 @@ def results(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conv, "SUITE", (ConvCase("tiny", (2, 4, 6, 6), 4, padding=(1, 1)),))
         patch.setattr(scaling, "SUITE", conv.SUITE)
-        patch.setattr(scaling, "BATCHES", (1, 2))
-        patch.setattr(scaling, "SIDES", (4, 8))
-        patch.setattr(scaling, "CHANNELS", (2, 4))
-        patch.setattr(layers, "LAYERS", [{**spec, "shape": [2, 8, 9, 9][: len(spec["shape"])], "outputs": 8}
-                                         for spec in layers.LAYERS])
+        patch.setattr(scaling, "SIZES", {"batch": (1, 2), "side": (4, 8), "channels": (2, 4)})
+        small = {"BatchNorm2d": {"arguments": [8]}, "Linear": {"arguments": [8, 8]}}
+        patch.setattr(layers, "LAYERS", [{**spec, "shape": [2, 8, 9, 9][: len(spec["shape"])],
+                                          **small.get(spec["op"], {})} for spec in layers.LAYERS])
         conv.main([*QUICK, "--vs", "textbook", "--out", str(folder / "conv.json")])
         layers.main([*QUICK, "--out", str(folder / "layers.json")])
         models.main([*QUICK, "--cases", "lenet5", "--batch", "2", "--out", str(folder / "models.json")])
@@ -174,7 +222,7 @@ def test_results_hold_what_is_needed_to_understand_them(results):
     for name in ("conv", "layers", "models", "steps", "scaling"):
         document = json.loads((results / f"{name}.json").read_text())
         assert document["benchmark"] == name
-        assert document["command"].startswith(f"python -m benchmarks.{name} --rounds 1")
+        assert document["command"].startswith(f"python -m benchmarks.cpu.{name} --rounds 1")
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", document["date"])
         assert {"cpu", "cores", "ram_bytes", "system"} <= set(document["machine"])
         assert {"python", "numpy", "blas", "minicnn", "threads"} <= set(document["competitors"][0])
@@ -194,8 +242,8 @@ def test_results_hold_what_is_needed_to_understand_them(results):
 
 
 def test_the_page_is_made_of_the_results_alone(results, tmp_path):
-    page, pictures = tmp_path / "docs" / "page.md", tmp_path / "docs" / "pictures"
-    argv = ["--results", str(results), "--page", str(page), "--pictures", str(pictures)]
+    docs = tmp_path / "docs"
+    page, argv = docs / "benchmarks.md", ["cpu", "--results", str(results), "--docs", str(docs)]
     render.main(argv)
     text = page.read_text()
     for title in ("Convolutions", "Other layers", "Whole nets", "Where a step's time goes", "How the cost grows"):
@@ -203,11 +251,20 @@ def test_the_page_is_made_of_the_results_alone(results, tmp_path):
     assert "Not measured yet" not in text
     linked = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     assert sorted(linked) == ["pictures/nets.svg", "pictures/roofline.svg", "pictures/scaling.svg"]
-    before = {path: path.read_bytes() for path in (page, *(page.parent / link for link in linked))}
+    before = {path: path.read_bytes() for path in (page, *(docs / link for link in linked))}
     render.main(argv)
     assert before == {path: path.read_bytes() for path in before}, "the same results make the same page"
-    render.main(["--results", str(tmp_path), *argv[2:]])
+    render.main(["cpu", "--results", str(tmp_path), *argv[3:]])
     assert page.read_text().count("Not measured yet") == 5
+    with pytest.raises(SystemExit) as end:
+        render.main(["gpus"])
+    assert end.value.code == 2
+
+
+def test_the_committed_pages_are_what_the_results_render_to(tmp_path):
+    render.main(["--docs", str(tmp_path)])
+    for page in ("benchmarks.md", "benchmarks-gpu.md"):
+        assert (tmp_path / page).read_text() == (ROOT / "docs" / page).read_text(), "run python -m benchmarks.render"
 
 
 def test_the_committed_page_is_the_committed_results():
@@ -222,7 +279,7 @@ def test_the_committed_page_is_the_committed_results():
 
 def test_the_page_about_data_says_what_was_measured():
     document = json.loads((ROOT / "benchmarks" / "results" / "loader.json").read_text())
-    assert loader.BEGIN + loader.tables(document) + loader.END in loader.PAGE.read_text()
+    assert markdown.begin(loader.BLOCK) + loader.tables(document) + markdown.END in loader.PAGE.read_text()
 
 
 def test_the_loader_on_a_few_pictures(tmp_path, capsys, monkeypatch):
@@ -243,7 +300,7 @@ def test_the_loader_on_a_few_pictures(tmp_path, capsys, monkeypatch):
         assert 0 <= row["waiting"] < 1
         assert row["waiting"] == pytest.approx(row["wait"]["median"] / row["seconds"])         # of one step
     assert loader.tables(document).count("\n| ") == 2 + len(loader.WORKERS)
-    with pytest.raises(SystemExit, match="holds no photographs of at least 187 pixels a side"):
+    with pytest.raises(SystemExit, match="has no photographs of at least 187 pixels on each side"):
         loader.make_pictures(ROOT / "tests", tmp_path, 1)
 
 
@@ -259,17 +316,17 @@ def test_a_steps_time_is_shared_out_among_its_ops(results):
 
 
 def test_only_the_outermost_call_is_timed():
-    watch = steps.Watch()
+    profile = steps.Profile()
     namespace: dict = {}
     code = "def inner():\n return 1\ndef outer():\n def dx():\n  return inner()\n return inner(), dx\n"
     exec(compile(code, "somewhere/ops/some.py", "exec"), namespace)
-    sys.setprofile(watch)
+    sys.setprofile(profile)
     _, dx = namespace["outer"]()
     dx()
     sys.setprofile(None)
-    assert set(watch.seconds) == {"outer"}
-    assert watch.seconds["outer"]["forward"] > 0
-    assert watch.seconds["outer"]["backward"] > 0
+    assert set(profile.seconds) == {"outer"}
+    assert profile.seconds["outer"]["forward"] > 0
+    assert profile.seconds["outer"]["backward"] > 0
 
 
 def test_a_commit_that_is_not_there_gets_a_sentence():
@@ -279,19 +336,20 @@ def test_a_commit_that_is_not_there_gets_a_sentence():
 
 def test_torch_has_the_same_nets():
     pytest.importorskip("torch")
-    from benchmarks import torch_nets
-    from minicnn.bench.model import NETS
+    from benchmarks import torch_nets, torch_worker
+    from benchmarks.gpu.measure import NETS as GPU_NETS
+    from minicnn.bench.model import NETS, vgg11_cifar
+    from minicnn.models import build
     from minicnn.nn import init
 
-    assert set(torch_nets.NETS) == set(NETS)
+    assert set(torch_nets.NETS) == set(NETS) | set(GPU_NETS)
     with init.shapes_only():
-        from minicnn.bench.model import vgg11_cifar
-        from minicnn.models import build
-
-        for name, (zoo, options, *_) in NETS.items():
-            ours = build(zoo, **options) if zoo else vgg11_cifar()
+        for name, (zoo, options, *_) in {**NETS, "resnet50": ("resnet50", {})}.items():
+            own = build(zoo, **options) if zoo else vgg11_cifar()
             theirs = {k: tuple(v.shape) for k, v in torch_nets.NETS[name]().named_parameters()}
-            assert theirs == {k: p.shape for k, p in ours.named_parameters()}
+            assert theirs == {k: p.shape for k, p in own.named_parameters()}
+    with pytest.raises(ValueError, match=r"the nets of minicnn and torch_nets\.py differ in the weights \['classifier"):
+        torch_worker.load_weights(torch_nets.lenet5(), {})
 
 
 def test_options_are_documented(capsys):

@@ -14,11 +14,15 @@ from tests.program import document, sentence
 def test_bench_conv_for_people(minicnn_):
     rc, out, err = minicnn_("bench", "conv", "--input", "2,4,8,8", "--filters", 6, "-p", 1, "--seconds", 0.001)
     assert (rc, err) == (0, "")
-    assert out.startswith("2×4×8×8 → 6, 3×3 p1, 27,648 multiply-adds\n")
+    lines, tables = out.split("\n\n", 1)
+    rows = [f"2×4×8×8 → 6, 3×3 p1: {what} by {name}"
+            for name in conv.able(ConvCase("", (2, 4, 8, 8), 6, padding=(1, 1))) for what in conv.WHAT]
+    assert [line.rpartition(": ")[0] for line in lines.splitlines()] == rows, "a line as soon as a row is measured"
+    assert tables.startswith("2×4×8×8 → 6, 3×3 p1, 27,648 multiply-adds\n")
     found = re.findall(r"^(forward|dx|dw|) +([\w]+)( \*)? +[\d.]+ +[\d.]+ +\d+ +[\d.]+ MB +\de-\d\d", out, re.MULTILINE)
     names = conv.able(ConvCase("", (2, 4, 8, 8), 6, padding=(1, 1)))
     assert len(found) == 3 * len(names)
-    assert sum(bool(star) for _, _, star in found) == 3, "one of them is what minicnn takes"
+    assert sum(bool(star) for _, _, star in found) == 3, "one of them is minicnn's choice"
     for word in ("GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW", "workspace:", "error:", "% GEMM"):
         assert word in out
 
@@ -65,7 +69,8 @@ def test_bench_conv_answers_mistakes(minicnn_, options, says):
 def test_bench_model(minicnn_):
     rc, out, err = minicnn_("bench", "model", "lenet5", "--batch", 3, "--seconds", 0.001)
     assert (rc, err) == (0, "")
-    assert out.startswith("lenet5 (61,706 parameters, 416,520 multiply-adds an image)\n")
+    assert re.match(r"training step: [\d.]+ ms\n(inference, .*\n){2}\nlenet5 \(61,706 parameters, "
+                    r"416,520 multiply-adds an image\)\n", out)
     for row in ("training step", "inference, 1 image", "inference, 3 images"):
         assert re.search(rf"^{row} +[\d.]+ +[\d.]+ – [\d.]+ +[\d.]+ +[\d.]+ *$", out, re.MULTILINE)
     rc, out, _ = minicnn_("bench", "model", "lenet5", "--variant", "1998", "--batch", 2, "--seconds", 0.001, "--json")

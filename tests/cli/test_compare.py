@@ -5,8 +5,8 @@ import sys
 import pytest
 from PIL import Image
 
+from minicnn.inspect import accuracy_chart
 from minicnn.inspect.literature import literature
-from minicnn.inspect.picture import bubbles
 from tests.cli.printed import table
 from tests.program import document, sentence
 
@@ -100,7 +100,7 @@ def test_a_long_name_at_the_edge_of_the_chart_is_written_inside(monkeypatch, tmp
     real = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
     names = ["a_net_with_a_very_long_name_indeed_on_the_left", "a_net_with_a_very_long_name_indeed_on_the_right"]
-    bubbles(names, [0.1, 10.0], [60.0, 70.0], [10.0, 900.0], tmp_path / "chart.png")
+    accuracy_chart.draw(names, [0.1, 10.0], [60.0, 70.0], [10.0, 900.0], tmp_path / "chart.png")
     ax = drawn[0].axes[0]
     found = [text for text in ax.texts if text.get_text()]
     assert {text.get_text() for text in found} == set(names)

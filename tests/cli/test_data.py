@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import catalogue
+from minicnn.data import registry
 from minicnn.data.download import Remote
 from tests.data.pictures import make_folder, noise
 from tests.program import caller, document, process, sentence
@@ -56,7 +56,7 @@ def test_get_what_is_here_unknown_or_cannot_be_had(call, home, monkeypatch):
     code, _, err = call("data", "get", "digits")
     assert "is part of minicnn: there is nothing to download" in sentence(err, 1, code)
     nobody = Remote("train-images-idx3-ubyte.gz", ("http://127.0.0.1:9/x",), 3, hashlib.sha256(b"abc").hexdigest())
-    monkeypatch.setitem(catalogue.ENTRIES, "mnist", replace(catalogue.ENTRIES["mnist"], files=(nobody,)))
+    monkeypatch.setitem(registry.DATASETS, "mnist", replace(registry.DATASETS["mnist"], files=(nobody,)))
     code, _, err = call("data", "get", "mnist")
     assert "train-images-idx3-ubyte.gz could not be downloaded (http://127.0.0.1:9/x: no connection)" in \
         sentence(err, 1, code)
@@ -129,7 +129,7 @@ def test_pack_and_read_again(call, tmp_path):
     parts = data.splits(tmp_path / "out")
     assert (parts.classes, len(parts.train), len(parts.validation), len(parts.test)) == (("cat", "dog"), 12, 4, 4)
     code, _, err = call("data", "pack", tmp_path / "p", tmp_path / "out")
-    assert "holds tar files already, which stay as they are" in sentence(err, 1, code)
+    assert "already has tar files, which are not overwritten" in sentence(err, 1, code)
 
 
 def test_as_a_real_program_nothing_but_what_was_asked_is_printed(tmp_path):

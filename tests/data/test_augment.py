@@ -68,7 +68,7 @@ def test_scale_jitter_cuts_the_size_out_of_the_resized_picture(width, height, se
 
 
 def test_scale_jitter_below_the_nets_size():
-    with pytest.raises(ValueError, match="scale-jitter:100:200 begins below the larger side of the net's size"):
+    with pytest.raises(ValueError, match="scale-jitter:100:200 is below the larger side of the net's size"):
         data.Transform(data.Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3), "flip scale-jitter:100:200")
 
 
@@ -133,7 +133,7 @@ def test_lighting_moves_along_the_axes_of_colour():
     for n in range(4):
         wanted = sum(alpha[n, i] * EIGENVALUES[i] * EIGENVECTORS[:, i] for i in range(3))
         np.testing.assert_allclose(moved[n], np.broadcast_to(wanted[:, None, None], (3, 8, 8)), atol=1e-6)
-    with pytest.raises(ValueError, match="lighting is for images of 3 channels"):
+    with pytest.raises(ValueError, match="lighting needs RGB images, but these have 1"):
         Lighting().colours(x[:, :1], generator())
 
 
@@ -180,11 +180,11 @@ def test_words_and_back():
 
 @pytest.mark.parametrize(("text", "sentence"), [
     ("flop", "unknown augmentation 'flop': did you mean 'flip'"), ("flip:2", "flip:2 must be at least 0 and at most 1"),
-    ("flip:a", "augmentation 'flip:a': behind a colon stands a number, as in 'flip:0.5'"),
-    ("flip:0.1:2", r"flip takes 1 number\(s\), and here are 2"), ("cutout:1.5", "augmentation 'cutout:1.5'"),
+    ("flip:a", "augmentation 'flip:a': after a colon there must be a number, as in 'flip:0.5'"),
+    ("flip:0.1:2", r"flip takes at most 1 number\(s\), not 2"), ("cutout:1.5", "augmentation 'cutout:1.5'"),
     ("cutout:0", "cutout:0 must be at least 1"), ("mixup:0", "mixup:0 must be above 0"),
     ("scale-jitter:9:3", "the smaller one first"), ("random-resized:nan", "random-resized:nan must be above 0"),
-    ("random-resized scale-jitter", "both choose the part of the picture: one of them can"),
+    ("random-resized scale-jitter", "both choose the part of the picture: keep one of them"),
     ("mixup mixup:0.3", "both mix images"), ("pad-crop:0", "pad-crop:0 must be at least 1 pixel"),
 ])
 def test_words_that_make_no_sense(text, sentence):
@@ -215,7 +215,7 @@ def test_colours_come_before_normalisation_and_cutout_after():
 def test_a_part_is_chosen_anew_for_each_picture():
     prepare = data.Preprocessing((6, 6), (0.5,) * 3, (0.5,) * 3)
     same = [np.asarray(noise(40, 40)).transpose(2, 0, 1)] * 4
-    y = data.Transform(prepare, "random-resized").bytes(same, generator())
+    y = data.Transform(prepare, "random-resized").read(same, generator())
     assert y.shape == (4, 3, 6, 6)
     assert len({image.tobytes() for image in y}) == 4
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minicnn import data
-from minicnn.data import catalogue, cifar
+from minicnn.data import cifar, registry
 from minicnn.data.cifar import read_records
 from minicnn.data.transforms import channel_statistics
 
@@ -72,7 +72,7 @@ def test_files_may_be_gzipped_or_lie_in_the_folder_itself(tiny, change):
             path.unlink()
         else:
             path.rename(tiny / "cifar-10" / path.name)
-    assert catalogue.entry("cifar-10").missing == []
+    assert registry.info("cifar-10").missing == []
     found = data.load("cifar-10")
     np.testing.assert_array_equal(found.train.images, wanted.train.images)
     np.testing.assert_array_equal(found.test.labels, wanted.test.labels)
@@ -84,11 +84,11 @@ def test_what_is_missing_is_named_with_the_command_that_gets_it(tiny):
         data.load("cifar-10")
     assert "needs data_batch_3.bin in the folder" in str(caught.value)
     assert "`minicnn data get cifar-10` downloads them" in str(caught.value)
-    assert catalogue.entry("cifar-10").missing == ["cifar-10-batches-bin/data_batch_3.bin"]
+    assert registry.info("cifar-10").missing == ["cifar-10-batches-bin/data_batch_3.bin"]
 
 
 @pytest.mark.parametrize(("content", "sentence"), [
-    (b"", "expected records of 3073 bytes, found 0 bytes, which is no whole number of them"),
+    (b"", "expected records of 3073 bytes, found 0 bytes, which is not a whole number of them"),
     (record(1, 2, 3, 4)[:-1], "found 3072 bytes"), (record(1, 2, 3, 4) + b"x", "found 3074 bytes"),
     (record(1, 2, 3, 4) + record(10, 2, 3, 4), r"expected labels from 0 to 9, found 10 \(image 1\)"),
     (gzip.compress(record(1, 2, 3, 4))[:-9], "a whole gzip file, found a damaged one"),
@@ -137,12 +137,12 @@ def test_an_archive_is_unpacked_for_its_parts_alone(tmp_path):
         tar.addfile(link)
     target = tmp_path / "there"
     target.mkdir()
-    assert catalogue._unpack(archive, target, ["in/x.bin"]) == [target / "in/x.bin"]
+    assert registry._unpack(archive, target, ["in/x.bin"]) == [target / "in/x.bin"]
     assert [p for p in target.rglob("*") if p.is_file()] == [target / "in/x.bin"]
     assert (target / "in/x.bin").read_bytes() == b"in/x"
     for part in ("in/link.bin", "in/none.bin"):
         with pytest.raises(ValueError, match=f"does not hold {part}: it is another archive"):
-            catalogue._unpack(archive, target, [part])
+            registry._unpack(archive, target, [part])
 
 
 # --------------------------------------------------------------------------------------------------- the official files

@@ -18,7 +18,7 @@ import pytest
 
 import minicnn
 from minicnn import data
-from minicnn.data import home, idx, mnist
+from minicnn.data import dataset_files, idx, mnist
 from minicnn.data.digits import FOLDER, make
 from minicnn.data.transforms import channel_statistics
 
@@ -205,9 +205,9 @@ def test_the_home_is_the_cache_folder_unless_the_environment_says_otherwise(monk
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("MINICNN_HOME", raising=False)
-    assert home.folder("mnist") == tmp_path / ".cache" / "minicnn" / "datasets" / "mnist"
+    assert dataset_files.dataset_folder("mnist") == tmp_path / ".cache" / "minicnn" / "datasets" / "mnist"
     monkeypatch.setenv("MINICNN_HOME", "~/elsewhere")
-    assert home.folder("cifar-10") == tmp_path / "elsewhere" / "datasets" / "cifar-10"
+    assert dataset_files.dataset_folder("cifar-10") == tmp_path / "elsewhere" / "datasets" / "cifar-10"
 
 
 @pytest.mark.parametrize(("name", "content", "sentence"), [
@@ -238,7 +238,7 @@ def test_idx_against_hand_built_bytes(file, pack, shape):
 
 
 def test_idx_writes_bytes_alone():
-    with pytest.raises(TypeError, match="uint8 values, not int64"):
+    with pytest.raises(TypeError, match="must be uint8, not int64"):
         idx.encode(np.arange(3))
 
 
@@ -252,12 +252,12 @@ CORRUPT = {
     "floats": (raw_idx((2, 3, 4), range(24), kind=0x0D), "found a file that begins with 00 00 0d 03"),
     "rank": (raw_idx((24,), range(24)), r"\(images, 3 axes\), which begins with 00 00 08 03, found .* 00 00 08 01"),
     "header cut": (GOOD[:13], "expected a header of 16 bytes, found a file that ends after 13"),
-    "header alone": (GOOD[:16], "expected 2 × 3 × 4 = 24 bytes of values, as its header promises, found only 0"),
-    "one missing": (GOOD[:-1], "expected 2 × 3 × 4 = 24 bytes of values, as its header promises, found only 23"),
-    "one more": (GOOD + b"\0", "expected 2 × 3 × 4 = 24 bytes of values, as its header promises, found more"),
-    "no images": (raw_idx((0, 28, 28), b""), "expected at least one value, found a header that promises 0 × 28 × 28"),
+    "header alone": (GOOD[:16], "expected 2 × 3 × 4 = 24 bytes of values, as its header announces, found only 0"),
+    "one missing": (GOOD[:-1], "expected 2 × 3 × 4 = 24 bytes of values, as its header announces, found only 23"),
+    "one more": (GOOD + b"\0", "expected 2 × 3 × 4 = 24 bytes of values, as its header announces, found more"),
+    "no images": (raw_idx((0, 28, 28), b""), "expected at least one value, found a header that announces 0 × 28 × 28"),
     "huge": (raw_idx((2**20, 2**10, 1), b"0") + b"0", "expected 1048576 × 1024 × 1 = 1073741824 bytes .* only 2"),
-    "too huge": (raw_idx((2**32 - 1,) * 3, b"0"), "expected at most 1073741824 bytes .* promises 4294967295 × 42949"),
+    "too huge": (raw_idx((2**32 - 1,) * 3, b"0"), "expected at most 1073741824 bytes .* announces 4294967295 × 42949"),
     "gz cut": (ZIPPED[:-9], "expected a whole gzip file, found a damaged one"),
     "gz magic alone": (ZIPPED[:2], "expected a whole gzip file, found a damaged one"),
     "gz checksum": (ZIPPED[:-8] + b"\0\0\0\0" + ZIPPED[-4:], "expected a whole gzip file, found a damaged one .*CRC"),
@@ -369,8 +369,8 @@ def test_a_dataset_that_does_not_fit_together(images, labels, error, sentence):
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"test": numbered(3, channels=2)}, r"t: training images have shape \(1, 2, 3\), but test images \(2, 2, 3\)"),
     ({"classes": ("a", "b", "c")}, r"t: training label 3 \(image 3\) has no name: there are 3 classes"),
-    ({"mean": (0.5, 0.5)}, r"mean holds 2 number\(s\), but the images have 1 channel\(s\)"),
-    ({"std": ()}, r"std holds 0 number\(s\), but the images have 1 channel\(s\)"),
+    ({"mean": (0.5, 0.5)}, r"mean has 2 number\(s\), but the images have 1 channel\(s\)"),
+    ({"std": ()}, r"std has 0 number\(s\), but the images have 1 channel\(s\)"),
     ({"std": (0.0,)}, r"std \(=0.0\) of channel 0 must be finite and std above 0"),
     ({"mean": (float("nan"),)}, r"mean \(=nan\) .* must be finite"),
 ])
@@ -487,7 +487,7 @@ def test_normalise_gives_float32_of_mean_0_and_deviation_1(digits):
     (([[[1]]], (0.5,), (0.2,)), TypeError, "array of uint8 .*, not list"),
     ((IMAGES, (0.5,), (0.2,), np.int32), TypeError, "dtype must be a floating type, not int32"),
     ((IMAGES[0, 0], (0.5,), (0.2,)), ValueError, r"axes \(..., C, H, W\), not 2"),
-    ((IMAGES, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), ValueError, r"mean holds 3 number\(s\), but .* 1 channel\(s\)"),
+    ((IMAGES, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), ValueError, r"mean has 3 number\(s\), but .* 1 channel\(s\)"),
     ((IMAGES, (0.5,), (0.0,)), ValueError, r"std \(=0.0\) of channel 0"),
 ])
 def test_normalise_refuses(arguments, error, sentence):

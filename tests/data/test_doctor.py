@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn.data import doctor, duplicates, picture, sheet
+from minicnn.data import contact_sheet, decode, doctor, duplicates
 from tests.data.pictures import make_folder, noise
 
 
@@ -43,8 +43,8 @@ def ward(tmp_path_factory):
     put(b / "strip.png", "narrow", lambda p: noise(40, 200, 107).save(p))
     put(b / "white.png", "blank", lambda p: Image.new("RGB", (64, 64), "white").save(p))
     put(b / "really-jpeg.png", "misnamed", lambda p: noise(70, 70, 108).save(p, format="JPEG"))
-    put(b / "notes.md", "no picture", lambda p: p.write_text("x"))
-    put(b / "away.png", "leads out", lambda p: p.symlink_to("/etc/hostname"))
+    put(b / "notes.md", "not a picture", lambda p: p.write_text("x"))
+    put(b / "away.png", "outside link", lambda p: p.symlink_to("/etc/hostname"))
     # the same file in one class; nearly the same in train and test; the same in both classes
     put(a / "again.png", "duplicate", lambda p: p.write_bytes((a / "000.png").read_bytes()))
     put(a / "small.jpg", "two splits", lambda p: big.resize((150, 100)).save(p, quality=60))
@@ -84,7 +84,7 @@ def test_groups_of_duplicates(report):
 
 def test_it_says_whether_training_would_stop(report, tmp_path):
     assert report.fatal
-    assert "is a link that leads out of the folder" in report.structure
+    assert "is a link out of the folder" in report.structure
     sound = doctor.examine(make_folder(tmp_path, {"a": 3, "b": 2}, size=(40, 40)))
     assert not sound.fatal
     assert (sound.structure, sound.problems) == ("", {})
@@ -108,9 +108,9 @@ def test_the_report_is_json(report):
 def test_huge_pictures(tmp_path, monkeypatch):
     make_folder(tmp_path, {"a": 1, "b": 1}, size=(40, 50))
     monkeypatch.setattr(doctor, "HUGE", 1999)
-    monkeypatch.setattr(picture, "MAX_PIXELS", 2000)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 2000)
     assert list(doctor.examine(tmp_path).problems) == ["huge"]
-    monkeypatch.setattr(picture, "MAX_PIXELS", 1999)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 1999)
     assert list(doctor.examine(tmp_path).problems) == ["too large"]
 
 
@@ -145,7 +145,8 @@ def test_a_picture_resized_compressed_or_brightened_is_near_and_another_is_not()
         groups.append(list(range(len(pictures), len(pictures) + 3)))
         pictures += [image, image.resize((67, 71)), image.point(lambda v: v * 0.8 + 20)]
     greys = [grey(image) for image in pictures]
-    found = duplicates.near([duplicates.perceptual_hash(g) for g in greys], [duplicates.thumbnail(g) for g in greys])
+    hashes, thumbnails = map(duplicates.perceptual_hash, greys), map(duplicates.thumbnail, greys)
+    found = duplicates.near_groups([*hashes], [*thumbnails])
     assert sorted(found) == groups
 
 
@@ -157,23 +158,23 @@ def test_the_thumbnail_correlates_with_itself():
 
 
 def test_groups_join_whoever_is_linked():
-    assert duplicates._joined([(1, 2), (5, 6), (2, 3), (9, 6)]) == [[1, 2, 3], [5, 6, 9]]
-    assert duplicates.same([b"a", None, b"b", b"a", None]) == [[0, 3]]
+    assert duplicates._connected([(1, 2), (5, 6), (2, 3), (9, 6)]) == [[1, 2, 3], [5, 6, 9]]
+    assert duplicates.equal_groups([b"a", None, b"b", b"a", None]) == [[0, 3]]
 
 
 # ---------------------------------------------------------------------------------------------------- the contact sheet
 
 
 def test_the_contact_sheet_shows_what_was_found(report, tmp_path):
-    rows = sheet.of_report(report)
+    rows = contact_sheet.report_rows(report)
     assert [heading for heading, _ in rows] == [
         "training would stop at these", "worth a look", "the same file, twice or more", "nearly the same picture",
         "a: 10 pictures", "b: 16 pictures"]  # fmt: skip
     bad = {(cell.name, cell.tag) for cell in rows[0][1]}
     assert bad == {("train/a/empty.jpg", "empty"), ("train/a/text.png", "corrupt"), ("train/a/cut.jpg", "truncated"),
-                   ("train/b/float.tiff", "32-bit"), ("train/b/away.png", "leads out")}
+                   ("train/b/float.tiff", "32-bit"), ("train/b/away.png", "outside link")}
     assert {cell.tag for cell in rows[2][1]} == {"group 1", "group 2"}
-    sheet.draw(rows, tmp_path / "sheet.png")
+    contact_sheet.draw(rows, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as drawn:
         assert drawn.width == 10 * (112 + 8) + 8
         pixels = np.asarray(drawn.convert("RGB"))
@@ -188,4 +189,4 @@ def test_the_contact_sheet_shows_what_was_found(report, tmp_path):
 
 def test_a_sheet_of_nothing(tmp_path):
     with pytest.raises(ValueError, match="there is nothing to show"):
-        sheet.draw([], tmp_path / "sheet.png")
+        contact_sheet.draw([], tmp_path / "sheet.png")

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from minicnn import data
-from minicnn.data import catalogue, cifar, download
+from minicnn.data import cifar, download, registry
 from minicnn.data.download import Remote, fetch
 
 CONTENT = bytes(range(256)) * 4000                         # 1,024,000 bytes
@@ -106,7 +106,7 @@ def test_and_in_the_next_call(server, tmp_path):
         fetch(server.remote(), tmp_path)
     said = str(caught.value)
     assert re.search(r"file.bin could not be downloaded \(http://127.0.0.1:\d+/file.bin: broke off after 300000 of "
-                     r"1024000 bytes \(\w+\)\): check the connection and say it again, what has arrived is kept", said)
+                     r"1024000 bytes \(\w+\)\): check the connection and try again, which continues the download", said)
     assert "\n" not in said
     assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:300_000]
     assert left(tmp_path) == ["file.bin.part"]
@@ -135,7 +135,7 @@ def test_a_wrong_checksum_is_thrown_away_and_nothing_is_lost(server, tmp_path):
     with pytest.raises(ValueError) as caught:
         fetch(server.remote(), tmp_path)
     said = str(caught.value)
-    assert f"{server.url}/file.bin gave another file than file.bin, for its SHA-256 is not {SHA256[:12]}…" in said
+    assert f"{server.url}/file.bin sent another file than file.bin: its SHA-256 is not {SHA256[:12]}…" in said
     assert "\n" not in said
     assert left(tmp_path) == ["other.bin"]
     server.files["/file.bin"] = CONTENT                    # and the next call begins anew
@@ -144,7 +144,7 @@ def test_a_wrong_checksum_is_thrown_away_and_nothing_is_lost(server, tmp_path):
 
 def test_a_part_that_belongs_to_another_file_is_found_out(server, tmp_path):
     (tmp_path / "file.bin.part").write_bytes(b"?" * 1000)
-    with pytest.raises(ValueError, match="gave another file than"):
+    with pytest.raises(ValueError, match="sent another file than"):
         fetch(server.remote(), tmp_path)
     assert left(tmp_path) == []
 
@@ -205,7 +205,7 @@ def archive(files):
 @contextlib.contextmanager
 def entry(monkeypatch, tmp_path, name, files):
     monkeypatch.setenv("MINICNN_HOME", str(tmp_path))
-    monkeypatch.setitem(catalogue.ENTRIES, name, replace(catalogue.ENTRIES[name], files=tuple(files)))
+    monkeypatch.setitem(registry.DATASETS, name, replace(registry.DATASETS[name], files=tuple(files)))
     yield tmp_path / "datasets" / name
 
 
@@ -217,46 +217,46 @@ def test_cifar_is_downloaded_unpacked_and_read(server, tmp_path, monkeypatch):
     with entry(monkeypatch, tmp_path, "cifar-10", [file]) as folder:
         with pytest.raises(FileNotFoundError, match="`minicnn data get cifar-10` downloads them"):
             data.load("cifar-10")
-        assert len(catalogue.get("cifar-10")) == 7
+        assert len(registry.get("cifar-10")) == 7
         assert left(folder) == ["cifar-10-batches-bin"]    # the archive has gone
         assert data.load("cifar-10").train.labels.tolist() == [3] * 5
-        assert catalogue.get("cifar-10") == []
+        assert registry.get("cifar-10") == []
         assert len(server.asked) == 1
 
 
 def test_of_mnist_what_is_missing_alone(server, tmp_path, monkeypatch):
-    digits = catalogue.ENTRIES["digits"].folder
+    digits = registry.DATASETS["digits"].folder
     files = [server.remote(path.name, path.read_bytes()) for path in sorted(digits.glob("*.gz"))]
     with entry(monkeypatch, tmp_path, "mnist", files) as folder:
         folder.mkdir(parents=True)
         packed = (digits / "train-images-idx3-ubyte.gz").read_bytes()
         (folder / "train-images-idx3-ubyte").write_bytes(gzip.decompress(packed))
-        assert [path.name for path in catalogue.get("mnist")] == [
+        assert [path.name for path in registry.get("mnist")] == [
             "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "train-labels-idx1-ubyte.gz"]
         assert len(data.load("mnist").train) == 5000
 
 
 def test_digits_need_no_download():
     with pytest.raises(ValueError, match="'digits' is part of minicnn: there is nothing to download"):
-        catalogue.get("digits")
+        registry.get("digits")
     with pytest.raises(ValueError, match="unknown dataset 'cifar': did you mean 'cifar-10'"):
-        catalogue.get("cifar")
+        registry.get("cifar")
 
 
-def test_the_catalogue_is_complete():
-    for made in catalogue.ENTRIES.values():
+def test_the_registry_is_complete():
+    for made in registry.DATASETS.values():
         for file in made.files:
             assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
             assert file.size > 1000
             assert all(re.fullmatch(r"https?://\S+/" + re.escape(file.name), url) for url in file.urls)
-    assert sum(len(made.files) for made in catalogue.ENTRIES.values()) == 10
+    assert sum(len(made.files) for made in registry.DATASETS.values()) == 10
 
 
-def test_importing_the_catalogue_loads_neither_pooch_nor_requests():
+def test_importing_the_registry_loads_neither_pooch_nor_requests():
     import subprocess
     import sys
 
-    code = "import sys, minicnn.data.catalogue; print({'pooch', 'requests', 'PIL', 'tarfile'} & set(sys.modules))"
+    code = "import sys, minicnn.data.registry; print({'pooch', 'requests', 'PIL', 'tarfile'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pooch" not in done.stdout
     assert "requests" not in done.stdout

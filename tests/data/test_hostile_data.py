@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import picture
+from minicnn.data import decode
 from tests.data import fuzz_readers
 from tests.data.pictures import noise
 
@@ -37,7 +37,7 @@ def test_the_sound_files_are_read(tmp_path):
                 refused.append((kind, said))
     assert [kind for kind, _ in refused] == ["picture", "folder"]
     assert "32-bit numbers" in refused[0][1]
-    assert "no text in UTF-8" in refused[1][1]
+    assert "is not UTF-8 text" in refused[1][1]
 
 
 def png(width, height, depth, kind, rows):
@@ -122,12 +122,12 @@ def test_no_picture_takes_more_than_300_mb(tmp_path):
 def test_large_pictures_take_turns(tmp_path, monkeypatch):
     """Two threads that decode one large picture each would take twice the memory."""
     noise(64, 64).save(tmp_path / "a.png")
-    monkeypatch.setattr(picture, "LARGE", 64 * 64 * 4 - 1)
-    with picture.opened(tmp_path / "a.png"):
-        assert picture._ONE_AT_A_TIME._is_owned()
-    monkeypatch.setattr(picture, "LARGE", 64 * 64 * 4)
-    with picture.opened(tmp_path / "a.png"):
-        assert not picture._ONE_AT_A_TIME._is_owned()
+    monkeypatch.setattr(decode, "LARGE", 64 * 64 * 4 - 1)
+    with decode.opened(tmp_path / "a.png"):
+        assert decode._ONE_AT_A_TIME._is_owned()
+    monkeypatch.setattr(decode, "LARGE", 64 * 64 * 4)
+    with decode.opened(tmp_path / "a.png"):
+        assert not decode._ONE_AT_A_TIME._is_owned()
 
 
 def test_a_suffix_lies(tmp_path):

@@ -23,7 +23,7 @@ def refusal(root, error=ValueError, **options):
 
 def test_classes_are_folders_in_the_alphabets_order_and_deeper_ones_belong(tmp_path):
     make_folder(tmp_path, {"b": 3, "a": 2, "a/deep/er": 2})
-    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    (tmp_path / "a" / "notes.txt").write_text("not a picture")
     (tmp_path / "README.md").write_text("neither")
     (tmp_path / ".git").mkdir()
     (tmp_path / "a" / ".DS_Store").write_text("hidden")
@@ -110,13 +110,13 @@ def test_a_file_of_classes_sets_their_order(tmp_path):
 def test_a_file_of_classes_that_disagrees(tmp_path, text, odd):
     make_folder(tmp_path, {"a": 2, "b": 2, "c": 2})
     (tmp_path / "classes.txt").write_text(text)
-    assert f"classes.txt disagrees with the folders about {odd}" in refusal(tmp_path)
+    assert f"classes.txt and the folders differ in {odd}" in refusal(tmp_path)
 
 
 def test_a_file_of_classes_that_is_no_text(tmp_path):
     make_folder(tmp_path, {"a": 2, "b": 2})
     (tmp_path / "classes.txt").write_bytes(b"\xff\xfe\x00a")
-    assert "is no text in UTF-8" in refusal(tmp_path)
+    assert "is not UTF-8 text" in refusal(tmp_path)
     (tmp_path / "classes.txt").write_bytes(b"a" * 2**21)
     assert "take less than" in refusal(tmp_path)
 
@@ -129,7 +129,7 @@ def test_folders_that_are_none_empty_or_of_one_class(tmp_path):
     (tmp_path / "file").write_text("x")
     assert "there is no folder" in refusal(tmp_path / "file", FileNotFoundError)
     (tmp_path / "empty").mkdir()
-    assert "holds no pictures in folders" in refusal(tmp_path / "empty")
+    assert "has no pictures in folders" in refusal(tmp_path / "empty")
     flat = tmp_path / "flat"
     flat.mkdir()
     noise(8, 8).save(flat / "a.png")
@@ -141,8 +141,8 @@ def test_folders_that_are_none_empty_or_of_one_class(tmp_path):
 
 def test_splits_that_do_not_agree(tmp_path):
     made = make_folder(tmp_path / "odd", {"train/x": 2, "train/y": 2, "test/x": 1, "test/z": 1})
-    assert "'y', 'z' is a class in test or in train, but not in both" in refusal(made) or \
-        "'y', 'z' is a class in train or in test, but not in both" in refusal(made)
+    assert "'y', 'z' is a class in test or train, but not in both" in refusal(made) or \
+        "'y', 'z' is a class in train or test, but not in both" in refusal(made)
     made = make_folder(tmp_path / "twice", {"train/x": 2, "train/y": 2, "val/x": 1, "valid/x": 1})
     assert "has the folders val and valid, which mean the same" in refusal(made)
 
@@ -154,7 +154,7 @@ def test_links(tmp_path):
         target = outside / "z" / "000.png" if link.endswith("png") else outside / "z"
         (made / link).symlink_to(target)
         said = refusal(made)
-        assert f"{made / link} is a link that leads out of the folder, to {target.resolve()}" in said
+        assert f"{made / link} is a link out of the folder, to {target.resolve()}" in said
     made = make_folder(tmp_path / "inside", {"a": 2, "b": 2})
     (made / "b" / "same.png").symlink_to(made / "a" / "000.png")
     assert len(data.ImageFolder(made, test=0, validation=0).train) == 5
@@ -165,7 +165,7 @@ def test_links(tmp_path):
     assert "is a link to a folder" in refusal(made)
     made = make_folder(tmp_path / "split", {"train/a": 2, "train/b": 2})
     (made / "test").symlink_to(outside)
-    assert "leads out of the folder" in refusal(made)
+    assert "is a link out of the folder" in refusal(made)
 
 
 def test_the_folder_itself_may_be_a_link(tmp_path):
@@ -201,11 +201,11 @@ def test_imagenets_thousand_labels():
         assert ids[index] == name
         assert imagenet.labels()[name].split(",")[0] == word
     assert imagenet.indices(["n02123045", "n01440764"]) == [281, 0]
-    titles = list(map(imagenet.title, ids))
+    titles = list(map(imagenet.class_name, ids))
     assert len(set(titles)) == 1000
     assert titles[134] == "crane (n02012849)"
     assert titles[517] == "crane (n03126707)"
-    with pytest.raises(ValueError, match="'tench' is none of ImageNet's 1000 classes"):
+    with pytest.raises(ValueError, match="'tench' is not one of ImageNet's 1000 ids"):
         imagenet.indices(["tench"])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minicnn import data
-from minicnn.data import picture
+from minicnn.data import decode
 from tests.data.pictures import make_folder
 from tests.work import NEVER
 
@@ -183,6 +183,6 @@ def test_warnings_of_other_threads_are_not_lost_when_pictures_are_read(files):
                 warnings.warn("mine", stacklevel=1)
         assert warnings.filters == before
         assert len(caught) == 6
-    assert picture._QUIET.inside == 0
+    assert decode._QUIET.inside == 0
 
 

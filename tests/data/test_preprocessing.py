@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import picture
+from minicnn.data import decode
 from minicnn.data.transforms import ten_crop
 from minicnn.io.model_file import Description
 from tests.data.pictures import noise
@@ -23,7 +23,7 @@ def values(**changes):
 
 @given(st.builds(dict, size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
                  fit=st.sampled_from(["crop", "pad", "stretch"]),
-                 interpolation=st.sampled_from(picture.INTERPOLATIONS),
+                 interpolation=st.sampled_from(decode.INTERPOLATIONS),
                  background=st.tuples(*[st.integers(0, 255)] * 3), channels=st.sampled_from([1, 3])),
        st.floats(0, 1), st.floats(0.01, 2))
 def test_it_survives_json(kinds, mean, std):
@@ -39,8 +39,8 @@ def test_it_survives_json(kinds, mean, std):
     ({"size": [8.0, 3]}, r"size \(="), ({"size": [True, 3]}, r"size \(="), ({"size": "88"}, r"size \(="),
     ({"size": [8, 2**15]}, "must be at most 16384 a side"),
     ({"channels": 2}, r"channels \(=2\) must be 1 \(grey\) or 3"), ({"channels": True}, r"channels \(=True\)"),
-    ({"channels": 1}, r"mean holds 3 number\(s\)"),
-    ({"mean": [0.5, 0.5]}, r"mean holds 2 number\(s\)"), ({"mean": "abc"}, r"mean \(='abc'\) must be 3 number"),
+    ({"channels": 1}, r"mean has 3 number\(s\)"),
+    ({"mean": [0.5, 0.5]}, r"mean has 2 number\(s\)"), ({"mean": "abc"}, r"mean \(='abc'\) must be 3 number"),
     ({"mean": [0.1, None, 0.2]}, r"mean \(=\[0.1, None, 0.2\]\) must be"), ({"std": [1, 0, 1]}, "std above 0"),
     ({"std": [1, float("nan"), 1]}, "must be finite"), ({"mean": [0, 10**400, 0]}, "must be finite"),
     ({"resize": 10}, r"resize \(=10\) must be at least the larger side"),
@@ -58,7 +58,7 @@ def test_a_bad_value_is_one_sentence(changes, sentence):
 
 
 def test_what_must_be_said():
-    with pytest.raises(ValueError, match="a preprocessing must say mean, std"):
+    with pytest.raises(ValueError, match="a preprocessing needs the keys mean, std"):
         data.Preprocessing.from_dict({"size": [3, 3]})
     with pytest.raises(ValueError, match="must be names and values, not list"):
         data.Preprocessing.from_dict([1])
@@ -87,14 +87,14 @@ def test_an_array_a_file_and_bytes_give_the_same(tmp_path):
     prepare = data.Preprocessing((16, 16), (0.5,) * 3, (0.5,) * 3)
     wanted = prepare.read(path)
     np.testing.assert_array_equal(prepare.read(np.asarray(image).transpose(2, 0, 1)), wanted)
-    np.testing.assert_array_equal(prepare.read(picture.Packed("a in b", path.read_bytes())), wanted)
+    np.testing.assert_array_equal(prepare.read(decode.Packed("a in b", path.read_bytes())), wanted)
     with pytest.raises(ValueError, match=r"^a in b is not a picture"):
-        prepare.read(picture.Packed("a in b", b"nothing"))
+        prepare.read(decode.Packed("a in b", b"nothing"))
     with pytest.raises(ValueError, match=r"must be uint8 \(1,H,W\) or \(3,H,W\)"):
         prepare.read(np.zeros((4, 4, 4), np.uint8))
 
 
-@pytest.mark.parametrize("interpolation", picture.INTERPOLATIONS)
+@pytest.mark.parametrize("interpolation", decode.INTERPOLATIONS)
 def test_stretch_is_pillows_resize(tmp_path, interpolation):
     image = noise(30, 50)
     prepare = data.Preprocessing((20, 10), (0.5,) * 3, (0.5,) * 3, fit="stretch", interpolation=interpolation)
@@ -136,8 +136,8 @@ def test_draft_shrinks_the_decoding_and_hardly_the_picture(tmp_path, monkeypatch
     path = saved(tmp_path, noise(512, 640), "a.jpg", quality=95)
     prepare = data.Preprocessing((64, 64), (0.5,) * 3, (0.5,) * 3)
     decoded = []
-    fit = picture._fit
-    monkeypatch.setattr(picture, "_fit", lambda image, *rest: (decoded.append(image.size), fit(image, *rest))[1])
+    fit = decode._resize_part
+    monkeypatch.setattr(decode, "_resize_part", lambda image, *rest: (decoded.append(image.size), fit(image, *rest))[1])
     full, quick = prepare.read(path), prepare.read(path, draft=True)
     assert decoded == [(640, 512), (80, 64)]
     assert np.abs(full.astype(int) - quick).mean() < 2
@@ -179,8 +179,8 @@ def test_a_big_picture_is_averaged_first_and_is_the_same_picture(tmp_path, mode,
     path = saved(tmp_path, image, "a.png", exif=exif)
     prepare = data.Preprocessing((20, 30), (0.5,) * 3, (0.5,) * 3)
     wanted = prepare.read(path).astype(int)
-    monkeypatch.setattr(picture, "BIG", 300 * 200 - 1)
-    monkeypatch.setattr(picture, "STRIP", 200 * 30)        # ten strips
+    monkeypatch.setattr(decode, "BIG", 300 * 200 - 1)
+    monkeypatch.setattr(decode, "STRIP", 200 * 30)        # ten strips
     found = prepare.read(path).astype(int)
     assert not np.array_equal(found, wanted)
     assert np.abs(found - wanted).mean() < 2
@@ -199,10 +199,10 @@ def test_a_file_that_may_not_be_read_is_no_damaged_picture(tmp_path, monkeypatch
 
 def test_what_would_take_too_much_memory_is_refused_with_the_amount(tmp_path, monkeypatch):
     path = saved(tmp_path, noise(64, 64), "a.webp")
-    monkeypatch.setattr(picture, "MAX_MEMORY", 20 * 64 * 64 - 1)
+    monkeypatch.setattr(decode, "MAX_MEMORY", 20 * 64 * 64 - 1)
     with pytest.raises(ValueError, match=r"a.webp takes 0 MiB of memory to decode, more than the 0 that minicnn gives"):
         data.read_image(path, 3, (8, 8))
-    monkeypatch.setattr(picture, "MAX_MEMORY", 20 * 64 * 64)
+    monkeypatch.setattr(decode, "MAX_MEMORY", 20 * 64 * 64)
     assert data.read_image(path, 3, (8, 8)).shape == (3, 8, 8)
 
 
@@ -211,8 +211,8 @@ def test_what_would_take_too_much_memory_is_refused_with_the_amount(tmp_path, mo
 def test_a_jpeg_in_several_scans_keeps_its_coefficients(tmp_path, options, a_pixel):
     """2 bytes for each: 3 of full size, or 1 and two quarters of it."""
     path = saved(tmp_path, noise(64, 48), "a.jpg", **options)
-    with picture.opened(path) as image:
-        assert picture._memory(image) == a_pixel * 64 * 48
+    with decode.opened(path) as image:
+        assert decode._memory(image) == a_pixel * 64 * 48
         assert np.asarray(image).shape == (64, 48, 3)     # looking at the file has not lost its place
 
 

@@ -81,18 +81,18 @@ def test_other_members_do_not_disturb(tmp_path):
 
 
 @pytest.mark.parametrize(("members", "sentence"), [
-    ([("a.png", b"x")], r"the sample '/a' has a picture and no label \(.cls\): both must lie in one tar"),
+    ([("a.png", b"x")], r"the sample '/a' has a picture and no label \(.cls\): put both into one tar"),
     ([("d/a.cls", b"1")], r"the sample 'd/a' has a label \(.cls\) and no picture"),
-    ([("a.png", b"x"), ("a.cls", b"cat")], "a.cls says b'cat', which is no class: it must be a number from 0"),
+    ([("a.png", b"x"), ("a.cls", b"cat")], "a.cls says b'cat', which is not a class: it must be a number from 0"),
     ([("a.png", b"x"), ("a.cls", b"-1")], "a.cls says b'-1'"), ([("a.png", b"x"), ("a.cls", b"")], "a.cls says b''"),
-    ([("a.png", b"x"), ("a.cls", b"9" * 50)], "which is no class"),
+    ([("a.png", b"x"), ("a.cls", b"9" * 50)], "which is not a class"),
     ([("a.png", b"x"), ("a.cls", b"1" * 65)], "a.cls has 65 bytes, and a .cls file may have at most 64"),
     ([("a.png", b"x"), ("a.png", b"y"), ("a.cls", b"1")], "there are two files .png for the sample '/a'"),
     ([("a.png", b"x"), ("a.cls", b"1"), ("a.cls", b"2")], "there are two files .cls for the sample '/a'"),
     ([("a.png", b"", ("type", tarfile.SYMTYPE), ("linkname", "/etc/passwd")), ("a.cls", b"1")],
-     "a.png is no plain file but a link or another special one"),
-    ([("a.png", b"", ("type", tarfile.LNKTYPE), ("linkname", "b")), ("a.cls", b"1")], "is no plain file"),
-    ([("a.png", b"", ("type", tarfile.CHRTYPE)), ("a.cls", b"1")], "is no plain file"),
+     "a.png is a link or another special file"),
+    ([("a.png", b"", ("type", tarfile.LNKTYPE), ("linkname", "b")), ("a.cls", b"1")], "is a link or another special"),
+    ([("a.png", b"", ("type", tarfile.CHRTYPE)), ("a.cls", b"1")], "is a link or another special"),
 ])
 def test_a_tar_that_is_refused(tmp_path, members, sentence):
     path = write(tmp_path / "x.tar", members)
@@ -106,7 +106,7 @@ def test_a_tar_that_is_refused(tmp_path, members, sentence):
                          ids=["empty", "text", "gzip", "zeros"])
 def test_files_that_are_no_tars(tmp_path, content):
     (tmp_path / "x.tar").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x.tar is no tar file, or a damaged or compressed one|holds no pictures to"):
+    with pytest.raises(ValueError, match=r"x.tar is not a tar file, or damaged or compressed|has no training pictures"):
         ShardFolder(tmp_path)
 
 
@@ -114,13 +114,13 @@ def test_no_tars_at_all(tmp_path):
     with pytest.raises(FileNotFoundError, match="there are no tar files in"):
         ShardFolder(tmp_path)
     write(tmp_path / "test-0.tar", samples(3))
-    with pytest.raises(ValueError, match="holds no pictures to learn from: its tars are test"):
+    with pytest.raises(ValueError, match="has no training pictures: its tars are test"):
         ShardFolder(tmp_path)
 
 
 def test_labels_that_no_class_is_named_for(folder):
     (folder / "classes.txt").write_text("a\nb\n")
-    with pytest.raises(ValueError, match=r"classes.txt names 2 classes, but a label in the tars is 2"):
+    with pytest.raises(ValueError, match=r"classes.txt has 2 classes, but a label in the tars is 2"):
         ShardFolder(folder)
 
 
@@ -149,7 +149,7 @@ def test_packing_keeps_every_byte_label_and_split(tmp_path):
         wanted = sorted((before.picture(i).read_bytes(), int(before.labels[i])) for i in range(len(before)))
         assert sorted((after.picture(i).content, int(after.labels[i])) for i in range(len(after))) == wanted
     assert found.train.labels.tolist() != sorted(found.train.labels.tolist())        # shuffled
-    with pytest.raises(FileExistsError, match="holds tar files already, which stay as they are"):
+    with pytest.raises(FileExistsError, match="already has tar files, which are not overwritten"):
         list(shards.pack(pictures, tmp_path / "out"))
 
 

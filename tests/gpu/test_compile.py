@@ -1,10 +1,11 @@
-"""Every kernel is compiled for every target, by nvcc or by NVRTC as CuPy does: no spills, at most 48 KB shared."""
+"""nvcc compiles every kernel for every target: no spills, at most 48 KB shared."""
 
 import shutil
 
 import pytest
 
-from benchmarks import kernels
+from benchmarks import markdown
+from benchmarks.gpu import kernels
 from minicnn.gpu.kernel_file import FOLDER
 
 FILES = sorted(path.name for path in FOLDER.glob("*.cu"))
@@ -55,14 +56,14 @@ def test_spills_and_shared_memory_are_seen(tmp_path):
 
 def test_the_readmes_table_names_every_kernel():
     text = kernels.README.read_text(encoding="utf-8")
-    inside = text.partition(kernels.BEGIN)[2].partition(kernels.END)[0]
+    inside = text.partition(markdown.begin(kernels.BLOCK))[2].partition(markdown.END)[0]
     for path in FOLDER.glob("*.cu"):
         for name in kernels.instances(kernels.expand(path)):
-            assert f"| {path.name} | `{name}` |" in inside, f"{name}: run python -m benchmarks.kernels --write"
+            assert f"| {path.name} | `{name}` |" in inside, f"{name}: run python -m benchmarks.gpu.kernels --write"
 
 
 @pytest.mark.skipif(not shutil.which("nvcc") or "release 13.0" not in kernels.nvcc_version(),
                     reason="the table in kernels/README.md is nvcc 13.0's, which is not here")
 def test_the_readmes_table_is_what_the_command_writes():
     text = kernels.README.read_text(encoding="utf-8")
-    assert text.partition(kernels.BEGIN)[2].partition(kernels.END)[0] == kernels.table(kernels.everything())
+    assert text == markdown.fill(text, kernels.BLOCK, kernels.rows(kernels.everything()))

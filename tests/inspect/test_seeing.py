@@ -7,11 +7,11 @@ import pytest
 
 from minicnn import Tensor, inspect, models, nn, no_grad, reference, seed
 from minicnn.inspect import units
-from minicnn.inspect.deconvnet import deconvnet, strongest
+from minicnn.inspect.deconvnet import brightest_units, deconvnet
 from minicnn.inspect.grad_cam import grad_cam
-from minicnn.inspect.occlusion import corners, occlusion, spread
-from minicnn.inspect.saliency import guided, saliency, smooth
-from minicnn.inspect.units import one_hot, project
+from minicnn.inspect.occlusion import mean_per_pixel, occlusion, square_starts
+from minicnn.inspect.saliency import guided_backpropagation, saliency, smooth_grad
+from minicnn.inspect.units import backpropagate_from, one_hot
 from minicnn.io import model_file
 from tests.io.test_pretrained import cached, squeezenet  # noqa: F401 - a fixture
 
@@ -39,18 +39,18 @@ def test_nothing_lies_outside_what_the_unit_sees(name, how, rng):
     side = {"zfnet": 224, "densenet_bc100_12": 64}.get(name, 128)   # one takes no other size, one is long
     net, shape = models.build(name, **narrow), (3, side, side)
     x = rng.standard_normal((1, *shape)).astype(np.float32)
-    tried, layers = 0, [layer for layer in units.maps(net, shape) if min(layer.field) < side]
+    tried, layers = 0, [layer for layer in units.map_layers(net, shape) if min(layer.field) < side]
     for layer in layers[:: max(1, len(layers) // 6)]:
         _, h, w = layer.output
         i, j = int(rng.integers(h)), int(rng.integers(w))
         rows, columns = inspect.box(net, shape, layer.name, i, j)
         if rows == [0, side] and columns == [0, side]:
             continue
-        module = units.find(net, layer.name)
-        maps = units.outputs(net, x, {layer.name: module})[layer.name]
+        module = units.find_layer(net, layer.name)
+        maps = units.layer_outputs(net, x, {layer.name: module})[layer.name]
         c = int(maps[0, :, i, j].argmax())
         if how == "gradient":
-            found = project(net, x, one_hot(c, i, j), module)
+            found = backpropagate_from(net, x, one_hot(c, i, j), module)
         else:
             found = deconvnet(net, x, module, (c, i, j))
         outside = found.copy()
@@ -65,7 +65,7 @@ def test_the_box_is_not_too_large_either(rng):
     net = nn.Sequential(nn.Conv2d(1, 2, 5, stride=2), nn.AvgPool2d(3, 2), nn.Conv2d(2, 1, 3))
     x = rng.standard_normal((1, 1, 60, 70)).astype(np.float32)
     rows, columns = inspect.box(net, (1, 60, 70), "2", 2, 3)
-    found = project(net, x, one_hot(0, 2, 3))[0, 0]
+    found = backpropagate_from(net, x, one_hot(0, 2, 3))[0, 0]
     lit = np.argwhere(found)
     assert [lit[:, 0].min(), lit[:, 0].max() + 1] == rows == [8, 8 + 5 + 2 * 2 + 2 * 4]
     assert [lit[:, 1].min(), lit[:, 1].max() + 1] == columns
@@ -93,14 +93,14 @@ def test_guided_backpropagation_by_hand():
     net[0].weight.data = np.array(2.0).reshape(1, 1, 1, 1)
     net[3].weight.data = np.array([[3.0, -5.0, 7.0, 11.0]])
     x = np.array([1.0, 1.0, -1.0, 4.0]).reshape(1, 1, 2, 2)
-    np.testing.assert_array_equal(guided(net, x, 0).ravel(), [6, 0, 0, 22])
-    np.testing.assert_array_equal(project(net, x, one_hot(0)).ravel(), [6, -10, 0, 22])
+    np.testing.assert_array_equal(guided_backpropagation(net, x, 0).ravel(), [6, 0, 0, 22])
+    np.testing.assert_array_equal(backpropagate_from(net, x, one_hot(0)).ravel(), [6, -10, 0, 22])
 
 
 def test_smoothgrad_of_a_linear_net_is_its_saliency(rng):
     net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.GlobalAvgPool2d()).astype("float64")
     x = rng.standard_normal((2, 2, 6, 7))
-    np.testing.assert_allclose(smooth(net, x, 1, count=3), saliency(net, x, 1), rtol=1e-12)
+    np.testing.assert_allclose(smooth_grad(net, x, 1, count=3), saliency(net, x, 1), rtol=1e-12)
 
 
 def test_smoothgrad_is_the_mean_over_the_noise():
@@ -110,7 +110,7 @@ def test_smoothgrad_is_the_mean_over_the_noise():
             return (x * x * x).sum((2, 3))
 
     x = np.array([1.0, 3.0])
-    found = smooth(Cube(), x.reshape(1, 1, 1, 2), 0, count=4000, noise=0.5).ravel()
+    found = smooth_grad(Cube(), x.reshape(1, 1, 1, 2), 0, count=4000, noise=0.5).ravel()
     assert (np.abs(found - 3 * (x**2 + 1)) < 4 * 3 * np.sqrt((4 * x**2 + 2) / 4000)).all()
 
 
@@ -144,7 +144,7 @@ def test_grad_cam_behind_a_nonlinear_head(rng):
 
 def test_grad_cam_needs_maps(rng):
     net = small_net()
-    with pytest.raises(ValueError, match=r"Grad-CAM needs maps \(N, C, h, w\), but this Linear puts out \(1, 4\)"):
+    with pytest.raises(ValueError, match=r"Grad-CAM needs maps \(N, C, h, w\), but this Linear gives \(1, 4\)"):
         grad_cam(net, rng.standard_normal((1, 3, 13, 13)), 0, net[6])
 
 
@@ -167,7 +167,7 @@ def test_a_cat_beside_a_cup(squeezenet):  # noqa: F811
     cat, cup = (prepare.read(cached(f"photos/{name}.png")) for name in ("chelsea", "coffee"))
     halves = [image[:, :, 56:168] for image in (cat, cup)]
     numbers = [about.classes.index(name) for name in ("Egyptian cat", "espresso")]
-    module = units.find(model, units.last_convolution(model, (3, 224, 224)))
+    module = units.find_layer(model, units.last_convolution(model, (3, 224, 224)))
     for order in ((0, 1), (1, 0)):
         x = prepare.normalise(np.concatenate([halves[i] for i in order], 2)[None])
         for side, i in enumerate(order):
@@ -198,8 +198,8 @@ def test_occlusion_is_a_loop_over_covered_images(size, stride, rng):
 
 def test_each_pixel_gets_the_mean_of_the_squares_that_cover_it(rng):
     p = rng.random((3, 4))
-    found = spread(p, (9, 11), 4, 3)
-    assert (corners(9, 4, 3), corners(11, 4, 3)) == ([0, 3, 5], [0, 3, 6, 7])
+    found = mean_per_pixel(p, (9, 11), 4, 3)
+    assert (square_starts(9, 4, 3), square_starts(11, 4, 3)) == ([0, 3, 5], [0, 3, 6, 7])
     for r in range(9):
         for c in range(11):
             over = [p[a, b] for a, i in enumerate((0, 3, 5)) for b, j in enumerate((0, 3, 6, 7))
@@ -208,7 +208,7 @@ def test_each_pixel_gets_the_mean_of_the_squares_that_cover_it(rng):
 
 
 def test_a_square_larger_than_the_image(rng):
-    with pytest.raises(ValueError, match=r"the square's size \(=14\) must be 1 to 13"):
+    with pytest.raises(ValueError, match=r"size \(=14\) must be from 1 to 13"):
         occlusion(small_net(), rng.standard_normal((1, 3, 13, 15)), 0, 14, 1)
 
 
@@ -258,7 +258,7 @@ def test_a_deconvnet_of_two_layers_by_loops(rng):
     p1 = reference.max_pool2d(a1, kernel_size=3, stride=2)
     a2 = np.maximum(reference.conv2d(p1, w2, net[3].bias.numpy(), padding=1), 0)
     changed = 0
-    for unit in strongest(a2[0], 5):
+    for unit in brightest_units(a2[0], 5):
         y = np.zeros(a2.shape)
         y[(0, *unit)] = a2[(0, *unit)]
         back = transposed(np.maximum(y, 0), w2, 1, 1, p1.shape)
@@ -272,7 +272,7 @@ def test_a_deconvnet_of_two_layers_by_loops(rng):
 def test_the_strongest_units():
     maps = np.zeros((4, 2, 3))
     maps[1, 1, 2], maps[3, 0, 1], maps[0, 1, 0] = 5, 7, 1
-    assert strongest(maps, 3) == [(3, 0, 1), (1, 1, 2), (0, 1, 0)]
+    assert brightest_units(maps, 3) == [(3, 0, 1), (1, 1, 2), (0, 1, 0)]
 
 
 # ------------------------------------------------------------------------------------------------------ what they leave
@@ -295,9 +295,9 @@ def test_every_method_works_on_every_kind_of_net(name, rng):
     seed(0)
     net, shape = models.build(name), models.input_shape(name)
     x = rng.standard_normal((1, *shape)).astype(np.float32)
-    last = units.find(net, units.last_convolution(net, shape))
+    last = units.find_layer(net, units.last_convolution(net, shape))
     assert saliency(net, x, 1).shape == (1, *shape[1:])
-    assert guided(net, x, 1).shape == x.shape
+    assert guided_backpropagation(net, x, 1).shape == x.shape
     assert grad_cam(net, x, 1, last).ndim == 3
     assert deconvnet(net, x, last, (0, 0, 0)).shape == x.shape
     assert occlusion(net, x, 1, shape[1], 1).shape == (1, 1)
@@ -306,7 +306,7 @@ def test_every_method_works_on_every_kind_of_net(name, rng):
 
 def test_an_unknown_layer():
     with pytest.raises(ValueError, match=r"unknown layer 'featurs\.3': did you mean 'features\.3'\? The net has"):
-        units.find(models.build("squeezenet1_1", width=0.25), "featurs.3")
+        units.find_layer(models.build("squeezenet1_1", width=0.25), "featurs.3")
 
 
 def test_a_layer_that_rests_in_eval_mode(rng):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from minicnn import Tensor, inspect, meta, models, nn, seed
-from minicnn.inspect import picture
+from minicnn.inspect import plots
 from minicnn.nn import Module, Sequential
 
 
@@ -228,7 +228,7 @@ def test_where_no_size_helps_none_is_named():
 def test_filters_and_their_maps_are_drawn(tmp_path, rng):
     image = rng.integers(0, 256, (1, 28, 28)).astype(np.uint8)
     net, path = models.build("lenet5"), tmp_path / "filters.png"
-    picture.filters(net, Tensor(image[None].astype(np.float32) / 255), image, path)
+    plots.first_layer(net, Tensor(image[None].astype(np.float32) / 255), image, path)
     with Image.open(path) as drawn:
         drawn.load()
         assert drawn.format == "PNG"
@@ -248,7 +248,7 @@ def test_what_is_drawn_are_the_first_convolutions_own_filters_and_maps(tmp_path,
     image = rng.integers(0, 256, (3, 9, 8)).astype(np.uint8)
     net = Sequential(nn.Identity(), Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), nn.Conv2d(2, 2, 3))
     x = image[None].astype(np.float32)
-    picture.filters(net, Tensor(x), image, tmp_path / "f.png")
+    plots.first_layer(net, Tensor(x), image, tmp_path / "f.png")
     weight = net[1][0].weight.data
     assert np.array_equal(shown[0][0], image.transpose(1, 2, 0))
     limit = abs(weight.mean(1)).max()
@@ -263,8 +263,8 @@ def test_what_is_drawn_are_the_first_convolutions_own_filters_and_maps(tmp_path,
 
 
 def test_a_net_without_convolutions_has_no_filters(tmp_path):
-    with pytest.raises(ValueError, match=r"^filters: the model has no convolution whose filters could be drawn$"):
-        picture.filters(Sequential(nn.Flatten(), nn.Linear(4, 2)), Tensor(np.zeros((1, 1, 2, 2), np.float32)),
+    with pytest.raises(ValueError, match=r"^the model has no convolution whose filters could be drawn"):
+        plots.first_layer(Sequential(nn.Flatten(), nn.Linear(4, 2)), Tensor(np.zeros((1, 1, 2, 2), np.float32)),
                         np.zeros((1, 2, 2), np.uint8), tmp_path / "f.png")
     assert not (tmp_path / "f.png").exists()
 
@@ -274,4 +274,4 @@ def test_without_matplotlib_a_sentence_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match="pictures need matplotlib: install it with `pip install matplotlib`"):
-        picture.figure(1, 1)
+        plots.figure(1, 1)

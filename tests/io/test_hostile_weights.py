@@ -135,7 +135,7 @@ def test_whatever_the_library_refuses_is_refused():
     (npz(promised("(2500000000,)")),
      "its entry 'a.npy' has 77 bytes, and its header promises shape (2500000000) of <f4: it is damaged, get it again"),
     (safetensors_of({"a": entry("F8_E4M3", (24,))}, bytes(24)),
-     "its array 'a' holds 'F8_E4M3', which NumPy can't: convert it to float32"),
+     "its array 'a' holds 'F8_E4M3', which NumPy lacks: convert it to float32"),
     (safetensors_of({"a": entry(), "b": entry()}, bytes(24)),
      "its array 'b' must begin at byte 24 of the values, not 0: it is damaged, get it again"),
     (b"<!DOCTYPE html>",

@@ -165,7 +165,7 @@ def test_cut_off_anywhere(content, tmp_path):
     assert len(lengths) == 50
     for length in lengths:
         path.write_bytes(content[:length])
-        assert "is not a whole safetensors file" in sentence_of(path), length
+        assert "is not a readable model file: it" in sentence_of(path), length
 
 
 def test_any_byte_changed_gives_a_sentence_or_a_model(content, tmp_path):
@@ -189,17 +189,29 @@ def test_any_byte_changed_gives_a_sentence_or_a_model(content, tmp_path):
     assert 100 < refused < 200, "about half, those in the header, and each named the file"
 
 
-@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3"])
-def test_types_that_numpy_lacks(net, tmp_path, dtype):
-    width = {"BF16": 2, "F8_E4M3": 1}[dtype]
+def converted(path, net, dtype, convert):
+    """A model file with arrays of a type that NumPy lacks; convert(array) gives their bytes."""
     header, data = {"__metadata__": {"minicnn": json.dumps(asdict(description()))}}, b""
     for name, a in net.state_dict().items():
-        header[name] = {"dtype": dtype, "shape": a.shape, "data_offsets": [len(data), len(data) + a.size * width]}
-        data += bytes(a.size * width)
+        start, data = len(data), data + convert(a)
+        header[name] = {"dtype": dtype, "shape": a.shape, "data_offsets": [start, len(data)]}
     text = json.dumps(header).encode()
-    path = tmp_path / "m.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    assert "convert" in sentence_of(path)
+    return path
+
+
+def test_a_type_that_can_not_be_read(net, tmp_path):
+    path = converted(tmp_path / "m.safetensors", net, "F8_E4M3", lambda a: bytes(a.size))
+    assert "holds 'F8_E4M3', which NumPy lacks: convert it to float32" in sentence_of(path)
+
+
+def test_bfloat16_becomes_float32_exactly(net, tmp_path):
+    """A bfloat16 is the upper half of a float32."""
+    path = converted(tmp_path / "m.safetensors", net, "BF16",
+                     lambda a: (a.view(np.uint32) >> 16).astype("<u2").tobytes())  # fmt: skip
+    loaded = model_file.load(path)[0].state_dict()
+    for name, a in net.state_dict().items():
+        assert np.array_equal(loaded[name].view(np.uint32), a.view(np.uint32) & 0xFFFF0000), name
 
 
 def test_arrays_of_other_kinds(net, tmp_path):
@@ -217,7 +229,7 @@ def test_weights_without_a_description(net, tmp_path):
     for metadata in (None, {}, {"format": "pt"}):
         path = tmp_path / "m.safetensors"
         path.write_bytes(safetensors.numpy.save(net.state_dict(), metadata=metadata))
-        assert "holds weights, but nothing says of which model" in sentence_of(path)
+        assert "holds weights, but does not say of which model" in sentence_of(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', "{}", '{"format": 1}', "[" * 100_000,
@@ -285,4 +297,4 @@ def test_weights_of_another_net(net, tmp_path):
 def test_something_that_is_no_safetensors_file_at_all(tmp_path):
     for name, content in (("a.safetensors", b""), ("b.png", b"\x89PNG\r\n\x1a\n" + bytes(100)), ("c", b"text" * 50)):
         (tmp_path / name).write_bytes(content)
-        assert "is not a whole safetensors file" in sentence_of(Path(tmp_path / name))
+        assert "is not a readable model file: it" in sentence_of(Path(tmp_path / name))

@@ -148,7 +148,7 @@ def cube(x):
 
 
 def test_an_op_without_a_counterpart():
-    assert refused(cube).startswith("1.odd (Layer): the op 'cube' has no counterpart in ONNX here: ")
+    assert refused(cube).startswith("1.odd (Layer): the op 'cube' has no ONNX handler: ")
 
 
 @pytest.mark.parametrize(("name", "function"), [
@@ -157,7 +157,7 @@ def test_an_op_without_a_counterpart():
     ("cross_entropy", lambda x: cross_entropy(x.reshape(len(x), -1), np.zeros(len(x), np.int64))),
 ])  # fmt: skip
 def test_an_op_of_training(name, function):
-    assert refused(function).startswith(f"1.odd (Layer): the op '{name}' works in training alone")
+    assert refused(function).startswith(f"1.odd (Layer): the op '{name}' is for training only")
 
 
 @pytest.mark.parametrize("function", [
@@ -168,11 +168,11 @@ def test_an_op_of_training(name, function):
 ], ids=["the image's mean", "its maximum", "the batch's length", "another way by length"])  # fmt: skip
 def test_what_depends_on_the_image_without_ops(function):
     sentence = refused(function)
-    assert sentence.startswith("1.odd can't be exported: what it computes with depends on the images or their number")
+    assert sentence.startswith("1.odd can't be exported: its values depend on the images or their number")
 
 
 def test_an_output_without_a_row_for_each_image():
-    with pytest.raises(ValueError, match=r"for 2 images its output has shape \(\), but one row an image is needed"):
+    with pytest.raises(ValueError, match=r"for 2 images its output has shape \(\), but it must have one row for each"):
         trace(Layer(lambda x: x.sum()), (1, 4, 4))
 
 
@@ -204,13 +204,13 @@ def test_a_full_disk_keeps_the_old_file(net, tmp_path):
 
 
 def test_a_net_in_float64(net):
-    with pytest.raises(ValueError, match="the net's parameters are float64, and an ONNX file is written in float32"):
+    with pytest.raises(ValueError, match="the net's parameters are float64, but ONNX files are written in float32"):
         trace(nn.Sequential(nn.Conv2d(1, 2, 3)).astype("float64"), (1, 8, 8))
 
 
 def test_classes_that_are_not_the_nets(net):
     about = Description("resnet20", {}, ["a", "b"], [3, 32, 32], [0] * 3, [1] * 3)
-    with pytest.raises(ValueError, match=r"puts out \(10,\) for an image, but the description names 2 classes"):
+    with pytest.raises(ValueError, match=r"output for an image has shape \(10,\), but the description names 2 classes"):
         content(net, about)
 
 

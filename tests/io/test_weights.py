@@ -144,9 +144,9 @@ def test_nothing_is_something(tmp_path):
     ("x.npz", {"a": np.array([None])}, "can't be written, 'a': it holds values of type '|O', which are not real"),
     ("x.npz", {"a": np.zeros(2, "c8")}, "which are not real numbers: convert them to float32"),
     ("x.npz", {"a": "text"}, "which are not real numbers: convert them to float32"),
-    ("x.safetensors", {"../a": np.zeros(2)}, "it names an array '../a', which names no parameter: rename it"),
-    ("x.safetensors", {"": np.zeros(2)}, "it names an array '', which names no parameter"),
-    ("x.safetensors", {3: np.zeros(2)}, "it names an array 3, which names no parameter"),
+    ("x.safetensors", {"../a": np.zeros(2)}, "an array '../a', which can't be the name of a parameter: rename it"),
+    ("x.safetensors", {"": np.zeros(2)}, "it names an array '', which can't be the name of a parameter"),
+    ("x.safetensors", {3: np.zeros(2)}, "it names an array 3, which can't be the name of a parameter"),
 ], ids=str)  # fmt: skip
 def test_what_can_not_be_written(tmp_path, name, changes, sentence):
     with pytest.raises(ValueError) as error:
@@ -242,7 +242,7 @@ def test_what_does_not_fit(net, saved):
     text = str(error.value)
     assert text.startswith(f"{saved}: the state does not fit this ")
     assert "misshapen: classifier.5.weight is (" in text
-    assert text.endswith('skip=("layer", …) leaves parts out')
+    assert text.endswith('skip=("layer", …) leaves layers out')
     assert same(other.state_dict(), before, before)
     report = load_into(other, saved, strict=False)
     assert len(report.misshapen) == 2
@@ -263,8 +263,8 @@ def test_skipped_parts_are_neither_missing_nor_unexpected(net, tmp_path):
 def test_a_skip_that_names_nothing(net, saved):
     with pytest.raises(ValueError) as error:
         load_into(net, saved, skip="fc")
-    assert str(error.value).startswith("skip='fc' names nothing, neither in this ")
-    assert str(error.value).endswith("the parts are features, classifier")
+    assert str(error.value).startswith("skip='fc' is neither in this ")
+    assert str(error.value).endswith("its layers are features, classifier")
 
 
 def test_a_pytorch_checkpoint_of_half_precision_in_data_parallel(tmp_path):

@@ -1,6 +1,6 @@
-"""digits: 5000 + 1000 images of MNIST, inside the package, so that everything can be tried without a download.
+"""digits: 5000 + 1000 images of MNIST that are part of the package, so that no download is needed to try it.
 
-README.md beside this file says whose they are, under which licence, and how they were chosen; make.py chose them.
+README.md beside this file has their origin, licence and selection; make.py selected them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ FOLDER = Path(__file__).parent
 
 
 def load() -> Bundle:
-    """Handwritten digits, (N,1,28,28): 500 of each class to learn from, 100 of each to measure on."""
-    return read_folder("digits", FOLDER, "the minicnn package, by installing it again",
+    """Handwritten digits, (N,1,28,28): 500 of each class for training, 100 of each for test."""
+    return read_folder("digits", FOLDER, "the minicnn package by installing it again",
                        DIGITS, (0.132066,), (0.309540,))

@@ -1,10 +1,10 @@
-"""Choose the images of `digits` from the official MNIST files and write them beside this file.
+"""Select the images of `digits` from the official MNIST files and write them beside this file.
 
     python -m minicnn.data.digits.make
 
-reads `$MINICNN_HOME/datasets/mnist`, checks that its files are the official ones, takes images of each class evenly
-spaced through each file (the first half of the test file is easier than the second, so both must be there), keeps
-their order, and prints the MD5s for README.md. Twice the same command writes twice the same bytes.
+reads `$MINICNN_HOME/datasets/mnist`, checks that its files are the official ones, takes evenly spaced images of each
+class from each file (the first half of the test file is easier than the second, so both must be included), keeps their
+order, and prints the MD5s for README.md. The same command always writes the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PER_CLASS = {"train": 500, "t10k": 100}
 
 
 def main(folder: Path = FOLDER) -> None:
-    """Write the four files into `folder`; ValueError where MNIST's are not the official ones."""
+    """Write the four files into `folder`. ValueError where the MNIST files are not the official ones."""
     mnist = load_mnist()
     official = _encoded(mnist.train, mnist.test)
     for stem, md5 in OFFICIAL_MD5.items():
@@ -46,7 +46,7 @@ def main(folder: Path = FOLDER) -> None:
 
 
 def evenly_spaced(labels: Array, per_class: int) -> Array:
-    """Where the images to take stand, in rising order: of the n of a class the ones numbered ⌊i·n / per_class⌋."""
+    """The indices of the images to take, ascending: of the n images of a class those numbered ⌊i·n/per_class⌋."""
     chosen = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)                                   # (n,)
@@ -66,7 +66,7 @@ def _encoded(train: Dataset, test: Dataset) -> dict[str, bytes]:
 
 def _gzip(values: bytes) -> bytes:
     buffer = io.BytesIO()
-    # no name and no time in the header: they would differ from run to run
+    # no name and no time in the header, so that the bytes are always equal
     with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=buffer, mtime=0) as file:
         file.write(values)
     return buffer.getvalue()

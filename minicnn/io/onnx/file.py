@@ -1,4 +1,4 @@
-"""The ONNX file: the graph, checked, with the classes and what is to be done to pictures in its metadata."""
+"""The ONNX file: the checked graph, with the class names and the preprocessing in its metadata."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import minicnn
+from minicnn import arguments
 from minicnn.io import atomic
 from minicnn.io.model_file import Description, to_json
 from minicnn.io.onnx.fold import fold_batch_norm
@@ -17,16 +18,16 @@ from minicnn.io.onnx.trace import trace
 from minicnn.nn import Module
 
 OPSET, IR_VERSION = 17, 8
-"""ONNX 1.12 of June 2022: the first opset with all that is needed here (Shape of one axis, HardSwish), old enough for
-what runs nets on small machines."""
+"""ONNX 1.12 of June 2022: new enough for all that is needed here (Shape of one axis, HardSwish), old enough for the
+runtimes of small devices."""
 
 LIMIT = 2**31 - 2**20
-"""What Protocol Buffers can hold in one message, and room for the nodes."""
+"""The largest Protocol Buffers message, less some room for the nodes."""
 
 
 def save(path: str | Path, model: Module, description: Description, *, preprocess: bool = False,
-         fold: bool = False) -> dict:  # fmt: skip
-    """Write `model` to `path`, whole or not at all. → what was written, in numbers; see `content`."""
+         fold: bool = False) -> dict[str, Any]:  # fmt: skip
+    """Write `model` to `path` atomically. Returns the report of `content`, with the path as "file"."""
     path = Path(path)
     written, report = content(model, description, preprocess=preprocess, fold=fold)
     atomic.write(path, written)
@@ -34,18 +35,20 @@ def save(path: str | Path, model: Module, description: Description, *, preproces
 
 
 def content(model: Module, description: Description, *, preprocess: bool = False,
-            fold: bool = False) -> tuple[bytes, dict]:  # fmt: skip
-    """(the bytes of an ONNX file, {opset, input, output, nodes, parameters, bytes}).
+            fold: bool = False) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
+    """(the bytes of an ONNX file, a report {opset, input, output, nodes, parameters, bytes, …}).
 
-    preprocess: the graph begins with "pixels" (N,C,H,W) uint8 and normalises them itself; otherwise with "image"
-    (N,C,H,W) float32, normalised already. fold: batch norms disappear into the convolutions before them.
-    Checked by onnx.checker, shapes inferred. ValueError says which layer can't be exported.
+    preprocess: the input is "pixels" (N,C,H,W) uint8 and the graph normalises it; otherwise the input is "image"
+    (N,C,H,W) float32, already normalised.   fold: batch norms are folded into the convolutions before them.
+    The graph is checked by onnx.checker. ValueError names the layer that can't be exported; ModuleNotFoundError where
+    the package onnx is missing.
     """
+    arguments.instance("description", description, Description)
     onnx = _onnx()
     graph = trace(model, tuple(description.input))
     if graph.output.shape[1:] != (len(description.classes),):
-        raise ValueError(f"the net puts out {graph.output.shape[1:]} for an image, but the description names "
-                         f"{len(description.classes)} classes: they must agree")
+        raise ValueError(f"the net's output for an image has shape {graph.output.shape[1:]}, but the description "
+                         f"names {len(description.classes)} classes: they must agree")
     folded = fold_batch_norm(graph) if fold else 0
     if preprocess:
         _normalise_first(graph, description)
@@ -54,7 +57,7 @@ def content(model: Module, description: Description, *, preprocess: bool = False
         raise ValueError(f"the net's weights are {size / 1e9:.1f} GB, and an ONNX file holds 2.1 GB: export "
                          "--safetensors, which has no limit")
     proto = checked_proto(graph, description.model, dynamic_batch=True)
-    proto.doc_string = _how_to_feed(description, preprocess)
+    proto.doc_string = _preprocessing_text(description, preprocess)
     onnx.helper.set_model_props(proto, {
         "minicnn": to_json(description),
         "labels": json.dumps(description.classes, ensure_ascii=False),
@@ -82,7 +85,7 @@ def _onnx() -> Any:
 
 
 def _normalise_first(graph: Graph, description: Description) -> None:
-    """Put y = (x/255 − mean)/std in front: data.normalise, in nodes."""
+    """Put nodes for y = (x/255 − mean)/std, as data.normalise, before the graph."""
     front = Graph(input=Value("pixels", graph.input.shape))
     x = front.add("Cast", front.input, to=1)               # to float32
     x = front.add("Div", x, front.constant(255, np.float32))
@@ -98,17 +101,17 @@ def _normalise_first(graph: Graph, description: Description) -> None:
 
 
 def checked_proto(graph: Graph, name: str, *, dynamic_batch: bool) -> Any:
-    """The graph as an onnx.ModelProto that onnx.checker has nothing against, with the shape of every value.
+    """The graph as an onnx.ModelProto with the shape of every value, accepted by onnx.checker.
 
-    dynamic_batch: the input's and the output's first axis has no fixed length, but the name N.
+    dynamic_batch: the first axis of the input and the output is named N and has no fixed length.
     """
     onnx = _onnx()
     helper = onnx.helper
     floats = onnx.TensorProto.FLOAT
-    takes = onnx.TensorProto.UINT8 if graph.input.name == "pixels" else floats
+    input_type = onnx.TensorProto.UINT8 if graph.input.name == "pixels" else floats
     ends = [helper.make_tensor_value_info(
         value.name, elements, ["N", *value.shape[1:]] if dynamic_batch else value.shape)
-        for value, elements in ((graph.input, takes), (graph.output, floats))]  # fmt: skip
+        for value, elements in ((graph.input, input_type), (graph.output, floats))]  # fmt: skip
     body = helper.make_graph(
         [helper.make_node(n.op, n.inputs, [n.output], name=n.name, **n.attributes) for n in graph.nodes], name,
         ends[:1], ends[1:],
@@ -121,7 +124,7 @@ def checked_proto(graph: Graph, name: str, *, dynamic_batch: bool) -> Any:
     return proto
 
 
-def _how_to_feed(d: Description, preprocess: bool) -> str:
+def _preprocessing_text(d: Description, preprocess: bool) -> str:
     C, H, W = d.input
     resized = f"{d.interpolation}, antialiased"
     cut = {"crop": f"resize ({resized}) as far as {H}x{W} fits in and cut that out of the middle",
@@ -135,11 +138,11 @@ def _how_to_feed(d: Description, preprocess: bool) -> str:
             "Output: logits, one a label; softmax them.")
 
 
-def _numbers(values) -> str:
+def _numbers(values: list[float]) -> str:
     return "[" + ", ".join(f"{v:.6g}" for v in values) + "]"
 
 
-def _io(value) -> dict:
+def _io(value: Any) -> dict[str, Any]:
     kind = value.type.tensor_type
     shape = [d.dim_param or d.dim_value for d in kind.shape.dim]
     return {"name": value.name, "type": {1: "float32", 2: "uint8"}[kind.elem_type], "shape": shape}

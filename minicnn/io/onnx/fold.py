@@ -1,4 +1,4 @@
-"""A batch normalisation that follows a convolution is part of it: its scale goes into the filters.
+"""Folding batch normalisation into the convolution before it.
 
     γ·(w∗x + b − μ)/√(σ² + ε) + β = (s·w)∗x + (s·(b − μ) + β),   s = γ/√(σ² + ε)
 
@@ -13,7 +13,7 @@ from minicnn.io.onnx.graph import Graph
 
 
 def fold_batch_norm(graph: Graph) -> int:
-    """Fold every batch norm whose input is a convolution that nobody else reads, in place. → how many"""
+    """Fold, in place, every batch norm that is the only reader of a convolution. Returns how many were folded."""
     readers: dict[str, int] = {graph.output.name: 1}
     for node in graph.nodes:
         for name in node.inputs:

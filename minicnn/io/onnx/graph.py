@@ -1,45 +1,31 @@
-"""A graph in ONNX's terms, before it is a file: nodes in the order of computing, and the constants that they take.
-
-A *translation* writes one op of minicnn as nodes. It has the op's name and hyper-parameters, and gets the graph and a
-Value for each array:
-
-    @translation
-    def leaky_relu(graph, x, *, negative_slope):
-        return graph.add("LeakyRelu", x, alpha=negative_slope)
-"""
+"""An ONNX graph in memory: nodes in the order in which they are computed, and their constants."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-TRANSLATIONS: dict[str, Callable[..., Value]] = {}
-"""{name of an op: its translation}"""
-
-
-def translation(function):
-    """Enter a translation under its name."""
-    TRANSLATIONS[function.__name__] = function
-    return function
-
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An array in the graph: a constant, whose values are known, or what a node will compute (array is None)."""
+    """An array in the graph: a constant, whose values are known, or the output of a node (array is None)."""
 
     name: str
     shape: tuple[int, ...]
     array: np.ndarray | None = None
 
-    ndim = property(lambda self: len(self.shape))
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
 
 
 @dataclass
 class Node:
-    """One operator of ONNX with one output."""
+    """One ONNX operator with one output."""
 
     op: str
     inputs: list[str]
@@ -50,25 +36,26 @@ class Node:
 
 @dataclass
 class Graph:
-    """What is fed, the nodes, their constants, and what comes out."""
+    """The input, the nodes, their constants and the output."""
 
     nodes: list[Node] = field(default_factory=list)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     input: Value = field(default_factory=lambda: Value("image", ()))
     output: Value = field(default_factory=lambda: Value("logits", ()))
 
-    def constant(self, values, dtype=None, name: str = "") -> Value:
-        """Known values; a parameter comes under its own name."""
+    def constant(self, values: Any, dtype: Any = None, name: str = "") -> Value:
+        """A constant; a parameter keeps its own name."""
         array = np.asarray(values, dtype)
         return Value(name, array.shape, array)
 
     def ints(self, *values: int) -> Value:
-        """Axes, a shape: what ONNX takes as a tensor of int64."""
+        """A constant of int64, the type of axes and shapes in ONNX."""
         return self.constant(np.array(values, np.int64))
 
-    def add(self, op: str, *inputs: Value | None, shape: tuple[int, ...] | None = None, **attributes) -> Value:
-        """A node. → what it computes, of `shape`, by default the first input's; None stands for an input left out."""
-        names = [self._feed(value) for value in inputs]
+    def add(self, op: str, *inputs: Value | None, shape: Sequence[int] | None = None,
+            **attributes: Any) -> Value:  # fmt: skip
+        """Add a node and return its output, of `shape` or that of the first input. None: an optional input left out."""
+        names = [self._name_of(value) for value in inputs]
         while names and not names[-1]:
             names.pop()
         node = Node(op, names, f"{op}_{len(self.nodes)}", attributes)
@@ -77,17 +64,17 @@ class Graph:
         assert first is not None
         return Value(node.output, first.shape if shape is None else tuple(shape))
 
-    def _feed(self, value: Value | None) -> str:
+    def _name_of(self, value: Value | None) -> str:
         if value is None:
             return ""
         if value.array is None:
             return value.name
-        name = value.name or self._known(value.array) or f"constant_{len(self.constants)}"
+        name = value.name or self._same_constant(value.array) or f"constant_{len(self.constants)}"
         self.constants.setdefault(name, value.array)
         return name
 
-    def _known(self, array):
-        """The name of a small constant that is there already: axes and pads repeat."""
+    def _same_constant(self, array: np.ndarray) -> str:
+        """The name of an equal small constant, since axes and pads repeat; "" where there is none."""
         if array.size > 16:
             return ""
         return next((name for name, other in self.constants.items()
@@ -95,14 +82,14 @@ class Graph:
                      and np.array_equal(other, array)), "")  # fmt: skip
 
     def rename(self, new: dict[str, str]) -> None:
-        """Give what nodes compute other names."""
+        """Rename values: {old name: new name}."""
         for node in self.nodes:
             node.inputs = [new.get(name, name) for name in node.inputs]
             node.output = new.get(node.output, node.output)
         self.output = replace(self.output, name=new.get(self.output.name, self.output.name))
 
     def differs(self, other: Graph) -> str:
-        """The name of the first node or constant in which two graphs differ, "" where they don't."""
+        """The name of the first node that differs between two graphs, itself or by a constant; "" where none does."""
         for mine, theirs in zip(self.nodes, other.nodes):
             if mine != theirs:
                 return mine.name

@@ -1,43 +1,44 @@
-"""Ops with weights or statistics, and local response normalisation, as ONNX nodes."""
+"""Handlers of ops with weights or statistics, and of local response normalisation."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from minicnn.geometry import Conv2dGeometry, channel_band
-from minicnn.io.onnx.graph import translation
-from minicnn.io.onnx.windows import pads
+from minicnn.io.onnx.graph import Graph, Value
+from minicnn.io.onnx.pooling import pads
 
 
-@translation
-def conv2d(graph, x, w, b, *, stride, padding, dilation, groups):
-    """ONNX's Conv is a cross-correlation too."""
+def conv2d(graph: Graph, x: Value, w: Value, b: Value | None, *, stride: Any, padding: Any, dilation: Any,
+           groups: int) -> Value:  # fmt: skip
+    """Conv, which is a cross-correlation in ONNX too."""
     g = Conv2dGeometry.of(x.shape, w.shape, stride, padding, dilation, groups)
     v, h = g.vertical, g.horizontal
     return graph.add("Conv", x, w, b, shape=(g.N, g.O, g.OH, g.OW), kernel_shape=[g.KH, g.KW], pads=pads(g),
                      strides=[v.stride, h.stride], dilations=[v.dilation, h.dilation], group=g.G)  # fmt: skip
 
 
-@translation
-def linear(graph, x, w, b):
-    """Gemm, the matrix read by rows as ours."""
+def linear(graph: Graph, x: Value, w: Value, b: Value | None) -> Value:
+    """Gemm with the weights transposed: a row of w for each output, as here."""
     return graph.add("Gemm", x, w, b, shape=(x.shape[0], w.shape[0]), transB=1)
 
 
-@translation
-def batch_norm_inference(graph, x, gamma, beta, mean, var, *, eps):
+def batch_norm_inference(graph: Graph, x: Value, gamma: Value | None, beta: Value | None, mean: Value, var: Value, *,
+                         eps: float) -> Value:  # fmt: skip
     """BatchNormalization, which needs all four vectors."""
     gamma = gamma or graph.constant(np.ones(mean.shape, np.float32))
     beta = beta or graph.constant(np.zeros(mean.shape, np.float32))
     return graph.add("BatchNormalization", x, gamma, beta, mean, var, epsilon=float(eps))
 
 
-@translation
-def local_response_norm(graph, x, *, size, alpha, beta, k, variant):
-    """ONNX divides alpha by the size, as variant="torch" does.
+def local_response_norm(graph: Graph, x: Value, *, size: int, alpha: float, beta: float, k: float,
+                        variant: str) -> Value:  # fmt: skip
+    """LRN, which divides alpha by the size, as variant="torch" does.
 
-    Its window of an even size leans to the channels after, ours to those before; and onnxruntime takes images and odd
-    sizes alone. The others are written out: x · (k + α'·Σ x²)^−β, the sums by a 1×1 convolution with a band matrix.
+    ONNX's window of an even size has its extra channel after the middle, ours before; and onnxruntime supports only
+    images and odd sizes. The other cases are written as x · (k + α'·Σ x²)^−β, with a 1×1 convolution for the sums.
     """
     if size % 2 and x.ndim == 4:
         alpha = alpha * size if variant == "paper" else alpha

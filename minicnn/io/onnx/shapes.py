@@ -1,19 +1,19 @@
-"""Ops that move values about, as ONNX nodes. Axis 0 is the batch, whose length no node may know."""
+"""Handlers of ops that move values. Axis 0 is the batch, whose size must not be written into any node."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from minicnn.io.onnx.graph import Graph, Value, translation
+from minicnn.io.onnx.graph import Graph, Value
 
 END = np.iinfo(np.int64).max
 
 
-@translation
-def flatten(graph, x, *, start_axis):
-    """Flatten makes two axes of all; where more are left, Reshape copies them (0)."""
+def flatten(graph: Graph, x: Value, *, start_axis: int) -> Value:
+    """Flatten always gives two axes; to keep more, Reshape copies their lengths (0)."""
     start = start_axis % x.ndim
     shape = (*x.shape[:start], math.prod(x.shape[start:]))
     if start == 1:
@@ -21,9 +21,8 @@ def flatten(graph, x, *, start_axis):
     return graph.add("Reshape", x, graph.ints(*[0] * start, -1), shape=shape)
 
 
-@translation
-def reshape(graph, x, *, shape):
-    """A first extent that is the batch's is written 0: "as it was"."""
+def reshape(graph: Graph, x: Value, *, shape: Any) -> Value:
+    """Reshape; the batch axis is written 0, which copies its length."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     known = math.prod(n for n in shape if n != -1)
     whole = tuple(math.prod(x.shape) // known if n == -1 else n for n in shape)
@@ -32,32 +31,29 @@ def reshape(graph, x, *, shape):
                      shape=whole)  # fmt: skip
 
 
-@translation
-def transpose(graph, x, *, axes):
+def transpose(graph: Graph, x: Value, *, axes: Any) -> Value:
     """Transpose."""
     order = [a % x.ndim for a in axes] if axes is not None else list(reversed(range(x.ndim)))
     return graph.add("Transpose", x, perm=order, shape=[x.shape[a] for a in order])
 
 
-@translation
-def squeeze(graph, x, *, axis):
+def squeeze(graph: Graph, x: Value, *, axis: Any) -> Value:
     """Squeeze, whose axes are an input since opset 13."""
     given = axis if isinstance(axis, tuple) else (axis,)
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else sorted(a % x.ndim for a in given)
     return graph.add("Squeeze", x, graph.ints(*axes), shape=[n for i, n in enumerate(x.shape) if i not in axes])
 
 
-@translation
-def concat(graph, *xs, axis):
+def concat(graph: Graph, *xs: Value, axis: int) -> Value:
     """Concat."""
     axis %= xs[0].ndim
     shape = (*xs[0].shape[:axis], *[sum(x.shape[axis] for x in xs)], *xs[0].shape[axis + 1 :])
     like = next(x for x in xs if x.array is None)
-    return graph.add("Concat", *(_for_each_image(graph, x, like) if axis else x for x in xs), axis=axis, shape=shape)
+    return graph.add("Concat", *(_repeat_for_batch(graph, x, like) if axis else x for x in xs), axis=axis, shape=shape)
 
 
-def _for_each_image(graph: Graph, x: Value, like: Value) -> Value:
-    """A constant with a row for each image, all of them equal (ResNet's zero channels), for a batch of any length."""
+def _repeat_for_batch(graph: Graph, x: Value, like: Value) -> Value:
+    """A constant with equal rows for all images (a ResNet's zero channels), expanded to a batch of any size."""
     if x.array is None or (x.array != x.array[:1]).any():
         return x
     batch = graph.add("Shape", like, start=0, end=1, shape=(1,))
@@ -65,8 +61,7 @@ def _for_each_image(graph: Graph, x: Value, like: Value) -> Value:
     return graph.add("Expand", Value("", (1, *x.shape[1:]), x.array[:1]), shape, shape=x.shape)
 
 
-@translation
-def pad2d(graph, x, *, padding, value):
+def pad2d(graph: Graph, x: Value, *, padding: Any, value: float) -> Value:
     """Pad, whose widths are an input: before each axis, then after each."""
     left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
     rest = [0] * (x.ndim - 2)
@@ -75,9 +70,8 @@ def pad2d(graph, x, *, padding, value):
                      shape=(*x.shape[:-2], top + H + bottom, left + W + right))  # fmt: skip
 
 
-@translation
-def getitem(graph, x, *, index):
-    """Slices, integers, and one array of integers beside slices; other indices have no counterpart."""
+def getitem(graph: Graph, x: Value, *, index: Any) -> Value:
+    """Slices, integers, and one array of integers beside slices."""
     given = index if isinstance(index, tuple) else (index,)
     rest = x.ndim - sum(i is not Ellipsis for i in given)
     at = next((n for n, i in enumerate(given) if i is Ellipsis), len(given))
@@ -85,8 +79,8 @@ def getitem(graph, x, *, index):
     chosen = {axis: np.asarray(i) for axis, i in enumerate(whole) if not isinstance(i, slice)}
     arrays = [i for i in chosen.values() if i.ndim]
     if len(arrays) > 1 or (arrays and len(chosen) > 1) or any(i.dtype.kind not in "iu" for i in chosen.values()):
-        raise ValueError(f"the op 'getitem' with the index {index!r} has no counterpart in ONNX here: "
-                         "slices and integers have one, and a single array of integers beside slices")
+        raise ValueError(f"the op 'getitem' with the index {index!r} can't be exported to ONNX: "
+                         "use slices, integers, or a single array of integers beside slices")
     cuts = {axis: i for axis, i in enumerate(whole) if isinstance(i, slice) and i != slice(None)}
     if cuts:
         steps = [1 if i.step is None else i.step for i in cuts.values()]

@@ -1,37 +1,39 @@
-"""Pooling as ONNX nodes.
+"""Handlers of pooling ops.
 
-The image's size is fixed, so the pixels that ceil_mode lets windows hang over the edge are written as padding: programs
-disagree about ceil_mode, about padding they don't.
+Runtimes disagree about ceil_mode but not about padding. The size of the image is known, so the pixels by which
+ceil_mode lets the last windows extend past the edge are written as padding.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minicnn.geometry import Axis, Pool2dGeometry, Window2d, pair
-from minicnn.io.onnx.graph import Graph, Value, translation
+from minicnn.io.onnx.graph import Graph, Value
 
 
 def pads(g: Window2d) -> list[int]:
-    """ONNX's [top, left, bottom, right]: what is asked, and what windows that hang over the edge need."""
+    """ONNX's [top, left, bottom, right]: the op's padding, and what ceil_mode needs at the end."""
     v, h = g.vertical, g.horizontal
     return [v.before, h.before, v.padded - v.size - v.before, h.padded - h.size - h.before]
 
 
-def _pool(graph: Graph, op: str, x: Value, g: Pool2dGeometry, **attributes) -> Value:
+def _pool(graph: Graph, operator: str, x: Value, g: Pool2dGeometry, **attributes: Any) -> Value:
     v, h = g.vertical, g.horizontal
-    return graph.add(op, x, shape=(g.N, g.C, g.OH, g.OW), kernel_shape=[g.KH, g.KW], strides=[v.stride, h.stride],
+    return graph.add(operator, x, shape=(g.N, g.C, g.OH, g.OW), kernel_shape=[g.KH, g.KW], strides=[v.stride, h.stride],
                      **{"pads": pads(g), **attributes})  # fmt: skip
 
 
-@translation
-def max_pool2d(graph, x, *, kernel_size, stride, padding, dilation, ceil_mode):
-    """MaxPool; padding counts as −∞ there too."""
+def max_pool2d(graph: Graph, x: Value, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+               ceil_mode: bool) -> Value:  # fmt: skip
+    """MaxPool, where padding counts as −∞ too."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     return _max_pool(graph, x, g)
 
 
-def _max_pool(graph, x, g):
+def _max_pool(graph: Graph, x: Value, g: Pool2dGeometry) -> Value:
     v, h = g.vertical, g.horizontal
     dilations = [v.dilation, h.dilation]
     top, left, bottom, right = pads(g)
@@ -42,29 +44,28 @@ def _max_pool(graph, x, g):
     return _pool(graph, "MaxPool", padded, g, dilations=dilations, pads=[0, 0, 0, 0])
 
 
-@translation
-def avg_pool2d(graph, x, *, kernel_size, stride, padding, ceil_mode, count_include_pad):
-    """AveragePool, corrected where windows hang over the edge."""
+def avg_pool2d(graph: Graph, x: Value, *, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+               count_include_pad: bool) -> Value:  # fmt: skip
+    """AveragePool, corrected where windows extend past the padding."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     return _avg_pool(graph, x, g, count_include_pad)
 
 
-def _avg_pool(graph, x, g, count_include_pad=False):
-    """Where ceil_mode lets windows hang over, they count what the definition counts, and not KH·KW."""
-    if not any(_hangs_over(axis) for axis in (g.vertical, g.horizontal)):
+def _avg_pool(graph: Graph, x: Value, g: Pool2dGeometry, count_include_pad: bool = False) -> Value:
+    """Where windows extend past the padding, the sum is divided by the counts of the definition, not by KH·KW."""
+    if not any(_extends(axis) for axis in (g.vertical, g.horizontal)):
         return _pool(graph, "AveragePool", x, g, count_include_pad=int(count_include_pad))
     counts = np.outer(g.vertical.counts(count_include_pad), g.horizontal.counts(count_include_pad))   # (OH, OW)
     mean = _pool(graph, "AveragePool", x, g, count_include_pad=1)
     return graph.add("Mul", mean, graph.constant((g.KH * g.KW / counts)[None, None], np.float32))
 
 
-def _hangs_over(axis: Axis) -> bool:
+def _extends(axis: Axis) -> bool:
     return axis.padded > axis.size + axis.before + axis.after
 
 
-@translation
-def lp_pool2d(graph, x, *, norm_type, kernel_size, stride, ceil_mode):
-    """ONNX's LpPool knows whole p alone; others are (KH·KW · mean |x|^p)^(1/p)."""
+def lp_pool2d(graph: Graph, x: Value, *, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Value:
+    """LpPool, whose p is an integer; for other p (KH·KW · mean |x|^p)^(1/p)."""
     g, p = Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode), float(norm_type)
     if p.is_integer():
         return _pool(graph, "LpPool", x, g, p=int(p))
@@ -74,8 +75,7 @@ def lp_pool2d(graph, x, *, norm_type, kernel_size, stride, ceil_mode):
     return graph.add("Pow", total, graph.constant(1 / p, np.float32))
 
 
-@translation
-def trainable_avg_pool2d(graph, x, a, b, *, kernel_size, stride):
+def trainable_avg_pool2d(graph: Graph, x: Value, a: Value, b: Value, *, kernel_size: Any, stride: Any) -> Value:
     """AveragePool · (KH·KW) · a + b."""
     g = Pool2dGeometry.of(x.shape, kernel_size, stride)
     total = graph.add("Mul", _avg_pool(graph, x, g), graph.constant(g.KH * g.KW, np.float32))
@@ -87,53 +87,46 @@ def trainable_avg_pool2d(graph, x, a, b, *, kernel_size, stride):
 # ---------------------------------------------------------------------------------------------- to a given output size
 
 
-@translation
-def adaptive_avg_pool2d(graph, x, *, output_size):
-    """As the op does it: globally, by ordinary windows, or by a matrix from each side."""
+def adaptive_avg_pool2d(graph: Graph, x: Value, *, output_size: Any) -> Value:
+    """Global pooling, ordinary windows, or, for windows of different sizes, a matrix product from each side."""
     (OH, OW), (H, W) = pair("output_size", output_size), x.shape[2:]
     if OH == OW == 1:
         return graph.add("GlobalAveragePool", x, shape=(*x.shape[:2], 1, 1))
     if H % OH == W % OW == 0:
         return _avg_pool(graph, x, Pool2dGeometry.of(x.shape, (H // OH, W // OW)))
-    rows, columns = (np.array([[(i <= p < e) / (e - i) for p in range(n)] for i, e in _boxes(n, out)], np.float32)
+    rows, columns = (np.array([[(i <= p < e) / (e - i) for p in range(n)] for i, e in _bounds(n, out)], np.float32)
                      for n, out in ((H, OH), (W, OW)))                        # (OH, H), (OW, W)
     down = graph.add("MatMul", graph.constant(rows), x, shape=(*x.shape[:2], OH, W))
     return graph.add("MatMul", down, graph.constant(columns.T.copy()), shape=(*x.shape[:2], OH, OW))
 
 
-@translation
-def adaptive_max_pool2d(graph, x, *, output_size):
-    """Where the boxes differ in size: the maximum of each box of rows, and of each box of columns of that."""
+def adaptive_max_pool2d(graph: Graph, x: Value, *, output_size: Any) -> Value:
+    """Global pooling, ordinary windows, or, for windows of different sizes, maxima over rows, then over columns."""
     (OH, OW), (H, W) = pair("output_size", output_size), x.shape[2:]
     if OH == OW == 1:
         return graph.add("GlobalMaxPool", x, shape=(*x.shape[:2], 1, 1))
     if H % OH == W % OW == 0:
         return _max_pool(graph, x, Pool2dGeometry.of(x.shape, (H // OH, W // OW)))
-    return _box_maxima(graph, _box_maxima(graph, x, 2, OH), 3, OW)
+    return _window_maxima(graph, _window_maxima(graph, x, 2, OH), 3, OW)
 
 
-def _box_maxima(graph, x, axis, out):
-    """The maximum of each of `out` boxes along one axis."""
-    def extent(n): return (*x.shape[:axis], n, *x.shape[axis + 1 :])
+def _window_maxima(graph: Graph, x: Value, axis: int, out: int) -> Value:
+    """The maximum of each of `out` windows along one axis."""
+    def extent(n: int) -> tuple[int, ...]:
+        return (*x.shape[:axis], n, *x.shape[axis + 1 :])
+
     parts = []
-    for start, end in _boxes(x.shape[axis], out):
-        box = graph.add("Slice", x, *map(graph.ints, (start, end, axis)), shape=extent(end - start))
-        parts.append(graph.add("ReduceMax", box, axes=[axis], keepdims=1, shape=extent(1)))
+    for start, end in _bounds(x.shape[axis], out):
+        window = graph.add("Slice", x, *map(graph.ints, (start, end, axis)), shape=extent(end - start))
+        parts.append(graph.add("ReduceMax", window, axes=[axis], keepdims=1, shape=extent(1)))
     return graph.add("Concat", *parts, axis=axis, shape=extent(out))
 
 
-@translation
-def global_avg_pool2d(graph, x):
-    """ReduceMean over the pixels; GlobalAveragePool would leave 1×1 of them."""
-    return graph.add("ReduceMean", x, axes=[2, 3], keepdims=0, shape=x.shape[:2])
+def global_pool2d(operator: str, graph: Graph, x: Value) -> Value:
+    """ReduceMean or ReduceMax over the pixels: GlobalAveragePool would keep axes of length 1."""
+    return graph.add(operator, x, axes=[2, 3], keepdims=0, shape=x.shape[:2])
 
 
-@translation
-def global_max_pool2d(graph, x):
-    """ReduceMax over the pixels."""
-    return graph.add("ReduceMax", x, axes=[2, 3], keepdims=0, shape=x.shape[:2])
-
-
-def _boxes(size: int, out: int) -> list[tuple[int, int]]:
-    """First row and the one after the last, of each of the `out` boxes."""
+def _bounds(size: int, out: int) -> list[tuple[int, int]]:
+    """(first row, row after the last) of each of the `out` windows."""
     return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]

@@ -1,9 +1,8 @@
-"""Picture files, and what may be wrong with them: from bytes on a disk to a part of the picture, upright, at a size.
+"""Decoding picture files that may be damaged or hostile: a part of the picture, upright, at a given size.
 
-    image = picture.read("cat.jpg", whole, (224, 224), channels=3)       # (3,224,224) uint8
+    image = decode.read("cat.jpg", crop.whole, (224, 224), channels=3)       # (3,224,224) uint8
 
-Nothing that a file says is believed: its header is read first, and what it would take to decode it is compared with a
-limit before anything is decoded.
+The header is read first, and the memory that decoding would take is compared with a limit before anything is decoded.
 """
 
 from __future__ import annotations
@@ -21,66 +20,61 @@ from typing import Any
 
 import numpy as np
 
-Array = Any  # numpy.ndarray
-Box = tuple[float, float, float, float]
-"""(left, top, right, bottom) in pixels of the upright picture. What lies outside of the picture is background."""
+from minicnn import arguments
+from minicnn.data.crop import Box
 
+Array = Any  # numpy.ndarray
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
-"""What is read. Pillow knows forty more; each is code that an unknown file could reach."""
+"""The formats that are read. Pillow supports forty more; each would be more code that a hostile file can reach."""
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-"""How the files of these formats are named."""
+"""The file names of these formats."""
 
 MAX_PIXELS = 64 * 2**20
-"""64 megapixels, the largest cameras."""
+"""64 megapixels, as the largest cameras have."""
 
 MAX_MEMORY = 240 * 2**20
-"""Bytes that decoding one picture may take; a few megabytes come on top."""
+"""Bytes of memory that decoding one picture may take, apart from a few megabytes."""
 
 LARGE = 96 * 2**20
-"""Pictures that take more are decoded one at a time, however many threads read."""
+"""Pictures that take more are decoded one at a time, by whichever thread."""
 
 BIG = 16 * 2**20
-"""A picture of more pixels is first averaged down to about a quarter of this, a strip at a time."""
+"""A picture of more pixels is first averaged down to about a quarter of this, strip by strip."""
 
 STRIP = 2**20
 """Pixels of a strip."""
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Pillow's filters; all but the first look at every pixel that ends up in a smaller one (antialiasing)."""
+"""Pillow's filters; all but the first average over the pixels that a smaller one replaces (antialiasing)."""
 
 WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A picture file that lies inside of another file: its bytes, and what to call it."""
+    """A picture file inside another file, such as a tar: its name and its bytes."""
 
     name: str
     content: bytes
 
 
-def whole(width: int, height: int) -> Box:
-    """All of the picture."""
-    return 0, 0, width, height
-
-
 def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], *, channels: int,
          background: tuple[int, int, int] = WHITE, interpolation: str = "bilinear", draft: bool = False) -> Array:
-    """A part of the picture at a size, as channels × size.
+    """A part of the picture, resized to channels × size.
 
     source: a path, a `Packed`, or an array (C,H,W) uint8   choose(width, height) → the part, a `Box`
     size (H, W)   channels 1 (grey: 0.299 R + 0.587 G + 0.114 B, ITU-R 601) or 3 (RGB)   →   (C,H,W) uint8
 
-    Turned as its EXIF orientation says; transparent pixels lie on the background; 16-bit values are scaled to 8; an
-    animation gives its first frame. With `draft` a JPEG file is decoded at ½, ¼ or ⅛ of its size where the part still
-    is at least as large as `size`: faster, and hardly another picture.
+    The EXIF orientation is applied; transparent pixels are drawn on the background; 16-bit values are scaled to 8; an
+    animation gives its first frame. With `draft` a JPEG file is decoded at ½, ¼ or ⅛ of its size where the part is then
+    still at least as large as `size`: faster, with a nearly equal result.
 
     FileNotFoundError where there is no file; ValueError where it is a folder, too large, of another format, or damaged.
     Each is one sentence that names the file.
     """
     if isinstance(source, np.ndarray):
-        return _fit(_of_array(source), choose, size, channels, background, interpolation)
+        return _resize_part(_from_array(source), choose, size, channels, background, interpolation)
     with opened(source) as file:
         orientation = file.getexif().get(0x0112, 1)
         turned = orientation in (5, 6, 7, 8)
@@ -93,14 +87,14 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
         def scaled(w: int, h: int) -> Box:
             return box[0] * w / width, box[1] * h / height, box[2] * w / width, box[3] * h / height
 
-        return _fit(file, scaled, size, channels, background, interpolation)
+        return _resize_part(file, scaled, size, channels, background, interpolation)
 
 
 @contextmanager
 def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
-    """`with opened(path) as picture`: Pillow's picture, its header read and nothing else, and known to be small enough.
+    """`with opened(path) as picture`: Pillow's picture, of which only the header is read, checked to be small enough.
 
-    Whatever goes wrong inside of the block, where Pillow decodes, becomes one ValueError that names the file.
+    Any error inside the block, where Pillow decodes, becomes one ValueError that names the file.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -109,7 +103,7 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
         name, file = source.name, io.BytesIO(source.content)
     else:
         name, file = str(source), source
-        _check_file(Path(source))
+        _check_file(arguments.path(source))
     try:
         with _QUIET, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
@@ -118,44 +112,44 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
                 raise _TooMuchError(f"{memory / 2**20:.0f}")
             with _ONE_AT_A_TIME if memory > LARGE else nullcontext():
                 yield picture
-    except Image.DecompressionBombError as error:  # ours, or Pillow's own while it reads the header
+    except Image.DecompressionBombError as error:  # raised above, or by Pillow while it reads the header
         raise ValueError(f"{name} is larger than {MAX_PIXELS // 2**20} megapixels, which minicnn does not decode: "
                          f"make it smaller, or leave it out") from error
     except _TooMuchError as error:
         raise ValueError(f"{name} takes {error} MiB of memory to decode, more than the {MAX_MEMORY // 2**20} that "
                          f"minicnn gives to one picture: make it smaller, or leave it out") from None
     except PermissionError:
-        raise                                              # which names the file, and has nothing to do with pictures
+        raise                                              # it names the file itself
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture in a format that minicnn reads ({', '.join(FORMATS)}), or its "
                          f"beginning is damaged: convert it, or leave it out") from error
-    except Exception as error:  # on damaged files Pillow raises what its decoders happen to stumble over
+    except Exception as error:  # on damaged files Pillow's decoders raise many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} cannot be decoded ({reason}): it is damaged, cut short or of a kind that Pillow "
-                         f"does not convert; save it again as PNG or JPEG, or leave it out") from error
+                         f"can't convert; save it again as PNG or JPEG, or leave it out") from error
 
 
 class _TooMuchError(Exception):
-    """Says how much memory it would be, in MiB."""
+    """The message is the memory in MiB."""
 
 
 def _memory(picture: Any) -> float:
-    """The most bytes that decoding a picture takes, from its header."""
+    """The most bytes of memory that decoding a picture takes, estimated from its header."""
     pixels = picture.width * picture.height
     if picture.format in ("JPEG", "MPO"):
         if _one_scan(picture):
-            return pixels                                  # a big one is decoded at half its size
-        layers = [(across, down) for _, across, down, _ in picture.layer]  # otherwise all coefficients are kept
+            return pixels                                  # a larger one is decoded at half its size
+        layers = [(across, down) for _, across, down, _ in picture.layer]  # all coefficients stay in memory
         most = max(across for across, _ in layers) * max(down for _, down in layers)
         return 2 * pixels * sum(across * down for across, down in layers) / most
-    if picture.format == "WEBP":                           # libwebp's two canvases, the bytes, and the picture
+    if picture.format == "WEBP":                           # libwebp's two canvases, the bytes and the picture
         return 20 * pixels
     each = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(picture.mode, 4)
-    return pixels * each * (2 if picture.format == "TIFF" else 1)  # a TIFF file may be one strip, which is read whole
+    return pixels * each * (2 if picture.format == "TIFF" else 1)  # a TIFF may have a single strip
 
 
 def _one_scan(picture: Any) -> bool:
-    """Whether a JPEG file holds its pixels once, in order: its first scan, whose head was just read, has all layers."""
+    """Whether a JPEG file stores all pixels in a single scan: its first scan, just read, has all components."""
     layers = len(picture.layer)
     head = b"\xff\xda" + (6 + 2 * layers).to_bytes(2, "big") + bytes([layers])
     at = picture.fp.tell()
@@ -166,8 +160,8 @@ def _one_scan(picture: Any) -> bool:
 
 
 class _Quiet:
-    """While anybody is inside, Pillow's warnings are ignored: of odd metadata, which does not touch the pixels, and of
-    size, which is checked here. Python's filters belong to all threads, so the last one to leave puts them back.
+    """Ignores Pillow's warnings while any thread is inside: about metadata, which does not change the pixels, and about
+    size, which is checked here. Python's filters are shared by all threads, so the last thread to leave restores them.
     """
 
     def __init__(self) -> None:
@@ -197,36 +191,36 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"{path} is a folder, not a picture: name a file in it")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}: check the name and the folder")
-    if not path.is_file():  # a pipe would be waited for, a device never ends
+    if not path.is_file():  # reading a pipe may wait, a device may never end
         raise ValueError(f"{path} is not a regular file: copy the picture to one")
 
 
 def _draft(file: Any, scale: float) -> None:
-    """Have a JPEG decoder, which computes each block's pixels from its frequencies, leave the highest out."""
+    """Let the JPEG decoder drop the highest frequencies of each block, which gives a smaller picture."""
     for part in (8, 4, 2):
         if part <= scale:
             file.draft(None, (max(1, file.width // part), max(1, file.height // part)))
             return
 
 
-def _of_array(array: Array) -> Any:
+def _from_array(array: Array) -> Any:
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[0] not in (1, 3):
-        raise ValueError(f"a picture must be uint8 (1,H,W) or (3,H,W), not {array.dtype} {array.shape}")
+        raise ValueError(f"a picture must be an array uint8 (1,H,W) or (3,H,W), not {array.dtype} {array.shape}")
     return Image.fromarray(array[0] if array.shape[0] == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
-def _fit(picture: Any, choose: Callable[[int, int], Box], size: tuple[int, int], channels: int,
+def _resize_part(picture: Any, choose: Callable[[int, int], Box], size: tuple[int, int], channels: int,
          background: tuple[int, int, int], interpolation: str) -> Array:
     from PIL import Image, ImageOps
 
     if picture.mode in ("I", "F"):
-        raise ValueError(f"its pixels are 32-bit numbers (mode {picture.mode}), which have no white")
+        raise ValueError(f"its pixels are 32-bit numbers (mode {picture.mode}), whose value of white is not known")
     if picture.width * picture.height > BIG:
         picture = _averaged(picture, channels, background)
     ImageOps.exif_transpose(picture, in_place=True)
-    picture = _plain(picture, channels, background)
+    picture = _flat(picture, channels, background)
     H, W = size
     left, top, right, bottom = choose(*picture.size)
     if (left, top, right, bottom) != (0, 0, W, H) or picture.size != (W, H):
@@ -237,7 +231,7 @@ def _fit(picture: Any, choose: Callable[[int, int], Box], size: tuple[int, int],
 
 
 def _resize(picture: Any, box: Box, W: int, H: int, background: tuple[int, int, int], filter_: Any) -> Any:
-    """The box at W × H. A pixel of the result is some pixels wide: only what ends up in the box is filtered."""
+    """The box, resized to W × H. Only the part inside the picture is filtered; the rest is background."""
     from PIL import Image
 
     left, top, right, bottom = box
@@ -247,14 +241,14 @@ def _resize(picture: Any, box: Box, W: int, H: int, background: tuple[int, int, 
     x0, x1 = (min(max(round((x - left) / (right - left) * W), 0), W) for x in (inner[0], inner[2]))
     y0, y1 = (min(max(round((y - top) / (bottom - top) * H), 0), H) for y in (inner[1], inner[3]))
     x0, y0 = min(x0, W - 1), min(y0, H - 1)
-    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)                           # the thinnest picture is a pixel wide
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)                           # at least one pixel
     framed = Image.new("RGB", (W, H), background).convert(picture.mode)
     framed.paste(picture.resize((x1 - x0, y1 - y0), filter_, box=inner), (x0, y0))
     return framed
 
 
-def _plain(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
-    """8 bits, nothing transparent, grey or RGB."""
+def _flat(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
+    """The picture with 8 bits, without transparency, in grey or RGB."""
     from PIL import Image
 
     if picture.mode.startswith("I;16"):
@@ -267,7 +261,7 @@ def _plain(picture: Any, channels: int, background: tuple[int, int, int]) -> Any
 
 
 def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
-    """A big picture at ½, ⅓, … of its size. Only a strip of it is converted at a time, so that memory holds it once."""
+    """A large picture at ½, ⅓, … of its size, converted strip by strip, so that memory holds it only once."""
     from PIL import Image
 
     picture.load()
@@ -276,13 +270,13 @@ def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> 
     rows = part * max(1, STRIP // (picture.width * part))
     for top in range(0, picture.height, rows):
         strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        small.paste(_plain(strip, channels, background).reduce(part), (0, top // part))
-    small.info["exif"] = picture.getexif().tobytes()       # which says how to turn it
+        small.paste(_flat(strip, channels, background).reduce(part), (0, top // part))
+    small.info["exif"] = picture.getexif().tobytes()       # with the orientation
     return small
 
 
 def _to_8_bits(picture: Any) -> Any:
-    """0..65535 to 0..255, rounded; Pillow's own conversion clips: all above 255 would be white."""
+    """0..65535 to 0..255, rounded. Pillow's own conversion would clip all values above 255 to white."""
     from PIL import Image
 
     values = np.asarray(picture).astype(np.uint32)
@@ -291,28 +285,3 @@ def _to_8_bits(picture: Any) -> Any:
         return grey
     alpha = np.where(values == picture.info["transparency"], 0, 255).astype(np.uint8)
     return Image.merge("LA", (grey, Image.fromarray(alpha)))
-
-
-def middle(width: float, height: float, size: tuple[int, int], resize: int = 0) -> Box:
-    """The part in the middle of a picture that `size` (H, W) is made of.
-
-    As if the picture were resized so that its shorter side has `resize` pixels, and `size` were then cut out of it; or,
-    where `resize` is 0, the largest part that has the shape of `size`.
-    """
-    H, W = size
-    scale = min(width, height) / resize if resize else min(width / W, height / H)
-    return _centred(width, height, W * scale, H * scale)
-
-
-def around(width: float, height: float, size: tuple[int, int]) -> Box:
-    """The smallest part with the shape of `size` (H, W) that holds all of the picture: two sides may lie outside."""
-    H, W = size
-    scale = max(width / W, height / H)
-    return _centred(width, height, W * scale, H * scale)
-
-
-def _centred(width: float, height: float, w: float, h: float) -> Box:
-    # Rounding must not push a side out of the picture, nor make a picture that fits one that nearly does.
-    w, h = (width if abs(w - width) < 1e-6 else w), (height if abs(h - height) < 1e-6 else h)
-    left, top = (width - w) / 2, (height - h) / 2
-    return left, top, left + w, top + h

@@ -1,4 +1,4 @@
-"""A contact sheet: small pictures under headings, each with what there is to say of it and its name below."""
+"""A contact sheet: small pictures under headings, each with a remark and its file name below."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.data import picture
+from minicnn import arguments
+from minicnn.data import crop, decode
 from minicnn.data.doctor import KINDS, Report
 
 CELL, LINE, GAP, HEAD = 112, 12, 8, 26
 COLUMNS = 10
-MOST = 4 * COLUMNS
-"""Pictures under one heading."""
-EACH = 5
-"""Pictures of one kind of problem."""
+MAX_CELLS = 4 * COLUMNS
+"""The most pictures under one heading."""
+MAX_PER_PROBLEM = 5
+"""The most pictures of one kind of problem."""
 INK, GREY, PALE, RED = (30, 30, 30), (110, 110, 110), (225, 225, 225), (176, 32, 32)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture (None: one that is not to be opened), what is said of it, its name, and whether that is bad."""
+    """A picture file (None: must not be opened), its name, a remark, and whether the remark is a warning."""
 
     file: Path | None
     name: str
@@ -33,16 +34,16 @@ class Cell:
 
 
 Row = tuple[str, Sequence[Cell]]
-"""A heading and what stands under it."""
+"""A heading and the pictures under it."""
 
 
-def of_report(report: Report) -> list[Row]:
-    """The rows that show what the doctor found: problems, duplicates in groups, and some pictures of each class."""
+def report_rows(report: Report) -> list[Row]:
+    """The rows for a report: problems, groups of duplicates, and some pictures of each class."""
     rows: list[Row] = []
     for stops, heading in ((True, "training would stop at these"), (False, "worth a look")):
-        shown = [Cell(report.root / name if kind != "leads out" else None, name, kind, stops)
-                 for kind, names in report.problems.items() for name in names[:EACH]
-                 if KINDS[kind][0] == stops and kind not in NO_PICTURE]
+        shown = [Cell(report.root / name if kind != "outside link" else None, name, kind, stops)
+                 for kind, names in report.problems.items() for name in names[:MAX_PER_PROBLEM]
+                 if KINDS[kind][0] == stops and kind not in NOT_SHOWN]
         if shown:
             rows.append((heading, shown))
     for groups, heading in ((report.exact, "the same file, twice or more"), (report.near, "nearly the same picture")):
@@ -55,8 +56,8 @@ def of_report(report: Report) -> list[Row]:
     return [row for row in rows if row[1]]
 
 
-NO_PICTURE = ("no picture", "duplicate", "near duplicate", "two classes", "two splits")
-"""Kinds that have no place among the problems: nothing to show, or shown in groups."""
+NOT_SHOWN = ("not a picture", "duplicate", "near duplicate", "two classes", "two splits")
+"""Kinds that are not shown as problems: there is nothing to show, or they are shown in groups."""
 
 
 def _group(report: Report, number: int, group: Sequence[str]) -> list[Cell]:
@@ -65,27 +66,30 @@ def _group(report: Report, number: int, group: Sequence[str]) -> list[Cell]:
 
 
 def draw(rows: Sequence[Row], path: str | PathLike[str]) -> None:
-    """Write the sheet to a picture file; what can't be decoded is crossed out. ValueError where there is nothing."""
+    """Write the sheet to a picture file; files that can't be decoded are crossed out. ValueError without rows."""
     from PIL import Image, ImageDraw, ImageFont
 
     if not rows:
         raise ValueError("there is nothing to show on a contact sheet: the folder holds no pictures")
+    path = arguments.file_to_write(path)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{path} must have the name of a picture, such as sheet.png")
     width, tall = COLUMNS * (CELL + GAP) + GAP, [CELL + 3 * LINE + GAP if _tagged(cells) else CELL + 2 * LINE + GAP
                                                  for _, cells in rows]
-    lines = [-(-min(len(cells), MOST) // COLUMNS) for _, cells in rows]
+    lines = [-(-min(len(cells), MAX_CELLS) // COLUMNS) for _, cells in rows]
     sheet = Image.new("RGB", (width, sum(HEAD + n * high + GAP for n, high in zip(lines, tall)) + GAP), "white")
     pen, large, small = ImageDraw.Draw(sheet), ImageFont.load_default(15), ImageFont.load_default(10)
     y = GAP
     for (heading, cells), n, high in zip(rows, lines, tall):
-        more = f" (the first {MOST} of {len(cells)})" if len(cells) > MOST else ""
+        more = f" (the first {MAX_CELLS} of {len(cells)})" if len(cells) > MAX_CELLS else ""
         pen.text((GAP, y + 3), _cut(pen, heading + more, large, width - 2 * GAP), INK, large)
         y += HEAD
-        for i, cell in enumerate(cells[:MOST]):
+        for i, cell in enumerate(cells[:MAX_CELLS]):
             x, top = GAP + i % COLUMNS * (CELL + GAP), y + i // COLUMNS * high
             _show(sheet, pen, cell.file, x, top)
             folder, _, last = cell.name.rpartition("/")
-            told = [(cell.tag, RED if cell.alarm else INK)] if _tagged(cells) else []
-            for k, (text, colour) in enumerate([*told, (folder, GREY), (last, INK)]):
+            remark = [(cell.tag, RED if cell.alarm else INK)] if _tagged(cells) else []
+            for k, (text, colour) in enumerate([*remark, (folder, GREY), (last, INK)]):
                 pen.text((x, top + CELL + 2 + LINE * k), _cut(pen, text, small, CELL), colour, small)
         y += n * high + GAP
     sheet.save(path)
@@ -101,9 +105,9 @@ def _show(sheet: Any, pen: Any, file: Path | None, x: int, y: int) -> None:
     edge = (x, y, x + CELL - 1, y + CELL - 1)
     try:
         if file is None:
-            raise ValueError("not to be opened")
-        image = picture.read(file, lambda w, h: picture.around(w, h, (CELL, CELL)), (CELL, CELL), channels=3,
-                             background=PALE, draft=True)
+            raise ValueError("must not be opened")
+        image = decode.read(file, lambda w, h: crop.around(w, h, (CELL, CELL)), (CELL, CELL), channels=3,
+                            background=PALE, draft=True)
         sheet.paste(Image.fromarray(image.transpose(1, 2, 0)), (x, y))
     except (ValueError, OSError):
         pen.rectangle(edge, PALE)
@@ -113,7 +117,7 @@ def _show(sheet: Any, pen: Any, file: Path | None, x: int, y: int) -> None:
 
 
 def _cut(pen: Any, text: str, font: Any, width: int) -> str:
-    """The text, or its beginning and …, so that it fits."""
+    """The text, shortened with … to fit into the width."""
     text = "".join(c if c.isprintable() else "?" for c in text)
     if pen.textlength(text, font) <= width:
         return text

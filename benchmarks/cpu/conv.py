@@ -1,0 +1,80 @@
+"""Convolutions: every algorithm on the suite, forward, dx and dw; errors, memory, share of the machine's GEMM rate.
+
+    python -m benchmarks.cpu.conv                               every algorithm
+    python -m benchmarks.cpu.conv --vs torch --vs textbook      compared with PyTorch, and with im2col
+    python -m benchmarks.cpu.conv --cases depthwise,lenet       some cases
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from benchmarks import harness
+from minicnn.bench.conv import BOTH, POLICY, WHAT
+from minicnn.bench.suite import SUITE, ConvCase
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = harness.options(__doc__).parse_args(argv)
+    cases = [SUITE[i] for i in harness.selected([case.name for case in SUITE], args.cases)]
+    with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+        rates = machine_rates(workers, args)
+        rows = [measure(case, workers, args, rates["gemm_flops"]) for case in cases]
+        rates = {k: max(v, machine_rates(workers, args)[k]) for k, v in rates.items()}
+        about = workers.about()
+    for row in rows:
+        finish(row, rates["gemm_flops"])
+    harness.write("cpu.conv", args, argv, about, rates=rates, cases=rows,
+                  summary=harness.summary(rows, "vs_torch", "vs_default", "vs_textbook"))
+
+
+def machine_rates(workers: harness.Workers, args) -> dict:
+    """The rates of matrix products and of copies, measured now."""
+    answer = workers["minicnn"].ask("prepare", spec={"kind": "rates", "small": args.seconds < 0.01})
+    return {k: answer[k] for k in ("gemm_flops", "copy_bytes")}
+
+
+def measure(case: ConvCase, workers: harness.Workers, args, gemm: float) -> dict:
+    """One case."""
+    spec = {"kind": "conv", "case": case.as_dict()}
+    answers, times = workers.measure(case.name, {"minicnn": spec, "torch": spec,
+                                                 "textbook": {**spec, "kind": "textbook"}}, args)
+    known, own = answers["minicnn"], times["minicnn"]
+    algorithms = {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
+                  for name, of in known["algorithms"].items()}  # fmt: skip
+    both = own[f"{POLICY}/{BOTH}"]
+    row = {"name": case.name, "label": case.label, **case.as_dict(), "macs": case.macs, "bytes": case.bytes(),
+           "intensity": case.intensity, "policy": known["policy"], "algorithms": algorithms, BOTH: both}
+    if "torch" in times:
+        row["torch"] = {"times": times["torch"], **{k: answers["torch"][k] for k in ("error", "agreement")},
+                        "better": {what: harness.better(times["torch"], what) for what in ("forward", BOTH)}}
+    if "textbook" in times:
+        row["textbook"] = times["textbook"]
+    finish(row, gemm)
+    harness.show(case.name, {**algorithms[POLICY], BOTH: both}, row.get("vs_torch"),
+                 f"  {100 * algorithms[POLICY]['forward']['of_gemm']:.0f} % of GEMM")
+    return row
+
+
+def finish(row: dict, gemm: float) -> None:
+    """Add FLOP/s, their share of the GEMM rate, and the ratios of times."""
+    for of in row["algorithms"].values():
+        for what in WHAT:
+            of[what]["flops"] = 2 * row["macs"] / of[what]["median"]
+            of[what]["of_gemm"] = of[what]["flops"] / gemm
+    own = {what: spread["median"] for what, spread in {**row["algorithms"][POLICY], BOTH: row[BOTH]}.items()}
+    if "torch" in row:
+        better, times = row["torch"]["better"], row["torch"]["times"]
+        row["vs_torch"] = {what: better[what][1] / own[what] for what in ("forward", BOTH)}
+        row["vs_default"] = {what: times[f"contiguous/{what}"]["median"] / own[what] for what in ("forward", BOTH)}
+    if "textbook" in row:
+        book = {what: row["textbook"][what]["median"] for what in WHAT}
+        row["vs_textbook"] = {what: book[what] / own[what] for what in WHAT}
+        row["vs_textbook"][BOTH] = sum(book.values()) / sum(own[what] for what in WHAT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Checks of arguments that several packages share. Each error is one sentence: the value, the rule and the fix."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from minicnn.names import short
+
+
+def path(value: Any) -> Path:
+    """The value as a Path; TypeError unless it is text or a path."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"a path must be text or a pathlib.Path, not {short(value)}")
+    return Path(value)
+
+
+def file_to_write(value: Any) -> Path:
+    """The path of a file that can be written; FileNotFoundError without its folder, IsADirectoryError for a folder."""
+    file = path(value)
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{file} can't be written: there is no folder {file.parent}; make it first")
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} can't be written: it is a folder; add the name of a file")
+    return file
+
+
+def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value as an int; TypeError unless it is an integer, ValueError outside least … most."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {short(value)}")
+    if value < least or (most is not None and value > most):
+        rule = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} (={value}) must be {rule}")
+    return int(value)
+
+
+def instance(name: str, value: Any, kind: type) -> None:
+    """TypeError unless the value is a `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, not {short(value)}")
