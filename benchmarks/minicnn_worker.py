@@ -110,7 +110,7 @@ def layer(spec):
 
 
 def _channels_last(a):
-    return layout.images(layout.pixels(a)) if a.ndim == 4 else a
+    return layout.as_nchw(layout.to_nhwc(a)) if a.ndim == 4 else a
 
 
 def _optimiser(spec, values, rng):
