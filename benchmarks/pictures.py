@@ -1,7 +1,5 @@
 """The pictures of the pages of results, as SVG. The same numbers give the same bytes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib

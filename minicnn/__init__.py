@@ -30,4 +30,6 @@ def __getattr__(name):
     """`minicnn.models` and the other parts are loaded when they are first asked for, so that the import stays quick."""
     if name in _PARTS:
         return importlib.import_module(f"minicnn.{name}")
+    if name == "fit":
+        return importlib.import_module("minicnn.train").fit
     raise AttributeError(f"minicnn has no attribute {name!r}: its parts are {', '.join(_PARTS)}")

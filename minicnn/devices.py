@@ -40,7 +40,10 @@ def get(name: str) -> Device:
 
 def find(value: Array) -> Device | None:
     """The device that an array lives on; None for what is no array: a number, a list."""
-    return next((device for device in _backends.values() if isinstance(value, device.xp.ndarray)), None)
+    for device in _backends.values():
+        if isinstance(value, device.xp.ndarray):
+            return device
+    return None
 
 
 def of(array: Array) -> Device:

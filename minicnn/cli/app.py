@@ -1,62 +1,113 @@
-"""Puts the verbs together, and turns every failure into one sentence and an exit code: 0 ok, 1 failed, 2 usage."""
+"""The program `minicnn`: its verbs by task; every failure is one sentence and an exit code: 0 ok, 1 failed, 2 usage."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 import minicnn
-from minicnn.cli import bench, console, data
-from minicnn.cli.cite import cite
-from minicnn.cli.compare import compare
-from minicnn.cli.datasets import datasets
-from minicnn.cli.devices import devices
-from minicnn.cli.diff import diff
-from minicnn.cli.evaluate import evaluate
-from minicnn.cli.export import export
-from minicnn.cli.gradcheck import check
-from minicnn.cli.import_ import import_
-from minicnn.cli.models import models
-from minicnn.cli.predict import predict
-from minicnn.cli.shape import shape
-from minicnn.cli.summary import summary
-from minicnn.cli.train import train
-from minicnn.cli.transfer import transfer
-from minicnn.cli.visualize import visualize
-from minicnn.train import Stopped
+from minicnn.cli import console
 
+TRAIN, LOOK, CHECK, MEASURE, DATA = "Train and use", "Look inside", "Check", "Measure", "Data"
+
+
+class Verb(NamedTuple):
+    """A verb: where its code is ("file:function", or "file:app" for a group), and what the first screen says of it."""
+
+    code: str
+    panel: str
+    help: str
+    examples: tuple[str, ...]
+
+
+VERBS = {
+    "train": Verb("train:train", TRAIN, "Train a net, test it, and keep everything in a run folder.", (
+        "train digits", "train photos --model resnet20 --epochs 30", "train --resume runs/digits-lenet5-1")),
+    "transfer": Verb("transfer:transfer", TRAIN, "Teach a trained net your own classes from a folder of pictures.", (
+        "transfer photos --weights squeezenet.safetensors", "transfer photos --weights r18.pth --model resnet18")),
+    "eval": Verb("evaluate:evaluate", TRAIN, "Measure a trained model: accuracy, confusions, mistakes.", (
+        "eval runs/demo", "eval runs/demo --split train", "eval net.safetensors --data photos")),
+    "predict": Verb("predict:predict", TRAIN, "Classify pictures: the most probable classes as bars.", (
+        "predict runs/demo picture.png", "predict runs/demo photos/", "cat picture.png | minicnn predict runs/demo -")),
+    "import": Verb("import_:import_", TRAIN, "Make a model file of PyTorch's weights, without PyTorch.", (
+        "import squeezenet1_1 weights.pth --out net.safetensors",
+        "import resnet18 w.safetensors --set num_classes=10 --out net.safetensors")),
+    "export": Verb("export:export", TRAIN, "Write a trained model as ONNX or safetensors.", (
+        "export runs/demo --onnx net.onnx", "export runs/demo --safetensors net.safetensors")),
+    "models": Verb("models:models", LOOK, "List every net; with --sizes its parameters and multiply-adds.", (
+        "models", "models --sizes")),
+    "summary": Verb("summary:summary", LOOK, "Show a net layer by layer: shapes, parameters, MACs.", (
+        "summary resnet50 --depth 1", "summary lenet5:1998", "summary runs/demo",
+        "summary mine.py::Net --input 3x32x32 --set width=64")),
+    "compare": Verb("compare:compare", LOOK, "Compare nets: size, work, memory, accuracy in the literature.", (
+        "compare vgg16 resnet50", "compare --out chart.png")),
+    "diff": Verb("diff:diff", LOOK, "Compare two nets layer by layer.", (
+        "diff alexnet:paper alexnet", "diff resnet20 mine.py::Net --input 3x32x32")),
+    "cite": Verb("cite:cite", LOOK, "Show a net's paper: its claims, our counts, why sources differ.", (
+        "cite googlenet", "cite alexnet:paper")),
+    "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
+        "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
+        "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "gradcheck": Verb("gradcheck:check", CHECK, "Compare gradients with finite differences; yours, too.", (
+        "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
+    "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (
+        "shape 227 -k 11 -s 4", "shape 32 -k 3 -p 1")),
+    "bench": Verb("bench:app", MEASURE, "Measure convolutions or a whole net on this machine.", (
+        "bench conv", "bench conv --input 16,64,56,56 -k 3 -p 1", "bench model resnet20")),
+    "devices": Verb("devices:devices", MEASURE, "List what can compute here; without a GPU, why.", ("devices",)),
+    "datasets": Verb("datasets:datasets", DATA, "List the datasets, where they are, how to get them.", ("datasets",)),
+    "data": Verb("data:app", DATA, "Download datasets; check and pack your own pictures.", (
+        "data get cifar-10", "data doctor photos", "data pack photos shards")),
+}  # fmt: skip
+
+
+class Verbs(typer.core.TyperGroup):
+    """The group of all verbs: the first screen needs no verb's code, and a call loads that of one verb only."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb that `args` name, loaded."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in VERBS else command, rest
+
+
+def load(name: str) -> Any:
+    """The click command of a verb, from its file."""
+    verb = VERBS[name]
+    file, _, attribute = verb.code.partition(":")
+    code = getattr(importlib.import_module(f"minicnn.cli.{file}"), attribute)
+    if not isinstance(code, typer.Typer):
+        alone = typer.Typer(add_completion=False, context_settings=HELP)
+        alone.command(name, epilog=_epilog(verb))(code)
+        code = alone
+    else:
+        code.info.epilog = _epilog(verb)
+    command = typer.main.get_command(code)
+    command.name = name
+    return command
+
+
+def _epilog(verb: Verb) -> str:
+    """The examples, a paragraph each: that is how typer keeps them on lines of their own."""
+    lines = (line if " minicnn " in line else f"minicnn {line}" for line in verb.examples)
+    return "\n\n".join(("Examples:", *lines))
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=Verbs,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Convolutional networks from scratch: train, look inside, check every gradient.",
+    context_settings=HELP,
+    invoke_without_command=True,
 )
-for name, verb in (
-    ("train", train),
-    ("transfer", transfer),
-    ("eval", evaluate),
-    ("predict", predict),
-    ("visualize", visualize),
-    ("import", import_),
-    ("export", export),
-    ("datasets", datasets),
-    ("models", models),
-    ("summary", summary),
-    ("compare", compare),
-    ("diff", diff),
-    ("cite", cite),
-    ("shape", shape),
-    ("gradcheck", check),
-    ("devices", devices),
-):
-    app.command(name)(verb)
-app.add_typer(data.app, name="data")
-app.add_typer(bench.app, name="bench")
+for _name, _verb in VERBS.items():
+    # what the first screen shows; the call is answered by `load`
+    app.command(_name, help=_verb.help, rich_help_panel=_verb.panel)(lambda: None)
 
 
 def _version(wanted: bool):
@@ -65,19 +116,23 @@ def _version(wanted: bool):
         raise typer.Exit()
 
 
-@app.callback()
+@app.callback(epilog="Every verb has --help with examples; those that report have --json for programs.")
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ):
-    """Convolutional networks from scratch: train, look inside, check every gradient."""
+    """Convolutional networks from scratch: train, look inside, check every gradient.
+
+    First steps: minicnn train digits, then minicnn predict RUN picture.png.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
     """The program `minicnn`. MINICNN_DEBUG=1 shows where a failure came from."""
-    # One BLAS thread: the products of small nets are too small to share, and two threads that wait for each other on a
-    # busy machine made an epoch of LeNet-5 two to seven times slower (and no faster on an idle one).
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×, and that is no reason to stop
@@ -87,21 +142,30 @@ def main() -> None:
         if code == 130:  # what typer makes of Ctrl-C, without a word
             console.fail("stopped", 130)
     except console.UsageError as problem:
-        code = console.fail(problem.format_message(), 2)
-    except Stopped as stopped:  # everything is saved
-        print(stopped, file=sys.stderr)
-        code = stopped.code
-    except KeyboardInterrupt:
+        message = problem.format_message()  # empty where a group without a verb printed its help
+        code = console.fail(message, 2) if message else 2
+    except (KeyboardInterrupt, typer.Abort):
         code = console.fail("stopped", 130)
-    except typer.Abort:
-        code = console.fail("stopped", 130)
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the program that read our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    except (
-        ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError, MemoryError
-    ) as problem:  # fmt: skip
-        if os.environ.get("MINICNN_DEBUG"):
-            raise
-        code = console.fail(str(problem), 1)
+    except Exception as problem:
+        code = _code_of(problem)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+FAILURES = (
+    ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError, MemoryError
+)  # fmt: skip
+"""What becomes one sentence; anything else is a fault of ours, with a traceback."""
+
+
+def _code_of(problem: Exception) -> int:
+    """Print what went wrong. → the exit code"""
+    train = sys.modules.get("minicnn.train")  # loaded only by verbs that train
+    if train is not None and isinstance(problem, train.Stopped):  # everything is saved
+        print(problem, file=sys.stderr)
+        return problem.code
+    if os.environ.get("MINICNN_DEBUG") or not isinstance(problem, FAILURES):
+        raise problem
+    return console.fail(str(problem), 1)

@@ -17,11 +17,13 @@ from minicnn.bench.model import NETS, NetRun
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import Spread, peak_memory, time_calls
 from minicnn.cli import console
-from minicnn.cli.summary import mega, parse_shape, times
+from minicnn.cli.model_name import parse_shape
 from minicnn.cpu import threads as pool
 from minicnn.geometry import Conv2dGeometry
+from minicnn.inspect.summary_table import mega, times
 
-app = typer.Typer(no_args_is_help=True, help="Measure this machine: one convolution or the suite, or a whole net.")
+app = typer.Typer(no_args_is_help=True, add_completion=False,
+                  help="Measure this machine: one convolution or the suite, or a whole net.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seconds = Annotated[float, typer.Option(help="How long to repeat each measurement.", min=0.001)]

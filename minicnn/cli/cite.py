@@ -10,28 +10,31 @@ from typing import Annotated
 
 import typer
 
-from minicnn import inspect, models
+from minicnn import models
 from minicnn.cli import console
-from minicnn.cli.summary import build, times
+from minicnn.cli.model_name import find, of_zoo
+from minicnn.cli.summary import measured
 from minicnn.inspect.literature import entry
+from minicnn.inspect.summary_table import times
 
 FULL = 109
-"""Letters on a line of our docstrings, with the next word, above which it was broken for want of room."""
+"""A line of our docstrings that would be longer than this with the next word was broken because of its length."""
 
 
 def cite(
-    model: Annotated[str, typer.Argument(help="A model's name, such as googlenet.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    model: Annotated[str, typer.Argument(help="A net: NAME, such as googlenet, or NAME:VARIANT.")],
+    as_json: console.Json = False,
 ):
-    """Say where a net comes from: the paper, its claims, our exact count of each variant, and why they differ."""
-    console.choose("model", model, models.names())
+    """Show where a net comes from: the paper, its claims, our exact count of each variant, and why they differ."""
+    model, options = of_zoo(model)
     builder = models.MODELS[model][0]
-    known, variants = entry(model), _counted(model)
+    known, variants = entry(model), _counted(model, options.get("variant"))
     paper = python.cleandoc(sys.modules[builder.__module__].__doc__ or "")
     if as_json:
         return console.print_json({
             "model": model, "paper": paper, "about": python.getdoc(builder), "claims": [vars(c) for c in known.claims],
             "counts": variants, "top1": known.top1, "top1_where": known.where if known.top1 else None,
+            "top1_modern": known.top1_modern,
             "remarks": list(known.remarks)})  # fmt: skip
     say = console.say
     say(f"[bold]{model}[/]\n")
@@ -49,21 +52,23 @@ def cite(
         table.add_row(row["variant"], times(row["input"]), *figures)
     console.show(table)
     if known.top1:
-        say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}); not measured here.")
+        modern = f"; with torchvision's recipe of 2021 {known.top1_modern} %" if known.top1_modern else ""
+        say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}){modern}; "
+            "not measured here.")
     for remark in known.remarks:
         say(f"\n- {remark}", markup=False)
     return None
 
 
 def _print(text: str) -> None:
-    """A docstring: in a terminal narrower than our source, lines that go on are joined and broken anew."""
+    """Print a docstring: in a terminal narrower than our source, its paragraphs are broken again."""
     if console.out.is_terminal:
         text = "\n".join(_broken(text.splitlines(), console.out.width))
     console.out.print(text + "\n", markup=False, soft_wrap=True)
 
 
 def _broken(lines: list[str], width: int) -> Iterator[str]:
-    """Paragraphs to `width`. A line goes on in the next one if that one's first word had no room on it."""
+    """Paragraphs, broken at `width`. A line continues if the first word of the next one had no room on it."""
     joined: list[str] = []
     last = ""
     for line in lines:
@@ -80,12 +85,12 @@ def _broken(lines: list[str], width: int) -> Iterator[str]:
         yield from [line] if table else textwrap.wrap(line, width, subsequent_indent=indent) or [""]
 
 
-def _counted(model: str) -> list[dict]:
-    """Parameters, MACs and FLOPs of every variant, counted now."""
+def _counted(model: str, only: str | None) -> list[dict]:
+    """Parameters, MACs and FLOPs of every variant, or of one, counted now."""
     rows = []
-    for variant in models.variants(model) or [""]:
-        net, shape = build(model, variant=variant)
-        totals = inspect.summary(net, shape).totals
-        rows.append({"variant": variant or "the only one", "input": list(shape),
+    for variant in [only] if only else models.variants(model) or [""]:
+        found = find(f"{model}:{variant}" if variant else model)
+        totals = measured(found).totals
+        rows.append({"variant": variant or "the only one", "input": list(found.shape),
                      **{key: totals[key] for key in ("parameters", "macs", "flops")}})  # fmt: skip
     return rows

@@ -2,56 +2,89 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from minicnn import models as zoo
 from minicnn.cli import console
-from minicnn.cli.diff import measured
-from minicnn.cli.summary import mega
-from minicnn.inspect import accuracy_chart
+from minicnn.cli.model_name import InputSize, ModelSettings, Named, find
+from minicnn.cli.summary import measured
 from minicnn.inspect.literature import Entry, entry, literature
+from minicnn.inspect.summary_table import mega
+
+
+class Area(enum.StrEnum):
+    """What the area of a disc in the chart stands for."""
+
+    memory = "memory"
+    parameters = "parameters"
+
+
+AREAS = {Area.memory: "memory, inference", Area.parameters: "parameters"}
 
 
 def compare(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Models, or MODEL:VARIANT.", show_default="all with a known accuracy")
+        list[str] | None,
+        typer.Argument(help="Nets: NAME, NAME:VARIANT, FILE.py::NET, runs.", show_default="all with a known accuracy"),
     ] = None,
-    chart: Annotated[Path, typer.Option(help="Where to draw accuracy against operations.")] = Path("compare.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, draw nothing.")] = False,
+    input_size: InputSize = "",
+    settings: ModelSettings = None,
+    area: Annotated[Area, typer.Option(help="What the area of a disc is: memory for inference, or parameters.")
+                    ] = Area.memory,
+    out: Annotated[Path | None, typer.Option(help="Draw accuracy against operations in this picture.")] = None,
+    as_json: console.Json = False,
 ):
     """Compare nets: size, work, memory and the literature's accuracy; draw accuracy against operations."""
-    if not chart.parent.is_dir() and not as_json:
-        raise console.UsageError(f"there is no folder {chart.parent} to draw {chart.name} in: make it, or choose "
-                                 "another --chart")  # fmt: skip
+    if out:
+        console.check_out(out, console.PICTURES)
     rows: list[dict[str, Any]] = []
-    for spec in models or [name for name, known in literature().items() if known.top1]:
-        totals = measured(spec).totals
-        name, _, variant = spec.partition(":")
-        trained = variant in ("", *zoo.variants(name)[:1])      # an accuracy is that of the weights, so of one variant
-        known = entry(name) if trained else Entry()
-        rows.append({"model": spec, **totals, "top1": known.top1, "where": known.where if known.top1 else None})
+    for model in models or [name for name, known in literature().items() if known.top1]:
+        found = find(model, settings, input_size)
+        known = _known(found)
+        rows.append({"model": model, **measured(found).totals, "top1": known.top1, "top1_modern": known.top1_modern,
+                     "where": known.where if known.top1 else None})  # fmt: skip
+    missing = _draw([row for row in rows if row["top1"]], area, out) if out else ""
     if as_json:
         return console.print_json(rows)
     table = console.table("model", ">parameters", ">MACs", ">FLOPs", ">activations", ">inference", ">training",
-                          ">top-1, %")  # fmt: skip
+                          ">top-1, %", ">modern, %")  # fmt: skip
     for r in rows:
-        table.add_row(r["model"], *(f"{r[key]:,}" for key in ("parameters", "macs", "flops", "activations")),
+        table.add_row(console.escape(r["model"]),
+                      *(f"{r[key]:,}" for key in ("parameters", "macs", "flops", "activations")),
                       mega(r["inference_bytes"]), mega(r["training_bytes"]),
-                      f"{r['top1']:.2f}" if r["top1"] else "·")  # fmt: skip
-    console.show(table, ("FLOPs", "activations", "training", "inference"))
-    console.say("\nCounts are of one image at each net's own input size. Accuracies are the literature's "
-                "(`minicnn cite` says whose), not measured here.")  # fmt: skip
-    drawn = [r for r in rows if r["top1"]]
-    if not drawn:
-        console.say("no picture: no accuracy on ImageNet is known of " + ("it" if len(rows) == 1 else "them"))
-        return None
+                      *(f"{r[key]:.2f}" if r[key] else "·" for key in ("top1", "top1_modern")))  # fmt: skip
+    console.show(table, ("FLOPs", "activations", "training", "inference", "modern, %"))
+    console.say("\nCounts are of one image at each net's own input size. Accuracies are from the literature "
+                "(`minicnn cite` names the source), not measured here. top-1 is of the classic recipe, the one "
+                "in the chart; modern of torchvision's recipe of 2021: compare within a column only.")  # fmt: skip
+    if out:
+        console.say(missing or f"chart: {out}", markup=False)
+    return None
+
+
+def _known(found: Named) -> Entry:
+    """What the literature says of it: of the weights' own variant, with no option changed."""
+    from minicnn import models as zoo
+
+    base, options = found.name.partition(":")[0], {**found.options}
+    if base not in zoo.names() or options.pop("variant", None) not in (None, *zoo.variants(base)[:1]) or options:
+        return Entry()
+    return entry(base)
+
+
+def _draw(rows: list[dict[str, Any]], area: Area, out: Path) -> str:
+    """Draw the chart. → the sentence that says why there is none; empty where there is one."""
+    if not rows:
+        return "no picture: no ImageNet accuracy is known of these nets"
+    from minicnn.inspect import accuracy_chart
+
+    key, unit = ("inference_bytes", "MB") if area is Area.memory else ("parameters", "million")
     try:
-        accuracy_chart.draw([r["model"] for r in drawn], [r["macs"] / 1e9 for r in drawn], [r["top1"] for r in drawn],
-                [r["inference_bytes"] / 1e6 for r in drawn], chart)  # fmt: skip
+        accuracy_chart.draw([r["model"] for r in rows], [r["macs"] / 1e9 for r in rows], [r["top1"] for r in rows],
+                            [r[key] / 1e6 for r in rows], out, title=AREAS[area], unit=unit)  # fmt: skip
     except ModuleNotFoundError as missing:
-        console.say(f"no picture: {missing}", markup=False)
-        return None
-    console.say(f"drawn in {chart}", markup=False)
+        return f"no picture: {missing}"
+    return ""

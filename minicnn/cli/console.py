@@ -1,65 +1,107 @@
-"""How the verbs speak: tables and bars for a terminal, plain text for a pipe, JSON when asked."""
+"""Output of the verbs: tables and bars in a terminal, plain text on a pipe, JSON with --json."""
 
 from __future__ import annotations
 
 import json
 import math
+import shlex
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import typer
+from rich import markup as rich_markup
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from minicnn import devices
 from minicnn.names import unknown
 
+T = TypeVar("T")
+
+UNSAFE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+UNSAFE |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Characters that command a terminal or turn the direction of writing, and what is printed in their place."""
+
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+"""The type of a verb's argument for --json."""
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 """click's error for a wrong command line (exit code 2): where typer keeps it depends on its version."""
 
+PICTURES = (".png", ".jpg", ".svg", ".pdf")
+PIPE_SECONDS = 10.0
+"""On a pipe, where a bar makes no sense, long work prints a line this often."""
+
 
 def fail(sentence: str, code: int) -> int:
-    """Say on stderr what went wrong. → the exit code"""
-    print(f"error: {sentence}", file=sys.stderr)
+    """Print an error on stderr. → the exit code"""
+    print(f"error: {clean(sentence)}", file=sys.stderr)
     return code
 
 
+def clean(text: str) -> str:
+    """Text from a file or a folder, safe to print: characters that command a terminal are shown, not sent."""
+    return text.translate(UNSAFE)
+
+
+def escape(text: str) -> str:
+    """The same, with brackets that rich would read as markup escaped."""
+    return rich_markup.escape(clean(text))
+
+
 def print_json(value) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def say(text: str, markup: bool = True) -> None:
     """Print a sentence: a terminal breaks it between words, a pipe gets it on one line."""
-    out.print(text, markup=markup, soft_wrap=not out.is_terminal)
+    out.print(text if markup else clean(text), markup=markup, soft_wrap=not out.is_terminal)
+
+
+def count(n: int, word: str, plural: str = "") -> str:
+    """"1 thread", "2 threads", "1,000 classes": a number with its noun."""
+    return f"{n:,} {word if n == 1 else plural or word + 's'}"
+
+
+def program() -> str:
+    """How to call this program in a shell: "minicnn" where it is on the PATH, otherwise as it was called."""
+    return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else shlex.quote(sys.argv[0])
+
+
+def suggest(title: str, commands: dict[str, str]) -> None:
+    """Print commands, written for "minicnn", each with what it does: beside it, or below where there is no room."""
+    shown = {program() + command.removeprefix("minicnn"): why for command, why in commands.items()}
+    longest = max(map(len, shown))
+    room = out.width if out.is_terminal else math.inf
+    beside = 2 + longest + 3 + max(map(len, shown.values())) <= room
+    out.print(title)
+    for command, why in shown.items():
+        text = f"  {command:<{longest}}   {why}" if beside else f"  {command}\n      {why}"
+        out.print(text, markup=False, soft_wrap=True)      # a command that is broken can't be copied
 
 
 def choose(what: str, name: str, known: Iterable[str]) -> str:
-    """`name`, if it is one of the known; otherwise a usage error with the nearest one."""
+    """`name`, if it is in `known`; otherwise a usage error with the nearest name."""
     known = list(known)
     if name not in known:
         sentence = unknown(what, name, known)
-        if what == "model":                                # too many to read here
+        if what == "model":                                # too many to list here
             sentence = f"{sentence.partition(' Known: ')[0]} `minicnn models` lists all {len(known)}"
         raise UsageError(sentence)
     return name
 
 
-def progress(quiet: bool = False):
-    """A bar, in a terminal, for work that takes long: tasks have a description, a total and a field `loss`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
-               TimeRemainingColumn())  # fmt: skip
-    return Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
-
-
 def device(name: str) -> str:
-    """`name`, if it is a device that can compute here; otherwise a usage error that says why not."""
+    """`name`, if that device can compute here; otherwise a usage error that says why not."""
+    from minicnn import devices
+
     try:
         devices.get(name)
     except ValueError as problem:
@@ -67,74 +109,138 @@ def device(name: str) -> str:
     return name
 
 
+def check_out(path: Path, endings: Sequence[str], option: str = "--out", overwrite: bool = True) -> Path:
+    """`path`, if a file can be written there and has one of these endings; otherwise an error that says why not."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{option} {path} must be a file in a folder that exists")
+    if endings and path.suffix not in endings:
+        *others, last = endings
+        raise UsageError(f"{option} {path} must end in {', '.join(others) + ' or ' if others else ''}{last}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already and is kept: choose another {option}, or add --overwrite")
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------------- progress
+
+
+def progress(quiet: bool = False):
+    """A progress bar for a terminal; its tasks have a description, a total and a field `loss`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
+               TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
+
+
+def track(work: Iterable[T], what: str, quiet: bool = False, total: int | None = None) -> Iterator[T]:
+    """The items of `work`, with a bar in a terminal; on a pipe with a line on stderr now and then."""
+    total = len(work) if total is None and isinstance(work, Sized) else total
+    if quiet:
+        yield from work
+    elif out.is_terminal:
+        from rich.progress import track as bar
+
+        yield from bar(work, what, total=total, console=out, transient=True)
+    else:
+        tell = ticker(what)
+        for done, item in enumerate(work):
+            yield item
+            tell(done + 1, total)
+
+
+def ticker(what: str, every: float = PIPE_SECONDS) -> Callable[[int, int | None], None]:
+    """A function of (done, total) that prints "WHAT: DONE of TOTAL" on stderr, once in `every` seconds."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int | None) -> None:
+        nonlocal last
+        if done != total and time.monotonic() - last >= every:
+            last = time.monotonic()
+            print(f"{what}: {done:,}" + (f" of {total:,}" if total else ""), file=sys.stderr, flush=True)
+
+    return tell
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+
+
 def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table: a column whose name starts with > is aligned to the right."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    """An empty table. A column whose name starts with > is aligned to the right."""
+    made = Table(title=title, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True)
     return made
 
 
-def _of(columns: Sequence[Column], title) -> Table:
+def show(table: Table, optional: Sequence[str] = ()) -> None:
+    """Print a table; on a pipe the whole of it.
+
+    In a terminal that is too narrow, columns named in `optional` are dropped, the first one first; then words are cut.
+    Numbers and the first column stay whole.
+    """
+    room = out.width if out.is_terminal else math.inf
+    dropped: list[Column] = []
+    for name in optional:
+        if _least_width(table, dropped) > room:
+            dropped += [c for c in table.columns if c.header == name]
+    for column in dropped[::-1]:                           # dropping the last one may have made room for an earlier one
+        fewer = [c for c in dropped if c is not column]
+        dropped = fewer if _least_width(table, fewer) <= room else dropped
+    names = [str(c.header) for c in table.columns if c in dropped]
+    if table.title:
+        out.print(Text(str(table.title), "italic"), soft_wrap=not out.is_terminal)
+    table = _with_columns([c for c in table.columns if c not in dropped])
+    for column in table.columns:
+        column.width = _natural_width(column)
+    words = [c for c in table.columns[1:] if c.justify != "right"]
+    while words and width(table) > room and (widest := max(words, key=_set_width)) and _set_width(widest) > 8:
+        widest.width = _set_width(widest) - 1
+    # rich itself would cut all columns alike; the terminal breaks what is still too wide
+    Console(file=out.file, highlight=False, emoji=False, width=max(width(table), 1)).print(table)
+    if names:
+        say(f"(Not shown, because the terminal is narrow: {', '.join(names)}. A pipe gets all: `… | less -S`.)")
+
+
+def width(table: Table) -> int:
+    """The width of a table before `show` cuts it."""
+    return sum(map(_set_width, table.columns)) + 2 * (len(table.columns) - 1)
+
+
+def _with_columns(columns: Sequence[Column]) -> Table:
     """A table of these columns of another one."""
-    made = table(*(f"{'>' * (c.justify == 'right')}{c.header}" for c in columns), title=title)
+    made = table(*(f"{'>' * (c.justify == 'right')}{c.header}" for c in columns))
     for cells in zip(*(c.cells for c in columns)):
         made.add_row(*cells)
     return made
 
 
-def show(table: Table, spare: Sequence[str] = ()) -> None:
-    """Print a table, to a pipe all of it.
-
-    Where a terminal is too narrow, columns named in `spare` are left out, the first one first; then words are cut,
-    numbers and the first column never.
-    """
-    room = out.width if out.is_terminal else math.inf
-    left_out: list[Column] = []
-    for name in spare:
-        if _least(table, left_out) > room:
-            left_out += [c for c in table.columns if c.header == name]
-    for column in left_out[::-1]:                          # the last one to go may have made room for an earlier one
-        fewer = [c for c in left_out if c is not column]
-        left_out = fewer if _least(table, fewer) <= room else left_out
-    names = [str(c.header) for c in table.columns if c in left_out]
-    table = _of([c for c in table.columns if c not in left_out], table.title)
-    for column in table.columns:
-        column.width = _natural(column)
-    words = [c for c in table.columns[1:] if c.justify != "right"]
-    while words and width(table) > room and (widest := max(words, key=_set)) and _set(widest) > 8:
-        widest.width = _set(widest) - 1
-    # rich itself would cut all columns alike; what still is too wide, the terminal may break
-    Console(file=out.file, highlight=False, emoji=False, width=max(80, width(table))).print(table)
-    if names:
-        say(f"(Left out, for the terminal is narrow: {', '.join(names)}. A pipe gets all, as in `… | less -S`.)")
-
-
-def width(table: Table) -> int:
-    """How wide it is; before it is shown, when nothing is cut."""
-    return sum(map(_set, table.columns)) + 2 * (len(table.columns) - 1)
-
-
-def _least(table: Table, without: list[Column]) -> int:
-    """How wide it is without some columns, numbers and the first column whole, other words with 30 letters."""
+def _least_width(table: Table, without: list[Column]) -> int:
+    """The width without some columns: numbers and the first column whole, other words with 30 letters."""
     kept = [c for c in table.columns if c not in without]
     words = (c is not kept[0] and c.justify != "right" for c in kept)
-    return sum(min(30, _natural(c)) if w else _natural(c) for c, w in zip(kept, words)) + 2 * (len(kept) - 1)
+    widths = (min(30, _natural_width(c)) if w else _natural_width(c) for c, w in zip(kept, words))
+    return sum(widths) + 2 * (len(kept) - 1)
 
 
-def _natural(column: Column) -> int:
+def _natural_width(column: Column) -> int:
     lines = (line for cell in (column.header, *column.cells) for line in str(cell).split("\n"))
     return max(Text.from_markup(line).cell_len for line in lines)
 
 
-def _set(column: Column) -> int:
-    return column.width or _natural(column)
+def _set_width(column: Column) -> int:
+    return column.width or _natural_width(column)
 
 
-def bars(names: list[str], probabilities, width: int = 40) -> Iterable[str]:
-    """A line for each name: its probability as a bar and in per cent."""
-    longest = max(map(len, names))
+def bars(names: list[str], probabilities, width: int = 40) -> Iterator[str]:
+    """A line for each name: its probability as a bar and in per cent; in a terminal as wide as the terminal allows."""
+    from rich.cells import cell_len, set_cell_size
+
+    room = out.width if out.is_terminal else 160
+    longest = min(max(map(cell_len, names)), max(8, room - 24))
+    width = max(1, min(width, room - longest - 14))
     for name, p in zip(names, probabilities):
         eighths = round(float(p) * width * 8)
         bar = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
-        yield f"  {name:>{longest}}  {bar:<{width}}  {100 * float(p):6.2f} %"
+        shown = name if cell_len(name) <= longest else set_cell_size(name, longest - 1) + "…"
+        yield f"  {' ' * (longest - cell_len(shown))}{shown}  {bar:<{width}}  {100 * float(p):6.2f} %"

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minicnn.cli import console
 from minicnn.data import contact_sheet, doctor, registry, shards
 from minicnn.data.folder import ImageFolder
 
-app = typer.Typer(no_args_is_help=True, help="Get datasets, and look after your own pictures.")
+app = typer.Typer(no_args_is_help=True, add_completion=False,
+                  help="Download datasets; check and pack your own pictures.")
 
 EXAMPLES = 3
 
@@ -24,9 +24,9 @@ EXAMPLES = 3
 @app.command("get")
 def get(
     name: Annotated[str, typer.Argument(help="The dataset; `minicnn datasets` lists them.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: console.Json = False,
 ):
-    """Download a dataset's official files, with their checksums; an interrupted download goes on where it stopped."""
+    """Download a dataset's official files, with their checksums; an interrupted download continues."""
     console.choose("dataset", name, registry.DATASETS)
     with _bar(DownloadColumn()) as bar:
         tasks: dict[str, int] = {}
@@ -40,25 +40,32 @@ def get(
     where = registry.info(name).folder
     if as_json:
         return console.print_json({"dataset": name, "folder": str(where), "new": [str(path) for path in new]})
-    console.say(f"{name}: {f'{len(new)} new files' if new else 'all files are here already'}, in {where}", markup=False)
+    what = console.count(len(new), "new file") if new else "all files are here already"
+    console.say(f"{name}: {what}, in {where}", markup=False)
 
 
 @app.command("doctor")
 def examine(
     folder: Annotated[Path, typer.Argument(help="Your pictures: a folder for each class.")],
     picture: Annotated[
-        Path | None, typer.Option("--sheet", help="Write a contact sheet: what was found, and some of each class.")
+        Path | None, typer.Option("--sheet", help="Write a contact sheet: the problems, and some of each class.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: console.Json = False,
 ):
-    """Look at every picture of a folder: damaged, odd, huge and duplicate ones, balance and sizes.
+    """Check every picture of a folder: damaged, odd, huge and duplicate ones, balance and sizes.
 
-    The exit code is 1 where training would stop.
+    The exit code is 1 if training would fail.
     """
     started = time.perf_counter()
     with _bar(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("looking at pictures", total=None)
-        report = doctor.examine(folder, lambda done, of: bar.update(task, completed=done, total=of))
+        tell = console.ticker("pictures checked") if bar.disable else lambda done, of: None
+
+        def progress(done: int, of: int):
+            bar.update(task, completed=done, total=of)
+            tell(done, of)
+
+        report = doctor.examine(folder, progress)
     seconds = time.perf_counter() - started
     if picture:
         contact_sheet.draw(contact_sheet.report_rows(report), picture)
@@ -74,13 +81,13 @@ def examine(
 
 def _show(report: doctor.Report, seconds: float) -> None:
     counts, sizes = report.counts(), report.sizes()
-    console.say(f"{report.root}: {len(report.pictures):,} pictures in {len(counts)} classes, {seconds:.1f} s",
-                markup=False)
+    console.say(f"{report.root}: {console.count(len(report.pictures), 'picture')} in "
+                f"{console.count(len(counts), 'class', 'classes')}, {seconds:.1f} s", markup=False)
     splits = sorted({split for row in counts.values() for split in row}, key=("train", "validation", "test", "").index)
     table = console.table("class", *(f">{split or 'pictures'}" for split in splits), ">share")
     for label, row in counts.items():
         share = f"{100 * sum(row.values()) / len(report.pictures):.1f} %"
-        table.add_row(escape(label or "(in no class)"), *(f"{row.get(split, 0):,}" for split in splits), share)
+        table.add_row(console.escape(label or "(in no class)"), *(f"{row.get(split, 0):,}" for split in splits), share)
     console.show(table)
     if sizes:
         table = console.table("size", ">least", ">median", ">most")
@@ -93,22 +100,22 @@ def _show(report: doctor.Report, seconds: float) -> None:
             stops, meaning = doctor.KINDS[kind]
             more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
             table.add_row(f"[red]{kind}[/]" if stops else kind, str(len(names)), meaning,
-                          escape(", ".join(names[:EXAMPLES]) + more))
+                          console.escape(", ".join(names[:EXAMPLES]) + more))
         console.show(table)
     for groups, word in ((report.exact, "the same file"), (report.near, "nearly the same")):
         for group in groups[:EXAMPLES]:
             console.say(f"{word}: {', '.join(group)}", markup=False)
         if len(groups) > EXAMPLES:
-            console.say(f"… and {len(groups) - EXAMPLES} more groups of {word}; --json names all", markup=False)
+            console.say(f"… and {len(groups) - EXAMPLES} more groups of {word}; --json lists all", markup=False)
     totals = [sum(row.values()) for row in counts.values()]
     if totals and max(totals) > 10 * min(totals):
         console.say(f"The largest class has {max(totals) / min(totals):.0f} times the pictures of the smallest: "
-                    "accuracy will hardly notice the small ones, class weights or more pictures help.", markup=False)
+                    "accuracy says little about the small ones; class weights or more pictures help.", markup=False)
     if report.structure:
         console.say(f"not ready to train: {report.structure}", markup=False)
     elif report.fatal:
-        console.say("not ready to train: take the files away that are marked as empty, corrupt, truncated, too large, "
-                    "32-bit or with an outside link, or save them anew", markup=False)
+        console.say("not ready to train: remove the files that are marked as empty, corrupt, truncated, too large, "
+                    "32-bit or with an outside link, or save them again", markup=False)
     else:
         console.say("ready to train", markup=False)
 
@@ -117,11 +124,11 @@ def _show(report: doctor.Report, seconds: float) -> None:
 def pack(
     folder: Annotated[Path, typer.Argument(help="Your pictures: a folder for each class.")],
     out: Annotated[Path, typer.Argument(help="A new folder for the tars.")],
-    size: Annotated[int, typer.Option(help="Megabytes a tar.", min=1)] = 256,
-    validation: Annotated[float, typer.Option(help="Share to choose by, where there is no folder of it.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share to measure on, where there are no folders of splits.")] = 0.15,
-    seed: Annotated[int, typer.Option(help="Draws the splits and the order.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    size: Annotated[int, typer.Option(help="Megabytes per tar file.", min=1)] = 256,
+    validation: Annotated[float, typer.Option(help="Share for validation, if the folder has no split of it.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share for testing, if the folder has no splits.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Seed of the splits and of the order.")] = 0,
+    as_json: console.Json = False,
 ):
     """Pack a folder of pictures into tar shards (webdataset's layout), for data that outgrows a folder."""
     pictures = ImageFolder(folder, validation=validation, test=test, seed=seed)
@@ -134,11 +141,12 @@ def pack(
     if as_json:
         count = len(pictures.samples)
         return console.print_json({"folder": str(out), "pictures": count, "tars": [path.name for path in made]})
-    console.say(f"{out}: {len(pictures.samples):,} pictures of {len(pictures.classes)} classes in {len(made)} tar "
-                f"files; `minicnn train {out}` reads them", markup=False)
+    counts = (console.count(len(pictures.samples), "picture"), console.count(len(pictures.classes), "class", "classes"),
+              console.count(len(made), "tar file"))  # fmt: skip
+    console.say(f"{out}: {counts[0]} of {counts[1]} in {counts[2]}; `minicnn train {out}` reads them", markup=False)
 
 
 def _bar(*columns) -> Progress:
-    """A progress bar on stderr, for stdout is for what was asked; in a pipe it stays silent."""
+    """A progress bar on stderr, because stdout is for the answer; on a pipe there is none."""
     return Progress(TextColumn("{task.description}"), BarColumn(), *columns, transient=True,
                     console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from minicnn.cli import console
 from minicnn.data import registry
 
 
-def datasets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
-    """List the datasets: what they are, whether they are here and where, and how to get them."""
+def datasets(as_json: console.Json = False):
+    """List the datasets: what they are, whether and where they are here, and how to get them."""
     rows: list[dict[str, Any]] = []
     for entry in registry.DATASETS.values():
         missing = entry.missing

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from minicnn import devices as backends
 from minicnn.cli import console
-from minicnn.train.environment import environment
+from minicnn.environment import environment
 
 
-def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
-    """Say what can compute here, and if there is no GPU, why."""
+def devices(as_json: console.Json = False):
+    """List what can compute here; without a GPU, why."""
     facts = environment()
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
@@ -21,10 +19,10 @@ def devices(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"
-    console.out.print(f"cpu    {facts['cpus']} cores ({facts['machine']}), NumPy {facts['numpy']}, {blas}")
+    console.say(f"cpu    {console.count(facts['cpus'], 'core')} ({facts['machine']}), NumPy {facts['numpy']}, {blas}")
     if missing:
-        console.out.print(f"gpu    none: {missing}", markup=False)       # [gpu] is an extra, not a colour
+        console.say(f"gpu    none: {missing}", markup=False)       # [gpu] is an extra, not a colour
     else:
-        console.out.print(f"cuda:0 {gpu['name']}, {gpu['memory'] / 2**30:.0f} GiB, compute capability "
+        console.say(f"cuda:0 {gpu['name']}, {gpu['memory'] / 2**30:.0f} GiB, compute capability "
                           f"{gpu['compute_capability']}, CuPy {gpu['cupy']}, CUDA {gpu['cuda']}")
-    console.out.print(f"auto   means {report['auto']}")
+    console.say(f"auto   means {report['auto']}")

@@ -7,20 +7,23 @@ from typing import Annotated
 
 import typer
 
-from minicnn import inspect
 from minicnn.cli import console
-from minicnn.cli.summary import build, times
+from minicnn.cli.model_name import InputSize, ModelSettings, find
+from minicnn.cli.summary import measured
 from minicnn.inspect.summary import Layer
+from minicnn.inspect.summary_table import times, window
 
 
 def diff(
-    a: Annotated[str, typer.Argument(help="A model, or MODEL:VARIANT, such as alexnet:paper.")],
+    a: Annotated[str, typer.Argument(help="A net: NAME, NAME:VARIANT such as alexnet:paper, FILE.py::NET, a run.")],
     b: Annotated[str, typer.Argument(help="Another.")],
-    all_layers: Annotated[bool, typer.Option("--all", help="Show the layers that agree as well.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    input_size: InputSize = "",
+    settings: ModelSettings = None,
+    all_layers: Annotated[bool, typer.Option("--all", help="Show the layers that agree, too.")] = False,
+    as_json: console.Json = False,
 ):
-    """Lay two nets, or two variants of one, side by side: layers that only one has, and what the change costs."""
-    sides = [measured(a), measured(b)]
+    """Compare two nets, or two variants of one, layer by layer: what differs, and what the difference costs."""
+    sides = [measured(find(model, settings, input_size)) for model in (a, b)]
     pairs = _aligned(sides[0].layers, sides[1].layers)
     totals = [side.totals for side in sides]
     if as_json:
@@ -61,12 +64,6 @@ def _stacked(a: str, b: str, rows, last):
     return table
 
 
-def measured(spec: str) -> inspect.Summary:
-    """The summary of MODEL or MODEL:VARIANT."""
-    name, _, variant = spec.partition(":")
-    return inspect.summary(*build(name, variant=variant))
-
-
 def _signature(layer: Layer) -> tuple:
     return layer.kind, layer.kernel, layer.stride, layer.groups, layer.output, layer.parameters
 
@@ -98,10 +95,7 @@ def _row(layer: Layer | None) -> dict | None:
 def _words(layer: Layer | None) -> str:
     if layer is None:
         return ""
-    window = f" {times(layer.kernel)}" if layer.kernel else ""
-    stride = f"/{layer.stride[0]}" if layer.stride and layer.stride != (1, 1) else ""
-    groups = f" g{layer.groups}" if layer.groups > 1 else ""
-    return f"{layer.name}: {layer.kind}{window}{stride}{groups} → {times(layer.output)}"
+    return " ".join(filter(None, (f"{layer.name}: {layer.kind}", window(layer), "→", times(layer.output))))
 
 
 def _signed(n: int) -> str:

@@ -7,46 +7,46 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from minicnn import data
 from minicnn.cli import console
+from minicnn.cli.model_name import model_path
 from minicnn.io import model_file
-from minicnn.train import picture
+from minicnn.train import plots
 from minicnn.train.assess import Assessment, assess
-from minicnn.train.config import check_dataset
-from minicnn.train.folder import BEST, CONFIG
-from minicnn.train.source import SPLITS, part_of_run, preparer, whole
+from minicnn.train.config import known_dataset
+from minicnn.train.folder import CONFIG
+from minicnn.train.source import SPLITS, preparer, split_of_run, whole_dataset
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
     dataset: Annotated[
-        str, typer.Option("--data", help="Dataset or folder of pictures; by default what the model was trained on.")
+        str, typer.Option("--data", help="A dataset or a folder of pictures; by default what the model was trained on.")
     ] = "",
     split: Annotated[
-        str, typer.Option(help=", ".join(SPLITS) + ": of a run's own pictures those that were kept aside then.")
+        str, typer.Option(help="Which part of the pictures: " + ", ".join(SPLITS) + ".")
     ] = "test",
-    worst: Annotated[int, typer.Option(help="How many of the worst mistakes to name and to draw.", min=0, max=64)] = 12,
+    worst: Annotated[int, typer.Option(help="How many of the worst mistakes to list and to draw.", min=0, max=64)] = 12,
     out: Annotated[
         Path | None, typer.Option(help="Folder for confusion.png and worst.png; by default the run folder.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
+    as_json: console.Json = False,
 ):
-    """Evaluate a trained model: top-1 and top-5, class by class, confusion matrix, and the mistakes it is surest of."""
+    """Evaluate a trained model: top-1 and top-5, class by class, confusion matrix, and its most confident mistakes."""
     console.choose("split", split, SPLITS)
     try:
-        check_dataset(dataset or "digits")
+        known_dataset("dataset", dataset or "digits")
     except ValueError as problem:
         raise console.UsageError(str(problem)) from None
     model, about = model_file.load(model_path(run))
     classes = about.classes
     if not dataset and (run / CONFIG).is_file():
-        name, pictures = part_of_run(run / CONFIG, split)
-        loader = pictures.evaluated(chosen := getattr(pictures, split))
+        splits = split_of_run(run / CONFIG, split)
+        name, loader = splits.name, splits.evaluated(chosen := getattr(splits, split))
     else:
-        name, chosen = whole(dataset or about.trained_on, split, about)
+        name, chosen = whole_dataset(dataset or about.trained_on, split, about)
         loader = data.Loader(chosen, 64, transform=data.Transform(about.preprocessing))
     model.to(console.device(device))
     result = assess(model, loader, preparer(device), len(classes), chosen.names)
@@ -61,15 +61,15 @@ def evaluate(
         })  # fmt: skip
     show(result, list(classes), f"{name}, {split}")
     if len(classes) > 5:
-        console.out.print(f"the right class is among the first five for {100 * result.top_accuracy(5):.2f} %")
+        console.out.print(f"top-5 accuracy: {100 * result.top_accuracy(5):.2f} %")
     _per_class(result, list(classes))
     if named:
-        console.out.print(f"\nthe {len(named)} mistakes that it was surest of:")
+        console.out.print(f"\nmost confident mistakes ({len(named)}):")
         for m in named:
             mistake = f"{m['truth']} taken for {m['prediction']} ({100 * m['probability']:.1f} %)"
-            console.out.print(f"  {m['image']}: {mistake}", markup=False, soft_wrap=True)
+            console.say(f"  {m['image']}: {mistake}", markup=False)
     if files:
-        console.out.print("\n" + ", ".join(files), markup=False, soft_wrap=True)
+        console.say("\npictures: " + ", ".join(files), markup=False)
     return None
 
 
@@ -79,15 +79,15 @@ def _mistake(result: Assessment, i, classes) -> dict:
 
 
 def _draw(result: Assessment, chosen, about, folder: Path | None, count: int) -> list[str]:
-    """The two pictures, where there is a folder for them. → their paths"""
+    """Draw the confusion matrix and the worst mistakes, where there is a folder for them. → their paths"""
     if folder is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        picture.confusion(result.confusion, about.classes, folder / "confusion.png")
+        plots.confusion(result.confusion, about.classes, folder / "confusion.png")
         files = [str(folder / "confusion.png")]
         if count and len(result.worst(count)):
-            picture.mistakes(result, chosen, about, folder / "worst.png", count)
+            plots.mistakes(result, chosen, about, folder / "worst.png", count)
             files.append(str(folder / "worst.png"))
         return files
     except ModuleNotFoundError as missing:
@@ -96,7 +96,7 @@ def _draw(result: Assessment, chosen, about, folder: Path | None, count: int) ->
 
 
 def _per_class(result: Assessment, classes: list[str]) -> None:
-    table = console.table("class", ">images", ">right", ">recall, %", ">precision, %", "commonest mistake")
+    table = console.table("class", ">images", ">right", ">recall, %", ">precision, %", "most common mistake")
 
     def percent(share):
         return "–" if share is None else f"{100 * share:.1f}"
@@ -104,40 +104,27 @@ def _per_class(result: Assessment, classes: list[str]) -> None:
     for k, name in enumerate(classes):
         of = result.of_class(k)
         if of["images"] or of["precision"] is not None:
-            table.add_row(escape(name), str(of["images"]), str(of["right"]), percent(of["recall"]),
-                          percent(of["precision"]), "" if of["taken_for"] is None else escape(classes[of["taken_for"]]))
+            mistake = "" if of["taken_for"] is None else console.escape(classes[of["taken_for"]])
+            table.add_row(console.escape(name), str(of["images"]), str(of["right"]), percent(of["recall"]),
+                          percent(of["precision"]), mistake)  # fmt: skip
     console.out.print()
-    console.show(table)
+    console.show(table, ("most common mistake", "right"))
 
 
 def show(result, classes: list[str], what: str) -> None:
     """Print an evaluation for people."""
     right, total = int(result.confusion.trace()), int(result.confusion.sum())
-    console.out.print(
-        f"[bold]{escape(what)}: {100 * result.accuracy:.2f} % right[/] ({right:,} of {total:,} images), "
-        f"loss {result.loss:.4f}"
-    )
+    console.say(f"[bold]{console.escape(what)}: {100 * result.accuracy:.2f} % right[/] ({right:,} of "
+                f"{console.count(total, 'image')}), loss {result.loss:.4f}")
     if len(classes) <= 12:
         short = [c[:7] for c in classes]
-        table = console.table("truth \\ prediction", *(f">{escape(c)}" for c in short))
+        table = console.table("truth \\ prediction", *(f">{console.escape(c)}" for c in short))
         for truth, counts in enumerate(result.confusion):
             table.add_row(
-                escape(classes[truth]),
+                console.escape(classes[truth]),
                 *(f"[bold]{n}[/]" if truth == i else f"{n}" if n else "·" for i, n in enumerate(counts)),
             )
         console.show(table)
     mistakes = [f"{classes[t]} taken for {classes[p]} ({n})" for t, p, n in result.worst_pairs()]
     if mistakes:
-        console.out.print(f"commonest mistakes: {', '.join(mistakes)}", markup=False)
-
-
-def model_path(run: Path) -> Path:
-    """The model file of a run folder; a model file itself stays what it is."""
-    if run.is_dir():
-        if not (run / BEST).is_file():
-            raise FileNotFoundError(
-                f"{run} holds no best.safetensors, so no trained model: train one with "
-                f"`minicnn train digits --out {run}`"
-            )
-        return run / BEST
-    return run
+        console.say(f"most common mistakes: {', '.join(mistakes)}", markup=False)

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from minicnn import atomic
 from minicnn.cli import console
-from minicnn.cli.evaluate import model_path
-from minicnn.io import atomic, model_file
+from minicnn.cli.model_name import model_path
+from minicnn.io import model_file
 
 
 def export(
@@ -24,17 +25,17 @@ def export(
         bool, typer.Option("--preprocess", help="ONNX: let the graph normalise; it takes pixels 0..255 as uint8.")
     ] = False,
     fold: Annotated[
-        bool, typer.Option("--fold-batchnorm", help="ONNX: put batch norms into the convolutions before them.")
+        bool, typer.Option("--fold-batchnorm", help="ONNX: fold batch norms into the convolutions before them.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    as_json: console.Json = False,
 ):
-    """Write a trained model for other programs: ONNX, safetensors. What it needs to be used lies inside the file."""
+    """Write a trained model for other programs: ONNX, safetensors. Labels and preprocessing are inside the file."""
     if onnx is None and safetensors is None:
-        raise console.UsageError("export needs --onnx FILE or --safetensors FILE, or both: what shall be written?")
+        raise console.UsageError("export needs --onnx FILE or --safetensors FILE, or both")
     if (preprocess or fold) and onnx is None:
-        raise console.UsageError(f"{'--preprocess' if preprocess else '--fold-batchnorm'} changes an ONNX file alone: "
-                                 "say --onnx FILE too")
+        raise console.UsageError(f"{'--preprocess' if preprocess else '--fold-batchnorm'} changes an ONNX file only: "
+                                 "add --onnx FILE")
     wanted = [(path, ending) for path, ending in ((onnx, ".onnx"), (safetensors, ".safetensors")) if path]
     for path, ending in wanted:
         _check(path, ending, overwrite, model_path(run))
@@ -57,14 +58,9 @@ def export(
 
 def _check(path: Path, ending: str, overwrite: bool, source: Path) -> None:
     option = "--onnx" if ending == ".onnx" else "--safetensors"
-    if path.suffix != ending:
-        raise console.UsageError(f"{option} {path} must end in {ending}, or nobody will know what it is")
-    if path.is_dir() or not path.parent.is_dir():
-        raise console.UsageError(f"{option} {path} must be a file in a folder that is there")
-    if path.exists() and source.exists() and path.samefile(source):
-        raise console.UsageError(f"{option} {path} is the very file that is exported: choose another name")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} is there already and stays as it is: choose another name, or say --overwrite")
+    if path.is_file() and source.exists() and path.samefile(source):
+        raise console.UsageError(f"{option} {path} is the file that is exported: choose another name")
+    console.check_out(path, (ending,), option, overwrite)
 
 
 def _onnx(path, model, about, preprocess, fold) -> dict:
@@ -79,8 +75,8 @@ def _onnx(path, model, about, preprocess, fold) -> dict:
 
 
 def _lines(report, about):
-    yield (f"{report['file']}: {about.model}, {report['parameters']:,} parameters, {len(about.classes):,} classes, "
-           f"{report['bytes'] / 1e6:,.1f} MB")  # fmt: skip
+    yield (f"{report['file']}: {about.model}, {report['parameters']:,} parameters, "
+           f"{console.count(len(about.classes), 'class', 'classes')}, {report['bytes'] / 1e6:,.1f} MB")  # fmt: skip
     if report["format"] == "safetensors":
         yield (f"  {report['arrays']} arrays under PyTorch's names: "
                "model.load_state_dict(safetensors.torch.load_file(FILE))")  # fmt: skip
@@ -93,4 +89,4 @@ def _lines(report, about):
     compared = ("not compared: onnxruntime is not installed" if report["onnxruntime"] is None else
                 f"{same}, to {report['largest_difference']:.0e} of the largest")  # fmt: skip
     yield f"  checked by {report['checked_with']}; {compared}"
-    yield "  labels and what is to be done to pictures are in its metadata: labels, preprocessing, minicnn"
+    yield "  its metadata holds labels and preprocessing"

@@ -6,23 +6,34 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import inspect
 from minicnn import models as zoo
 from minicnn.cli import console
-from minicnn.cli.summary import build, times
 
 
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
-    """List every net: its input, parameters and multiply-adds, counted now, and what it is."""
+def models(
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Count parameters and multiply-adds of every net; takes seconds.")
+    ] = False,
+    as_json: console.Json = False,
+):
+    """List every net: its input, its variants and what it is; with --sizes its parameters and multiply-adds."""
     rows: list[dict[str, Any]] = []
     for name in zoo.names():
-        net, shape = build(name)
-        totals = inspect.summary(net, shape).totals
         about = (zoo.MODELS[name][0].__doc__ or "").strip().splitlines()[0].partition("   ")[0]
-        rows.append({"model": name, "input": list(shape), **totals, "about": about})
+        rows.append({"model": name, "input": list(zoo.input_shape(name)), "variants": zoo.variants(name),
+                     **(_totals(name) if sizes else {}), "about": about})  # fmt: skip
     if as_json:
         return console.print_json(rows)
-    table = console.table("model", ">input", ">parameters", ">MACs", "what it is")
+    counts = (">parameters", ">MACs") if sizes else ("variants",)
+    table = console.table("model", ">input", *counts, "what it is")
     for row in rows:
-        table.add_row(row["model"], times(row["input"]), f"{row['parameters']:,}", f"{row['macs']:,}", row["about"])
+        cells = (f"{row['parameters']:,}", f"{row['macs']:,}") if sizes else (" ".join(row["variants"]),)
+        table.add_row(row["model"], "×".join(map(str, row["input"])), *cells, row["about"])
     console.show(table, ("what it is", "input"))
+
+
+def _totals(name: str) -> dict[str, int]:
+    from minicnn.cli.model_name import find
+    from minicnn.cli.summary import measured
+
+    return measured(find(name)).totals

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.markup import escape
 
 from minicnn.cli import console
-from minicnn.cli.evaluate import model_path
+from minicnn.cli.model_name import model_path
+from minicnn.data.decode import SUFFIXES, Packed
 from minicnn.io import model_file
 from minicnn.ops.softmax import softmax
 from minicnn.tensor import no_grad
@@ -19,47 +21,69 @@ from minicnn.train.source import preparer
 
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
-    images: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    images: Annotated[list[str], typer.Argument(help="Picture files, folders of them, or - for standard input.")],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 5,
     invert: Annotated[
-        bool, typer.Option(help="Swap dark and bright first: for ink on paper, when the model knows chalk on slate.")
+        bool, typer.Option("--invert", help="Swap dark and bright: for ink on paper, if the model knows bright digits.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
+    as_json: console.Json = False,
 ):
-    """Say what is in a picture: the likeliest classes, with their softmax probabilities as bars."""
+    """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
     model, about = model_file.load(model_path(run))
     model.to(console.device(device))
     preprocessing, prepare = about.preprocessing, preparer(device)
-    answers = []
-    for path in images:
-        image = preprocessing.read(path)
-        bright = not invert and _paper(image) and about.trained_on in ("digits", "mnist")
+    answers: list[dict[str, Any]] = []
+    problems: list[str] = []
+    sources = _sources(images)
+    for name, source in console.track(sources, "classifying", as_json or len(sources) < 2):
+        try:
+            image = preprocessing.read(source)
+        except (OSError, ValueError) as problem:           # one bad file must not cost the answers to the others
+            problems.append(str(problem))
+            continue
+        bright = not invert and _bright_edge(image) and about.trained_on in ("digits", "mnist")
         probabilities = classify(model, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
         order = np.argsort(-probabilities, kind="stable")[:top]
-        answers.append(
-            {
-                "image": str(path),
-                "classes": [
-                    {"index": int(i), "class": about.classes[i], "probability": float(probabilities[i])} for i in order
-                ],
-            }
-        )
+        answers.append({"image": name, "classes": [
+            {"index": int(i), "class": about.classes[i], "probability": float(probabilities[i])} for i in order]})
         if not as_json:
-            console.out.print(f"[bold]{escape(f'{path}: {about.classes[order[0]]}')}[/]", soft_wrap=True)
-            for line in console.bars([_short(about.classes[i]) for i in order], probabilities[order]):
-                console.out.print(line, markup=False)
-            if bright:
-                console.out.print(
-                    "  the picture's edge is bright, and this model knows bright digits on black: try --invert"
-                )
-    if as_json:
+            _show(name, [about.classes[i] for i in order], probabilities[order], bright)
+    if as_json and answers:
         console.print_json(answers)
+    if problems:
+        for sentence in problems:
+            console.fail(sentence, 1)
+        raise typer.Exit(1)
+
+
+def _sources(names: Iterable[str]) -> list[tuple[str, Any]]:
+    """(what to call it, what to read) for each picture: a file, those in a folder, or standard input."""
+    found: list[tuple[str, Any]] = []
+    for name in names:
+        if name == "-":
+            found.append((name, Packed("standard input", sys.stdin.buffer.read())))
+        elif Path(name).is_dir():
+            inside = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise FileNotFoundError(f"the folder {name} holds no pictures ({', '.join(SUFFIXES)})")
+            found += [(str(path), path) for path in inside]
+        else:
+            found.append((name, Path(name)))
+    return found
+
+
+def _show(name: str, classes: list[str], probabilities, bright: bool) -> None:
+    console.out.print(f"[bold]{console.escape(f'{name}: {classes[0]}')}[/]", soft_wrap=True)
+    for line in console.bars([_short(name) for name in classes], probabilities):
+        console.out.print(line, markup=False, soft_wrap=True)
+    if bright:
+        console.say("  The edge of the picture is bright, and this model knows bright digits on black: try --invert")
 
 
 def _short(name: str) -> str:
-    """A class's first name, of 30 letters at most: ImageNet's have up to eight."""
-    first = name.split(",")[0]
+    """The first of a class's names, at most 30 letters of it: ImageNet's classes have up to eight."""
+    first = console.clean(name.split(",")[0])
     return first if len(first) <= 30 else first[:29] + "…"
 
 
@@ -69,6 +93,6 @@ def classify(model, x) -> np.ndarray:
         return softmax(model.eval()(x)).numpy()[0]
 
 
-def _paper(image):
+def _bright_edge(image) -> bool:
     edge = np.concatenate([image[:, 0].ravel(), image[:, -1].ravel(), image[:, :, 0].ravel(), image[:, :, -1].ravel()])
-    return edge.mean() > 127
+    return bool(edge.mean() > 127)

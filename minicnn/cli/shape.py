@@ -16,9 +16,9 @@ def shape(
     stride: Annotated[int, typer.Option("--stride", "-s", help="Step of the window, S.", min=1)] = 1,
     padding: Annotated[int, typer.Option("--padding", "-p", help="Pixels added on each side, P.", min=0)] = 0,
     dilation: Annotated[int, typer.Option("--dilation", "-d", help="Distance between taps, D.", min=1)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: console.Json = False,
 ):
-    """Say how many windows fit on an image, by floor and by ceil, and what happens where they do not fit evenly."""
+    """Compute how many windows fit on an image, by floor and by ceil, and what happens where they do not fit evenly."""
     axis = Axis(size, kernel, stride, padding, padding, dilation)
     total = size + 2 * padding
     if axis.extent > total:
@@ -40,13 +40,13 @@ def shape(
         console.say(f"[bold]{floor}[/] windows fit exactly.")
         return None
     last = "the last pixel is" if rest == 1 else f"the last {rest} pixels are"
-    console.say(f"That is no integer: it does not fit evenly. Rounded down (every layer's default): [bold]{floor}[/] "
-                f"window{'s' * (floor != 1)}; of {total} pixels{', with the padding,' * bool(padding)} {last} seen by "
-                "none.")  # fmt: skip
-    hanging = f"{ceil} as well, for one more would begin beyond the image"
+    padded = " with the padding" * bool(padding)
+    console.say("Not an integer: the windows do not fit evenly. Rounded down (every layer's default): "
+                f"[bold]{floor}[/] window{'s' * (floor != 1)}; of {total} pixels{padded} {last} in no window.")
+    hanging = f"{ceil} as well, because one more would begin beyond the image"
     if ceil > floor:
         over = stride - rest
-        hanging = f"{ceil} windows, the last one hanging {over} pixel{'s' * (over > 1)} over the edge"
+        hanging = f"{ceil} windows, the last one reaches {over} pixel{'s' * (over > 1)} past the edge"
     console.say(f"Rounded up (ceil_mode of the poolings): {hanging}.")
     console.say(_even(axis))
 
@@ -59,4 +59,4 @@ def _even(axis: Axis) -> str:
     paddings = [p for p in range(axis.before + 1, axis.before + axis.stride + 1)
                 if (axis.size + 2 * p - axis.extent) % axis.stride == 0]  # fmt: skip
     other = f", or on {axis.size} with padding {paddings[0]}" if paddings else ""
-    return f"It would fit evenly on {' or '.join(sizes)} pixel{'s' * (sizes != ['1'])}{other}."
+    return f"They fit evenly on {' or '.join(sizes)} pixel{'s' * (sizes != ['1'])}{other}."

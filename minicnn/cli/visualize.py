@@ -10,24 +10,21 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.progress import track
 
-from minicnn import inspect, models
+from minicnn import inspect
 from minicnn.cli import console
-from minicnn.cli.evaluate import model_path
 from minicnn.cli.import_ import PREPROCESSING, assemble
+from minicnn.cli.model_name import ModelSettings, model_path, of_zoo
 from minicnn.inspect import deconvnet, grad_cam, occlusion, plots, saliency, units
 from minicnn.io import model_file
 from minicnn.nn import Conv2d, Module
 from minicnn.ops.softmax import softmax
 from minicnn.tensor import no_grad
 
-ENDINGS = (".png", ".jpg", ".svg", ".pdf")
-
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What is looked at: a net, a picture for people and for the net, a class, a layer, and where to draw."""
+    """What to draw: a net, a picture as people and as the net see it, a class, a layer, and the file to write."""
 
     model: Module
     image: np.ndarray
@@ -37,7 +34,7 @@ class Scene:
     name: str
     """The class's."""
     layer: str
-    """As it was asked for; "" where it was not."""
+    """The one given with --layer, or ""."""
     out: Path
 
     @property
@@ -48,32 +45,33 @@ class Scene:
 
 
 def visualize(
-    run: Annotated[str, typer.Argument(help="A run folder, a model file, or with --weights the name of a net.")],
+    run: Annotated[str, typer.Argument(help="A run folder, a model file, or with --weights NAME or NAME:VARIANT.")],
     image: Annotated[Path, typer.Argument(help="A picture file.")],
     what: Annotated[str, typer.Option(help="filters, maps, saliency, guided, smooth-grad, grad-cam, occlusion or "
                                            "deconvnet.")] = "grad-cam",
     layer: Annotated[str, typer.Option(help="A layer's name, such as features.3; `minicnn summary` lists them.")] = "",
     class_: Annotated[str, typer.Option("--class", help="A class's name or number; by default the likeliest.")] = "",
-    out: Annotated[Path | None, typer.Option(help="The picture to write; by default IMAGE-WHAT.png, here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture to write; by default IMAGE-WHAT.png in the run folder.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights for a net of the zoo, as for import.")] = None,
     labels: Annotated[Path | None, typer.Option(help="With --weights: class names.")] = None,
-    classes: Annotated[int, typer.Option(help="With --weights: their number.", min=1)] = 1000,
+    settings: ModelSettings = None,
     preprocess: Annotated[str, typer.Option(help=f"With --weights: {', '.join(PREPROCESSING)}.")] = "imagenet",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the picture that is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
+    as_json: console.Json = False,
 ):  # fmt: skip
     """Draw what a net sees in a picture: filters, feature maps, and which pixels speak for a class."""
     draw = KINDS[console.choose("kind of picture", what, KINDS)]
-    out = out or Path(f"{image.stem}-{what}.png")
-    if out.suffix not in ENDINGS:
-        raise console.UsageError(f"--out {out} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
-    if out.is_dir() or not out.parent.is_dir():
-        raise console.UsageError(f"--out {out} must be a file in a folder that is there")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} is there already and stays as it is: choose another --out, or say --overwrite")
-    model, about = _model(run, weights, labels, classes, preprocess)
+    if out is None:
+        if not Path(run).is_dir():
+            raise console.UsageError(f"--out is missing: {run} is not a run folder that could hold the picture; add "
+                                     f"--out {image.stem}-{what}.png, for example")
+        out = Path(run) / f"{image.stem}-{what}.png"
+    console.check_out(out, console.PICTURES, overwrite=overwrite)
+    model, about = _model(run, weights, labels, settings, preprocess)
     if layer:
-        units.find_layer(model, layer)                           # a wrong name is told before anything is computed
+        units.find_layer(model, layer)                           # refuses a wrong name before anything is computed
     prepare = about.preprocessing
     shown = prepare.read(image)
     x = prepare.normalise(shown[None])
@@ -89,7 +87,7 @@ def visualize(
 
 
 def which(wanted: str, classes: list[str]) -> int:
-    """The number of a class that is named by its number, its name, or one of the names that commas part."""
+    """The index of a class that is given by index, by name, or by one of its comma-separated names."""
     folded = wanted.strip().casefold()
     for match in (lambda name: [name.casefold()], lambda name: [n.strip().casefold() for n in name.split(",")]):
         found = [i for i, name in enumerate(classes) if folded in match(name)]
@@ -100,16 +98,18 @@ def which(wanted: str, classes: list[str]) -> int:
     known = {n.strip(): name for name in classes for n in name.split(",")}
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise console.UsageError(f"unknown class {wanted!r}: {hint}The model tells {len(classes)} classes apart, from "
+    count = console.count(len(classes), "class", "classes")
+    raise console.UsageError(f"unknown class {wanted!r}: {hint}The model has {count}, from "
                              f"{classes[0]!r} to {classes[-1]!r}, numbered from 0")
 
 
-def _model(run, weights, labels, classes, preprocess) -> tuple[Module, model_file.Description]:
-    if weights is None:
-        if run in models.names() and not Path(run).exists():
-            raise console.UsageError(f"{run} is a net without weights: name a model file, or say --weights FILE")
-        return model_file.load(model_path(Path(run)))
-    return assemble(console.choose("model", run, models.names()), weights, labels, classes, "", preprocess)
+def _model(run, weights, labels, settings, preprocess) -> tuple[Module, model_file.Description]:
+    if weights:
+        model, options = of_zoo(run, settings)
+        return assemble(model, weights, labels, options, preprocess)
+    if settings:
+        raise console.UsageError(f"--set needs --weights: {run} holds a net whose options are fixed")
+    return model_file.load(model_path(Path(run)))
 
 
 # ---------------------------------------------------------------------------------------------- one function a picture
@@ -118,7 +118,7 @@ def _model(run, weights, labels, classes, preprocess) -> tuple[Module, model_fil
 def _filters(s: Scene) -> dict:
     name = s.layer or next((n for n, m in s.model.named_modules() if isinstance(m, Conv2d)), "")
     if not name:
-        raise ValueError("the net has no convolution whose filters could be drawn")
+        raise ValueError("the net has no convolution, so no filters to draw")
     module = units.find_layer(s.model, name)
     if not isinstance(module, Conv2d):
         raise ValueError(f"the layer {name!r} is a {type(module).__name__} and has no filters: choose a Conv2d")
@@ -185,10 +185,8 @@ def _grad_cam(s: Scene) -> dict:
 def _occlusion(s: Scene) -> dict:
     size = max(1, min(s.x.shape[2:]) // 6)
     stride = max(1, size // 4)
-    hide = not console.out.is_terminal
     p = occlusion.occlusion(s.model, s.x, s.k, size, stride,
-                            progress=lambda work: track(work, "covering", console=console.out, transient=True,
-                                                        disable=hide))  # fmt: skip
+                            progress=lambda work: console.track(work, "covering"))  # fmt: skip
     title = f"{s.share}: its probability with {size}×{size} pixels covered; bright where it falls"
     plots.heatmap(s.image, occlusion.mean_per_pixel(p, s.image.shape[1:], size, stride), s.out, title, "probability",
                  reverse=True)  # fmt: skip

@@ -1,65 +1,50 @@
-"""Datasets by name, and the way from their bytes to a network's input.
+"""Datasets by name or from your own files, and the way from their bytes to a network's input.
 
-    bundle = data.load("digits")
-    for images, labels in data.Batches(bundle.train, 64, shuffle=True):      # uint8 (64,1,28,28), int64 (64,)
-        x = data.normalise(images, bundle.mean, bundle.std)                  # float32 (64,1,28,28)
+    digits = data.load("digits", validation=0.1)           # or a folder of pictures, or one of tar shards
+    image, label = digits.train[0]                         # uint8 (1,28,28), 0 … 9
+    for images, labels in data.Batches(digits.train, 64, shuffle=True):      # uint8 (64,1,28,28), int64 (64,)
+        x = data.normalise(images, digits.mean, digits.std)                  # float32 (64,1,28,28)
 
-`minicnn datasets` lists them; a new one is a function that gives a `Bundle`, and an entry in registry.py.
+`minicnn datasets` lists the names; a new one is a function that gives a `Splits`, and an entry in registry.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from minicnn.data import registry
-from minicnn.data.dataset import Bundle, Dataset
-from minicnn.data.folder import Files, ImageFolder, stratified
+from minicnn.data.dataset import Dataset, Source
+from minicnn.data.folder import Files, ImageFolder
 from minicnn.data.loader import Batch, Batches, Loader
-from minicnn.data.preprocessing import Preprocessing, Transform
+from minicnn.data.preprocessing import NORMALISATIONS, Preprocessing, Transform
 from minicnn.data.shards import ShardFolder, Shards
+from minicnn.data.splits import Splits, stratified
 from minicnn.data.transforms import normalise, read_image
+from minicnn.names import unknown
 
-__all__ = ["Batch", "Batches", "Bundle", "Dataset", "Files", "ImageFolder", "Loader", "Preprocessing",
-           "ShardFolder", "Shards", "Splits", "Transform", "load", "names", "normalise", "read_image", "splits"]
-
-
-def load(name: str) -> Bundle:
-    """The dataset of that name; ValueError for an unknown one, FileNotFoundError where its files are missing."""
-    return registry.info(name).load()
+__all__ = ["NORMALISATIONS", "Batch", "Batches", "Dataset", "Files", "ImageFolder", "Loader", "Preprocessing",
+           "ShardFolder", "Shards", "Source", "Splits", "Transform", "load", "names", "normalise", "read_image",
+           "stratified"]
 
 
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """Data to learn from, to choose by and to measure on. `validation` and `test` are None where there is none."""
+def load(what: str | PathLike[str], *, validation: float = 0.0, test: float = 0.15, seed: int = 0) -> Splits:
+    """A dataset by name, a folder of pictures, or a folder of tar shards, as training, validation and test images.
 
-    name: str
-    classes: tuple[str, ...]
-    train: Any
-    validation: Any
-    test: Any
+    validation: the share of each class of the training images that becomes the validation split, drawn with `seed`,
+    where the data has none.   test: the same for a folder without test images; a dataset by name has its own.
 
-
-def splits(what: str | PathLike[str], *, validation: float = 0.15, test: float = 0.15, seed: int = 0) -> Splits:
-    """The data that a command line means: a name that `load` knows, a folder of pictures, or one of tar shards.
-
-    What is not given is drawn aside, the same share of each class, with `seed`: see `ImageFolder`. A dataset by name
-    has test images, so `test` is for folders. FileNotFoundError where there is no such dataset and no such folder.
+    ValueError where there is no such dataset and no such folder; FileNotFoundError where the dataset's files are
+    missing. Errors of folders: see `ImageFolder`.
     """
-    given: Any
     if str(what) in registry.DATASETS:
-        given = load(str(what))
-        train, aside = stratified(given.train, validation, seed, 2)
-        return Splits(given.name, given.classes, train, aside, given.test)
+        return registry.load(str(what)).with_validation(validation, seed)
     if not Path(what).is_dir():
-        raise FileNotFoundError(f"there is no dataset or folder {str(what)!r}: datasets are {', '.join(names())}")
-    kind: Any = ShardFolder if any(Path(what).glob("*.tar")) else ImageFolder
-    given = kind(what, validation=validation, test=test, seed=seed)
-    return Splits(given.name, given.classes, given.train, given.validation, given.test)
+        raise ValueError(unknown("dataset", str(what), names()) + "; and there is no folder of that name")
+    kind = ShardFolder if any(Path(what).glob("*.tar")) else ImageFolder
+    return kind(what, validation=validation, test=test, seed=seed)
 
 
 def names() -> list[str]:
-    """The names that `load` knows."""
+    """The names of the datasets that `load` knows."""
     return list(registry.DATASETS)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minicnn.data.dataset import Bundle, Dataset
+from minicnn.data.dataset import Dataset
 from minicnn.data.dataset_files import dataset_folder, find, open_bytes, read_bytes, refuse
+from minicnn.data.splits import Splits
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _NAMES = """
@@ -35,7 +36,7 @@ TRAIN10, TEST10, NAMES10 = tuple(f"data_batch_{n}.bin" for n in range(1, 6)), ("
 TRAIN100, TEST100, NAMES100 = ("train.bin",), ("test.bin",), "fine_label_names.txt"
 
 
-def load_cifar10() -> Bundle:
+def load_cifar10() -> Splits:
     """Ten classes, (N,3,32,32), from the official files in `$MINICNN_HOME/datasets/cifar-10`, each plain or gzipped.
 
     FileNotFoundError names the missing files and their folder; ValueError a damaged file.
@@ -45,7 +46,7 @@ def load_cifar10() -> Bundle:
                  (0.491400, 0.482159, 0.446531), (0.247032, 0.243485, 0.261588))
 
 
-def load_cifar100() -> Bundle:
+def load_cifar100() -> Splits:
     """A hundred classes, (N,3,32,32), from the official files in `$MINICNN_HOME/datasets/cifar-100`; as above."""
     return _load("cifar-100", "cifar-100-binary", TRAIN100, TEST100, NAMES100, CIFAR100, 2,
                  (0.507075, 0.486549, 0.440918), (0.267334, 0.256438, 0.276150))
@@ -75,7 +76,7 @@ def read_records(paths: Sequence[Path], label_bytes: int, classes: int) -> Datas
 
 
 def _load(name: str, inner: str, train: tuple[str, ...], test: tuple[str, ...], names: str, classes: tuple[str, ...],
-          label_bytes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Bundle:
+          label_bytes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Splits:
     where = dataset_folder(name)
     found = {file: find(where, f"{inner}/{file}") for file in (*train, *test)}
     missing = [file for file, path in found.items() if path is None]
@@ -86,7 +87,7 @@ def _load(name: str, inner: str, train: tuple[str, ...], test: tuple[str, ...], 
     _check_names(find(where, f"{inner}/{names}"), classes)
     first, second = (read_records([path for path in map(found.get, files) if path], label_bytes, len(classes))
                      for files in (train, test))
-    return Bundle(name, first, second, classes, mean, std)
+    return Splits.of_arrays(name, first, second, classes, mean, std)
 
 
 def _check_names(path: Path | None, classes: tuple[str, ...]) -> None:

@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from minicnn.data.transforms import check_channels
+from minicnn.data import decode
 
 Array = Any  # numpy.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+class Source:
+    """Pictures by number, wherever they lie, and their labels: the base of `Dataset`, `Files` and `Shards`.
+
+    train[0] is (image, label), the image (C,H,W) uint8 at its own size; train[:100] and train[[3, 1]] are some of them.
+
+    labels   (N,) int64, the index of the class, from 0
+    names    what to call each picture: its file's name
+    """
+
+    labels: Array
+    names: Any
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def picture(self, index: int) -> Any:
+        """What `Preprocessing.read` takes: a path, a `decode.Packed` or an array (C,H,W) uint8."""
+        raise NotImplementedError
+
+    def select(self, indices: Any) -> Any:
+        """Some of them, in that order."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        if isinstance(index, (list, np.ndarray)):
+            return self.select(np.arange(len(self))[np.asarray(index)])
+        i = operator.index(index)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"there is no picture {i}: there are {len(self)}, counted from 0")
+        return decode.decoded(self.picture(i % len(self))), int(self.labels[i])
+
+    def __iter__(self) -> Iterator[tuple[Array, int]]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} images, {len(np.unique(self.labels))} classes>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Source):
     """Images and what each one shows.
 
     images (N,C,H,W) uint8, 0..255   labels (N,) int64, the index of the class, from 0
@@ -39,13 +80,14 @@ class Dataset:
             raise ValueError(f"label {self.labels.min()} (image {self.labels.argmin()}) is negative: "
                              f"labels count the classes from 0")
 
-    def __len__(self) -> int:
-        return len(self.images)
-
     @cached_property
     def names(self) -> Sequence[str]:
         """What to call each image where one has to be named."""
         return [f"image {i}" for i in range(len(self))]
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.images.shape[1:]))
+        return f"<Dataset: {len(self):,} images of {shape}, {len(np.unique(self.labels))} classes>"
 
     def picture(self, index: int) -> Array:
         """What `Preprocessing.read` takes: the image's bytes (C,H,W)."""
@@ -54,51 +96,6 @@ class Dataset:
     def select(self, indices: Any) -> Dataset:
         """Some of them, in that order."""
         return Dataset(self.images[indices], self.labels[indices])
-
-
-class Source(Protocol):
-    """What the loader reads: pictures by number, wherever they lie. `Dataset` and `folder.Files` are such."""
-
-    labels: Array
-    """(N,) int64"""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """What to call each picture: its file's name."""
-
-    def __len__(self) -> int: ...
-
-    def picture(self, index: int) -> Any:
-        """A path, a `picture.Packed` or an array (C,H,W) uint8."""
-
-    def select(self, indices: Any) -> Any:
-        """Some of them, in that order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Bundle:
-    """A dataset as it is handed out: what to learn from, what to measure on, and what both have in common.
-
-    `classes[label]` is the label's name. `mean` and `std` hold a number a channel on the 0..1 scale, measured from the
-    training images with `transforms.channel_statistics`; `transforms.normalise` takes them.
-    """
-
-    name: str
-    train: Dataset
-    test: Dataset
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
-            raise ValueError(f"{self.name}: training images have shape {self.train.images.shape[1:]}, but test images "
-                             f"{self.test.images.shape[1:]}: both need the same (C, H, W)")
-        for part, dataset in (("training", self.train), ("test", self.test)):
-            if dataset.labels.max() >= len(self.classes):
-                raise ValueError(f"{self.name}: {part} label {dataset.labels.max()} (image {dataset.labels.argmax()}) "
-                                 f"has no name: there are {len(self.classes)} classes, counted from 0")
-        check_channels(self.train.images.shape[1], self.mean, self.std)
 
 
 def label_array(labels: Any, count: int) -> Array:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import arguments
+from minicnn.data import crop
 from minicnn.data.crop import Box
 
 Array = Any  # numpy.ndarray
@@ -88,6 +89,16 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
             return box[0] * w / width, box[1] * h / height, box[2] * w / width, box[3] * h / height
 
         return _resize_part(file, scaled, size, channels, background, interpolation)
+
+
+def decoded(source: Any) -> Array:
+    """The whole picture at its own size, in colour: (3,H,W) uint8; an array stays what it is. Errors as `read`."""
+    if isinstance(source, np.ndarray):
+        return source
+    with opened(source) as file:
+        turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        size = file.size if turned else file.size[::-1]
+        return _resize_part(file, crop.whole, size, 3, WHITE, "bilinear")
 
 
 @contextmanager

@@ -17,8 +17,9 @@ import numpy as np
 
 from minicnn import arguments
 from minicnn.data import imagenet
-from minicnn.data.dataset import label_array
+from minicnn.data.dataset import Source, label_array
 from minicnn.data.decode import SUFFIXES
+from minicnn.data.splits import Splits, stratified
 from minicnn.names import short
 
 Array = Any  # numpy.ndarray
@@ -33,8 +34,8 @@ CLASSES_FILE = "classes.txt"
 MAX_NAMES = 5  # in a message
 
 
-@dataclass(frozen=True, eq=False)
-class Files:
+@dataclass(frozen=True, eq=False, repr=False)
+class Files(Source):
     """Picture files and their labels.
 
     names: the paths of the files below `root`   labels (N,) int64, the index of the class, from 0
@@ -47,9 +48,6 @@ class Files:
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_array(self.labels, len(self.names)))
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def picture(self, index: int) -> Path:
         """The file, as `Preprocessing.read` takes it."""
         return self.root / self.names[index]
@@ -59,7 +57,7 @@ class Files:
         return Files(self.root, tuple(self.names[i] for i in indices), self.labels[np.asarray(indices, np.int64)])
 
 
-class ImageFolder:
+class ImageFolder(Splits):
     """A folder of pictures with one folder for each class, which may have folders of its own.
 
     The shares `test` and `validation` of each class are split off with `seed`, at least one picture where the share is
@@ -186,26 +184,6 @@ class ImageFolder:
     def _files(self, classes: dict[str, list[str]]) -> Files:
         pairs = [(name, label) for label, folder in enumerate(self.folders) for name in classes[folder]]
         return Files(self.root, tuple(name for name, _ in pairs), np.array([label for _, label in pairs], np.int64))
-
-
-def stratified(files: Any, share: float, seed: int, stream: int, whole: Any = None) -> tuple[Any, Any]:
-    """(the rest, `share` of each class), drawn with `seed`; `stream` separates two draws with one seed.
-
-    Of n pictures of a class ⌊n·share + ½⌋ go aside, but at least one where there are 2 or more, and never all; n is
-    counted in `whole`, by default in the files themselves. Each class has its own generator, so none depends on
-    another. Both parts keep the order. (files, None) where share is 0.
-    """
-    if share == 0:
-        return files, None
-    counts = np.bincount((files if whole is None else whole).labels)
-    aside = np.zeros(len(files), bool)
-    for label in np.unique(files.labels):
-        members = np.flatnonzero(files.labels == label)
-        count = min(max(int(counts[label] * share + 0.5), 1), len(members) - 1)
-        aside[np.random.default_rng([seed, stream, int(label)]).permutation(members)[:count]] = True
-    if not aside.any():
-        return files, None
-    return files.select(np.flatnonzero(~aside)), files.select(np.flatnonzero(aside))
 
 
 def read_classes(path: Path) -> list[str]:

@@ -45,6 +45,9 @@ class Batches:
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
+    def __repr__(self) -> str:
+        return f"<Batches: {len(self):,} of {self.batch_size}{', shuffled' * self.shuffle}, from {self.dataset!r}>"
+
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         order = np.arange(len(self.dataset))
         if self.shuffle:
@@ -106,6 +109,10 @@ class Loader:
         """The number of batches in an epoch."""
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
+
+    def __repr__(self) -> str:
+        return (f"<Loader: {len(self):,} batches of {self.batch_size}{', shuffled' * self.shuffle}, "
+                f"{self.workers} workers, from {self.dataset!r}>")
 
     def order(self, epoch: int) -> Array:
         """The order of the pictures in an epoch, as indices: (N,) int64."""

@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.data import idx
-from minicnn.data.dataset import Bundle, Dataset
+from minicnn.data.dataset import Dataset
 from minicnn.data.dataset_files import dataset_folder, find
+from minicnn.data.splits import Splits
 
 DIGITS = tuple("0123456789")
 CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def load_mnist() -> Bundle:
+def load_mnist() -> Splits:
     """Handwritten digits, (N,1,28,28), from the official files in `$MINICNN_HOME/datasets/mnist`.
 
     FileNotFoundError names the missing files and their folder; ValueError a damaged file.
@@ -28,7 +29,7 @@ def load_mnist() -> Bundle:
                        DIGITS, (0.130660,), (0.308108,))
 
 
-def load_fashion_mnist() -> Bundle:
+def load_fashion_mnist() -> Splits:
     """Photographs of clothes, (N,1,28,28), from the official files in `$MINICNN_HOME/datasets/fashion-mnist`.
 
     Errors as `load_mnist`. Xiao, Rasul, Vollgraf 2017, "Fashion-MNIST: a novel image dataset", arXiv:1708.07747.
@@ -39,7 +40,7 @@ def load_fashion_mnist() -> Bundle:
 
 
 def read_folder(name: str, where: Path, source: str, classes: tuple[str, ...],
-                mean: tuple[float, ...], std: tuple[float, ...]) -> Bundle:
+                mean: tuple[float, ...], std: tuple[float, ...]) -> Splits:
     """Read MNIST's four files, each plain or gzipped. `source`: where to get them, for the error message."""
     found = {stem: find(where, stem) for stem in STEMS}
     missing = [f"{stem}.gz" for stem, path in found.items() if path is None]
@@ -48,7 +49,7 @@ def read_folder(name: str, where: Path, source: str, classes: tuple[str, ...],
         raise FileNotFoundError(f"the dataset {name!r} needs {', '.join(missing)} in the folder {where}: {get}get the "
                                 f"files from {source}, or use the dataset 'digits', which needs no download")
     paths = [path for path in found.values() if path is not None]
-    return Bundle(name, read_pair(*paths[:2]), read_pair(*paths[2:]), classes, mean, std)
+    return Splits.of_arrays(name, read_pair(*paths[:2]), read_pair(*paths[2:]), classes, mean, std)
 
 
 def read_pair(images_path: Path, labels_path: Path) -> Dataset:

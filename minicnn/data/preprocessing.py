@@ -21,6 +21,16 @@ from minicnn.data.augment import Mixed
 from minicnn.data.transforms import Array, check_channels, check_size, normalise
 from minicnn.names import short, unknown
 
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    # name: (mean, standard deviation), on the scale 0 … 1
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+"""How published nets normalise: torchvision's; Caffe's (RGB minus a mean, no division); torchvision's GoogLeNet and
+Inception-v3, which were trained on −1 … 1; bytes/255 as they are."""
+
 FITS = ("crop", "pad", "stretch")
 MAX_SIDE = 2**14
 
@@ -36,7 +46,9 @@ class Preprocessing:
     fit            "crop" crops the centre, "pad" keeps the whole picture and adds background, "stretch" keeps the whole
                    picture and changes its proportions
     interpolation  nearest, box, bilinear, hamming, bicubic or lanczos: Pillow's filters, with antialiasing
-    background     (R, G, B), 0 … 255: the colour behind transparent pixels and around padded pictures
+    background     (R, G, B), 0 … 255: the colour behind transparent pixels, around padded pictures and in the margin
+    margin         (rows, columns) of background within `size`, half of them on each side of the picture: (4, 4) makes
+                   a net for 32 × 32 take 28 × 28 pixels as they are
 
     ValueError, one sentence, where a value is not valid.
     """
@@ -49,6 +61,7 @@ class Preprocessing:
     fit: str = "crop"
     interpolation: str = "bilinear"
     background: tuple[int, int, int] = decode.WHITE
+    margin: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if type(self.channels) is not int:
@@ -74,7 +87,11 @@ class Preprocessing:
                 and all(0 <= value <= 255 for value in self.background)):
             raise ValueError(f"background (={short(self.background)}) must be (red, green, blue), three integers from "
                              f"0 to 255")
-        for name in ("size", "background"):
+        if not (_numbers(self.margin, (int,)) and len(self.margin) == 2
+                and all(0 <= m < side for m, side in zip(self.margin, self.size))):
+            raise ValueError(f"margin (={short(self.margin)}) must be (rows, columns), two integers from 0 on and "
+                             f"less than size (={short(self.size)})")
+        for name in ("size", "background", "margin"):
             object.__setattr__(self, name, tuple(map(int, getattr(self, name))))
 
     @property
@@ -82,13 +99,30 @@ class Preprocessing:
         """(C, H, W) of one image."""
         return (self.channels, *self.size)
 
+    @property
+    def inner(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image without its margin."""
+        return (self.channels, self.size[0] - self.margin[0], self.size[1] - self.margin[1])
+
     def box(self, width: int, height: int) -> crop.Box:
-        """The part of a picture of width × height that becomes the image: (left, top, right, bottom)."""
+        """The part of a picture of width × height that becomes the image: (left, top, right, bottom).
+
+        It lies partly outside of the picture where background is to be added.
+        """
+        inner = self.inner[1:]
         if self.fit == "stretch":
-            return crop.whole(width, height)
-        if self.fit == "pad":
-            return crop.around(width, height, self.size)
-        return crop.middle(width, height, self.size, self.resize)
+            box = crop.whole(width, height)
+        elif self.fit == "pad":
+            box = crop.around(width, height, inner)
+        else:
+            box = crop.middle(width, height, inner, self.resize)
+        if not any(self.margin):
+            return box
+        left, top, right, bottom = box
+        across, down = (right - left) / inner[1], (bottom - top) / inner[0]    # a pixel of the image, in the picture
+        rows, columns = self.margin
+        return (left - columns // 2 * across, top - rows // 2 * down,
+                right + (columns - columns // 2) * across, bottom + (rows - rows // 2) * down)
 
     def read(self, source: Any, box: Any = None, draft: bool = False) -> Array:
         """Read a picture as an image: (C,H,W) uint8, not yet normalised.

@@ -1,6 +1,6 @@
 """The datasets by name: description, files, folder on this machine, and where to download them.
 
-To add a dataset, write a function that returns a `Bundle` and add a `DatasetInfo` to DATASETS below.
+To add a dataset, write a function that returns a `Splits` and add a `DatasetInfo` to DATASETS below.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from minicnn.data import cifar, digits, download, mnist
-from minicnn.data.dataset import Bundle
 from minicnn.data.dataset_files import dataset_folder, find
 from minicnn.data.download import Remote
+from minicnn.data.splits import Splits
 from minicnn.names import unknown
 
 MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
@@ -27,12 +27,13 @@ class DatasetInfo:
     """A dataset that `data.load` knows. `parts`: the files that it reads, as paths in its folder."""
 
     name: str
-    load: Callable[[], Bundle]
+    load: Callable[[], Splits]
     summary: str
     parts: tuple[str, ...] = ()
     files: tuple[Remote, ...] = ()
     homepage: str = ""
     licence: str = ""
+    channels: int = 1
 
     @property
     def folder(self) -> Path:
@@ -81,12 +82,12 @@ DATASETS = {info.name: info for info in (
           tuple(f"cifar-10-batches-bin/{name}" for name in (*cifar.TRAIN10, *cifar.TEST10, cifar.NAMES10)),
           (_remote(CIFAR_MIRRORS, "cifar-10-binary.tar.gz", 170052171,
                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
-          "cs.toronto.edu/~kriz/cifar.html", "none is stated"),
+          "cs.toronto.edu/~kriz/cifar.html", "none is stated", channels=3),
     DatasetInfo("cifar-100", cifar.load_cifar100, "photographs, 50 000 + 10 000 of 32 × 32, RGB, 100 classes",
           tuple(f"cifar-100-binary/{name}" for name in (*cifar.TRAIN100, *cifar.TEST100, cifar.NAMES100)),
           (_remote(CIFAR_MIRRORS, "cifar-100-binary.tar.gz", 168513733,
                    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),),
-          "cs.toronto.edu/~kriz/cifar.html", "none is stated"),
+          "cs.toronto.edu/~kriz/cifar.html", "none is stated", channels=3),
 )}  # fmt: skip
 
 
@@ -95,6 +96,11 @@ def info(name: str) -> DatasetInfo:
     if not isinstance(name, str) or name not in DATASETS:
         raise ValueError(unknown("dataset", str(name), DATASETS))
     return DATASETS[name]
+
+
+def load(name: str) -> Splits:
+    """The dataset of that name, with its training and test images."""
+    return info(name).load()
 
 
 def get(name: str, progress: download.Progress = lambda name, here, total: None) -> list[Path]:

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from minicnn import arguments
-from minicnn.data.dataset import label_array
+from minicnn.data.dataset import Source, label_array
 from minicnn.data.decode import SUFFIXES, Packed
-from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes, stratified
+from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes
+from minicnn.data.splits import Splits, stratified
 
 Array = Any  # numpy.ndarray
 
@@ -37,8 +38,8 @@ MAX_FILE = 2**28
 """Bytes of a picture file."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shards:
+@dataclass(frozen=True, eq=False, repr=False)
+class Shards(Source):
     """Pictures in tar files and their labels."""
 
     paths: tuple[Path, ...]
@@ -48,9 +49,6 @@ class Shards:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_array(self.labels, len(self.names)))
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     def picture(self, index: int) -> Packed:
         """The bytes of the picture, as `Preprocessing.read` takes them. ValueError where the tar was cut short."""
@@ -68,7 +66,7 @@ class Shards:
         return Shards(self.paths, tuple(self.names[i] for i in chosen), self.places[chosen], self.labels[chosen])
 
 
-class ShardFolder:
+class ShardFolder(Splits):
     """A folder of tar shards with the attributes of an `ImageFolder`: `classes`, `train`, `validation`, `test`.
 
     The name of a tar begins with its split (train-…, val-…, test-…); other names count as train. Missing splits are

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import arguments
+from minicnn.data.figures import figure
 from minicnn.nn import Conv2d, Module, watch
 from minicnn.tensor import Tensor, no_grad
 
@@ -25,15 +26,6 @@ def write(fig: Any, path: str | Path) -> None:
     if path.suffix.lower().lstrip(".") not in known:
         raise ValueError(f"{path} must end in one of .{', .'.join(sorted(known))}")
     fig.savefig(path)
-
-
-def figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure of that many inches. ModuleNotFoundError where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ModuleNotFoundError("pictures need matplotlib: install it with `pip install matplotlib`") from None
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
 @dataclass(frozen=True)

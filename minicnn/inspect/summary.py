@@ -1,4 +1,4 @@
-"""A net, layer by layer: shapes, windows, parameters, work, memory and receptive fields. Nothing is computed.
+"""A net, layer by layer: shapes, windows, parameters, MACs, memory and receptive fields. Nothing is computed.
 
 The net's own forward code runs on the device "meta", whose arrays have shapes and receptive fields but no values.
 """
@@ -9,6 +9,7 @@ import contextlib
 from dataclasses import asdict, dataclass, field, replace
 
 from minicnn import meta
+from minicnn.inspect import summary_table
 from minicnn.nn import Buffer, Module, Parameter, watch
 from minicnn.tensor import Tensor, no_grad
 
@@ -17,7 +18,7 @@ BYTES = 4  # of a float32
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, or at a smaller depth one block, of a net. All counts are for one image."""
+    """One layer of a net, or one block of layers where `Summary.at_depth` merged them. All counts are for one image."""
 
     name: str
     kind: str
@@ -27,30 +28,47 @@ class Layer:
     stride: tuple[int, int] | None
     groups: int
     parameters: int
-    """A layer that is used twice stands here twice; its parameters are counted the first time."""
+    """A layer that is used twice has two rows; its parameters are counted in the first."""
     buffers: int
     macs: int
     activations: int
-    """Values put out by layers that multiply or look through a window: what the literature counts."""
+    """Output values of layers that multiply or have a window: what the literature counts."""
     values: int
-    """Values put out by every layer: what training keeps here."""
+    """Output values of the layer, whatever it is: training keeps them all."""
     field: tuple[int, int]
-    """How many pixels down and across an output element sees."""
+    """The receptive field: how many pixels down and across an output element depends on."""
     total_stride: tuple[int, int]
-    """How many pixels further the next element looks."""
+    """How many pixels further the field of the next element begins."""
     offset: tuple[int, int]
-    """The first pixel that element (0, 0) sees; negative inside the padding."""
+    """The first pixel of the field of element (0, 0); negative inside the padding."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
-    """The layers of a net in the order of computing."""
+    """The layers of a net in the order in which they compute.
+
+    `print(summary)` shows the table of `minicnn summary`; a notebook shows it as HTML.
+    """
 
     input: tuple[int, ...]
     layers: tuple[Layer, ...]
     peak: int
     blocks: dict[str, Layer] = field(default_factory=dict, compare=False, repr=False)
-    """What each block of layers puts out and sees, by name; without counts of its own."""
+    """Output and receptive field of each block of layers, by name; without counts of its own."""
+    name: str = ""
+    """What the table calls the net: the name of its class, unless `named` gave another."""
+
+    def __str__(self) -> str:
+        return summary_table.text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return summary_table.html(self)
+
+    def named(self, name: str) -> Summary:
+        """The same, with another name in the title."""
+        return replace(self, name=name)
 
     @property
     def totals(self) -> dict[str, int]:
@@ -75,7 +93,7 @@ class Summary:
 
     @property
     def rows(self) -> tuple[Layer, ...]:
-        """The layers: what a table of the net has a line each for."""
+        """The layers: one row of the table each."""
         return self.layers
 
     def as_dict(self) -> dict:
@@ -83,7 +101,7 @@ class Summary:
         return {"input": list(self.input), "layers": [asdict(layer) for layer in self.layers], "totals": self.totals}
 
     def at_depth(self, depth: int) -> Summary:
-        """The same with all layers below `depth` names drawn together into their block."""
+        """The same with layers merged into blocks: at depth 1, `layer1.0.conv1` is part of `layer1`."""
         rows: list[list[Layer]] = []
         for layer in self.layers:
             block = ".".join(layer.name.split(".")[:depth])
@@ -91,9 +109,9 @@ class Summary:
                 rows[-1].append(layer)
             else:
                 rows.append([layer])
-        return Summary(self.input, tuple(self._together(row, depth) for row in rows), self.peak, self.blocks)
+        return replace(self, layers=tuple(self._merged(row, depth) for row in rows))
 
-    def _together(self, row: list[Layer], depth: int) -> Layer:
+    def _merged(self, row: list[Layer], depth: int) -> Layer:
         name = ".".join(row[0].name.split(".")[:depth])
         if name == row[0].name:
             return row[0]
@@ -102,10 +120,12 @@ class Summary:
 
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
-    """What each layer of `model` makes of one image of input_shape (C,H,W), in eval mode.
+    """What each layer of `model` makes of one image of `input_shape` (C,H,W), in eval mode. Print it, or read its rows.
 
-    ValueError names the layer that an image is too small for, and the smallest that would do.
-    Layers that only work in training (auxiliary classifiers) stand at the end, with their parameters and no work.
+        print(inspect.summary(net, (3, 32, 32)))
+
+    ValueError names the layer that an image is too small for, and the smallest image that fits.
+    Layers that compute only in training (auxiliary classifiers) come last, with their parameters and no MACs.
 
     A MAC is one multiplication with its addition; as is usual, those of convolutions and linear layers are counted, not
     the biases, activations and norms. FLOPs = 2·MACs; many papers and libraries print MACs and call them FLOPs.
@@ -152,24 +172,25 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             least = _least_size(model, input_shape[0])
             hint = f"; the smallest square image that this net takes is {least}×{least}" if least else ""
             raise ValueError(f"{problem}{hint}") from None
-    for name, module in model.named_modules():             # auxiliary classifiers, which work in training alone
+    for name, module in model.named_modules():             # auxiliary classifiers, which work in training only
         parameters, buffers = fresh(module, Parameter), fresh(module, Buffer)
         if parameters or buffers:
             kernel, stride, groups = _window(module)
             layers.append(Layer(name, type(module).__name__, (), kernel, stride, groups, parameters, buffers, 0, 0, 0,
                                 (0, 0), (0, 0), (0, 0)))  # fmt: skip
-    return Summary(tuple(input_shape), tuple(layers), peak, blocks)
+    return Summary(tuple(input_shape), tuple(layers), peak, blocks, type(model).__name__)
 
 
 def box(model: Module, input_shape: tuple[int, ...], name: str, i: int, j: int) -> tuple[list[int], list[int]]:
-    """The pixels that unit (i, j) of the maps of layer or block `name` sees: rows [from, to), columns [from, to).
+    """The receptive field of unit (i, j) in the maps of layer or block `name`: rows [from, to), columns [from, to).
 
-    Without what lies in the padding; a layer that is used twice is taken at its last use.
+    Cut at the edge of the image; of a layer that is used twice, its last use counts.
     """
     report = summary(model, input_shape)
     found = {x.name: x for x in report.layers} | report.blocks
     if name not in found or len(found[name].output) != 3:
-        raise ValueError(f"{name!r} computes no maps on this image, so its units look at no box of it")
+        raise ValueError(f"{name!r} computes no maps (C, h, w) on this image, so its units have no box: choose an "
+                         "earlier layer")  # fmt: skip
     layer = found[name]
     down, across = (
         [max(0, o + n * step), min(side, o + n * step + size)]
@@ -192,17 +213,14 @@ def _without_values(model: Module):
     """The model in eval mode, its arrays on "meta"; afterwards everything is as it was."""
     tensors = [t for _, m in model.named_modules() for _, t in m.members() if isinstance(t, Tensor)]
     arrays = [(t, t.data) for t in tensors]
-    modes = [(m, m.training) for _, m in model.named_modules()]
     try:
         for tensor, array in arrays:
             tensor.data = meta.asarray(array, "float32" if array.dtype.kind == "f" else None)
-        model.eval()
-        yield
+        with model.evaluating():
+            yield
     finally:
         for tensor, array in arrays:
             tensor.data = array
-        for module, mode in modes:
-            module.training = mode
 
 
 def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int]:

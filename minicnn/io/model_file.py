@@ -6,8 +6,8 @@ metadata is JSON:
     {"format": 1, "model": "lenet5", "options": {"num_classes": 10}, "classes": ["0", …],
      "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
 
-The last four, "fit", "interpolation" and "background" are a `data.Preprocessing`; the last three are left out where
-they have their default values.
+The last four, "fit", "interpolation", "background" and "margin" are a `data.Preprocessing`; the last four of these are
+left out where they have their default values.
 
 The arrays have PyTorch's names, torchvision's where it has the net: safetensors.torch.load_file gives a state dict.
 """
@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from minicnn import arguments, models
+from minicnn import arguments, atomic, models
 from minicnn.data.decode import INTERPOLATIONS, WHITE
 from minicnn.data.preprocessing import FITS, Preprocessing
-from minicnn.io import arrays, atomic, safetensors_file
+from minicnn.io import arrays, safetensors_file
 from minicnn.names import short
 from minicnn.nn import BatchNorm2d, Module
 from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
-OPTIONAL = ("fit", "interpolation", "background")
+OPTIONAL = ("fit", "interpolation", "background", "margin")
 """Fields that the first readers of this format do not know: left out where they have their default values."""
 
 MAX_VALUES = 2**22
@@ -57,6 +57,7 @@ class Description:
     fit: str = "crop"
     interpolation: str = "bilinear"
     background: list[int] = field(default_factory=lambda: list(WHITE))
+    margin: list[int] = field(default_factory=lambda: [0, 0])
 
     @classmethod
     def of(cls, model: str, options: dict[str, Any], classes: Sequence[str], prepare: Preprocessing,
@@ -64,20 +65,21 @@ class Description:
         """The description of a model that was trained with this preprocessing."""
         return cls(model, options, list(classes), list(prepare.shape), list(prepare.mean), list(prepare.std),
                    prepare.resize, trained_on, fit=prepare.fit, interpolation=prepare.interpolation,
-                   background=list(prepare.background))
+                   background=list(prepare.background), margin=list(prepare.margin))
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of pictures for this model. ValueError where it takes neither 1 nor 3 channels."""
         channels, height, width = self.input
         return Preprocessing((height, width), tuple(self.mean), tuple(self.std), channels, self.resize, self.fit,
-                             self.interpolation, tuple(self.background))  # type: ignore[arg-type]
+                             self.interpolation, tuple(self.background), tuple(self.margin))  # type: ignore[arg-type]
 
 
 def save(path: str | os.PathLike[str], model: Module, description: Description) -> None:
     """Write the parameters and buffers of a net of the zoo, and their description, to `path` atomically.
 
-    ValueError where the description names no net of the zoo or contradicts itself: `load` would refuse such a file.
+    ValueError where the description names no net of the zoo, or another one than `model`, or contradicts itself: `load`
+    would refuse such a file.
     """
     path = arguments.path(path)
     arguments.instance("model", model, Module)
@@ -88,6 +90,7 @@ def save(path: str | os.PathLike[str], model: Module, description: Description) 
                          "build it: for a net of your own use net.save(path)")
     try:
         name, options = models.resolve(description.model, description.options)
+        models.check_is(model, name, options)
     except ValueError as problem:
         raise ValueError(f"{path} can't be written: {problem}") from None
     description = replace(description, model=name, options=options)
@@ -97,7 +100,8 @@ def save(path: str | os.PathLike[str], model: Module, description: Description) 
 
 def to_json(description: Description) -> str:
     """The JSON in the metadata of a model file and of an ONNX file."""
-    default = {f.name: f.default for f in fields(description)} | {"background": list(WHITE)}
+    default = {f.name: f.default for f in fields(description)} | {"background": list(WHITE),
+                                                                            "margin": [0, 0]}
     return json.dumps({name: value for name, value in asdict(description).items()
                        if name not in OPTIONAL or value != default[name]}, ensure_ascii=False)  # fmt: skip
 
@@ -196,6 +200,8 @@ def _rules(d: Description) -> Iterator[tuple[str, bool, str]]:
     yield "interpolation", d.interpolation in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"
     colour = _list_of(int, d.background) and len(d.background) == 3 and all(0 <= value <= 255 for value in d.background)
     yield "background", colour, "[red, green, blue], each from 0 to 255"
+    inside = _list_of(int, d.margin) and len(d.margin) == 2 and all(0 <= m < s for m, s in zip(d.margin, d.input[1:]))
+    yield "margin", inside, "[rows, columns] of background, from 0 to less than the input's"
     yield "options", isinstance(d.options, dict), "names and values"
     # A file must not make us build a net that is far larger than itself; these two options decide its size.
     for name, here in (("num_classes", len(d.classes)), ("in_channels", d.input[0])):

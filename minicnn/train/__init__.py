@@ -1,8 +1,10 @@
-"""From a dataset and a net to a trained model: the loop, the run around it, and what is written down about it."""
+"""From a dataset and a net to a trained model: `fit` in one call, or a `Run` with a folder and checkpoints."""
 
 from minicnn.train.config import Config
+from minicnn.train.fit import History, fit
 from minicnn.train.loop import Evaluation, NonFiniteLossError, evaluate, train_epoch
 from minicnn.train.run import Run
 from minicnn.train.stop import Stopped, on_signals
 
-__all__ = ["Config", "Evaluation", "NonFiniteLossError", "Run", "Stopped", "evaluate", "on_signals", "train_epoch"]
+__all__ = ["Config", "Evaluation", "History", "NonFiniteLossError", "Run", "Stopped", "evaluate", "fit", "on_signals",
+           "train_epoch"]

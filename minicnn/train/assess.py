@@ -1,4 +1,4 @@
-"""How a trained model does, picture by picture: class by class, and the mistakes that it is surest of."""
+"""How well a trained model does: class by class, and its most confident mistakes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from minicnn.nn import Module
-from minicnn.ops.softmax import cross_entropy, softmax
+from minicnn.ops.softmax import softmax
 from minicnn.tensor import no_grad
 from minicnn.train.loop import Evaluation
+from minicnn.train.losses import loss_of
 
 
 @dataclass
 class Assessment(Evaluation):
-    """An Evaluation that remembers each picture: its label, and the five likeliest classes with their probabilities."""
+    """An Evaluation with each picture's label, and its five likeliest classes with their probabilities."""
 
     labels: np.ndarray         # (N,)
     top: np.ndarray            # (N, 5) classes, the likeliest first; fewer where there are fewer classes
@@ -27,7 +28,7 @@ class Assessment(Evaluation):
         return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
 
     def of_class(self, k: int) -> dict:
-        """{"images", "right", "recall", "precision", "taken_for": the commonest mistake or None}; None for 0 of 0."""
+        """{"images", "right", "recall", "precision", "taken_for": the most frequent mistake}; None for 0 of 0."""
         row, column = self.confusion[k], self.confusion[:, k]
         wrong = row.copy()
         wrong[k] = 0
@@ -39,19 +40,19 @@ class Assessment(Evaluation):
         }  # fmt: skip
 
     def worst(self, count: int) -> np.ndarray:
-        """The pictures that were taken for something else with the highest probability, the worst one first."""
+        """The mistakes with the highest probability, the worst first."""
         wrong = np.flatnonzero(self.top[:, 0] != self.labels)
         return wrong[np.argsort(-self.probabilities[wrong, 0], kind="stable")][:count]
 
 
 def assess(model: Module, batches: Iterable, prepare: Callable, classes: int, names: Sequence[str]) -> Assessment:
     """Go through `batches` of a Loader that keeps the order; names: what to call each picture."""
-    model.eval()
     labels, top, shares, loss = [], [], [], 0.0
+    model.eval()
     with no_grad():
         for images, truth, *_ in batches:
             logits = model(prepare(images))                                   # (n, K)
-            loss += cross_entropy(logits, truth).item() * len(truth)
+            loss += loss_of(model, logits, truth).item() * len(truth)
             p = softmax(logits).numpy()                                       # (n, K)
             order = np.argsort(-p, axis=1, kind="stable")[:, :5]
             labels.append(truth)

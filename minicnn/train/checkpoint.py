@@ -1,4 +1,4 @@
-"""A training run in the middle of its work, as one file: last.ckpt.
+"""A run in the middle of its training, as one file: last.ckpt.
 
 It is a safetensors file, so reading it can't run code. The arrays are
 
@@ -6,13 +6,15 @@ It is a safetensors file, so reading it can't run code. The arrays are
     optimizer.<i>.<k>    what the optimiser keeps for parameter i
     average.<i>          the average of the weights, where there is one
 
-and the metadata's entry "minicnn-checkpoint" is JSON: the configuration, where the run stands (epoch, batch, sums), the
-schedule's step, the state of the random numbers, the metrics. The order of the images and what is done to them follow
-from the seed, the epoch and the batch, so nothing else is needed to go on bit for bit.
+and the metadata's entry "minicnn-checkpoint" is JSON: the settings, how far the run is (epoch, batch, sums), the
+schedule's step, the state of the random numbers, the metrics, and a SHA-256 of all that and of the arrays. The order of
+the images and their augmentation follow from the seed, the epoch and the batch, so nothing else is needed to resume bit
+for bit.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -20,9 +22,10 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from minicnn.io import atomic
+from minicnn import atomic
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 has no checksum and knows the pictures by their names alone; it is still read."""
 NAME = "last.ckpt"
 KEY = "minicnn-checkpoint"
 
@@ -32,9 +35,11 @@ class CheckpointError(OSError):
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], values: dict) -> None:
-    """Write a checkpoint in one move; CheckpointError, and the last one stays, where that is not possible."""
-    text = json.dumps({"format": FORMAT, **values})
-    content = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()}, {KEY: text})
+    """Write a checkpoint in one move. CheckpointError, and the last one stays, where that is not possible."""
+    arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    values = {"format": FORMAT, **values}
+    text = json.dumps({**values, "checksum": checksum(arrays, values)})
+    content = safetensors.numpy.save(arrays, {KEY: text})
     try:
         atomic.write(path, content)
     except OSError as problem:
@@ -43,6 +48,16 @@ def save(path: Path, arrays: dict[str, np.ndarray], values: dict) -> None:
             f"{path} can't be written ({problem.strerror or problem}), {len(content):,} bytes: make room or allow it, "
             f"then go on with `minicnn train --resume {path.parent}`; {rest}"
         ) from None
+
+
+def checksum(arrays: dict[str, np.ndarray], values: dict) -> str:
+    """SHA-256 of the values as JSON, then of each array's name, type, shape and bytes."""
+    digest = hashlib.sha256(json.dumps(values).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
@@ -59,11 +74,14 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         raise ValueError(f"{path} is no checkpoint of a training run: its metadata has no entry {KEY!r}; {_NEW}")
     try:
         values = json.loads(text)
-        version = values["format"]
-    except (KeyError, TypeError, RecursionError, ValueError) as problem:
+        version, stored = values["format"], values.pop("checksum", None)
+        found = checksum(arrays, values) if stored is not None or version == FORMAT else None
+    except (AttributeError, KeyError, TypeError, RecursionError, ValueError) as problem:
         raise ValueError(f"{path}: what it says about itself can't be read ({problem}): {_NEW}") from None
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")
+    if found != stored:
+        raise ValueError(f"{path} is damaged, for its checksum is not that of its content: {_NEW}")
     return arrays, values
 
 

@@ -1,11 +1,14 @@
-"""What to train and how: one flat list of settings, the same on the command line, in a TOML file and in config.json."""
+"""What to train and how: every setting declared once, with its default, its rule, its group and its help text.
+
+The check, the TOML and JSON files, the options of `minicnn train` and `minicnn transfer` and the table in
+docs/training.md all come from these declarations.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,88 +21,138 @@ from minicnn.names import unknown
 OPTIMIZERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "onecycle", "linear", "exponential", "step", "multistep", "constant")
 CLASS_WEIGHTS = ("none", "balanced")
+AUTO = "auto"
+
+Rule = Callable[[str, Any], object]
+"""rule(name, value) raises ValueError or TypeError, one sentence, where the value makes no sense."""
+
+
+def setting(default: Any, group: str, help_: str, rule: Rule | Sequence[str] = (), *, verbs: str = "train transfer",
+            resume_may_change: bool = False) -> Any:
+    """A field of Config. rule: a function, or the values to choose from. verbs: which have an option for it."""
+    metadata = {"group": group, "help": help_, "rule": rule, "verbs": verbs, "resume_may_change": resume_may_change}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+# --------------------------------------------------------------------------------------------------------------- rules
+
+
+def at_least(least: int) -> Rule:
+    """An integer of at least that."""
+    return lambda name, value: positive(name, value, least)
+
+
+def not_negative(name: str, value: float) -> None:
+    """0 or more, and finite."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} (={value}) must be a number of at least 0")
+
+
+def above_zero(name: str, value: float) -> None:
+    """More than 0, and finite."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} (={value}) must be a number above 0")
+
+
+def share(name: str, value: float) -> None:
+    """0 … 1, without 1."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} (={value}) must be at least 0 and below 1")
+
+
+def known_dataset(name: str, value: str) -> None:
+    """A dataset by name, or a folder."""
+    if value not in data.names() and not Path(value).is_dir():
+        raise ValueError(unknown(name, value, data.names()) + "; and there is no folder of that name")
+
+
+def known_augmentation(name: str, value: str) -> None:
+    """Words for `augment.parse`, or auto."""
+    if value != AUTO:
+        augment.parse(value)
+
+
+# ------------------------------------------------------------------------------------------------------------ settings
 
 
 @dataclass
 class Config:
     """What to train, and how. Learning rates are for the batch size given; `warmup` and `milestones` are in epochs."""
 
-    dataset: str = "digits"
-    model: str = "lenet5"
-    options: dict = field(default_factory=dict)
-    epochs: int = 20
-    batch_size: int = 32
-    optimizer: str = "adamw"
-    lr: float = 2e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.05
-    schedule: str = "cosine"
-    milestones: list = field(default_factory=list)
-    gamma: float = 0.1
-    warmup: float = 1.0
-    label_smoothing: float = 0.0
-    augment: str = "auto"
-    validation: float = 0.1
-    test: float = 0.15
-    fit: str = "crop"
-    size: int = 0
-    class_weights: str = "none"
-    clip: float = 0.0
-    accumulate: int = 1
-    ema: float = 0.0
-    tensorboard: bool = False
-    gradient_flow: bool = False
-    patience: int = 0
-    overfit_batches: int = 0
-    limit_batches: int = 0
-    workers: int = -1
-    weights: str = ""
-    unfreeze: str = ""
-    body_rate: float = 0.1
-    layer_decay: float = 0.8
-    seed: int = 0
-    device: str = "auto"
-    checkpoint_steps: int = 0
-    checkpoint_seconds: float = 300.0
+    dataset: str = setting("digits", "Data", "A dataset by name, or a folder of pictures with a folder for each class.",
+                           known_dataset, verbs="")  # fmt: skip
+    validation: float = setting(0.1, "Data", "Share of each class of the training images kept aside to choose the best "
+                                             "epoch.")  # fmt: skip
+    test: float = setting(0.15, "Data", "Share of each class of a folder's pictures kept aside for the test.", share)
+    fit: str = setting("crop", "Data", "How a picture file is fitted to the net: stretch and pad keep all of it, crop "
+                                       "cuts out the middle.", FITS)  # fmt: skip
+    size: int = setting(0, "Data", "Height and width of the image made of a picture file; 0: the size the net was made "
+                                   "for.", at_least(0))  # fmt: skip
+    augment: str = setting(AUTO, "Data", "Changes to training images, in words: 'pad-crop:4 flip', 'random-resized "
+                                         "jitter', none.", known_augmentation)  # fmt: skip
+    class_weights: str = setting("none", "Data", "balanced: images of rare classes count more.", CLASS_WEIGHTS)
+    workers: int = setting(-1, "Data", "Threads that read pictures; -1: one per core if there are files to decode.",
+                           at_least(-1), resume_may_change=True)  # fmt: skip
+    model: str = setting(AUTO, "Model", "The net: NAME or NAME:VARIANT. auto: lenet5 for grey datasets, resnet20 for "
+                                        "colour and for folders.")  # fmt: skip
+    options: dict = setting(dict, "Model", "Option of the net, such as width=0.5; may be repeated.")  # noqa: RUF009
+    weights: str = setting("", "Model", "File with the weights of the body.", verbs="")
+    unfreeze: str = setting("", "Model", "Parts of the body that are trained further: layer4, features.9- (from there "
+                                         "on), all.", verbs="transfer")  # fmt: skip
+    epochs: int = setting(20, "Optimisation", "Passes over the training images.", at_least(1))
+    batch_size: int = setting(32, "Optimisation", "Images per batch.", at_least(1))
+    optimizer: str = setting("adamw", "Optimisation", f"{', '.join(OPTIMIZERS)}.", OPTIMIZERS)
+    lr: float = setting(2e-3, "Optimisation", "Highest learning rate.", above_zero)
+    momentum: float = setting(0.9, "Optimisation", "Momentum of sgd.", not_negative)
+    accumulate: int = setting(1, "Optimisation", "Batches whose gradients make one step.", at_least(1))
+    clip: float = setting(0.0, "Optimisation", "Largest length of all gradients together; 0: no limit.", not_negative)
+    body_rate: float = setting(0.1, "Optimisation", "Learning rate of the last unfrozen block, as a share of --lr.",
+                               above_zero, verbs="transfer")  # fmt: skip
+    layer_decay: float = setting(0.8, "Optimisation", "Learning rate of each earlier block, as a share of the next "
+                                                      "one's.", above_zero, verbs="transfer")  # fmt: skip
+    seed: int = setting(0, "Optimisation", "Start of all random numbers: the same seed, the same run.", at_least(0))
+    device: str = setting(AUTO, "Optimisation", "cpu, cuda or auto.", lambda name, value: devices.get(value),
+                          resume_may_change=True)  # fmt: skip
+    schedule: str = setting("cosine", "Schedule", f"Learning rate over time: {', '.join(SCHEDULES)}.", SCHEDULES)
+    warmup: float = setting(1.0, "Schedule", "Epochs over which the learning rate rises first.", not_negative)
+    milestones: list = setting(list, "Schedule", "Epochs after which the rate falls by --gamma (multistep): 82,123.")  # noqa: RUF009
+    gamma: float = setting(0.1, "Schedule", "Factor by which it falls: at each step, or over the whole run "
+                                            "(exponential).", above_zero)  # fmt: skip
+    weight_decay: float = setting(0.05, "Regularisation", "Weight decay.", not_negative)
+    label_smoothing: float = setting(0.0, "Regularisation", "Share of the label spread over all classes.", share)
+    ema: float = setting(0.0, "Regularisation", "Evaluate and keep a running average of the weights with this decay, "
+                                                "such as 0.999; 0: none.", share)  # fmt: skip
+    patience: int = setting(0, "Regularisation", "Stop after so many epochs without improvement; 0: never.",
+                            at_least(0))  # fmt: skip
+    checkpoint_steps: int = setting(0, "Saving", "Save every so many steps, besides after each epoch; 0: not.",
+                                    at_least(0), resume_may_change=True)  # fmt: skip
+    checkpoint_seconds: float = setting(300.0, "Saving", "Save every so many seconds; 0: not by the clock.",
+                                        not_negative, resume_may_change=True)  # fmt: skip
+    tensorboard: bool = setting(False, "Saving", "Write event files for TensorBoard.", resume_may_change=True)
+    gradient_flow: bool = setting(False, "Debugging", "Record each layer's gradients and dead ReLUs after each epoch.",
+                                  resume_may_change=True)  # fmt: skip
+    overfit_batches: int = setting(0, "Debugging", "Train and validate on the same N batches: a net that cannot learn "
+                                                   "them has a fault.", at_least(0))  # fmt: skip
+    limit_batches: int = setting(0, "Debugging", "Use N batches of each split only; 0: all.", at_least(0))
 
     def check(self) -> Config:
         """Self, if every value makes sense; otherwise one sentence about the first that does not."""
-        check_dataset(self.dataset)
-        for what, value, known in (
-            ("fit", self.fit, FITS),
-            ("model", self.model, models.names()),
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-            ("class_weights", self.class_weights, CLASS_WEIGHTS),
-        ):
-            if value not in known:
-                raise ValueError(unknown(what, value, known))
-        devices.get(self.device)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("size", 0), ("seed", 0), ("accumulate", 1),
-                            ("patience", 0), ("overfit_batches", 0), ("limit_batches", 0), ("workers", -1),
-                            ("checkpoint_steps", 0)):  # fmt: skip
-            positive(name, getattr(self, name), least)
-        for name in ("warmup", "momentum", "weight_decay", "clip", "checkpoint_seconds"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be a number of at least 0")
-        if self.augment != "auto":
-            augment.parse(self.augment)
-        for name in ("label_smoothing", "ema", "test"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be at least 0 and below 1")
-        frozen = self.weights and not self.unfreeze  # then no epoch has to be chosen
+        for f in fields(self):
+            rule, value = f.metadata["rule"], getattr(self, f.name)
+            if callable(rule):
+                rule(f.name, value)
+            elif rule and value not in rule:
+                raise ValueError(unknown(f.name, value, rule))
+        if self.model != AUTO:
+            models.resolve(self.model, self.options)
+        frozen = self.weights and not self.unfreeze  # then there is no epoch to choose
         if not (0 if frozen else 1e-9) <= self.validation < 1:
             raise ValueError(
                 f"validation (={self.validation}) must lie between 0 and 1: it is the share of the training "
                 "images that is kept aside to choose the best epoch by"
             )
-        for name in ("lr", "gamma", "body_rate", "layer_decay"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be a number above 0")
-        self._check_milestones()
-        return self
-
-    def _check_milestones(self):
         for epoch in self.milestones:
             if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 < epoch < self.epochs:
                 raise ValueError(f"milestones (={self.milestones}) must be epochs from 1 to {self.epochs - 1}, after "
@@ -107,72 +160,8 @@ class Config:
         if bool(self.milestones) != (self.schedule == "multistep"):
             raise ValueError(f"milestones (={self.milestones}) belong to the schedule 'multistep', which needs them; "
                              f"the schedule is {self.schedule!r}")  # fmt: skip
+        return self
 
 
-HOW_OFTEN = ("checkpoint_steps", "checkpoint_seconds", "device", "workers", "tensorboard", "gradient_flow")
-"""Settings that do not change what is learned, so that a run may go on with others."""
-
-
-def read(values: Any, where: str = "") -> Config:
-    """The Config of names and values; ValueError names the file `where`, the setting and what it must be."""
-    where = where and f"{where}: "
-    if not isinstance(values, dict):
-        raise ValueError(f"{where}settings must have names, not be of type {type(values).__name__}")
-    known = {f.name: f for f in fields(Config)}
-    given = {}
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"{where}{unknown('setting', str(name), known)}")
-        kind = str(known[name].type)
-        if kind == "float" and type(value) is int and abs(value) < 2**53:
-            value = float(value)
-        if type(value).__name__ != kind:
-            raise ValueError(f"{where}{name} must be a value of type {kind}, not {value!r:.60}")
-        given[name] = value
-    try:
-        return Config(**given).check()
-    except (ValueError, TypeError) as problem:
-        raise ValueError(f"{where}{problem}") from None
-
-
-def check_dataset(name: str) -> None:
-    """ValueError unless it names a dataset or a folder."""
-    if name not in data.names() and not Path(name).is_dir():
-        raise ValueError(unknown("dataset", name, data.names()) + "; and there is no folder of that name")
-
-
-def absolute(config: Config) -> Config:
-    """The same with whole paths: a run may go on from another place."""
-    def whole(path):
-        return str(Path(path).resolve()) if path and path not in data.names() else path
-
-    return replace(config, dataset=whole(config.dataset), weights=whole(config.weights))
-
-
-def from_toml(path: Path) -> dict:
-    """The settings in a TOML file, as they stand there: `lr = 0.01`, a line each; `read` makes a Config of them."""
-    try:
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file of settings {path}: check the name and the folder") from None
-    except (ValueError, RecursionError) as problem:
-        raise ValueError(f"{path} is no TOML ({problem}): write a setting a line, such as lr = 0.01") from None
-    read(values, str(path))
-    return values
-
-
-def from_json(path: Path) -> Config:
-    """The Config in a run's config.json."""
-    try:
-        values = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as problem:
-        raise ValueError(f"{path} can't be read ({problem}): take it from a copy, or train again") from None
-    return read(values, str(path))
-
-
-def differences(a: Config, b: dict) -> str:
-    """How the settings `b` differ from `a` where it matters for what is learned: "model is 'x', not 'y'", or ""."""
-    mine = asdict(a)
-    names = [name for name in {**mine, **b} if name not in HOW_OFTEN and mine.get(name) != b.get(name)]
-    return ", ".join(f"{name} is {b.get(name)!r}, not {mine.get(name)!r}" for name in names)
+RESUME_MAY_CHANGE = tuple(f.name for f in fields(Config) if f.metadata["resume_may_change"])
+"""Settings that do not change what is learned, so that a run may be resumed with other values."""

@@ -1,4 +1,4 @@
-"""Which learning rate? Let it grow at every step, and look where the loss falls, and where it stops falling.
+"""Search for a learning rate: increase it at each step, and see where the loss falls and where it stops falling.
 
 Smith 2015, "Cyclical learning rates for training neural networks", §3.3
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minicnn.inspect.plots import figure
+from minicnn.data.figures import figure
 from minicnn.train.loop import NonFiniteLossError, train_epoch
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 SMOOTH = 0.9
 WORSE = 4.0
-"""The search ends where the smoothed loss is WORSE times the least one so far."""
+"""The search ends where the smoothed loss is WORSE times the smallest one so far."""
 
 
 @dataclass
 class Search:
-    """The learning rates that were tried, the loss at each, the same smoothed; and what follows from them.
+    """The learning rates that were tried, the loss at each, the same smoothed, and what follows from them.
 
-    least: the rate at which the smoothed loss is least.   steepest: the one at which it falls fastest over log(rate).
-    suggestion: a tenth of `least`, for there it is about to rise, and a whole run is to be borne.
+    least: the rate with the smallest smoothed loss.   steepest: the one at which it falls fastest over log(rate).
+    suggestion: a tenth of `least`, where the loss is about to rise; a whole run must stay stable.
     """
 
     rates: list[float]
@@ -43,7 +43,7 @@ class Search:
 
 def find_lr(run: Run, low: float = 1e-6, high: float = 1.0, steps: int = 100,
             on_step: Callable[[int], None] = lambda done: None) -> Search:  # fmt: skip
-    """Train for `steps` steps while the rate grows from low to high, the same factor each time. The model is used up.
+    """Train `steps` steps while the rate grows from low to high, by the same factor each time. This spoils the model.
 
     The loss is smoothed as s ← 0.9·s + 0.1·loss, divided by 1 − 0.9ᵗ. ValueError where it never falls.
     """
@@ -51,8 +51,8 @@ def find_lr(run: Run, low: float = 1e-6, high: float = 1.0, steps: int = 100,
         raise ValueError(f"the rates to try, {low:g} to {high:g}, must be above 0, the lower one first")
     rates, losses, smoothed = [], [], []
     mean = 0.0
-    groups = run.optimizer.param_groups
-    shares = [first / max(run.schedule.first) for first in run.schedule.first]
+    groups = run.state.optimizer.param_groups
+    shares = [first / max(run.state.schedule.first) for first in run.state.schedule.first]
 
     def batches():
         for epoch in itertools.count():
@@ -87,7 +87,7 @@ def find_lr(run: Run, low: float = 1e-6, high: float = 1.0, steps: int = 100,
 
     with contextlib.suppress(_EnoughError, NonFiniteLossError):
         train_epoch(
-            run.model, batches(), run.prepare, run.optimizer, growing,  # type: ignore[arg-type]
+            run.model, batches(), run.prepare, run.state.optimizer, growing,  # type: ignore[arg-type]
             weight=run.weight, label_smoothing=run.config.label_smoothing, accumulate=run.config.accumulate,
             on_step=after,
         )  # fmt: skip

@@ -1,27 +1,28 @@
 """The folder of a training run.
 
-config.json         everything that was asked for: enough to do it again
-last.ckpt           where the run stands: enough to go on, bit for bit
-metrics.jsonl       a line an epoch
+config.json         all settings: enough to do it again
+last.ckpt           how far the run is: enough to resume it bit for bit
+metrics.jsonl       one line for each epoch
 best.safetensors    the model with the best validation accuracy (its weights, classes and preprocessing)
 last.safetensors    the model after the last epoch
-head.safetensors    where transfer learning began: the body as it came, with the head that was solved for it
+head.safetensors    where transfer learning began: the given body with the head that was solved for it
 head.json           how that head was found
-test.json           what the best model does on the test images
+test.json           the best model's results on the test images
 env.json            machine and versions
 
-Every file appears whole or not at all.
+Every file appears whole or not at all. While a process trains, it holds the lock on run.lock.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
 
-from minicnn.io import atomic
+from minicnn import atomic, data
+from minicnn.environment import environment
 from minicnn.train.config import Config
-from minicnn.train.environment import environment
 
 CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"
 BEST, LAST, HEAD = "best.safetensors", "last.safetensors", "head.safetensors"
@@ -29,7 +30,21 @@ FILES = (
     "last.ckpt", METRICS, "test.json", BEST, LAST, "head.json", "curves.png", "confusion.png", "filters.png",
     "worst.png", "sample.png",
 )  # fmt: skip
-"""What a run leaves beside config.json and env.json; a run that replaces another takes the other's away first."""
+"""What a run leaves beside config.json and env.json; a run that replaces another removes the other's first."""
+
+
+def claim(config: Config) -> Path:
+    """A new folder for this process alone: runs/DATA-MODEL-1, or the next number that is free."""
+    name = config.dataset if config.dataset in data.names() else Path(config.dataset).resolve().name
+    stem = Path("runs") / f"{name}-{config.model.replace(':', '-')}"
+    stem.parent.mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        try:
+            (folder := Path(f"{stem}-{number}")).mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise AssertionError("numbers do not end")
 
 
 def refuse(folder: Path, overwrite: bool) -> None:
@@ -43,8 +58,7 @@ def refuse(folder: Path, overwrite: bool) -> None:
 
 
 def begin(folder: Path, config: Config) -> None:
-    """Make the folder of a new run, without what another one left there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Start a new run in the folder, without what another one left there."""
     for name in FILES if config.weights else (*FILES, HEAD):
         (folder / name).unlink(missing_ok=True)
     for events in folder.glob("events.out.tfevents.*.minicnn.*"):
@@ -55,7 +69,7 @@ def begin(folder: Path, config: Config) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Take away what a process that was killed while it wrote left half done."""
+    """Remove the half-written files of a process that was killed."""
     atomic.sweep(folder, (CONFIG, ENVIRONMENT, HEAD, *FILES))
 
 
@@ -65,6 +79,6 @@ def write(path: Path, values) -> None:
 
 
 def write_lines(path: Path, records: list[dict]) -> None:
-    """A JSON document a line; nothing where there are none."""
+    """A JSON document on each line; no file where there are none."""
     if records:
         atomic.write(path, "".join(json.dumps(record) + "\n" for record in records).encode())

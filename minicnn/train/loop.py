@@ -1,4 +1,4 @@
-"""The loop: forward, loss, backward, step; and the same without the last two, to see how well it went."""
+"""The loop: forward, loss, backward, step; and evaluation, which is the first two."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minicnn.data.augment import Mixed
 from minicnn.nn import Module, watch
-from minicnn.ops.softmax import cross_entropy
 from minicnn.optim import EMA, Optimizer, Schedule, clip_grad_norm
 from minicnn.tensor import Tensor, no_grad
+from minicnn.train.losses import logits_of, loss_of
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -46,36 +47,41 @@ def train_epoch(
     first_step: int = 0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> tuple[float, float]:
-    """One pass over `batches` of (images, labels), or a `Loader`, changing the model. → (mean loss, accuracy) of it
+    """Train on `batches` of (images, labels), or on a `Loader`, once. → (mean loss, accuracy) of the epoch
 
-    prepare: images → the Tensor that the model takes.   on_step(step, loss) is called after each step. `accumulate`
-    batches make a step, as one large batch would, except that batch norm sees each of them by itself. weight: how much
-    an image of each class counts. clip: the longest that the gradients may be, 0: any length. average: follows the
-    weights. progress: the epoch goes on from there, `batches` being the rest, and is kept up to date. Raises
-    NonFiniteLossError before a loss that is NaN or infinite can spoil the weights.
+    prepare: images → the Tensor that the model takes.   on_step(step, loss) is called after each step.
+    accumulate: so many batches make a step, with the gradients of one large batch; only batch norm sees each of them
+    alone.   weight (K,): how much an image of each class counts.   clip: the largest length of all gradients together,
+    0: no limit.   average: is updated after each step.   progress: the epoch continues from there, `batches` being the
+    rest, and is kept up to date.
+
+    Images that `Mixup` mixed have the loss λ·loss(labels) + (1 − λ)·loss(others).   The loss is losses.loss_of.
+
+    NonFiniteLossError, before a loss that is NaN or infinite can spoil the weights.
     """
     model.train()
     progress = progress or Progress()
-    pieces = iter(batches)
+    remaining = iter(batches)
     for step in itertools.count(first_step):
-        group = list(itertools.islice(pieces, accumulate))
+        group = list(itertools.islice(remaining, accumulate))
         if not group:
             break
         optimizer.zero_grad()
         size, loss = sum(len(labels) for _, labels, *_ in group), 0.0
-        for images, labels, *more in group:
+        counts = [_count(weight, labels, more) for _, labels, *more in group]
+        for (images, labels, *more), count in zip(group, counts):
             x = prepare(images)
-            logits = model(x)  # (N, K)
-            part = cross_entropy(logits, labels, label_smoothing=label_smoothing, weight=weight)
-            if more and (mixed := more[1]):
-                others = cross_entropy(logits, mixed.others, label_smoothing=label_smoothing, weight=weight)
+            outputs = model(x)
+            part = loss_of(model, outputs, labels, label_smoothing=label_smoothing, weight=weight)
+            if mixed := _mixed(more):
+                others = loss_of(model, outputs, mixed.others, label_smoothing=label_smoothing, weight=weight)
                 part = mixed.share * part + (1 - mixed.share) * others
             if not math.isfinite(part.item()):
                 raise NonFiniteLossError(_explain(model, x, step, part.item(), optimizer))
-            share = len(labels) / size
+            share = count / sum(counts)
             part.backward(np.asarray(share, part.dtype) if len(group) > 1 else None)
             loss += part.item() * share
-            progress.correct += int((logits.numpy().argmax(1) == labels).sum())
+            progress.correct += int((logits_of(outputs).numpy().argmax(1) == labels).sum())
         if clip:
             clip_grad_norm((p for g in optimizer.param_groups for p in g["params"]), clip)
         optimizer.step()
@@ -87,6 +93,22 @@ def train_epoch(
         progress.loss += loss * size
         on_step(step, loss)
     return progress.loss / progress.images, progress.correct / progress.images
+
+
+def _mixed(more: list) -> Mixed | None:
+    """What Mixup did to a batch of a Loader: (images, labels, indices, mixed)."""
+    return more[1] if len(more) > 1 else None
+
+
+def _count(weight: Sequence[float] | None, labels: np.ndarray, more: list) -> float:
+    """How much a batch counts in a step of several: its images, or the sum of their class weights."""
+    if weight is None:
+        return len(labels)
+    of = np.asarray(weight, float)
+    mixed = _mixed(more)
+    if mixed is None:
+        return float(of[labels].sum())
+    return float(mixed.share * of[labels].sum() + (1 - mixed.share) * of[mixed.others].sum())
 
 
 @dataclass
@@ -109,14 +131,19 @@ class Evaluation:
         return [(int(t), int(p), int(wrong[t, p])) for t, p in zip(rows, columns) if wrong[t, p]]
 
 
-def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: int) -> Evaluation:
-    """Loss and confusion matrix over `batches` of (images, labels), or a `Loader`; the model, in eval mode, stays."""
-    model.eval()
+def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: int = 0) -> Evaluation:
+    """Loss and confusion matrix over `batches` of (images, labels), or a `Loader`. The model stays in eval mode.
+
+    num_classes: the size of the matrix; 0: as many as the model has outputs.
+    """
     confusion, total = np.zeros((num_classes, num_classes), np.int64), 0.0
+    model.eval()
     with no_grad():
         for images, labels, *_ in batches:
             logits = model(prepare(images))  # (N, K)
-            total += cross_entropy(logits, labels).item() * len(labels)
+            total += loss_of(model, logits, labels).item() * len(labels)
+            if not confusion.size:
+                confusion = np.zeros((logits.shape[1],) * 2, np.int64)
             np.add.at(confusion, (labels, logits.numpy().argmax(1)), 1)
     if not confusion.sum():
         raise ValueError("evaluate: there are no images to evaluate on")

@@ -1,52 +1,80 @@
-"""What of a run goes into its checkpoint, and back: everything that the settings alone do not say."""
+"""How far a run is: everything that the settings alone do not determine, to its checkpoint and back."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 
 import numpy as np
 
 from minicnn import rng
+from minicnn.data import Splits
+from minicnn.nn import Module
+from minicnn.optim import EMA, Optimizer, Schedule
 from minicnn.train import checkpoint
-from minicnn.train.config import differences
+from minicnn.train.config import Config
+from minicnn.train.config_files import differences
 from minicnn.train.loop import Progress
 
 RECORD = {"epoch": int, "loss": float, "accuracy": float, "val_loss": float, "val_accuracy": float, "lr": float,
           "seconds": float, "best": bool}  # fmt: skip
-"""What is written down about an epoch."""
+"""What is recorded of each epoch."""
 
 
-def save(run: Any) -> None:
-    """Where a run.Run stands, to its last.ckpt. CheckpointError, and the file stays what it was, where that fails."""
-    arrays = {f"model.{name}": array for name, array in run.model.state_dict().items()}
-    arrays |= {f"optimizer.{name}": array for name, array in run.optimizer.state_dict().items()}
-    if run.average:
-        arrays |= {f"average.{name}": array for name, array in run.average.state_dict().items()}
-    checkpoint.save(run.folder / checkpoint.NAME, arrays, {
-        "config": asdict(run.config),
-        "pictures": run.pictures.fingerprint,
-        "progress": asdict(run.progress),
-        "seconds": run.seconds,
-        "step": run.schedule.t,
-        "averaged": run.average.t if run.average else 0,
+@dataclass
+class State:
+    """What changes while a run trains."""
+
+    model: Module
+    optimizer: Optimizer
+    schedule: Schedule
+    average: EMA | None
+    batches: int
+    """Batches in an epoch."""
+    accumulate: int = 1
+    progress: Progress = field(default_factory=Progress)
+    metrics: list[dict] = field(default_factory=list)
+    layers: list[dict] = field(default_factory=list)
+    """The gradient report of this epoch, where one is wanted."""
+    seconds: float = 0.0
+    """Time spent on this epoch so far."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimiser in an epoch."""
+        return -(-self.batches // self.accumulate)
+
+
+def save(path: Path, state: State, config: Config, splits: Splits) -> None:
+    """Write the state to a checkpoint. CheckpointError, and the file stays what it was, where that fails."""
+    arrays = {f"model.{name}": array for name, array in state.model.state_dict().items()}
+    arrays |= {f"optimizer.{name}": array for name, array in state.optimizer.state_dict().items()}
+    if state.average:
+        arrays |= {f"average.{name}": array for name, array in state.average.state_dict().items()}
+    checkpoint.save(path, arrays, {
+        "config": asdict(config),
+        "pictures": splits.fingerprint,
+        "progress": asdict(state.progress),
+        "seconds": state.seconds,
+        "step": state.schedule.t,
+        "averaged": state.average.t if state.average else 0,
         "random": rng.state(),
-        "layers": run.layers,
-        "metrics": run.metrics,
+        "layers": state.layers,
+        "metrics": state.metrics,
     })  # fmt: skip
 
 
-def restore(run: Any) -> None:
-    """Put a run.Run that was built from its settings where its last.ckpt says. ValueError says why that can't be."""
-    path = run.folder / checkpoint.NAME
+def restore(path: Path, state: State, config: Config, splits: Splits) -> None:
+    """Put a state that was built from the settings where the checkpoint was. ValueError says why that is impossible."""
     arrays, values = checkpoint.load(path)
     try:
-        other = differences(run.config, _of(dict, values, "config"))
+        other = differences(config, _of(dict, values, "config"))
         if other:
             raise ValueError(f"it belongs to another run than the config.json beside it: {other}")
-        if _of(str, values, "pictures") != run.pictures.fingerprint:
-            raise ValueError(f"{run.config.dataset} holds other pictures than when the run began: put them back, or "
+        fingerprint = splits.names_fingerprint if values["format"] == 1 else splits.fingerprint
+        if _of(str, values, "pictures") != fingerprint:
+            raise ValueError(f"{config.dataset} holds other pictures than when the run began: put them back, or "
                              "train again with --overwrite")  # fmt: skip
         progress = Progress(**{f.name: _of(float if f.name == "loss" else int, _of(dict, values, "progress"), f.name)
                                for f in fields(Progress)})  # fmt: skip
@@ -54,21 +82,21 @@ def restore(run: Any) -> None:
                     **({"layers": record["layers"]} if "layers" in record else {})}
                    for record in _of(list, values, "metrics")]  # fmt: skip
         step = _of(int, values, "step")
-        expected = len(metrics) * run.steps_per_epoch + -(-progress.batches // run.config.accumulate)
+        expected = len(metrics) * state.steps_per_epoch + -(-progress.batches // state.accumulate)
         odd = min(asdict(progress).values()) < 0 or progress.images < progress.batches
         if odd or [record["epoch"] for record in metrics] != list(range(1, len(metrics) + 1)):
             raise ValueError(f"it contradicts itself: {progress}, after {len(metrics)} epochs")
-        if step != expected or progress.batches > len(run.loader) or len(metrics) > run.config.epochs:
+        if step != expected or progress.batches > state.batches or len(metrics) > config.epochs:
             raise ValueError(f"it contradicts itself: step {step} is not batch {progress.batches} of epoch "
-                             f"{len(metrics) + 1}, where {run.steps_per_epoch} steps are an epoch")  # fmt: skip
-        run.model.load_state_dict(checkpoint.part(arrays, "model"))
-        run.optimizer.load_state_dict(checkpoint.part(arrays, "optimizer"))
-        if run.average:
-            run.average.load_state_dict(checkpoint.part(arrays, "average"), _of(int, values, "averaged"))
+                             f"{len(metrics) + 1}, where {state.steps_per_epoch} steps are an epoch")  # fmt: skip
+        state.model.load_state_dict(checkpoint.part(arrays, "model"))
+        state.optimizer.load_state_dict(checkpoint.part(arrays, "optimizer"))
+        if state.average:
+            state.average.load_state_dict(checkpoint.part(arrays, "average"), _of(int, values, "averaged"))
         rng.restore(_of(dict, values, "random"))
-        run.progress, run.metrics, run.seconds = progress, metrics, _of(float, values, "seconds")
-        run.layers = _of(list, values, "layers")
-        run.schedule.go_to(step)
+        state.progress, state.metrics, state.seconds = progress, metrics, _of(float, values, "seconds")
+        state.layers = _of(list, values, "layers")
+        state.schedule.go_to(step)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
 

@@ -1,153 +1,116 @@
-"""A net that learned elsewhere, made to tell other classes apart: what of it is new, what stays, what learns on.
+"""Transfer learning, from weights and pictures to a classifier: the head is solved, the body may be trained further.
 
-head      the layer whose shape depends on the number of classes: it is new
-body      everything before it: it comes with the weights and stays as it is ("frozen"), or learns on, slowly
-features  what the head is given; of a frozen body they never change, so they are computed once
-
-The trap is batch norm. In training it uses the statistics of the batch at hand and lets its running ones follow. In a
-body that learned on a million pictures, both are spoilt by a few small batches of other ones, however small the
-learning rate is, and even where no weight may learn. So the statistics of every batch norm of the body stay frozen.
+1. The body's features of each training picture, and of its mirror image, are computed once (body.py).
+2. The head is the best linear classifier of them (linear_head.py). That is head.safetensors; with a frozen body, all.
+3. With `unfreeze`, parts of the body are trained from there, slowly, in an ordinary run (run.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from minicnn import models
-from minicnn.io.weights import load_into
-from minicnn.names import unknown
-from minicnn.nn import BatchNorm2d, Conv2d, Linear, Module, Parameter, init, watch
-from minicnn.tensor import Tensor, no_grad
+from minicnn import models, rng
+from minicnn.data import NORMALISATIONS, Splits
+from minicnn.io import model_file
+from minicnn.train import body, build, folder, linear_head
+from minicnn.train.config import Config
+from minicnn.train.config_files import complete
+from minicnn.train.lock import Lock
+from minicnn.train.run import Run
+from minicnn.train.source import open_splits, preparer
+
+VIEWS = (("features of the pictures", "none"), ("features of their mirror images", "flip:1"))
+"""Each training picture is used as it is, and mirrored."""
+
+TRIED = 200
+"""The number of pictures that unknown normalisations are compared on."""
 
 
-@dataclass
-class Split:
-    """Where a net's head is: its name, the layer, and the names of all that was made anew with it."""
+def transfer(config: Config, where: str | Path | None = None, *, normalisation: str = "auto", overwrite: bool = False,
+             on_batch: Callable[[str, int, int], None] = lambda what, done, all_: None) -> Run:  # fmt: skip
+    """Steps 1 and 2 into a run folder, with step 3 ready: `transfer(config, "runs/mine").train()`, then `.test()`.
 
-    name: str
-    layer: Linear | Conv2d
-    new: list[str]
-
-    @property
-    def is_convolution(self) -> bool:
-        """A 1×1 convolution whose scores are averaged over the image afterwards, as in SqueezeNet."""
-        return isinstance(self.layer, Conv2d)
-
-
-def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
-    """Find the head of a net that was built with these options. image: any one that it takes.
-
-    The head is found by building the net for one more class and seeing what changed. Auxiliary heads change too, but in
-    use they are not called. ValueError where there is no such layer, or one of a kind whose input is not its features.
+    config.weights: the file with the body's weights.   normalisation: that of the body's pictures, one of
+    NORMALISATIONS, or "auto": as a model file says, otherwise the best in cross-validation.
+    on_batch(what, done, all) reports progress. Errors about weights, pictures and model come before anything is
+    written.
     """
-    with init.shapes_only():
-        other = models.build(name, **{**options, "num_classes": options["num_classes"] + 1})
-    shapes = {key: p.shape for key, p in other.named_parameters()}
-    new = list(dict.fromkeys(key.rpartition(".")[0] for key, p in model.named_parameters() if p.shape != shapes[key]))
-    called: list[Module] = []
-    with no_grad(), watch(lambda module, inputs, output: called.append(module)):
-        model.eval()(image)
-    layers = {key: module for key, module in model.named_modules() if key in new and any(module is c for c in called)}
-    plain = [key for key, m in layers.items() if isinstance(m, Linear)
-             or (isinstance(m, Conv2d) and m.weight.shape[2:] == (1, 1))]  # fmt: skip
-    if len(layers) != 1 or not plain:
-        raise ValueError(f"{name} has no single linear layer at its end that could be made anew for other classes, but "
-                         f"{', '.join(layers) or 'none'}: choose another model")  # fmt: skip
-    return Split(plain[0], layers[plain[0]], new)  # type: ignore[arg-type]
+    config = complete(config.check())
+    if where is not None:
+        folder.refuse(Path(where), overwrite)
+    rng.seed(config.seed)
+    splits = open_splits(config)
+    base, options = build.model_options(config, splits)
+    model = models.build(base, **options).to(config.device)
+    prepare = preparer(config.device)
+    blank = prepare(np.zeros((1, *splits.preprocessing.shape), np.float32))
+    head = body.split(model, base, options, blank)
+    body.load_body(model, head, config.weights)
+    trained = body.freeze(model, head, config.unfreeze)
+
+    def features(chosen, what, augment="none"):
+        loader = splits.loader(chosen, splits.evaluated(chosen).batch_size, config.workers, augment)
+        with loader:
+            batches = _reported(loader, lambda done: on_batch(what, done, len(loader)))
+            return body.features(model, head, batches, prepare)[0]            # (N, F)
+
+    def loss(name):
+        nonlocal splits
+        splits = _normalised(splits, name)
+        few = splits.train.select(_some(splits.train.labels, config.seed))
+        x = features(few, f"which normalisation: {name}")
+        solved = linear_head.fit(x[None], few.labels, len(splits.classes), seed=config.seed)
+        return solved.tried[solved.strength][0]
+
+    name = _of_model_file(config.weights) if normalisation == "auto" else normalisation
+    name = name or min(NORMALISATIONS, key=loss)
+    splits = _normalised(splits, name)
+    x = np.stack([features(splits.train, what, augment) for what, augment in VIEWS])  # (V, N, F)
+    labels = splits.train.labels
+    weight = build.class_weights(config.class_weights, labels, len(splits.classes))
+    solved = linear_head.fit(x, labels, len(splits.classes), seed=config.seed, weight=weight)
+    body.put_in(head, solved.weight, solved.bias, x[0])
+    about = model_file.Description.of(base, options, splits.classes, splits.preprocessing, trained_on=config.dataset)
+    where = Path(where) if where is not None else folder.claim(config)
+    where.mkdir(parents=True, exist_ok=True)
+    Lock(where)
+    model_file.save(where / folder.HEAD, model, about)
+    run = Run(config, where, overwrite=True)
+    folder.write(where / "head.json", {
+        "weights": config.weights, "head": head.name, "learns": trained, "normalisation": name,
+        "pictures": len(labels), "features": x.shape[2], "views": len(x), "lambda": solved.strength,
+        "loss": solved.tried[solved.strength][0], "accuracy": solved.tried[solved.strength][1],
+        "tried": [{"lambda": s, "loss": loss, "accuracy": right} for s, (loss, right) in solved.tried.items()],
+    })  # fmt: skip
+    return run
 
 
-def load_body(model: Module, head: Split, weights) -> None:
-    """Load a weights file into all of the model but what is new. ValueError where the rest does not fit exactly."""
-    load_into(model, weights, skip=head.new)
+def _normalised(splits: Splits, name) -> Splits:
+    mean, std = NORMALISATIONS[name] if isinstance(name, str) else name
+    channels = splits.preprocessing.channels
+    return splits.with_preprocessing(replace(splits.preprocessing, mean=mean[:channels], std=std[:channels]))
 
 
-def freeze(model: Module, head: Split, unfreeze: str = "") -> list[str]:
-    """Let only the head learn, and the parts of the body that `unfreeze` names. → the names of what learns
-
-    unfreeze: parts, separated by commas: "layer4" and all below it, "features.9-" from there to the end, "all".
-    Statistics of batch norm stay what they are, everywhere; see above.
-    """
-    names = [name for name, _ in model.named_parameters()]
-    learn = {name for name in names if _below(name, head.name)}
-    aux = {name for name in names for part in head.new if _below(name, part)} - learn
-    for part in filter(None, map(str.strip, unfreeze.split(","))):
-        learn |= set(_named(names, part)) - aux
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = name in learn
-    for _, module in model.named_modules():
-        if isinstance(module, BatchNorm2d):
-            module.freeze()
-    return [name for name in names if name in learn]
+def _of_model_file(weights: str):
+    """(mean, std) that a model file states, None for other files of weights."""
+    try:
+        about = model_file.description(weights)
+    except ValueError:
+        return None
+    return tuple(about.mean), tuple(about.std)
 
 
-def _named(names: list[str], part: str) -> list[str]:
-    if part == "all":
-        return names
-    known, rest = part.removesuffix("-"), part.endswith("-")
-    found = [i for i, name in enumerate(names) if _below(name, known)]
-    if not found:
-        parts = {".".join(name.split(".")[:n]) for name in names for n in (1, 2)}
-        raise ValueError(f"unfreeze: {unknown('part', known, parts)}; with a - at the end it is all from there on")
-    return names[found[0] :] if rest else [names[i] for i in found]
+def _some(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Which pictures to compare normalisations on: TRIED at most, drawn with the seed, in order."""
+    order = np.random.default_rng([seed, 5]).permutation(len(labels))
+    return np.sort(order[:TRIED])
 
 
-def _below(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
-
-
-def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> list[dict]:
-    """What learns, for an optimiser: the head at `lr`, the last block of the body at body·lr, the one before it at
-    decay·body·lr, and so on.   Howard & Ruder 2018 (ULMFiT), §3.2: "discriminative fine-tuning"
-    """
-    blocks: dict[str, list[Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            key = "head" if _below(name, head.name) else ".".join(name.split(".")[:2])
-            blocks.setdefault(key, []).append(parameter)
-    made = [{"params": blocks.pop("head"), "lr": lr}]
-    for depth, parameters in enumerate(reversed(blocks.values())):
-        made.append({"params": parameters, "lr": lr * body * decay**depth})
-    return made
-
-
-def features(model: Module, head: Split, batches: Iterable, prepare) -> tuple[np.ndarray, np.ndarray]:
-    """What the body makes of the pictures: (N,F) float32, and their labels (N,). The body runs once, in eval mode.
-
-    Where the head is a convolution, whose scores are averaged over the image, the average is taken before it: that is
-    the same, for both are linear, and far less to keep.
-    """
-    found, all_labels = [], []
-
-    def keep(module, inputs, output):
-        if module is head.layer:
-            x = inputs[0].numpy()
-            found.append(np.array(x.mean((2, 3)) if x.ndim == 4 else x))
-
-    with no_grad(), watch(keep):
-        model.eval()
-        for images, labels, *_ in batches:
-            model(prepare(images))
-            all_labels.append(labels)
-    return np.concatenate(found), np.concatenate(all_labels)
-
-
-def put_in(head: Split, weight: np.ndarray, bias: np.ndarray, features: np.ndarray) -> None:
-    """Give the head W (K,F) and b (K,), which were found for these features (N,F).
-
-    After a convolution there may be a ReLU, as in SqueezeNet, that would cut scores below 0 off. A number that is added
-    to the scores of all classes changes no probability, so the biases are raised until none is below 0 in practice.
-    """
-    layer = head.layer
-    if head.is_convolution:
-        scores = features @ weight.T + bias                                   # (N, K), averages over an image
-        spread = np.abs(scores - scores.mean(1, keepdims=True)).max()
-        bias = bias + 4 * spread - scores.mean()
-    assert layer.bias is not None, "a classifier's last layer has a bias"
-    for parameter, values in ((layer.weight, weight), (layer.bias, bias)):
-        array = np.asarray(values, parameter.dtype).reshape(parameter.shape)
-        parameter.data = Tensor(array, device=parameter.device).data
-
-
+def _reported(batches: Iterable, tell: Callable[[int], None]):
+    for done, batch in enumerate(batches, 1):
+        yield batch
+        tell(done)

@@ -13,16 +13,16 @@ from PIL import Image
 
 import minicnn
 from minicnn import data
-from minicnn.cli import console, training
-from minicnn.cli.app import app, main
+from minicnn.cli import app as program
+from minicnn.cli import console
+from minicnn.cli.app import main
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
 from tests.train.tiny import DIGITS, TINY
 from tests.work import NEVER
 
-GROUPS = {group.name: group.typer_instance for group in app.registered_groups}
-VERBS = (*(command.name for command in app.registered_commands),
-         *(f"{name} {command.name}" for name, group in GROUPS.items() for command in group.registered_commands))
+VERBS = [" ".join(filter(None, (name, part))) for name in program.VERBS
+         for part in getattr(program.load(name), "commands", [""])]
 
 
 # --------------------------------------------------------------------------------------------------------------- train
@@ -41,7 +41,7 @@ def test_train_for_people(minicnn_, tmp_path):
     table = re.search(r"^truth \\ prediction +0 +1 +2 +3 +4 +5 +6 +7 +8 +9 *\n((?:\d .*\n){10})", out, re.MULTILINE)
     confusion = [[0 if n == "·" else int(n) for n in row.split()[1:]] for row in table[1].splitlines()]
     assert confusion == json.loads((folder / "test.json").read_text())["confusion"]
-    assert "commonest mistakes: " in out
+    assert "most common mistakes: " in out
     assert len(re.findall(r"^ +\d  [█▏▎▍▌▋▊▉ ]{40}  +\d+\.\d\d %$", out, re.MULTILINE)) == 10
     assert "What to try next:" in out
     assert f"  minicnn predict '{folder}' '{folder}/sample.png'   " in out, "ready to be pasted into a shell"
@@ -83,6 +83,7 @@ def test_train_for_programs(minicnn_, tmp_path):
     assert report["test"]["accuracy"] == sum(confusion[k][k] for k in range(10)) / 40
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for n in (1, 2):
@@ -91,6 +92,7 @@ def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
         assert document(out)["folder"] == f"runs/digits-lenet5-{n}"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_same_seed_same_run(minicnn_, tmp_path):
     weights = []
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
@@ -99,6 +101,7 @@ def test_same_seed_same_run(minicnn_, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_is_there_needs_overwrite(minicnn_, tmp_path):
     folder = tmp_path / "run"
     assert minicnn_("train", "--epochs", 1, "--out", folder)[0] == 0
@@ -135,8 +138,8 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.usefixtures("undrawn")
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
-    monkeypatch.setattr(training, "_draw", lambda run, result: [])             # which takes longer than all the rest
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
     assert minicnn_("train", "--epochs", 5, "--out", whole)[0] == 0
     with monkeypatch.context() as patch:
@@ -161,9 +164,9 @@ def test_a_second_signal_stops_at_once_and_what_was_saved_stays(minicnn_, monkey
     rc, _, err = minicnn_("train", "--epochs", 5, "--out", folder)
     assert sentence(err, 130, rc) == "stopped"
     monkeypatch.undo()
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
     run = Run.resume(folder)
-    assert (len(run.metrics), run.schedule.t) == (2, 8), "the last whole epoch"
+    assert (len(run.metrics), run.state.schedule.t) == (2, 8), "the last whole epoch"
 
 
 def test_without_matplotlib_everything_but_the_pictures(minicnn_, monkeypatch, tmp_path):
@@ -196,7 +199,7 @@ def test_summary_as_json_and_with_options(minicnn_):
     totals = {"parameters": 61_706, "buffers": 0, "macs": 416_520, "flops": 833_040}
     assert report["totals"].items() >= totals.items()
     assert len(report["layers"]) == 12
-    report = document(minicnn_("summary", "lenet5", "--json", "--input", "3x28x28", "--classes", 7)[1])
+    report = document(minicnn_("summary", "lenet5", "--json", "--input", "3x28x28", "--set", "num_classes=7")[1])
     assert report["input"] == [3, 28, 28]
     assert report["totals"]["parameters"] == 61_706 + 2 * 6 * 25 - 3 * 85
 
@@ -348,14 +351,11 @@ def test_debug_shows_where_a_failure_came_from(monkeypatch, tmp_path):
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize(("flag", "verb"), [("--help", VERBS[0]), *(("-h", verb) for verb in VERBS)])
 def test_help_mentions_every_option(minicnn_, verb, flag):
-    import typer.main
-
-    command = typer.main.get_command(app)
-    for word in verb.split():
-        command = command.commands[word]
+    name, *part = verb.split()
+    command = program.load(name)
+    command = command.commands[part[0]] if part else command
     rc, out, err = minicnn_(*verb.split(), flag)
     assert (rc, err) == (0, "")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", out)

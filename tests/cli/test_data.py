@@ -91,7 +91,7 @@ def test_the_doctor_of_an_ill_one(call, tmp_path):
     assert any(row[:2] == ["corrupt", "1"] and row[-1] == "train/cat/bad.jpg" for row in rows)
     assert any(row[:3] == ["two", "splits", "2"] for row in rows)
     assert "the same file: train/cat/000.png, val/cat/000.png" in out
-    assert "not ready to train: take the files away" in out
+    assert "not ready to train: remove the files" in out
     assert f"contact sheet: {tmp_path / 'sheet.png'}" in out
     with Image.open(tmp_path / "sheet.png") as drawn:
         assert drawn.width == 1208
@@ -126,7 +126,7 @@ def test_pack_and_read_again(call, tmp_path):
     assert code == 0
     assert document(out) == {"folder": str(tmp_path / "out"), "pictures": 20,
                              "tars": ["train-000000.tar", "val-000000.tar", "test-000000.tar"]}  # fmt: skip
-    parts = data.splits(tmp_path / "out")
+    parts = data.load(tmp_path / "out")
     assert (parts.classes, len(parts.train), len(parts.validation), len(parts.test)) == (("cat", "dog"), 12, 4, 4)
     code, _, err = call("data", "pack", tmp_path / "p", tmp_path / "out")
     assert "already has tar files, which are not overwritten" in sentence(err, 1, code)

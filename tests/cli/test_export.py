@@ -198,12 +198,12 @@ def test_torch_loads_it_strictly(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [
     ([], 2, "export needs --onnx FILE or --safetensors FILE"),
-    (["--preprocess", "--safetensors", "a.safetensors"], 2, "--preprocess changes an ONNX file alone"),
-    (["--fold-batchnorm", "--safetensors", "a.safetensors"], 2, "--fold-batchnorm changes an ONNX file alone"),
+    (["--preprocess", "--safetensors", "a.safetensors"], 2, "--preprocess changes an ONNX file only"),
+    (["--fold-batchnorm", "--safetensors", "a.safetensors"], 2, "--fold-batchnorm changes an ONNX file only"),
     (["--onnx", "net.bin"], 2, "--onnx net.bin must end in .onnx"),
-    (["--onnx", "nowhere/net.onnx"], 2, "must be a file in a folder that is there"),
-    (["--safetensors", "net.safetensors"], 2, "is the very file that is exported"),
-    (["--onnx", "mine.onnx"], 1, "mine.onnx is there already and stays as it is"),
+    (["--onnx", "nowhere/net.onnx"], 2, "must be a file in a folder that exists"),
+    (["--safetensors", "net.safetensors"], 2, "is the file that is exported"),
+    (["--onnx", "mine.onnx"], 1, "mine.onnx exists already and is kept"),
 ])  # fmt: skip
 def test_what_it_does_not_do(call, model, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)

@@ -36,7 +36,8 @@ def logits(net, pixels, mean=0.0, std=1.0):
 def test_imported_weights_predict_as_the_net_does(minicnn_, lenet, tmp_path, suffix):
     save_weights(tmp_path / f"w.{suffix}", lenet.state_dict())
     out_file = tmp_path / "model [b].safetensors"
-    rc, out, err = minicnn_("import", "lenet5", tmp_path / f"w.{suffix}", "--classes", 10, "--preprocess", "none",
+    rc, out, err = minicnn_("import", "lenet5", tmp_path / f"w.{suffix}", "--set", "num_classes=10", "--preprocess",
+                            "none",
                             "--out", out_file)  # fmt: skip
     assert (rc, err) == (0, "")
     assert out == f"{out_file}: lenet5, 61,706 parameters, 10 classes\n"
@@ -57,7 +58,7 @@ def test_imported_weights_predict_as_the_net_does(minicnn_, lenet, tmp_path, suf
 def test_a_pytorch_checkpoint_of_another_net_is_a_sentence(minicnn_, tmp_path):
     for name in ("model-zip.pt", "model-legacy.pt"):
         shutil.copy(Path(__file__).parents[1] / "io" / "checkpoints" / name, tmp_path / name)
-        rc, out, err = minicnn_("import", "lenet5", name, "--out", "m.safetensors", "--classes", 10)
+        rc, out, err = minicnn_("import", "lenet5", name, "--out", "m.safetensors", "--set", "num_classes=10")
         text = sentence(err, 1, rc)
         assert text.startswith(f"{name} does not fit lenet5 with 10 classes (missing: features.0.weight, ")
         assert "unexpected: 0.weight, 0.bias, " in text
@@ -67,7 +68,7 @@ def test_a_pytorch_checkpoint_of_another_net_is_a_sentence(minicnn_, tmp_path):
 
 def test_a_part_that_only_the_file_has_can_be_skipped(minicnn_, lenet, tmp_path):
     save_weights(tmp_path / "w.npz", {**lenet.state_dict(), "aux1.weight": np.ones((2, 3), np.float32)})
-    command = ["import", "lenet5", tmp_path / "w.npz", "--classes", 10, "--out", tmp_path / "m.safetensors"]
+    command = ["import", "lenet5", tmp_path / "w.npz", "--set", "num_classes=10", "--out", tmp_path / "m.safetensors"]
     rc, _, err = minicnn_(*command)
     assert "unexpected: aux1.weight" in sentence(err, 1, rc)
     assert not (tmp_path / "m.safetensors").exists()
@@ -78,7 +79,7 @@ def test_a_part_that_only_the_file_has_can_be_skipped(minicnn_, lenet, tmp_path)
 
 
 def test_the_inception_nets_see_values_from_minus_one_to_one(minicnn_, weights, tmp_path):
-    rc, _, err = minicnn_("import", "lenet5", weights, "--classes", 10, "--preprocess", "inception",
+    rc, _, err = minicnn_("import", "lenet5", weights, "--set", "num_classes=10", "--preprocess", "inception",
                           "--out", tmp_path / "m.safetensors")  # fmt: skip
     assert (rc, err) == (0, "")
     about = model_file.load(tmp_path / "m.safetensors")[1]
@@ -101,12 +102,13 @@ def test_labels(minicnn_, weights, tmp_path, content):
 
 @pytest.mark.parametrize(("content", "text"), [
     (json.dumps(TEN[:9]), "does not fit lenet5 with 9 classes (misshapen: classifier.5.weight is (10, 84), must be (9, "
-     "84), classifier.5.bias is (10,), must be (9,)): another --variant, --classes or --labels may, or --skip"),
+     "84), classifier.5.bias is (10,), must be (9,)): try another variant (NAME:VARIANT), "
+     "--set num_classes=N or --labels, or --skip"),
     (json.dumps({"0": "a", "2": "b"}), "labels has no label for class '1': its keys must be 0 to 1"),
     ("[]", "labels must hold class names: a JSON list, a JSON object by index, or a line each"),
     ("", "labels must hold class names"), ("17", "labels must hold class names"), ("[1, 2]", "must hold class names"),
-    (b"\xff\xfe\x00", "labels is no text in UTF-8, so it holds no class names"),
-    (None, "there is no file of labels labels: check the name and the folder"),
+    (b"\xff\xfe\x00", "labels is not text in UTF-8, so it holds no class names"),
+    (None, "there is no label file labels: check the name and the folder"),
 ])  # fmt: skip
 def test_labels_that_do_not_fit(minicnn_, weights, tmp_path, content, text):
     if content is not None:
@@ -120,11 +122,11 @@ def test_labels_that_do_not_fit(minicnn_, weights, tmp_path, content, text):
 def test_a_file_that_is_there_stays_unless_told(minicnn_, weights, tmp_path):
     out_file = tmp_path / "m.safetensors"
     out_file.write_bytes(b"precious")
-    args = ("import", "lenet5", weights, "--classes", 10, "--out", out_file)
+    args = ("import", "lenet5", weights, "--set", "num_classes=10", "--out", out_file)
     rc, _, err = minicnn_(*args)
-    assert sentence(err, 1, rc) == (f"{out_file} is there already and stays as it is: choose another --out, or say "
+    assert sentence(err, 1, rc) == (f"{out_file} exists already and is kept: choose another --out, or say "
                                     "--overwrite")  # fmt: skip
-    assert minicnn_("import", "lenet5", weights, "--classes", 9, "--out", out_file, "--overwrite")[0] == 1
+    assert minicnn_("import", "lenet5", weights, "--set", "num_classes=9", "--out", out_file, "--overwrite")[0] == 1
     assert out_file.read_bytes() == b"precious", "and if the new one can't be made"
     assert minicnn_(*args, "--overwrite")[0] == 0
     assert model_file.load(out_file)[1].model == "lenet5"
@@ -138,7 +140,7 @@ def test_a_file_that_is_there_stays_unless_told(minicnn_, weights, tmp_path):
 def test_bad_weights_leave_no_file(minicnn_, tmp_path, content, text):
     if content is not None:
         (tmp_path / "bad").write_bytes(content)
-    rc, out, err = minicnn_("import", "lenet5", "bad", "--classes", 10, "--out", "m.safetensors")
+    rc, out, err = minicnn_("import", "lenet5", "bad", "--set", "num_classes=10", "--out", "m.safetensors")
     assert text in sentence(err, 1, rc)
     assert out == ""
     assert {path.name for path in tmp_path.iterdir()} <= {"bad"}
@@ -149,7 +151,7 @@ def test_what_cannot_be_read_back_never_gets_the_name(minicnn_, weights, monkeyp
         raise ValueError("contradicts itself")
 
     monkeypatch.setattr(model_file, "load", fail)
-    rc, _, err = minicnn_("import", "lenet5", weights, "--classes", 10, "--out", "m.safetensors")
+    rc, _, err = minicnn_("import", "lenet5", weights, "--set", "num_classes=10", "--out", "m.safetensors")
     assert sentence(err, 1, rc) == "contradicts itself"
     assert [path.name for path in tmp_path.iterdir()] == [weights.name]
 
@@ -163,7 +165,7 @@ def test_preprocessing(minicnn_, tmp_path):
         ("caffe", [123.68 / 255, 116.779 / 255, 103.939 / 255], [1 / 255] * 3, 256),
         ("none", [0.0] * 3, [1.0] * 3, 0),
     ):
-        rc, _, err = minicnn_("import", "squeezenet1_1", "s.npz", "--classes", 2, "--preprocess", preset,
+        rc, _, err = minicnn_("import", "squeezenet1_1", "s.npz", "--set", "num_classes=2", "--preprocess", preset,
                               "--out", f"{preset}.safetensors")  # fmt: skip
         assert (rc, err) == (0, "")
         about = model_file.load(tmp_path / f"{preset}.safetensors")[1]
@@ -173,7 +175,7 @@ def test_preprocessing(minicnn_, tmp_path):
 
 def test_a_variant_is_remembered(minicnn_, tmp_path):
     save_weights(tmp_path / "c.npz", models.build("lenet5", variant="caffe").state_dict())
-    assert minicnn_("import", "lenet5", "c.npz", "--variant", "caffe", "--classes", 10, "--out", "c.st")[0] == 0
+    assert minicnn_("import", "lenet5:caffe", "c.npz", "--set", "num_classes=10", "--out", "c.st")[0] == 0
     net, about = model_file.load(tmp_path / "c.st")
     assert about.options == {"num_classes": 10, "variant": "caffe"}
     assert sum(p.size for p in net.parameters()) == 431_080

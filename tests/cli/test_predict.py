@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import Bundle, Dataset
+from minicnn.data import Dataset, Splits
 from tests.program import document, sentence
 from tests.train.tiny import TINY
 
@@ -30,21 +30,11 @@ def test_eval(minicnn_, trained):
 def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatch):
     images = np.zeros((4, 3, 32, 32), np.uint8)
     other = Dataset(images, np.arange(4))
-    monkeypatch.setattr(data, "load", lambda name: Bundle("mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
+    monkeypatch.setattr(data.registry, "load", lambda name: Splits.of_arrays(
+        "mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
     rc, _, err = minicnn_("eval", trained, "--data", "mnist")
     assert sentence(err, 1, rc) == ("mnist has 4 classes of (3, 32, 32) images, but the model takes (1, 28, 28) and "
                                     "tells 10 classes apart: choose another --data")
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """Test images as files, two with names that rich would take for markup."""
-    paths = []
-    for i, name in ((0, "zero.png"), (3, "one [/b].png"), (6, ":cat: [b].png")):
-        paths.append(tmp_path / name)
-        paths[-1].parent.mkdir(exist_ok=True)
-        Image.fromarray(TINY.test.images[i, 0]).save(paths[-1])
-    return paths
 
 
 def test_predict_for_people(minicnn_, trained, pictures):
@@ -84,7 +74,7 @@ def test_predict_inverts_when_asked_and_suggests_it(minicnn_, trained, pictures,
     Image.fromarray(255 - TINY.test.images[0, 0]).save(white)
     rc, out, _ = minicnn_("predict", trained, white)
     assert rc == 0
-    assert "the picture's edge is bright, and this model knows bright digits on black: try --invert" in out
+    assert "The edge of the picture is bright, and this model knows bright digits on black: try --invert" in out
     plain = document(minicnn_("predict", trained, pictures[0], "--json")[1])
     inverted = document(minicnn_("predict", trained, white, "--invert", "--json")[1])
     assert inverted[0]["classes"] == plain[0]["classes"]

@@ -30,7 +30,8 @@ def scene(tmp_path):
 
 
 def look(call, *options, picture="noise.png", source="net.safetensors"):
-    rc, out, err = call("visualize", source, picture, *options, "--json")
+    out = () if "--out" in options else ("--out", "drawn.png")
+    rc, out, err = call("visualize", source, picture, *options, *out, "--json")
     assert (rc, err) == (0, "")
     return document(out)
 
@@ -39,7 +40,7 @@ def look(call, *options, picture="noise.png", source="net.safetensors"):
 def test_each_kind_is_drawn(call, tmp_path, what):
     pytest.importorskip("matplotlib")
     report = look(call, "--what", what)
-    assert report["picture"] == f"noise-{what}.png"
+    assert report["picture"] == "drawn.png"
     assert report["what"] == what
     drawn = np.asarray(Image.open(tmp_path / report["picture"]).convert("RGB"))
     assert min(drawn.shape[:2]) > 200
@@ -65,7 +66,7 @@ def test_a_class_by_name_or_number(call, wanted, index):
 def test_a_net_of_the_zoo_with_weights(call, tmp_path):
     seed(3)
     save_weights(tmp_path / "w.npz", models.build("resnet20", num_classes=3).state_dict())
-    report = look(call, "--weights", "w.npz", "--classes", 3, "--preprocess", "none", source="resnet20")
+    report = look(call, "--weights", "w.npz", "--set", "num_classes=3", "--preprocess", "none", source="resnet20")
     assert report["layer"] == "layer3.2.conv2"
     assert report["class"] in ("0", "1", "2")
 
@@ -89,7 +90,7 @@ def test_occlusion_and_deconvnet_report_their_numbers(call):
 @pytest.mark.parametrize(("options", "code", "words"), [
     (["--what", "gradcam"], 2, "unknown kind of picture 'gradcam': did you mean 'grad-cam'?"),
     (["--layer", "layer9.0"], 1, "unknown layer 'layer9.0': did you mean 'layer"),
-    (["--class", "be"], 2, "unknown class 'be': did you mean 'bee'? The model tells 3 classes apart"),
+    (["--class", "be"], 2, "unknown class 'be': did you mean 'bee'? The model has 3 classes"),
     (["--class", "3"], 2, "unknown class '3'"),
     (["--class", "-1"], 2, "unknown class '-1'"),
     (["--layer", "fc"], 1, "Grad-CAM needs maps (N, C, h, w), but this Linear gives (1, 3)"),
@@ -97,12 +98,13 @@ def test_occlusion_and_deconvnet_report_their_numbers(call):
     (["--what", "deconvnet", "--layer", "fc"], 1, "the layer 'fc' puts out no maps"),
     (["--what", "filters", "--layer", "bn1"], 1, "the layer 'bn1' is a BatchNorm2d and has no filters"),
     (["--out", "picture.txt"], 2, "--out picture.txt must end in .png, .jpg, .svg or .pdf"),
-    (["--out", "nowhere/a.png"], 2, "must be a file in a folder that is there"),
-    (["--out", "mine.png"], 1, "mine.png is there already and stays as it is"),
+    (["--out", "nowhere/a.png"], 2, "must be a file in a folder that exists"),
+    (["--out", "mine.png"], 1, "mine.png exists already and is kept"),
 ])  # fmt: skip
 def test_what_is_refused(call, tmp_path, options, code, words):
     (tmp_path / "mine.png").write_bytes(b"mine")
-    rc, _, err = call("visualize", "net.safetensors", "noise.png", *options)
+    out = () if "--out" in options else ("--out", "drawn.png")
+    rc, _, err = call("visualize", "net.safetensors", "noise.png", *options, *out)
     assert words in sentence(err, code, rc)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.png", "net.safetensors", "noise.png"]
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
@@ -111,7 +113,7 @@ def test_what_is_refused(call, tmp_path, options, code, words):
 @pytest.mark.parametrize(("source", "picture", "code", "words"), [
     ("net.safetensors", "text.png", 1, "text.png is not a picture in a format that minicnn reads"),
     ("net.safetensors", "nothing.png", 1, "nothing.png"),
-    ("resnet20", "noise.png", 2, "resnet20 is a net without weights: name a model file, or say --weights FILE"),
+    ("resnet20", "noise.png", 2, "resnet20 is a net without weights: name a run folder or a model file"),
     ("nothing.safetensors", "noise.png", 1, "there is no model file nothing.safetensors"),
     ("newer.safetensors", "noise.png", 1, "has format 99, and this minicnn reads format"),
 ])  # fmt: skip
@@ -119,5 +121,5 @@ def test_bad_files(call, tmp_path, source, picture, code, words):
     (tmp_path / "text.png").write_text("no picture")
     about = Description("lenet5", {"num_classes": 2}, ["a", "b"], [1, 28, 28], [0], [1], format=99)
     model_file.save(tmp_path / "newer.safetensors", models.build("lenet5", num_classes=2), about)
-    rc, _, err = call("visualize", source, picture)
+    rc, _, err = call("visualize", source, picture, "--out", "drawn.png")
     assert words in sentence(err, code, rc)

@@ -63,13 +63,14 @@ def layers(draw, name):
     return (N, G * Cg, H, W), (G * Og, Cg, *K), S, P, D, G
 
 
+@pytest.mark.parametrize("draws", [30, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", conv.ALGORITHMS)
-def test_algorithms_compute_the_definition(name):
+def test_algorithms_compute_the_definition(name, draws):
     """Odd sizes, padding wider than the window, no image, one image: y, dx and dw in float32 and float64."""
     algorithm, seen = conv.ALGORITHMS[name], set()
 
     @given(layers(name), st.integers(0, 2**32), st.booleans(), st.sampled_from(("float32", "float64")))
-    @settings(max_examples=150)
+    @settings(max_examples=draws)
     def check(layer, seed, channels_last, dtype):
         x_shape, w_shape, S, P, D, G = layer
         g = Conv2dGeometry.of(x_shape, w_shape, S, P, D, G)

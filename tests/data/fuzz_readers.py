@@ -185,7 +185,7 @@ def read(kind, path, content):
             assert image.shape == (channels, 8, 8)
             assert image.dtype == np.uint8
     elif kind == "tar":
-        parts = data.splits(path.parent, validation=0, test=0)
+        parts = data.load(path.parent, validation=0, test=0)
         for i in range(len(parts.train)):
             assert PREPARE.read(parts.train.picture(i)).shape == (3, 8, 8)
     elif kind == "folder":

@@ -339,7 +339,7 @@ def test_500_random_mutations_give_an_array_or_a_sentence(file, pack):
     assert outcomes["read"] > 10      # and some leave a valid file
 
 
-# ------------------------------------------------------------------------------------------ Dataset, Bundle, the loader
+# ------------------------------------------------------------------------------------------ Dataset, Splits, the loader
 
 
 def numbered(n, channels=1):
@@ -377,9 +377,9 @@ def test_a_dataset_that_does_not_fit_together(images, labels, error, sentence):
 def test_a_bundle_that_does_not_fit_together(change, sentence):
     good = {"name": "t", "train": numbered(4), "test": numbered(3), "classes": tuple("abcd"),
             "mean": (0.5,), "std": (0.2,)}
-    assert len(data.Bundle(**good).train) == 4
+    assert len(data.Splits.of_arrays(**good).train) == 4
     with pytest.raises(ValueError, match=sentence):
-        data.Bundle(**(good | change))
+        data.Splits.of_arrays(**(good | change))
 
 
 def epoch(batches):

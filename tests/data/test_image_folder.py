@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from minicnn import data
-from minicnn.data import imagenet
-from minicnn.data.folder import Files, stratified
+from minicnn.data import Files, imagenet, stratified
 from tests.data.pictures import make_folder, noise
 
 
@@ -222,11 +221,11 @@ def test_a_folder_in_imagenets_layout_has_names_for_its_classes(tmp_path):
 
 def test_splits_of_a_name_a_folder_and_nothing(tmp_path):
     made = make_folder(tmp_path / "mine", {"a": 10, "b": 10})
-    parts = data.splits(made, validation=0.2, test=0.3, seed=1)
+    parts = data.load(made, validation=0.2, test=0.3, seed=1)
     assert (parts.name, parts.classes) == ("mine", ("a", "b"))
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (10, 4, 6)
-    digits = data.splits("digits", validation=0.1)
+    digits = data.load("digits", validation=0.1)
     assert (len(digits.train), len(digits.validation), len(digits.test)) == (4500, 500, 1000)
     assert Counter(digits.validation.labels.tolist()) == dict.fromkeys(range(10), 50)
-    with pytest.raises(FileNotFoundError, match="there is no dataset or folder 'digit': datasets are digits, mnist"):
-        data.splits("digit")
+    with pytest.raises(ValueError, match=r"^unknown dataset 'digit': did you mean 'digits'.*; and there is no folder"):
+        data.load("digit")

@@ -66,7 +66,7 @@ def test_pictures_and_labels_by_number(folder):
 def test_names_of_classes_and_splits_that_are_drawn(tmp_path):
     write(tmp_path / "pictures-0.tar", samples(30))
     (tmp_path / "classes.txt").write_text("cat\ndog\nhen\n")
-    found = data.splits(tmp_path, test=0.3, validation=0.2, seed=4)
+    found = data.load(tmp_path, test=0.3, validation=0.2, seed=4)
     assert found.classes == ("cat", "dog", "hen")
     assert Counter(found.test.labels.tolist()) == {0: 3, 1: 3, 2: 3}
     assert (len(found.train), len(found.validation)) == (15, 6)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL * 0
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
 def test_there_are_pages():
@@ -46,7 +46,6 @@ def test_the_changelog_counts_the_ops():
 
 
 def test_the_program_knows_every_verb_of_the_readme():
-    from minicnn.cli.app import app
+    from minicnn.cli.app import VERBS
 
-    verbs = {verb.name for verb in (*app.registered_commands, *app.registered_groups)}
-    assert set(re.findall(r"`minicnn (\w+)", (ROOT / "README.md").read_text())) == verbs
+    assert set(re.findall(r"`minicnn (\w+)", (ROOT / "README.md").read_text())) == set(VERBS)

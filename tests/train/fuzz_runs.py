@@ -69,8 +69,8 @@ def outcome(folder, name):
 
 def run(count, seed=0):
     """(how many were read, {kind of sentence: how many}, the slowest in seconds)."""
-    rng, kinds, slowest, load = np.random.default_rng(seed), Counter(), 0.0, data.load
-    data.load = lambda name: TINY if name == "digits" else load(name)
+    rng, kinds, slowest, load = np.random.default_rng(seed), Counter(), 0.0, data.registry.load
+    data.registry.load = lambda name: TINY if name == "digits" else load(name)
     try:
         with tempfile.TemporaryDirectory() as place, warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error")
@@ -96,7 +96,7 @@ def run(count, seed=0):
                 kinds[re.sub(r"\d+", "0", said.replace(str(folder), ""))[:60]] += 1
                 (folder / name).write_bytes(files[name])
     finally:
-        data.load = load
+        data.registry.load = load
     return kinds.pop("read", 0), dict(kinds), slowest
 
 

@@ -51,7 +51,7 @@ def test_assessing_is_what_a_loop_finds(rng):
 
 
 def test_the_gallery_of_mistakes(tmp_path, rng):
-    from minicnn.train import picture
+    from minicnn.train import plots
 
     folder_of_pictures(tmp_path / "f", rng, per_class=3, classes=("a", "b"))
     names = tuple(f"{c}/{i:02}.png" for c in "ab" for i in range(3))
@@ -59,6 +59,6 @@ def test_the_gallery_of_mistakes(tmp_path, rng):
     about = model_file.Description("lenet5", {}, ["a $x$", "b, c"], [3, 20, 20], [0.5] * 3, [0.5] * 3)
     top = np.array([[0, 1], [1, 0], [0, 1], [1, 0], [0, 1], [1, 0]])
     a = Assessment(1.0, np.array([[2, 1], [1, 2]]), files.labels, top, np.full((6, 2), 0.5), ["name$of[a]file.png"] * 6)
-    picture.mistakes(a, files, about, tmp_path / "worst.png")
+    plots.mistakes(a, files, about, tmp_path / "worst.png")
     with Image.open(tmp_path / "worst.png") as drawn:
         assert drawn.size == (int(2 * 2.6 * 120), int(2.9 * 120))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import data
-from minicnn.data import Bundle, Dataset
+from minicnn.data import Dataset, Splits
 from minicnn.io import model_file
 from minicnn.train import Config, Run
 from tests.train.tiny import TINY
@@ -15,7 +15,7 @@ from tests.train.tiny import TINY
 @pytest.fixture
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -28,14 +28,14 @@ def config(**changes):
 def test_optimisers_and_schedules_of_a_run(tmp_path, name, schedule):
     run = Run(config(epochs=4, optimizer=name, schedule=schedule, lr=0.01, weight_decay=0.02, momentum=0.8, warmup=1),
               tmp_path)                                          # 100 images, 7 steps an epoch, 28 in all, 7 to warm up
-    assert type(run.optimizer).__name__ == {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[name]
-    group = run.optimizer.param_groups[0]
+    assert type(run.state.optimizer).__name__ == {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[name]
+    group = run.state.optimizer.param_groups[0]
     assert group["weight_decay"] == 0.02
     assert group.get("momentum", 0.8) == 0.8
     rates = []
     for _ in range(28):
         rates.append(group["lr"])
-        run.schedule.step()
+        run.state.schedule.step()
     np.testing.assert_allclose(rates[:7], [0.01 * (0.1 + 0.9 * t / 7) for t in range(7)])
     after = {"cosine": [(1 + math.cos(math.pi * t / 21)) / 2 for t in range(21)], "constant": [1.0] * 21,
              "step": [0.1 ** (t // 7) for t in range(21)]}[schedule]
@@ -94,11 +94,11 @@ def test_a_good_config_gives_itself():
 def shaped(C, H, W, classes=2):
     images = np.random.default_rng(0).integers(0, 256, (20, C, H, W)).astype(np.uint8)
     half = Dataset(images, np.arange(20) % classes)
-    return Bundle("shaped", half, half, tuple(map(str, range(classes))), (0.5,) * C, (0.25,) * C)
+    return Splits.of_arrays("shaped", half, half, tuple(map(str, range(classes))), (0.5,) * C, (0.25,) * C)
 
 
 def test_images_of_a_wrong_size_are_told_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", lambda name: shaped(1, 32, 32))
+    monkeypatch.setattr(data.registry, "load", lambda name: shaped(1, 32, 32))
     with pytest.raises(ValueError) as error:
         Run(config(), tmp_path / "run")
     assert str(error.value).startswith("lenet5 does not take the (1, 32, 32) images of digits (")
@@ -107,7 +107,7 @@ def test_images_of_a_wrong_size_are_told_before_anything_is_written(tmp_path, mo
 
 
 def test_colours_and_other_numbers_of_classes_are_taken_from_the_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", lambda name: shaped(3, 28, 28, classes=5))
+    monkeypatch.setattr(data.registry, "load", lambda name: shaped(3, 28, 28, classes=5))
     run = Run(config(epochs=1, augment="none"), tmp_path / "run")
     run.train()
     assert run.test().confusion.shape == (5, 5)

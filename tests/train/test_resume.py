@@ -15,8 +15,7 @@ import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
-from minicnn import data, rng
-from minicnn.io import atomic
+from minicnn import atomic, data, rng
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
@@ -30,7 +29,7 @@ STEPS = 7  # an epoch of 100 images in batches of 16
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -74,13 +73,13 @@ def test_a_run_that_was_interrupted_three_times_ends_as_one_that_was_not(tmp_pat
     whole = Run(settings, tmp_path / "whole")
     whole.train()
     run = Run(settings, tmp_path / "run")
-    each = whole.steps_per_epoch
+    each = whole.state.steps_per_epoch
     for step in (1, each + 1, 3 * each - 1):
         train_until(run, step)
         rng.seed(12345)                                          # whatever else is going on
         np.random.default_rng(0).random(3)
         run = Run.resume(tmp_path / "run")
-        assert run.schedule.t in (step, step + 1, each * (step // each)), "at most two steps are done again"
+        assert run.state.schedule.t in (step, step + 1, each * (step // each)), "at most two steps are done again"
     assert len(run.train()) == 3
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
     assert run.test().confusion.tolist() == whole.test().confusion.tolist()
@@ -92,7 +91,7 @@ def test_resuming_before_the_first_checkpoint_begins_anew_and_after_the_end_does
     train_until(run, 2)
     assert not (tmp_path / "run" / checkpoint.NAME).exists()
     run = Run.resume(tmp_path / "run")
-    assert run.schedule.t == 0
+    assert run.state.schedule.t == 0
     run.train()
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
     steps = []
@@ -103,7 +102,7 @@ def test_resuming_before_the_first_checkpoint_begins_anew_and_after_the_end_does
 
 
 def test_a_run_on_files_goes_on_from_another_folder(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(data, "load", lambda name: pytest.fail("a folder is no dataset by name"))
+    monkeypatch.setattr(data.registry, "load", lambda name: pytest.fail("a folder is no dataset by name"))
     folder_of_pictures(tmp_path / "shapes", rng, per_class=10)
     settings = config(dataset="shapes", model="squeezenet1_1", options={"width": 0.125}, size=32, batch_size=4,
                       epochs=2, augment="random-resized:0.6 flip jitter:0.2", checkpoint_steps=1)
@@ -153,7 +152,7 @@ def test_being_asked_to_stop(tmp_path, when, monkeypatch):
                                   f"--resume {tmp_path / 'run'}`")
     assert stopped.value.code == 143
     again = Run.resume(tmp_path / "run")
-    assert (again.schedule.t, len(again.metrics)) == (done, 2 if when == "at the end of an epoch" else 1)
+    assert (again.state.schedule.t, len(again.metrics)) == (done, 2 if when == "at the end of an epoch" else 1)
     again.train()
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -180,14 +179,14 @@ def test_kill_9(tmp_path):
 
 def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
     """The last file that was written or the next one, whatever the moment; what is half done is swept away later."""
-    script = ("import sys; from pathlib import Path; from minicnn.io import atomic\n"
+    script = ("import sys; from pathlib import Path; from minicnn import atomic\n"
               "for n in range(256):\n"
               "    content = bytes([n]) * 20_000_000\n"
               "    print('begun', n, flush=True)\n"
               "    atomic.write(Path(sys.argv[1]), content)\n"
               "    print('done', n, flush=True)\n")
     path = tmp_path / "file"
-    for wait in rng.uniform(0, 0.05, 8):                           # a moment within a file that is being written
+    for wait in rng.uniform(0, 0.05, 5):                           # a moment within a file that is being written
         with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True) as process:
             said = [process.stdout.readline() for _ in range(3)]
             assert said == ["begun 0\n", "done 0\n", "begun 1\n"]
@@ -214,7 +213,7 @@ def test_where_nothing_can_be_written_the_last_checkpoint_stays(tmp_path, monkey
     run, real = Run(config(checkpoint_steps=3), folder), os.fsync
 
     def full(handle):
-        if run.schedule.t >= 11:
+        if run.state.schedule.t >= 11:
             raise OSError(number, os.strerror(number))
         real(handle)
 
@@ -228,7 +227,7 @@ def test_where_nothing_can_be_written_the_last_checkpoint_stays(tmp_path, monkey
     assert not list(folder.glob(".*.part"))
     monkeypatch.setattr(os, "fsync", real)
     again = Run.resume(folder)
-    assert again.schedule.t == 9
+    assert again.state.schedule.t == 9
     again.train()
     assert outcome(folder) == outcome(tmp_path / "whole")
 
@@ -260,12 +259,14 @@ def stopped(tmp_path):
 
 
 def changed(folder, change=lambda values: None, arrays=lambda arrays: None):
-    """Write the checkpoint anew, otherwise."""
+    """Write the checkpoint anew, otherwise, and with the checksum of what it now holds."""
     with safe_open(folder / "last.ckpt", "numpy") as file:
         values = json.loads(file.metadata()[KEY])
+        del values["checksum"]
         held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(values)
     arrays(held)
+    values["checksum"] = checkpoint.checksum(held, values)
     (folder / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
 
 
@@ -278,7 +279,7 @@ def put(name, value):
 
 
 REFUSED = {
-    "newer": (put("format", 2), "has format 2, and this minicnn reads format 1: update minicnn"),
+    "newer": (put("format", 3), "has format 3, and this minicnn reads format 2: update minicnn"),
     "no format": (drop("format"), "what it says about itself can't be read ('format')"),
     "another net": (lambda v: v["config"].update(model="resnet20"),
                     "it belongs to another run than the config.json beside it: model is 'resnet20', not 'lenet5'"),
@@ -388,3 +389,64 @@ def test_damaged_runs_go_on_or_are_refused_in_a_sentence():
     read, kinds, _ = fuzz(300, seed=1)
     assert read >= 20
     assert sum(kinds.values()) >= 150
+
+
+# --------------------------------------------------------------------------------------- changed bytes and pictures
+
+
+def test_every_flipped_bit_of_a_checkpoint_is_noticed(stopped):
+    """In the arrays as in the metadata; a bit of the header's padding or of a key's name may be refused otherwise."""
+    path, draws = stopped / "last.ckpt", np.random.default_rng(0)
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = [*draws.integers(header, len(whole), 30), *draws.integers(8, header, 30)]
+    for place in places:
+        content = bytearray(whole)
+        content[place] ^= 1 << int(draws.integers(8))
+        path.write_bytes(content)
+        with pytest.raises(ValueError) as error:
+            Run.resume(stopped)
+        assert str(error.value).startswith(str(path))
+        if place >= header:
+            assert "is damaged, for its checksum is not that of its content: take it from a copy" in str(error.value)
+    path.write_bytes(whole)
+    assert Run.resume(stopped).state.schedule.t == 8
+
+
+def test_a_checkpoint_of_format_1_goes_on(stopped, tmp_path):
+    """It has no checksum, and knows the pictures by their names and labels."""
+    def earlier(values):
+        values.update(format=1, pictures=Run.resume(stopped).splits.names_fingerprint)
+
+    changed(stopped, earlier)
+    with safe_open(stopped / "last.ckpt", "numpy") as file:
+        values = json.loads(file.metadata()[KEY])
+        held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del values["checksum"]
+    (stopped / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
+    run = Run.resume(stopped)
+    run.train()
+    Run(config(checkpoint_steps=2), tmp_path / "whole").train()
+    assert outcome(stopped) == outcome(tmp_path / "whole")
+    values["format"] = 2
+    (stopped / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
+    with pytest.raises(ValueError, match="is damaged, for its checksum is not that of its content"):
+        Run.resume(stopped)
+
+
+def test_changed_pictures_under_their_old_names_are_refused(tmp_path, monkeypatch, rng):
+    monkeypatch.undo()
+    folder = folder_of_pictures(tmp_path / "shapes", rng, per_class=6)
+    settings = config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.125}, size=32, batch_size=4,
+                      checkpoint_steps=1)
+    train_until(Run(settings, tmp_path / "run"), 1)
+    path = tmp_path / "shapes" / Run.resume(tmp_path / "run").splits.train.names[0]
+    kept, times = path.read_bytes(), os.stat(path)
+    content = bytearray(kept)
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes holds other pictures than when the run began: put "):
+        Run.resume(tmp_path / "run")
+    path.write_bytes(kept)
+    assert Run.resume(tmp_path / "run").state.schedule.t == 2

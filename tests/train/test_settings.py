@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, data, models, nn, optim, seed
-from minicnn.data import Batches, Dataset
+from minicnn.data import NORMALISATIONS, Batches, Dataset
 from minicnn.data.augment import Mixed
 from minicnn.ops.softmax import cross_entropy
-from minicnn.train import Config, Run, finder, flow, recipe, tensorboard, train_epoch
-from minicnn.train.config import from_toml, read
-from minicnn.train.source import NORMALISATIONS
+from minicnn.train import Config, Run, build, finder, gradient_flow, tensorboard, train_epoch
+from minicnn.train.config_files import from_toml, read
 from tests.train.tiny import DIGITS, TINY, part
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -125,10 +124,10 @@ def test_clipped_steps_are_no_longer_than_that():
 
 def test_balanced_weights_are_those_of_the_counts():
     labels = np.repeat([0, 1, 2], [6, 3, 1])
-    weights = recipe.class_weights(config(class_weights="balanced"), labels, 3)
+    weights = build.class_weights("balanced", labels, 3)
     assert weights == pytest.approx([10 / 18, 10 / 9, 10 / 3])
     assert sum(weights[k] for k in labels) == pytest.approx(10)
-    assert recipe.class_weights(config(), labels, 3) is None
+    assert build.class_weights("none", labels, 3) is None
 
 
 @pytest.mark.parametrize(("name", "more", "expected"), [
@@ -140,14 +139,14 @@ def test_schedules_of_a_run(tmp_path, name, more, expected):
     run = Run(config(schedule=name, warmup=0.0, lr=0.01, **more), tmp_path)     # 100 images: 7 steps an epoch
     rates = []
     for _ in range(14):
-        rates.append(run.optimizer.param_groups[0]["lr"])
-        run.schedule.step()
+        rates.append(run.state.optimizer.param_groups[0]["lr"])
+        run.state.schedule.step()
     np.testing.assert_allclose(rates, np.multiply(0.01, expected))
 
 
 def test_a_milestone_is_an_epoch_also_behind_a_warm_up(tmp_path):
     run = Run(config(epochs=4, schedule="multistep", milestones=[3], warmup=1.0, lr=0.01), tmp_path)
-    rates = [(run.optimizer.param_groups[0]["lr"], run.schedule.step())[0] for _ in range(28)]
+    rates = [(run.state.optimizer.param_groups[0]["lr"], run.state.schedule.step())[0] for _ in range(28)]
     assert [t for t in range(8, 28) if rates[t] < 0.9 * rates[t - 1]] == [21]
 
 
@@ -177,7 +176,7 @@ def test_the_average_is_what_is_kept(tmp_path):
     from minicnn.io import model_file
 
     kept = model_file.load(tmp_path / "last.safetensors")[0].parameters()
-    for p, own, mean in zip(kept, run.model.parameters(), run.average.average):
+    for p, own, mean in zip(kept, run.model.parameters(), run.state.average.average):
         assert np.array_equal(p.data, mean)
         assert not np.array_equal(p.data, own.data)
 
@@ -193,13 +192,19 @@ def test_the_flow_of_gradients_by_hand(tmp_path):
     x, y = prepare(TINY.train.images[:8]), TINY.train.labels[:8]
     cross_entropy(net(x), y).backward()
     net.train()
-    first, last = flow.report(net, x)
+    first, last = gradient_flow.report(net, x)
     assert (first["layer"], first["kind"], last["layer"], last["kind"]) == ("0", "Conv2d", "3", "Linear")
     assert (first["dead"], last["dead"]) == (pytest.approx(1 / 3), None)
     own = np.sqrt((net[3].weight.grad.astype(float) ** 2).sum() + (net[3].bias.grad.astype(float) ** 2).sum())
     assert last["gradient"] == pytest.approx(own)
     assert first["weights"] == pytest.approx(np.sqrt((net[0].weight.data.astype(float) ** 2).sum() + 1))
     assert net.training, "left as it was"
+    mixed = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()).train()
+    mixed[1].eval()
+    before = mixed.state_dict()
+    gradient_flow.report(mixed, x)
+    assert [layer.training for layer in mixed] == [True, False, True], "each layer in its own mode, as it was"
+    assert all(np.array_equal(array, before[name]) for name, array in mixed.state_dict().items())
     run = Run(config(gradient_flow=True), tmp_path)
     layers = [r["layers"] for r in run.train()]
     names = ["features.0", "features.3", "classifier.1", "classifier.3", "classifier.5"]
@@ -212,7 +217,7 @@ def test_the_flow_of_gradients_by_hand(tmp_path):
 
 
 def test_the_search_grows_the_rate_and_finds_where_the_loss_falls(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", lambda name: DIGITS)
+    monkeypatch.setattr(data.registry, "load", lambda name: DIGITS)
     run = Run.without_folder(config(optimizer="sgd", warmup=0.0))
     search = finder.find_lr(run, low=1e-4, high=100.0, steps=61)
     assert search.rates == pytest.approx([1e-4 * 10 ** (t / 10) for t in range(len(search.rates))])

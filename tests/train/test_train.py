@@ -11,10 +11,10 @@ import pytest
 from minicnn import Tensor, data, models, nn, optim, rng, seed
 from minicnn.data import Batches
 from minicnn.data.augment import random_shift
+from minicnn.environment import environment
 from minicnn.io import model_file
 from minicnn.ops.softmax import cross_entropy
-from minicnn.train import Config, Evaluation, NonFiniteLossError, Run, evaluate, picture, train_epoch
-from minicnn.train.environment import environment
+from minicnn.train import Config, Evaluation, NonFiniteLossError, Run, evaluate, plots, train_epoch
 from minicnn.train.loop import first_nonfinite
 from tests.train.tiny import DIGITS, TINY
 
@@ -22,7 +22,7 @@ from tests.train.tiny import DIGITS, TINY
 @pytest.fixture
 def tiny(monkeypatch):
     """`data.load` gives 120 images to learn from and 40 to test on."""
-    monkeypatch.setattr(data, "load", lambda name: TINY)
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
 
 
 def config(**changes):
@@ -198,7 +198,7 @@ def test_what_was_saved_before_stays(tmp_path):
 def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_saved(tmp_path):
     """No training loss shows it, only the validation's."""
     run = Run(config(epochs=1), tmp_path / "run")
-    last = run.steps_per_epoch - 1
+    last = run.state.steps_per_epoch - 1
 
     def poison(step, loss):
         if step == last:
@@ -218,7 +218,7 @@ def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_saved(tmp_path):
 def finished(tmp_path_factory):
     """A run of 4 epochs on the tiny bundle, with the weights that each epoch ended with."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", lambda name: TINY)
+        patch.setattr(data.registry, "load", lambda name: TINY)
         run = Run(config(epochs=4, lr=4e-3), tmp_path_factory.mktemp("runs") / "first")
         run.weights = []
         run.train(on_epoch=lambda record: run.weights.append(run.model.state_dict()))
@@ -330,7 +330,7 @@ def test_a_run_that_is_there_is_refused_and_left_alone(finished, tmp_path):
     for name in ("curves.png", "sample.png", "notes.txt"):
         (folder / name).write_text("old")
     Run(config(epochs=1, seed=5), folder, overwrite=True)
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "env.json", "notes.txt"], (
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "env.json", "notes.txt", "run.lock"], (
         "nothing of the old run is left to be taken for the new one's, and nobody else's file is touched")
     assert json.loads((folder / "config.json").read_text())["seed"] == 5
 
@@ -362,8 +362,8 @@ def test_random_shifts_move_whole_images(rng):
 def test_curves_and_confusion_are_drawn(finished, tmp_path):
     from PIL import Image
 
-    picture.curves(finished.metrics, tmp_path / "curves.png")
-    picture.confusion(finished.result.confusion, list(DIGITS.classes), tmp_path / "confusion.png")
+    plots.curves(finished.metrics).savefig(tmp_path / "curves.png")
+    plots.confusion(finished.result.confusion, list(DIGITS.classes), tmp_path / "confusion.png")
     for name, size in (("curves.png", (1320, 432)), ("confusion.png", (660, 624))):
         with Image.open(tmp_path / name) as drawn:
             drawn.load()

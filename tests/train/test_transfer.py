@@ -12,8 +12,8 @@ from minicnn import Tensor, data, models, no_grad, optim, seed
 from minicnn.io import model_file
 from minicnn.io.weights import save_weights
 from minicnn.ops.softmax import softmax
-from minicnn.train import Config, Run, head, train_epoch, transfer
-from minicnn.train.adapt import adapt
+from minicnn.train import Config, Run, body, linear_head, train_epoch
+from minicnn.train.transfer import transfer as adapt
 from tests.program import caller, document, sentence
 from tests.train.tiny import folder_of_pictures
 
@@ -43,7 +43,7 @@ HEADS = {
 def test_the_head_is_what_the_number_of_classes_changes(name):
     wanted, options, side = HEADS[name]
     model, options, image = built(name, side, **options)
-    found = transfer.split(model, name, options, image)
+    found = body.split(model, name, options, image)
     assert found.name == wanted
     assert found.layer.weight.shape[0] == 5
     assert found.name in found.new
@@ -55,41 +55,41 @@ def test_weights_of_other_classes_are_loaded_into_the_body_alone(tmp_path):
     model, options, image = built("squeezenet1_1", 64, width=0.125)
     for array in model.state_dict().values():
         assert array.size
-    split = transfer.split(model, "squeezenet1_1", options, image)
+    split = body.split(model, "squeezenet1_1", options, image)
     before = model.state_dict()
-    transfer.load_body(model, split, tmp_path / "nine.npz")
+    body.load_body(model, split, tmp_path / "nine.npz")
     for name, array in model.state_dict().items():
         expected = before[name] if name.startswith("classifier.1.") else theirs.state_dict()[name]
         assert np.array_equal(array, expected), name
     other, options, image = built("squeezenet1_1", 64, width=0.25)
     with pytest.raises(ValueError, match=r"nine\.npz: the state does not fit this SqueezeNet: misshapen: "):
-        transfer.load_body(other, transfer.split(other, "squeezenet1_1", options, image), tmp_path / "nine.npz")
+        body.load_body(other, body.split(other, "squeezenet1_1", options, image), tmp_path / "nine.npz")
 
 
 def test_what_learns_is_what_was_named():
     model, options, image = built("squeezenet1_1", 64, width=0.125)
-    split = transfer.split(model, "squeezenet1_1", options, image)
+    split = body.split(model, "squeezenet1_1", options, image)
     names = [name for name, _ in model.named_parameters()]
     own = ["classifier.1.weight", "classifier.1.bias"]
-    assert transfer.freeze(model, split) == own
-    assert transfer.freeze(model, split, "features.12") == [n for n in names if n.startswith("features.12.")] + own
-    late = transfer.freeze(model, split, "features.9-")
+    assert body.freeze(model, split) == own
+    assert body.freeze(model, split, "features.12") == [n for n in names if n.startswith("features.12.")] + own
+    late = body.freeze(model, split, "features.9-")
     assert late[0] == "features.9.squeeze.weight"
     assert {n.split(".")[1] for n in late if n.startswith("features")} == {"9", "10", "11", "12"}, "not features.90"
-    assert transfer.freeze(model, split, "all") == names
-    assert transfer.freeze(model, split, "features.0, features.12.squeeze") == [
+    assert body.freeze(model, split, "all") == names
+    assert body.freeze(model, split, "features.0, features.12.squeeze") == [
         n for n in names if n.startswith(("features.0.", "features.12.squeeze."))] + own  # fmt: skip
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad == (name in own or name.startswith(("features.0.", "features.12.squeeze.")))
     with pytest.raises(ValueError, match=r"^unfreeze: unknown part 'feature\.9': did you mean 'features\.9'\? Known: "):
-        transfer.freeze(model, split, "feature.9-")
+        body.freeze(model, split, "feature.9-")
 
 
 def test_rates_fall_towards_the_input():
     model, options, image = built("squeezenet1_1", 64, width=0.125)
-    split = transfer.split(model, "squeezenet1_1", options, image)
-    transfer.freeze(model, split, "features.11-")
-    groups = transfer.groups(model, split, lr=0.1, body=0.5, decay=0.3)
+    split = body.split(model, "squeezenet1_1", options, image)
+    body.freeze(model, split, "features.11-")
+    groups = body.groups(model, split, lr=0.1, body=0.5, decay=0.3)
     assert [g["lr"] for g in groups] == pytest.approx([0.1, 0.05, 0.015])
     names = {id(p): name for name, p in model.named_parameters()}
     of = [{names[id(p)].split(".")[1] for p in g["params"]} for g in groups]
@@ -104,14 +104,14 @@ def test_a_frozen_body_with_batch_norm_does_not_move_and_the_trap_is_real():
 
     def trained(freeze):
         model, options, image = built("resnet20", 32)
-        split = transfer.split(model, "resnet20", options, image)
+        split = body.split(model, "resnet20", options, image)
         before = model.state_dict()
         if freeze:
-            transfer.freeze(model, split)
+            body.freeze(model, split)
         else:
             for name, p in model.named_parameters():
                 p.requires_grad = name.startswith("fc.")
-        optimizer = optim.SGD(transfer.groups(model, split, 0.1, 0.1, 0.8), 0.1)
+        optimizer = optim.SGD(body.groups(model, split, 0.1, 0.1, 0.8), 0.1)
         train_epoch(model, batches, Tensor, optimizer, optim.ConstantLR(optimizer))
         return {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
 
@@ -126,7 +126,7 @@ def test_the_minimum_of_a_quadratic_and_of_rosenbrocks_valley():
     A = np.diag([1.0, 10.0, 1000.0])
     A[0, 1] = A[1, 0] = 0.5
     b = np.array([1.0, -2.0, 3.0])
-    x = head.minimise(lambda x: (x @ A @ x / 2 - b @ x, A @ x - b), np.zeros(3), tolerance=1e-9)
+    x = linear_head.minimise(lambda x: (x @ A @ x / 2 - b @ x, A @ x - b), np.zeros(3), tolerance=1e-9)
     np.testing.assert_allclose(x, np.linalg.solve(A, b), rtol=1e-7)
 
     def valley(v):
@@ -134,7 +134,7 @@ def test_the_minimum_of_a_quadratic_and_of_rosenbrocks_valley():
         up = y - x * x
         return (1 - x) ** 2 + 100 * up**2, np.array([-2 * (1 - x) - 400 * x * up, 200 * up])
 
-    np.testing.assert_allclose(head.minimise(valley, np.array([-1.2, 1.0]), tolerance=1e-9), [1, 1], rtol=1e-6)
+    np.testing.assert_allclose(linear_head.minimise(valley, np.array([-1.2, 1.0]), tolerance=1e-9), [1, 1], rtol=1e-6)
 
 
 def test_the_head_is_at_the_minimum(rng):
@@ -143,7 +143,7 @@ def test_the_head_is_at_the_minimum(rng):
     labels = rng.integers(0, K, N)
     x = rng.normal(0, 1, (V, N, F)) * [1, 5, 0.1, 2] + rng.normal(0, 1, (K, F))[labels]
     counts = rng.uniform(0.5, 2, N)
-    W, b = head.solve(x, labels, K, strength, counts)
+    W, b = linear_head.solve(x, labels, K, strength, counts)
     rows = x.reshape(-1, F)
     mean, deviation = rows.mean(0), rows.std(0)
     deviation = deviation + 0.05 * deviation.mean()
@@ -170,9 +170,9 @@ def test_cross_validation_leaves_pictures_out_with_all_their_views(rng, monkeypa
         assert features.shape[:2] == (2, len(labels))
         return np.zeros((classes, 1)), np.zeros(classes)
 
-    monkeypatch.setattr(head, "solve", solve)
+    monkeypatch.setattr(linear_head, "solve", solve)
     numbers = np.stack([np.arange(22.0), np.arange(22.0)])[:, :, None]          # a picture's feature is its number
-    head.fit(numbers, labels, 3)
+    linear_head.fit(numbers, labels, 3)
     out = [np.setdiff1d(np.arange(22), features[0, :, 0]) for features in seen[:5]]
     assert sorted(np.concatenate(out).tolist()) == list(range(22)), "each picture is left out once"
     assert all(np.array_equal(features[0], features[1]) for features in seen)
@@ -183,9 +183,9 @@ def test_cross_validation_leaves_pictures_out_with_all_their_views(rng, monkeypa
 
 def test_few_pictures_and_separable_ones(rng):
     x = np.concatenate([rng.normal(-3, 1, (3, 2)), rng.normal(3, 1, (2, 2))])
-    solved = head.fit(x[None], np.array([0, 0, 0, 1, 1]), 2)
+    solved = linear_head.fit(x[None], np.array([0, 0, 0, 1, 1]), 2)
     assert ((x @ solved.weight.T + solved.bias).argmax(1) == [0, 0, 0, 1, 1]).all()
-    assert solved.strength in head.LAMBDAS
+    assert solved.strength in linear_head.LAMBDAS
     assert solved.tried[solved.strength][0] == min(loss for loss, _ in solved.tried.values())
 
 
@@ -193,12 +193,12 @@ def test_few_pictures_and_separable_ones(rng):
 def test_a_head_that_was_put_in_gives_the_probabilities_it_was_solved_for(rng, name):
     """Also behind SqueezeNet's ReLU, and after averaging the scores of 2 × 2 places instead of their features."""
     model, options, image = built(name, 64, **({"width": 0.125} if name == "squeezenet1_1" else {}))
-    split = transfer.split(model, name, options, image)
+    split = body.split(model, name, options, image)
     pictures = rng.normal(0, 1, (12, 3, 64, 64)).astype(np.float32)
-    x, _ = transfer.features(model, split, [(pictures, np.arange(12) % 5)], Tensor)
+    x, _ = body.features(model, split, [(pictures, np.arange(12) % 5)], Tensor)
     assert x.shape == (12, 64)
     W, b = rng.normal(0, 3, (5, 64)), rng.normal(0, 1, 5)
-    transfer.put_in(split, W, b, x)
+    body.put_in(split, W, b, x)
     z = x @ W.T + b
     wanted = np.exp(z - z.max(1, keepdims=True))
     with no_grad():
@@ -276,7 +276,7 @@ def test_the_beginning_is_kept_where_no_epoch_is_better(learned, tmp_path):
 @pytest.mark.parametrize(("given", "found"), [("caffe", "caffe"), ("imagenet", "imagenet")])
 def test_what_a_body_knows_is_found_out_by_trying(learned, tmp_path, given, found, monkeypatch):
     """A normalisation that makes all features 0 cannot win."""
-    from minicnn.train import adapt as module
+    from minicnn.train import transfer as module
 
     folder, body, _, _ = learned
     save_weights(tmp_path / "bare.npz", model_file.load(body)[0].state_dict())
@@ -289,6 +289,7 @@ def test_what_a_body_knows_is_found_out_by_trying(learned, tmp_path, given, foun
     assert json.loads((tmp_path / "run" / "head.json").read_text())["normalisation"] == found
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verbs(minicnn_, learned, tmp_path):
     folder, body, _, _ = learned
     run = tmp_path / "run"

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import Bundle, Dataset
+from minicnn.data import Dataset, Splits
 
 DIGITS = data.load("digits")
 
@@ -14,7 +14,7 @@ def part(dataset, per_class):
     return Dataset(dataset.images[chosen], dataset.labels[chosen])
 
 
-TINY = Bundle("digits", part(DIGITS.train, 12), part(DIGITS.test, 4), DIGITS.classes, DIGITS.mean, DIGITS.std)
+TINY = Splits.of_arrays("digits", part(DIGITS.train, 12), part(DIGITS.test, 4), DIGITS.classes, DIGITS.mean, DIGITS.std)
 
 
 def folder_of_pictures(where, rng, per_class=8, classes=("discs", "stripes"), size=(40, 30)):

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 import minicnn
-from minicnn import arguments
-from minicnn.io import atomic
+from minicnn import arguments, atomic
 from minicnn.io.model_file import Description, to_json
 from minicnn.io.onnx.fold import fold_batch_norm
 from minicnn.io.onnx.graph import Graph, Value
@@ -125,16 +124,19 @@ def checked_proto(graph: Graph, name: str, *, dynamic_batch: bool) -> Any:
 
 
 def _preprocessing_text(d: Description, preprocess: bool) -> str:
-    C, H, W = d.input
+    C, height, width = d.input
+    _, H, W = d.preprocessing.inner
     resized = f"{d.interpolation}, antialiased"
     cut = {"crop": f"resize ({resized}) as far as {H}x{W} fits in and cut that out of the middle",
            "pad": f"resize ({resized}) to fit into {H}x{W} and fill up with the colour {d.background}",
            "stretch": f"resize to {H}x{W} ({resized})"}[d.fit]  # fmt: skip
     if d.resize:
         cut = f"resize the shorter side to {d.resize} pixels ({resized}) and cut {H}x{W} out of the middle"
+    if any(d.margin):
+        cut += f", then add rows and columns of the colour {d.background} on all sides to {height}x{width}"
     numbers = f"y = (pixel/255 - mean)/std with mean {_numbers(d.mean)} and std {_numbers(d.std)}"
     return (f"{'grey (1 channel)' if C == 1 else 'RGB'}, transparent pixels on {d.background}; {cut}; "
-            f"{'pixels 0..255 as uint8' if preprocess else numbers}; channels first: (N, {C}, {H}, {W}). "
+            f"{'pixels 0..255 as uint8' if preprocess else numbers}; channels first: (N, {C}, {height}, {width}). "
             "Output: logits, one a label; softmax them.")
 
 

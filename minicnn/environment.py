@@ -1,4 +1,4 @@
-"""The machine and the versions that a figure was measured with."""
+"""The machine and the versions that a result was computed with."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import minicnn
 from minicnn import devices
 
 BITS = ("minicnn", "numpy", "blas", "machine", "threads", "device")
-"""What decides the last bits of a result: sums are added in another order where one of them differs."""
+"""What decides the last bits of a result: where one of them differs, sums are added in another order."""
 
 
 def environment(device: str = "cpu") -> dict:
     """Machine, versions and threads, as env.json holds them."""
     blas = [
-        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} threads"
+        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} thread{'s' * (lib['num_threads'] != 1)}"
         for lib in threadpoolctl.threadpool_info()
         if lib["user_api"] == "blas"
     ]
@@ -36,6 +36,6 @@ def environment(device: str = "cpu") -> dict:
 
 
 def differences(then: dict, now: dict) -> str:
-    """What decides the last bits and is not what it was: "threads: 2, now 4", or ""."""
+    """What decides the last bits and has changed: "threads: 2, now 4", or ""."""
     names = [name for name in BITS if name != "blas" and then.get(name) != now.get(name)]
     return ", ".join(f"{name}: {then.get(name)}, now {now.get(name)}" for name in names)

@@ -3,8 +3,8 @@
     f(W, b) = 1/N·Σ_n −log softmax(W·x[n] + b)[label[n]] + λ/2·‖W‖²
 
 has one minimum for each λ > 0, so there is no learning rate, no epoch and no seed to choose. λ is chosen by
-cross-validation. Features are brought to mean 0 and deviation 1 first; afterwards W and b are written for the features
-as they are.   Cox 1958; Hastie, Tibshirani & Friedman 2009, §4.4 and §7.10
+cross-validation. The features are standardised to mean 0 and deviation 1 first; the W and b that are returned are for
+the features as given.   Cox 1958; Hastie, Tibshirani & Friedman 2009, §4.4 and §7.10
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOLDS = 5
 
 @dataclass
 class Head:
-    """W (K,F) and b (K,), and what cross-validation said: {λ: (mean loss, accuracy)}, the λ chosen."""
+    """W (K,F) and b (K,), the λ chosen, and the cross-validation of each: {λ: (mean loss, accuracy)}."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -31,9 +31,8 @@ class Head:
 def fit(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0, weight=None) -> Head:
     """The best linear classifier of features (V,N,F), V views of each of N pictures, by their labels (N,).
 
-    λ is the one with the least loss on pictures that were left out; all views of a picture are left out together, in
-    turn a fifth of each class (or one picture of each, where there are fewer than five). weight (K,): how much a
-    picture of each class counts.
+    λ is the one with the smallest loss in cross-validation with FOLDS parts, each holding its share of every class. All
+    views of a picture are in the same part. weight (K,): how much a picture of each class counts.
     """
     N = len(labels)
     counts = np.ones(N) if weight is None else np.asarray(weight, float)[labels]
@@ -53,7 +52,7 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0
 
 
 def folds(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Which part each picture is left out with, 0 … FOLDS − 1: every class spread evenly over them. (N,)"""
+    """The part that each picture is in, 0 … FOLDS − 1, every class spread evenly over them. (N,)"""
     fold = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -67,7 +66,7 @@ def solve(features, labels, classes: int, strength: float, counts) -> tuple[np.n
     V, N, F = features.shape
     rows = features.reshape(V * N, F).astype(np.float64)
     mean, deviation = rows.mean(0), rows.std(0)
-    deviation += 0.05 * deviation.mean() + 1e-12           # what hardly ever changes must not count as much as the rest
+    deviation += 0.05 * deviation.mean() + 1e-12           # features that hardly vary must not count as much
     x = (rows - mean) / deviation                                             # (V·N, F)
     y, share = np.tile(labels, V), np.tile(counts, V) / (V * counts.sum())    # (V·N,)
 
@@ -86,10 +85,10 @@ def solve(features, labels, classes: int, strength: float, counts) -> tuple[np.n
 
 
 def minimise(value: Callable, x: np.ndarray, memory: int = 10, tolerance: float = 1e-6, steps: int = 500) -> np.ndarray:
-    """The minimum of a smooth convex function, value(x) → (f, ∇f), from x on.   Nocedal 1980 (L-BFGS)
+    """The minimum of a smooth convex function, value(x) → (f, ∇f), starting at x.   Nocedal 1980 (L-BFGS)
 
-    A step goes along −H·∇f, H the inverse curvature as the last `memory` steps show it, and is halved until f falls as
-    much as ∇f promises (Armijo 1966). It ends where no element of ∇f is above `tolerance`.
+    A step goes along −H·∇f, H the inverse Hessian as estimated from the last `memory` steps, and is halved until f
+    falls enough (Armijo 1966). It ends where no element of ∇f is above `tolerance`.
     """
     f, g = value(x)
     pairs: list[tuple[np.ndarray, np.ndarray]] = []

@@ -1,28 +1,30 @@
-"""Pictures of a training run: curves and confusion matrix. Needs matplotlib."""
+"""Figures of a training run: curves, confusion matrix, worst mistakes. They need matplotlib."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minicnn.inspect.plots import figure
+from minicnn.data.figures import figure
 from minicnn.io.model_file import Description
 from minicnn.train.assess import Assessment
 
 
-def curves(records: list[dict], path: str | Path) -> None:
-    """Loss, error rate and learning rate over the epochs; a mark where the best model was kept."""
+def curves(records: list[dict]) -> Any:
+    """Loss, error rate and learning rate over the epochs, with a mark at the best epoch. → a figure"""
     epochs = [r["epoch"] for r in records]
     best = max((r["epoch"] for r in records if r["best"]), default=None)
     fig = figure(11, 3.6)
     loss, error, rate = fig.subplots(1, 3)
     for ax, key, title, scale in ((loss, "loss", "loss (cross entropy)", 1), (error, "accuracy", "error, %", 100)):
         for prefix, label in (("", "training, with dropout and shifts if any"), ("val_", "validation")):
+            if prefix + key not in records[0]:
+                continue
             values = np.array([r[prefix + key] for r in records])
-            ax.plot(
-                epochs, scale * (1 - values) if key == "accuracy" else values, marker="o", markersize=3, label=label
-            )
+            values = scale * (1 - values) if key == "accuracy" else values
+            ax.plot(epochs, values, marker="o", markersize=3, label=label)
         ax.set_title(title)
         if best:
             ax.axvline(best, color="grey", linewidth=0.8, linestyle="--")
@@ -35,17 +37,19 @@ def curves(records: list[dict], path: str | Path) -> None:
         ax.set_xlabel("epoch (dashed: the best on validation)")
         ax.grid(alpha=0.3)
         ax.xaxis.get_major_locator().set_params(integer=True)
-    fig.savefig(path)
+    return fig
 
 
 def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
-    """How many images of each class (rows) were taken for each class (columns); colours show mistakes only."""
+    """How many images of each class (rows) were taken for each class (columns): right ones blue, mistakes red."""
     K = len(classes)
     fig = figure(max(4.5, 0.55 * K), max(4.2, 0.52 * K))
     ax = fig.subplots()
     wrong = matrix.astype(float)
     np.fill_diagonal(wrong, 0)
+    right = np.where(np.eye(K, dtype=bool), matrix / np.maximum(1, matrix.sum(1, keepdims=True)), np.nan)
     ax.imshow(wrong, cmap="Reds", vmin=0, vmax=max(1.0, wrong.max()))
+    ax.imshow(right, cmap="Blues", vmin=0, vmax=1.5)       # on the diagonal only: the share of the class that is right
     for truth, prediction in np.argwhere(matrix) if K <= 30 else []:
         dark = wrong[truth, prediction] > 0.6 * wrong.max()
         ax.text(

@@ -1,8 +1,7 @@
 """Does the gradient reach every layer, and does every ReLU let something through?
 
-A layer whose gradient is a thousandth of the others' hardly learns; one whose update is a tenth of its weights is
-thrown about.
-A map behind a ReLU that is 0 everywhere in all images is dead: no gradient passes, so it will never wake up.
+A layer whose gradient is a thousandth of the others' hardly learns; one whose update is a tenth of its weights
+oscillates. A map behind a ReLU that is 0 everywhere in all images is dead: no gradient passes it, so it stays dead.
 Glorot & Bengio 2010, §4; He et al. 2015 (PReLU), §2.2
 """
 
@@ -18,12 +17,12 @@ from minicnn.tensor import Tensor, no_grad
 
 
 def report(model: Module, x: Tensor) -> list[dict]:
-    """A row a layer with parameters, in order, from the gradients that the last step left:
+    """One row for each layer with parameters, in order, from the gradients that the last step left:
 
     {"layer": "features.3", "kind": "Conv2d", "gradient": ‖g‖, "weights": ‖θ‖, "dead": share of its dead maps or None}
 
-    dead: of the first ReLU that is computed after it, for the images x (N,C,H,W), in use. Nothing of the model changes,
-    and no random number is drawn.
+    dead: of the first ReLU that is computed after it, for the images x (N,C,H,W), in eval mode. Nothing of the model
+    changes, not even a layer's mode, and no random number is drawn.
     """
     dead = _dead(model, x)
     rows = []
@@ -53,8 +52,6 @@ def _dead(model, x) -> dict[str, float]:
         elif any(isinstance(member, Tensor) for _, member in module.members()):
             last = names[id(module)]
 
-    training = model.training
-    with no_grad(), watch(look):
-        model.eval()(x)
-    model.train(training)
+    with no_grad(), watch(look), model.evaluating():
+        model(x)
     return found

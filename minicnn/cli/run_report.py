@@ -1,7 +1,9 @@
-"""What `minicnn train` and `minicnn transfer` show of a run: while it trains, and what came of it."""
+"""What `minicnn train` and `minicnn transfer` print about a run: while it trains, and its results."""
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 import sys
 import time
@@ -10,29 +12,30 @@ from dataclasses import asdict
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
-from minicnn.inspect import plots
-from minicnn.train import Run, on_signals, picture
+from minicnn.inspect import plots as net_plots
+from minicnn.train import Run, on_signals, plots
+from minicnn.train.fit import line
 from minicnn.train.folder import BEST
 
 
 def go(run: Run, as_json: bool, more: dict | None = None) -> None:
-    """Train, test, draw and report; `Stopped` comes through where somebody asked to stop."""
-    pictures = run.pictures
+    """Train, test, draw and report; `Stopped` passes through where a stop was requested."""
+    splits = run.splits
     if not as_json:
         counts = (f"{len(part):,} to {what}" for part, what in
-                  ((run.training, "train"), (run.validation, "validate"), (pictures.test, "test")) if part is not None)
+                  ((run.training, "train"), (run.validation, "validate"), (splits.test, "test")) if part is not None)
         size = sum(p.size for p in run.model.parameters())
-        console.out.print(f"[bold]{run.config.model}[/] ({size:,} parameters) on [bold]{pictures.name}[/]: "
-                          f"{_images(next(counts))}, {', '.join(counts)}, {len(pictures.classes)} classes")
-        if run.metrics or run.progress.batches:
-            console.say(f"goes on after step {run.schedule.t:,}", markup=False)
+        console.out.print(f"[bold]{run.config.model}[/] ({size:,} parameters) on [bold]{splits.name}[/]: "
+                          f"{_images(next(counts))}, {', '.join(counts)}, {len(splits.classes)} classes")
+        if run.metrics or run.state.progress.batches:
+            console.say(f"continues after step {run.state.schedule.t:,}", markup=False)
     started = time.perf_counter()
     with on_signals() as asked:
         _train(run, as_json, asked)
     seconds = time.perf_counter() - started
     result = run.test()
     files = _draw(run, result)
-    part = "test" if pictures.test is not None else "validation"
+    part = "test" if splits.test is not None else "validation"
     if as_json:
         return console.print_json({
             "folder": str(run.folder), "config": asdict(run.config), "epochs": run.metrics, "seconds": seconds,
@@ -44,11 +47,11 @@ def go(run: Run, as_json: bool, more: dict | None = None) -> None:
         which = f"the best on validation was epoch {best}" if best else "no epoch was better than the start"
         console.out.print(f"\ntrained in {seconds:.1f} s; {which}\n")
         _flow(run.metrics)
-    show(result, list(pictures.classes), f"{pictures.name}, {part}")
-    if pictures.in_memory:
+    show(result, list(splits.classes), f"{splits.name}, {part}")
+    if splits.in_memory:
         _show_one(run)
     named = ", ".join((f"{BEST} (the model)", *(["metrics.jsonl"] if run.metrics else []), *files))
-    console.out.print(f"\nIn {run.folder}: {named}", markup=False, soft_wrap=True)
+    console.say(f"\nIn {run.folder}: {named}", markup=False)
     _what_next(run)
     return None
 
@@ -64,21 +67,28 @@ def _train(run: Run, quiet: bool, asked) -> None:
         run.train(asked=asked)
         return
     with console.progress() as progress:
-        bar = progress.add_task("", total=run.steps_per_epoch, loss="", visible=not run.finished)
+        bar = progress.add_task("", total=run.state.steps_per_epoch, loss="", visible=not run.finished)
+
+        tell = console.ticker("step") if not console.out.is_terminal else lambda done, total: None
 
         def on_step(step, loss):
-            epoch, done = divmod(step, run.steps_per_epoch)
+            epoch, done = divmod(step, run.state.steps_per_epoch)
+            tell(step + 1, run.config.epochs * run.state.steps_per_epoch)
             progress.update(bar, description=f"epoch {epoch + 1}", completed=done + 1, loss=f"loss {loss:.4f}")
 
         def on_epoch(r):
-            mark = "  best" if r["best"] else ""
-            console.out.print(
-                f"epoch {r['epoch']:>2}/{run.config.epochs}   loss {r['loss']:.4f}   "
-                f"training {100 * r['accuracy']:6.2f} %   "
-                f"validation {100 * r['val_accuracy']:6.2f} %   {r['seconds']:5.1f} s{mark}"
-            )
+            console.say(_fitted(line(r, run.config.epochs)), markup=False)
 
         run.train(on_step, on_epoch, asked)
+
+
+def _fitted(text: str) -> str:
+    """The line of an epoch, shortened where the terminal is narrower."""
+    room = console.out.width if console.out.is_terminal else math.inf
+    for pattern, shorter in (("   ", "  "), ("training ", "train"), ("validation ", "val"), (r"  +[\d.]+ s", "")):
+        if len(text) > room:
+            text = re.sub(pattern, shorter, text)
+    return text
 
 
 def _flow(metrics: list[dict]) -> None:
@@ -100,16 +110,16 @@ def _flow(metrics: list[dict]) -> None:
 
 def _draw(run: Run, result) -> list[str]:
     """Draw what can be drawn. → the file names; without matplotlib, one sentence and none."""
-    test = run.pictures.test if run.pictures.test is not None else run.validation
-    image = run.pictures.preprocessing.read(test.picture(0))
+    test = run.splits.test if run.splits.test is not None else run.validation
+    image = run.splits.preprocessing.read(test.picture(0))
     try:
         made = []
         if run.metrics:
-            picture.curves(run.metrics, run.folder / "curves.png")
+            plots.curves(run.metrics).savefig(run.folder / "curves.png")
             made.append("curves.png")
-        picture.confusion(result.confusion, list(run.pictures.classes), run.folder / "confusion.png")
-        x = run.prepare(run.pictures.preprocessing.normalise(image[None]))
-        plots.first_layer(run.model, x, image, run.folder / "filters.png")
+        plots.confusion(result.confusion, list(run.splits.classes), run.folder / "confusion.png")
+        x = run.prepare(run.splits.preprocessing.normalise(image[None]))
+        net_plots.first_layer(run.model, x, image, run.folder / "filters.png")
         return [*made, "confusion.png", "filters.png"]
     except ModuleNotFoundError as missing:
         print(f"no pictures: {missing}", file=sys.stderr)
@@ -120,22 +130,22 @@ def _show_one(run: Run) -> None:
     """Predict one test image, and leave it as a file to try things on."""
     from PIL import Image
 
-    preprocessing, classes = run.pictures.preprocessing, list(run.pictures.classes)
-    image, label = run.pictures.test.picture(0), run.pictures.test.labels[0]
+    preprocessing, classes = run.splits.preprocessing, list(run.splits.classes)
+    image, label = run.splits.test[0]
     where = run.folder / "sample.png"
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(where)
     console.out.print(f"\nOne test image ({where}), in truth {classes[label]}:", markup=False, soft_wrap=True)
-    p = classify(run.model, run.prepare(preprocessing.normalise(image[None])))
-    for line in console.bars(classes, p):
-        console.out.print(line, markup=False)
+    p = classify(run.model, run.prepare(preprocessing.normalise(preprocessing.read(image)[None])))
+    for bar in console.bars(classes, p):
+        console.out.print(bar, markup=False)
 
 
 def _what_next(run: Run) -> None:
     folder = shlex.quote(str(run.folder))
-    sample = run.folder / "sample.png" if run.pictures.in_memory else run.pictures.train.picture(0)
+    sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
     hints = {
         f"minicnn predict {folder} {shlex.quote(str(sample))}":
-            "your own pictures too; --invert for ink on paper" if run.pictures.in_memory else "your own pictures too",
+            "your own pictures too; --invert for ink on paper" if run.splits.in_memory else "your own pictures too",
         f"minicnn eval {folder} --split train": "does it know its training images better?",
         f"minicnn summary {run.config.model}": "the net, layer by layer",
     }
@@ -143,11 +153,11 @@ def _what_next(run: Run) -> None:
         hints[f"minicnn eval {folder}"] = "class by class, and the worst mistakes in a picture"
     else:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
-        data = run.config.dataset if run.pictures.in_memory else shlex.quote(run.config.dataset)
-        hints[f"minicnn train {data} --epochs {3 * run.config.epochs} --label-smoothing 0.1"] = (
-            "longer, and less sure of itself")  # fmt: skip
-    console.out.print("\nWhat to try next:")
-    for command, why in hints.items():
-        console.out.print(f"  {command:<{max(map(len, hints))}}   {why}", soft_wrap=True, markup=False)
+        data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
+        model = "" if run.config.model in ("lenet5", "resnet20") else f" --model {run.config.model}"
+        smoothing = "" if hasattr(run.model, "loss") else " --label-smoothing 0.1"
+        hints[f"minicnn train {data}{model} --epochs {3 * run.config.epochs}{smoothing}"] = (
+            "longer, with label smoothing" if smoothing else "longer")  # fmt: skip
+    console.suggest("\nWhat to try next:", hints)
 
 

@@ -1,0 +1,53 @@
+"""docs/contributing.md: its lists of files, compared with the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "contributing.md").read_text("utf-8")
+SECTIONS = {title: body for title, body in re.findall(r"^## (.*)\n((?:(?!^## ).*\n)*)", TEXT, re.MULTILINE)}
+LISTS = {title: re.findall(r"^\| \[(\S+)\]\(\.\./\S+\) \| .*? \| `(.*)` \|$", body, re.MULTILINE)
+         for title, body in SECTIONS.items()}  # fmt: skip
+LISTS = {title: rows for title, rows in LISTS.items() if rows}
+
+# section: (the example's name, where every file that names it must be in the list, files that only use the example)
+EXAMPLES = {
+    "Add an op": (r"\bglobal_max_pool2d\b", "minicnn", {"minicnn/nn/pool.py"}),
+    "Add a primitive and its CUDA kernel": (r"\blp_pool2d\b", "minicnn", {
+        # the files of its op and its layer, and its loops
+        "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/handlers.py",
+        "minicnn/io/onnx/pooling.py",
+        "minicnn/nn/pool.py", "minicnn/reference.py"}),
+    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md"}),
+    "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
+    "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
+    "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),
+    "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and the GPU's of the same name
+        "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py"}),
+}  # fmt: skip
+
+
+def test_every_list_has_an_example():
+    assert LISTS.keys() == EXAMPLES.keys()
+    for title, (name, _, _) in EXAMPLES.items():
+        assert re.search(r"Example: `.*`", SECTIONS[title]), title
+        assert re.search(name.partition("|")[0], SECTIONS[title]), title
+
+
+@pytest.mark.parametrize(("path", "marker"), [row for rows in LISTS.values() for row in rows])
+def test_each_file_holds_what_the_page_says(path, marker):
+    assert marker in (ROOT / path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("title", LISTS)
+def test_no_other_file_names_the_example(title):
+    name, places, users = EXAMPLES[title]
+    files = [file for place in places.split() for file in
+             ([ROOT / place] if (ROOT / place).is_file() else (ROOT / place).rglob("*"))]  # fmt: skip
+    found = {str(file.relative_to(ROOT)) for file in files
+             if file.suffix in (".py", ".cu", ".md", ".toml") and re.search(name, file.read_text("utf-8"))}  # fmt: skip
+    inside = {path for path, _ in LISTS[title] if any(path.startswith(place) for place in places.split())}
+    named = {path for path in inside if re.search(name, (ROOT / path).read_text("utf-8"))}
+    assert found - users == named
