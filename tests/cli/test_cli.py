@@ -322,7 +322,7 @@ def test_runs_that_are_not_there_or_broken(minicnn_, tmp_path, trained, verb):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
         rc, _, err = minicnn_(verb, path, *rest)
-        assert sentence(err, 1, rc).startswith(f"{path} is not a whole safetensors file (")
+        assert sentence(err, 1, rc).startswith(f"{path} is not a readable model file: it")
 
 
 def test_a_dataset_whose_files_are_missing(monkeypatch, capsys, tmp_path):
