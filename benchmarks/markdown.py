@@ -49,7 +49,7 @@ def table(head: list[str], body: list[list[str]]) -> str:
 
 
 def verdict(ratios: dict[str, dict]) -> list[str]:
-    """One line for each comparison. ratios: {what was compared: harness.mean_ratio}"""
+    """One line for each comparison. ratios: {what was compared: its mean ratio, as harness.summary makes it}"""
     lines = [f"- {what}: **×{of['geometric_mean']:.2f}** (geometric mean of {of['cases']}; from ×{of['worst']:.2f} "
              f"to ×{of['best']:.2f}; minicnn faster in {of['faster']})" for what, of in ratios.items()]
     return ["\n".join(lines) + "\n"] if lines else []

@@ -21,8 +21,6 @@ GPU, CUDA = DEVICE != "cpu", DEVICE.startswith("cuda")
 device = devices.get(DEVICE)
 LIMITS = {False: 1e-3, True: 3e-2}
 """The largest allowed error, as a share of the largest value, without and with TF32."""
-FP32_LANES = {75: 64, 80: 64, 86: 128, 87: 128, 89: 128, 90: 128, 100: 128, 103: 128, 120: 128}
-"""float32 multiplications per clock and multiprocessor, by compute capability."""
 
 
 def run_of(spec):
@@ -112,7 +110,7 @@ def layer(spec):
 
 
 def _channels_last(a):
-    return layout.images(layout.pixels(a)) if a.ndim == 4 else a
+    return layout.as_nchw(layout.to_nhwc(a)) if a.ndim == 4 else a
 
 
 def _optimiser(spec, values, rng):
@@ -199,7 +197,8 @@ def about():
         return {**versions, "gpu": "emulated on a CPU: no time here means anything"}
     facts = detect.facts(device.xp)
     hertz = 1000 * (device.xp.cuda.Device().attributes.get("ClockRate") or 0)
-    peak = 2 * FP32_LANES.get(device.compute_capability, 0) * facts["multiprocessors"] * hertz
+    lanes = 64 if device.compute_capability in (75, 80) else 128   # Turing and the A100 have half of what others have
+    peak = 2 * lanes * facts["multiprocessors"] * hertz
     return {**versions, **facts, "gpu": facts["name"], "peak_fp32": peak or None}
 
 

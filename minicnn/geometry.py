@@ -6,11 +6,14 @@ OH × OW outputs; `dy` is the gradient of the loss with respect to y.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 LARGEST = 2**20  # of a kernel's extent, a stride, a padding or a dilation
 MOST_TAPS = 2**22  # of one pooling window
@@ -59,6 +62,18 @@ class Axis:
         """Where tap p of all the windows lies on the padded axis."""
         start = p * self.dilation
         return slice(start, start + self.stride * (self.out - 1) + 1, self.stride)
+
+    def phases(self) -> Iterator[tuple[int, int, range]]:
+        """The pixels, sorted by the taps that read them: (first pixel, how many pixels, taps) of each phase.
+
+        Tap p reads pixel h from window (h + before − p·dilation) / stride, where that is a whole number. So the pixels
+        first, first + stride, … are all read by the same taps; at stride 1 there is one phase, with all taps.
+        """
+        step = self.stride // math.gcd(self.stride, self.dilation)            # taps so far apart read the same phase
+        for first in range(min(self.stride, self.size)):
+            tap = next((p for p in range(min(step, self.kernel))
+                        if (first + self.before - p * self.dilation) % self.stride == 0), self.kernel)  # fmt: skip
+            yield first, len(range(first, self.size, self.stride)), range(tap, self.kernel, step)
 
     def counts(self, include_pad: bool) -> list[int]:
         """How many pixels each window averages over: of the image alone, or of the image and the asked padding."""
@@ -152,6 +167,15 @@ class Pool2dGeometry(Window2d):
                                  f"a larger one makes windows of nothing but padding")
         _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
+
+
+def channel_band(C: int, size: int) -> np.ndarray:
+    """(C, C) booleans: whether channel c' (row) is in the window of channel c (column) of a local response norm.
+
+    The window is c − ⌊size/2⌋ ≤ c' ≤ c + ⌊(size−1)/2⌋: of an even size, one channel more before c than after it.
+    """
+    ahead = np.arange(C)[:, None] - np.arange(C)                              # c' − c
+    return (ahead >= -(size // 2)) & (ahead <= (size - 1) // 2)
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:

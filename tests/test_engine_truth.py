@@ -374,3 +374,10 @@ def test_debug_sees_a_changed_constant_and_an_integer_array():
         labels[0] = 2
         with pytest.raises(RuntimeError, match="labels of 'cross_entropy' was changed in place"):
             loss.backward()
+
+
+def test_arrays_of_numpy_and_of_cupy_leave_operators_to_the_tensor():
+    t = Tensor(np.array([1.0, 2.0]), True)
+    assert isinstance(np.array([3.0, 4.0]) + t, Tensor)  # NumPy asks type(t)
+    # CuPy's arrays defer to the right operand if the attribute of the instance is None (cupy/_core/core.pyx)
+    assert t.__array_ufunc__ is None

@@ -41,8 +41,7 @@ def measure(case: ConvCase, workers: harness.Workers, args, gemm: float) -> dict
     both = times["minicnn"][f"{POLICY}/{BOTH}"]
     row = {**facts(case, answers["minicnn"], times["minicnn"]), "intensity": case.intensity, BOTH: both}
     if "torch" in times:
-        row["torch"] = {"times": times["torch"], **{k: answers["torch"][k] for k in ("error", "agreement")},
-                        "better": {what: harness.better(times["torch"], what) for what in ("forward", BOTH)}}
+        row["torch"] = {"times": times["torch"], **{k: answers["torch"][k] for k in ("error", "agreement")}}
     if "textbook" in times:
         row["textbook"] = times["textbook"]
     finish(row, gemm)
@@ -68,8 +67,8 @@ def finish(row: dict, gemm: float) -> None:
             of[what]["of_gemm"] = of[what]["flops"] / gemm
     own = {what: spread["median"] for what, spread in {**row["algorithms"][POLICY], BOTH: row[BOTH]}.items()}
     if "torch" in row:
-        better, times = row["torch"]["better"], row["torch"]["times"]
-        row["vs_torch"] = {what: better[what][1] / own[what] for what in ("forward", BOTH)}
+        times = row["torch"]["times"]
+        harness.versus(row, {"forward": row["algorithms"][POLICY]["forward"], BOTH: row[BOTH]}, times)
         row["vs_default"] = {what: times[f"contiguous/{what}"]["median"] / own[what] for what in ("forward", BOTH)}
     if "textbook" in row:
         book = {what: row["textbook"][what]["median"] for what in WHAT}

@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from operator import attrgetter
 
 from benchmarks import harness
@@ -185,22 +186,17 @@ SECTIONS = {"rates": lambda report: {"rates": partial(rates, report)},
 
 def summary(sections: dict) -> dict:
     """{what was compared: its mean ratio} over the convolutions and over the nets."""
-    found = {}
-    for section, title in (("conv", "convolutions"), ("nets", "nets")):
-        for key, ratios in harness.summary(sections.get(section) or [], "vs_cpu", "vs_torch").items():
-            against = "against the CPU" if key == "vs_cpu" else "against PyTorch"
-            found |= {f"{title}, {what}, {against}": of for what, of in ratios.items()}
-    return found
+    return {f"{title}, {what}, against {whom}": of
+            for section, title in (("conv", "convolutions"), ("nets", "nets"))
+            for key, whom in (("vs_cpu", "the CPU"), ("vs_torch", "PyTorch"))
+            for what, of in harness.summary(sections.get(section, []), key).get(key, {}).items()}  # fmt: skip
 
 
 def crossing(rows: list[dict], way: str) -> int | None:
     """The smallest side from which on the GPU is always faster; None if there is none."""
-    found = None
-    for row in sorted(rows, key=lambda row: -row["side"]):
-        if row["gpu"][way]["median"] > row["cpu"]["median"]:
-            break
-        found = row["side"]
-    return found
+    largest_first = sorted(rows, key=lambda row: -row["side"])
+    wins = takewhile(lambda row: row["gpu"][way]["median"] <= row["cpu"]["median"], largest_first)
+    return min((row["side"] for row in wins), default=None)
 
 
 if __name__ == "__main__":

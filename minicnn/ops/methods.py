@@ -42,6 +42,16 @@ def _on_arrays(compare):
     return lambda *operands: compare(*(a.data if isinstance(a, Tensor) else a for a in operands))
 
 
+class _ArrayFunction:
+    """`__array_ufunc__`: NumPy asks the class for it and gets the function below; CuPy asks the Tensor and gets None.
+
+    None tells CuPy that `cupy_array + tensor` is the Tensor's business, Tensor.__radd__ (NEP 13).
+    """
+
+    def __get__(self, tensor, owner):
+        return _numpy_function if tensor is None else None
+
+
 def _numpy_function(self, ufunc, method, *inputs, **options):
     """NumPy's functions of Tensors: np.exp(t) is ops.exp(t); one without an op gets a sentence."""
     function = _NUMPY.get(ufunc.__name__)
@@ -100,7 +110,7 @@ _METHODS = {
     "argmax": _argmax, "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "squeeze": _squeeze,
     "T": property(_transpose, doc="The axes reversed."),
     **{f"__{name}__": _comparison(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
-    "__array_ufunc__": _numpy_function,
+    "__array_ufunc__": _ArrayFunction(),
 }  # fmt: skip
 _BINARY: dict[str, Op] = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "matmul": matmul}
 for _name, _op in _BINARY.items():

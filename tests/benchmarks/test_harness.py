@@ -56,11 +56,12 @@ def test_a_row_follows_from_its_times():
 
     mine = {"forward": at(2.0), "dx": at(4.0), "dw": at(5.0)}
     row = {"macs": 100, "algorithms": {"auto": {k: dict(v) for k, v in mine.items()}}, "forward+backward": at(10.0),
-           "torch": {"better": {"forward": ["channels_last", 1.0], "forward+backward": ["contiguous", 40.0]},
-                     "times": {"contiguous/forward": at(3.0), "contiguous/forward+backward": at(40.0)}},
+           "torch": {"times": {"contiguous/forward": at(3.0), "channels_last/forward": at(1.0),
+                               "contiguous/forward+backward": at(40.0), "channels_last/forward+backward": at(50.0)}},
            "textbook": {"forward": at(8.0), "dx": at(4.0), "dw": at(2.5)}}  # fmt: skip
     conv.finish(row, gemm=400.0)
     assert row["algorithms"]["auto"]["forward"] == {"median": 2.0, "flops": 100, "of_gemm": 0.25}
+    assert row["better"] == {"forward": ("channels_last", 1.0), "forward+backward": ("contiguous", 40.0)}
     assert row["vs_torch"] == {"forward": 0.5, "forward+backward": 4}
     assert row["vs_default"] == {"forward": 1.5, "forward+backward": 4}
     assert row["vs_textbook"] == {"forward": 4, "dx": 1, "dw": 0.5, "forward+backward": 14.5 / 11}

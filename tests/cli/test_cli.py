@@ -16,6 +16,7 @@ from minicnn import data
 from minicnn.cli import app as program
 from minicnn.cli import console
 from minicnn.cli.app import main
+from minicnn.cpu import threads
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
 from tests.train.tiny import DIGITS, TINY
@@ -220,8 +221,20 @@ def test_devices(minicnn_):
     assert report["cpu"]["minicnn"] == minicnn.__version__
     rc, out, err = minicnn_("devices")
     assert (rc, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "cuda:0" if gpu else "gpu", "auto"]
+    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "cuda:0" if gpu else "gpu", "auto", "using"]
     assert report["gpu"]["name" if gpu else "why_not"] in out
+
+
+@pytest.mark.parametrize(("variable", "value", "rule"), [
+    ("MINICNN_CONV", "fft", "MINICNN_CONV: unknown convolution algorithm 'fft'"),
+    ("MINICNN_TF32", "yes", "MINICNN_TF32 (='yes') must be 1"),
+    ("MINICNN_NUM_THREADS", "20000", "MINICNN_NUM_THREADS (='20000') must be an integer from 1 to 256"),
+])  # fmt: skip
+def test_devices_refuses_a_wrong_environment_variable(minicnn_, monkeypatch, variable, value, rule):
+    monkeypatch.setattr(threads, "_count", 0)
+    monkeypatch.setenv(variable, value)
+    rc, _, err = minicnn_("devices")
+    assert sentence(err, 1, rc).startswith(rule)
 
 
 def test_version(minicnn_):
@@ -309,7 +322,7 @@ def test_runs_that_are_not_there_or_broken(minicnn_, tmp_path, trained, verb):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
         rc, _, err = minicnn_(verb, path, *rest)
-        assert sentence(err, 1, rc).startswith(f"{path} is not a whole safetensors file (")
+        assert sentence(err, 1, rc).startswith(f"{path} is not a readable model file: it")
 
 
 def test_a_dataset_whose_files_are_missing(monkeypatch, capsys, tmp_path):

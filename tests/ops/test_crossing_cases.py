@@ -7,7 +7,8 @@ import pytest
 
 from minicnn import ops
 from minicnn.cli.gradcheck import _check
-from minicnn.ops_table import ROWS, TABLE, pairwise
+from minicnn.crossing_cases import pairwise
+from minicnn.ops_table import ROWS, TABLE
 from minicnn.tensor import op
 
 CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enumerate(r.crossing)]
