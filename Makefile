@@ -1,8 +1,8 @@
 # make demo: train LeNet-5 on real digits and look at it.   make test: everything that must hold.
-# make slow: the tests that train a net each; minutes, not part of make test.
+# make slow: what make test leaves out: tests that train a net each, and the rest of the cross products (every net,
+#             every order of threads, every planted bug of a kernel), of which make test runs chosen cases.
 # make bench: measure everything and write docs/benchmarks.md; half an hour, on a machine with nothing else to do.
-#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch;
-#             BEFORE=COMMIT measures where a step's time went at that commit, too.
+#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # make oldest: the tests of the command line, files and data with every dependency at the oldest version that
@@ -15,7 +15,6 @@ BIN    := $(VENV)/bin
 
 TORCH_PYTHON ?=
 GPU_PYTHON   ?= python3
-BEFORE ?=
 TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
 
 .PHONY: demo test slow bench gpu-report oldest lint clean
@@ -24,10 +23,10 @@ demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
 
 test: lint
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 slow: $(VENV)/.test
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 # Installs nothing: GPU_PYTHON, by default python3, must have CuPy, PyTorch, pytest and what minicnn needs.
 gpu-report:
@@ -37,7 +36,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu.conv --vs textbook $(TORCH)
 	$(BIN)/python -m benchmarks.cpu.layers $(TORCH)
 	$(BIN)/python -m benchmarks.cpu.models --memory $(TORCH)
-	$(BIN)/python -m benchmarks.cpu.steps $(if $(BEFORE),--before $(BEFORE))
+	$(BIN)/python -m benchmarks.cpu.steps
 	$(BIN)/python -m benchmarks.cpu.scaling
 	$(BIN)/python -m benchmarks.render
 

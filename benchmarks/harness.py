@@ -75,7 +75,7 @@ def pytorch(python: str, *arguments: str, threads: int = 0) -> Worker:
     return Worker("torch", "torch_worker", *arguments, python=python, threads=threads)
 
 
-class Workers:
+class Workers(contextlib.AbstractContextManager):
     """The processes of a benchmark by name, each started at its first use, and again after it died."""
 
     def __init__(self, start: dict):
@@ -122,6 +122,9 @@ class Workers:
         """End all processes."""
         while self.running:
             self.running.popitem()[1].close()
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
 
 def check(case: str, errors: dict[str, tuple[float, float]]) -> None:
@@ -177,8 +180,8 @@ def show(name: str, times: dict, ratios: dict | None = None, extra: str = "") ->
 # -------------------------------------------------------------------------------------------------- options and results
 
 
-def options(doc: str) -> argparse.ArgumentParser:
-    """The options that all benchmarks share."""
+def options(module: str, doc: str, argv: list[str] | None, more: dict | None = None, **defaults) -> argparse.Namespace:
+    """The command line: the options that all benchmarks share, and `more`, {name: arguments of add_argument}."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vs", action="append", default=[], choices=("torch", "textbook"), help="compare with it")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PYTHON",
@@ -188,36 +191,37 @@ def options(doc: str) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0.1, help="for one call in one turn")
     parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two processes")
     parser.add_argument("--cases", default="", help="only cases whose name contains one of these words (with commas)")
-    parser.add_argument("--out", type=Path, help="the JSON file; by default in benchmarks/results")
-    return parser
+    parser.add_argument("--out", default="", help="the JSON file; by default in benchmarks/results")
+    for name, arguments in (more or {}).items():
+        parser.add_argument(name, **arguments)
+    argv = sys.argv[1:] if argv is None else argv
+    parser.set_defaults(module=module, argv=argv, **defaults)
+    return parser.parse_args(argv)
 
 
-def selected(names: list[str], wanted: str) -> list[int]:
-    """The positions of the names that contain one of the wanted words; all if there are no words."""
+def selected(cases, wanted: str, name=str) -> list:
+    """The cases whose name contains one of the wanted words; all if there are no words. name(case) → its name"""
     words = [word.strip().lower() for word in wanted.split(",") if word.strip()]
-    places = [i for i, name in enumerate(names) if not words or any(word in name.lower() for word in words)]
-    if not places:
-        sys.exit(f"error: no case matches --cases {wanted!r}: there are {', '.join(names)}")
-    return places
+    found = [case for case in cases if not words or any(word in name(case).lower() for word in words)]
+    if not found:
+        sys.exit(f"error: no case matches --cases {wanted!r}: there are {', '.join(map(name, cases))}")
+    return found
 
 
-def command(module: str, argv: list[str]) -> str:
+def command(args: argparse.Namespace) -> str:
     """The command line, without the paths of this machine."""
-    hide, words, before = {"--torch-python": "PYTHON", "--out": "FILE"}, [], ""
-    for word in argv:
-        option, is_, _ = word.partition("=")
-        words.append(f"{option}={hide[option]}" if is_ and option in hide else hide.get(before, word))
-        before = word
-    return shlex.join(["python", "-m", f"benchmarks.{module}", *words])
+    hidden = {args.torch_python: "PYTHON", args.out: "FILE", getattr(args, "photos", ""): "PHOTOS", "": ""}
+    words = ["=".join(hidden.get(part, part) for part in word.split("=")) for word in args.argv]
+    return shlex.join(["python", "-m", f"benchmarks.{args.module}", *words])
 
 
-def write(module: str, args: argparse.Namespace, argv: list[str], competitors: list[dict], **results) -> Path:
+def write(args: argparse.Namespace, competitors: list[dict], **results) -> Path:
     """The results, and how they were measured, as a JSON file: cpu/conv.py writes conv.json, all of gpu/ gpu.json."""
-    name = module.removeprefix("cpu.").partition(".")[0]
-    path = args.out or RESULTS / f"{name}.json"
+    name = args.module.removeprefix("cpu.").partition(".")[0]
+    path = Path(args.out or RESULTS / f"{name}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "benchmark": name, "command": command(module, argv), "date": datetime.date.today().isoformat(),
+        "benchmark": name, "command": command(args), "date": datetime.date.today().isoformat(),
         "machine": machine.describe(), "competitors": competitors,
         "settings": {"rounds": args.rounds, "seconds": args.seconds, "threads": args.threads or None}, **results,
     }  # fmt: skip

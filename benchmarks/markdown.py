@@ -1,7 +1,5 @@
 """The parts of the pages that show results: tables, ratios, and the blocks of a page that are generated."""
 
-from __future__ import annotations
-
 import re
 
 END = "<!-- end -->\n"
@@ -51,21 +49,20 @@ def table(head: list[str], body: list[list[str]]) -> str:
 
 
 def verdict(ratios: dict[str, dict]) -> list[str]:
-    """One line for each comparison. ratios: {what was compared: harness.mean_ratio}"""
+    """One line for each comparison. ratios: {what was compared: its mean ratio, as harness.summary makes it}"""
     lines = [f"- {what}: **×{of['geometric_mean']:.2f}** (geometric mean of {of['cases']}; from ×{of['worst']:.2f} "
              f"to ×{of['best']:.2f}; minicnn faster in {of['faster']})" for what, of in ratios.items()]
     return ["\n".join(lines) + "\n"] if lines else []
 
 
 def every_algorithm(rows: list[dict], without: str, unit: str, digits: int) -> str:
-    """A table of all algorithms but one; an asterisk marks the policy's choice, which can differ by direction."""
+    """A table of all algorithms but one; an asterisk marks the policy's choice."""
     scale, what_ = {"ms": 1e3, "µs": 1e6}[unit], ("forward", "dx", "dw")
     body = []
     for row in rows:
-        policy = row["policy"] if isinstance(row["policy"], dict) else dict.fromkeys(what_, row["policy"])
         for name, of in row["algorithms"].items():
             if name != without:
-                times = [f"{scale * of[w]['median']:.{digits}f}{' *' * (policy[w] == name)}" for w in what_]
+                times = [f"{scale * of[w]['median']:.{digits}f}{' *' * (row['policy'] == name)}" for w in what_]
                 space = ["?" if (s := of[w]["workspace_bytes"]) is None else f"{s / 1e6:.1f}" for w in what_]
                 body.append([row["name"], name, *times, " ".join(space), f"{max(of[w]['error'] for w in what_):.0e}"])
     return table(["layer", "algorithm", *(f"{w} {unit}" for w in what_), "workspace MB", "error"], body)

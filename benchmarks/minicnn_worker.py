@@ -3,8 +3,6 @@
     python -m benchmarks.minicnn_worker cpu         started by harness.py; or cuda:0; or emulated, to try it all out
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
@@ -12,18 +10,17 @@ import numpy as np
 from benchmarks.worker import event_clock, serve, timing
 from minicnn import Tensor, devices, nn, optim
 from minicnn.bench import machine
-from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT, ConvRun, able, by, chosen, max_error
+from minicnn.bench.conv import BOTH, POLICY, TF32, ConvRun, able, by, chosen, max_error
 from minicnn.bench.model import NetRun
 from minicnn.bench.suite import ConvCase
 from minicnn.cpu import layout, threads
+from minicnn.gpu import detect
 
 DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 GPU, CUDA = DEVICE != "cpu", DEVICE.startswith("cuda")
 device = devices.get(DEVICE)
 LIMITS = {False: 1e-3, True: 3e-2}
 """The largest allowed error, as a share of the largest value, without and with TF32."""
-FP32_LANES = {75: 64, 80: 64, 86: 128, 87: 128, 89: 128, 90: 128, 100: 128, 103: 128, 120: 128}
-"""float32 multiplications per clock and multiprocessor, by compute capability."""
 
 
 def run_of(spec):
@@ -57,9 +54,8 @@ def conv(spec):
         np.savez(spec["share"], x=run.x, w=run.w, b=run.b, dy=run.dy, **made)
     run.forget()
     threads.drop_scratch()
-    name = chosen(run.case, device=DEVICE)
     return calls, {"algorithms": results, "problems": problems, "check": limits,
-                   "policy": name if GPU else dict.fromkeys(WHAT, name)}  # fmt: skip
+                   "policy": chosen(run.case, device=DEVICE)}  # fmt: skip
 
 
 def textbook(spec):
@@ -114,7 +110,7 @@ def layer(spec):
 
 
 def _channels_last(a):
-    return layout.images(layout.pixels(a)) if a.ndim == 4 else a
+    return layout.as_nchw(layout.to_nhwc(a)) if a.ndim == 4 else a
 
 
 def _optimiser(spec, values, rng):
@@ -199,16 +195,11 @@ def about():
     versions.pop("blas")
     if not CUDA:
         return {**versions, "gpu": "emulated on a CPU: no time here means anything"}
-    cuda, here = device.xp.cuda, device.xp.cuda.Device()
-    properties, processors = cuda.runtime.getDeviceProperties(0), here.attributes["MultiProcessorCount"]
-    capability = int(here.compute_capability)
-    hertz = 1000 * (here.attributes.get("ClockRate") or 0)
-    def version(n): return f"{n // 1000}.{n % 1000 // 10}"
-
-    return {**versions, "cupy": device.xp.__version__, "driver": version(cuda.runtime.driverGetVersion()),
-            "runtime": version(cuda.runtime.runtimeGetVersion()), "gpu": properties["name"].decode(),
-            "capability": capability, "multiprocessors": processors, "memory_bytes": properties["totalGlobalMem"],
-            "peak_fp32": 2 * FP32_LANES.get(capability, 0) * processors * hertz or None}  # fmt: skip
+    facts = detect.facts(device.xp)
+    hertz = 1000 * (device.xp.cuda.Device().attributes.get("ClockRate") or 0)
+    lanes = 64 if device.compute_capability in (75, 80) else 128   # Turing and the A100 have half of what others have
+    peak = 2 * lanes * facts["multiprocessors"] * hertz
+    return {**versions, **facts, "gpu": facts["name"], "peak_fp32": peak or None}
 
 
 if __name__ == "__main__":

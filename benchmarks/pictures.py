@@ -1,7 +1,5 @@
 """The pictures of the pages of results, as SVG. The same numbers give the same bytes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib
@@ -22,7 +20,7 @@ def roofline(rows: list[dict], gemm: float, copy: float, path: Path) -> None:
         ("algorithms", "minicnn", {"marker": "o"}, lambda row: row["algorithms"][POLICY]["forward"]["median"]),
         ("textbook", "textbook", {"marker": "x"}, lambda row: row["textbook"]["forward"]["median"]),
         ("torch", "PyTorch, better layout", {"marker": "+", "markersize": 9},
-         lambda row: row["torch"]["better"]["forward"][1]),
+         lambda row: row["better"]["forward"][1]),
     ):
         if shown := [row for row in rows if key in row]:
             ax.loglog([row["intensity"] for row in shown], [2e-9 * row["macs"] / seconds(row) for row in shown],
@@ -76,10 +74,9 @@ def gpu_growth(rows: list[dict], path: Path) -> None:
     """The time of one convolution against its multiplications: the GPU is faster where its line is below the CPU's."""
     fig = figure(7, 4)
     ax, macs = fig.subplots(), [row["macs"] for row in rows]
-    lines = {"CPU": [row["cpu"] for row in rows], "GPU": [row["gpu"]["there"] for row in rows],
-             "GPU, with the transfers": [row["gpu"]["there and back"] for row in rows]}  # fmt: skip
-    for label, times in lines.items():
-        ax.loglog(macs, [1e6 * of["median"] for of in times], "o-", label=label)
+    for label, of in (("CPU", lambda row: row["cpu"]), ("GPU", lambda row: row["gpu"]["there"]),
+                      ("GPU, with the transfers", lambda row: row["gpu"]["there and back"])):
+        ax.loglog(macs, [1e6 * of(row)["median"] for row in rows], "o-", label=label)
     for row in rows:
         ax.annotate(f"{row['side']}²", (row["macs"], 1e6 * row["cpu"]["median"]), fontsize=6, xytext=(4, -8),
                     textcoords="offset points")  # fmt: skip

@@ -3,45 +3,43 @@
     python -m benchmarks.render             both pages; or one of them: cpu, gpu
 """
 
-from __future__ import annotations
-
 import argparse
-import os
+import json
 from pathlib import Path
 
 from benchmarks.cpu import page as cpu
 from benchmarks.gpu import page as gpu
 from benchmarks.harness import RESULTS, ROOT
-from benchmarks.markdown import fill
+from benchmarks.markdown import circumstances, fill
 
-PAGES = {"cpu": (cpu.blocks, "benchmarks.md"), "gpu": (gpu.blocks, "benchmarks-gpu.md")}
+PAGES = {"cpu": ("benchmarks.md", cpu.BLOCKS, "Not measured yet: `make bench`."),
+         "gpu": ("benchmarks-gpu.md", [gpu.gpu], "**Not measured yet**: no GPU was available.")}  # fmt: skip
+"""name: (its file; the functions that fill its blocks, each named like its block and like its JSON file; without it)"""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pages", nargs="*", metavar="PAGE", default=list(PAGES), help="cpu, gpu; by default both")
+    parser.add_argument("page", nargs="?", choices=list(PAGES), help="by default both")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of the JSON files")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the folder for the filled pages")
-    parser.add_argument("--pictures", type=Path, help="the folder for their pictures; by default DOCS/pictures")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the folder for the pages and their pictures")
     args = parser.parse_args(argv)
-    for name in args.pages:
-        if name not in PAGES:
-            parser.error(f"unknown page {name!r}: there are {', '.join(PAGES)}")
-    folder = args.pictures or args.docs / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
-    args.docs.mkdir(parents=True, exist_ok=True)
+    (args.docs / "pictures").mkdir(parents=True, exist_ok=True)
 
     def picture(name: str, draw, *data) -> str:
         """Draw a picture. → its link"""
-        draw(*data, folder / name)
-        return os.path.relpath(folder / name, args.docs).replace(os.sep, "/")
+        draw(*data, args.docs / "pictures" / name)
+        return f"pictures/{name}"
 
-    for name in args.pages:
-        blocks, file = PAGES[name]
+    for name in [args.page] if args.page else PAGES:
+        file, blocks, missing = PAGES[name]
         text = (ROOT / "docs" / file).read_text(encoding="utf-8")
-        for block, parts in blocks(args.results, picture).items():
-            text = fill(text, block, "\n" + "\n".join(parts))
+        for block in blocks:
+            path, parts = args.results / f"{block.__name__}.json", [f"{missing}\n"]
+            if path.exists():
+                document = json.loads(path.read_text(encoding="utf-8"))
+                parts = [*block(document, picture), circumstances(document)]
+            text = fill(text, block.__name__, "\n" + "\n".join(parts))
         (args.docs / file).write_text(text, encoding="utf-8")
         print(f"written: {args.docs / file}")
 

@@ -1,33 +1,24 @@
 """The nets of the comparison in PyTorch, in the usual style; their weights have the same names as minicnn's."""
 
-from __future__ import annotations
+from collections import OrderedDict
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - PyTorch's usual name
 
 
-class Net(nn.Module):
-    """Features, pooling, flattening (not before a convolutional classifier), classifier."""
-
-    def __init__(self, features, classifier, avgpool=None, flat=True):
-        super().__init__()
-        self.features, self.avgpool, self.classifier = features, avgpool or nn.Identity(), classifier
-        self.flat = flat
-
-    def forward(self, x):
-        """Images → logits."""
-        x = self.avgpool(self.features(x))
-        return self.classifier(torch.flatten(x, 1) if self.flat else x)
+def named(**layers):
+    """The layers in order, with names."""
+    return nn.Sequential(OrderedDict(layers))
 
 
 def lenet5():
     """LeNet-5 in its modern form."""
-    return Net(
-        nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-                      nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        nn.Sequential(nn.Identity(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
-    )  # fmt: skip
+    return named(
+        features=nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                               nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        classifier=nn.Sequential(nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+                                 nn.Linear(84, 10)))  # fmt: skip
 
 
 class Block(nn.Module):
@@ -35,22 +26,25 @@ class Block(nn.Module):
 
     def __init__(self, C, layers, project):
         super().__init__()
-        self.depth, self.stride, self.new = len(layers), max(s for *_, s in layers), layers[-1][0] - C
-        self.downsample = None
+        self.stride, self.new, self.downsample = max(s for *_, s in layers), layers[-1][0] - C, None
         if project and (self.stride > 1 or self.new):
             O = layers[-1][0]
             self.downsample = nn.Sequential(nn.Conv2d(C, O, 1, self.stride, bias=False), nn.BatchNorm2d(O))
+        path = {}
         for i, (O, k, s) in enumerate(layers, 1):
-            setattr(self, f"conv{i}", nn.Conv2d(C, O, k, s, k // 2, bias=False))
-            setattr(self, f"bn{i}", nn.BatchNorm2d(O))
+            path |= {f"conv{i}": nn.Conv2d(C, O, k, s, k // 2, bias=False), f"bn{i}": nn.BatchNorm2d(O),
+                     f"relu{i}": nn.ReLU()}  # fmt: skip
             C = O
+        path.popitem()                                             # the last ReLU comes after the sum
+        for name, layer in path.items():
+            self.add_module(name, layer)
+        self.path = list(path)
 
     def forward(self, x):
         """(N,C,H,W) → (N,O,H/S,W/S)"""
         y = x
-        for i in range(1, self.depth + 1):
-            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
-            y = F.relu(y) if i < self.depth else y
+        for name in self.path:
+            y = getattr(self, name)(y)
         if self.downsample is not None:
             x = self.downsample(x)
         elif self.stride > 1 or self.new:
@@ -58,29 +52,19 @@ class Block(nn.Module):
         return F.relu(y + x)
 
 
-class ResNet(nn.Module):
+def resnet(C, kernel, stages, bottleneck, classes):
     """A first convolution, stages of (blocks, width), global average pooling, a linear layer."""
-
-    def __init__(self, C, kernel, stages, bottleneck, classes):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, C, kernel, 2 if bottleneck else 1, kernel // 2, bias=False)
-        self.bn1, self.pool = nn.BatchNorm2d(C), nn.MaxPool2d(3, 2, 1) if bottleneck else nn.Identity()
-        self.stages = len(stages)
-        for i, (blocks, width) in enumerate(stages, 1):
-            made = []
-            for s in [1 if i == 1 else 2] + [1] * (blocks - 1):
-                plain = [(width, 3, s), (width, 3, 1)]
-                made.append(Block(C, [(width, 1, 1), plain[0], (4 * width, 1, 1)] if bottleneck else plain, bottleneck))
-                C = 4 * width if bottleneck else width
-            setattr(self, f"layer{i}", nn.Sequential(*made))
-        self.fc = nn.Linear(C, classes)
-
-    def forward(self, x):
-        """Images → logits."""
-        x = self.pool(F.relu(self.bn1(self.conv1(x))))
-        for i in range(1, self.stages + 1):
-            x = getattr(self, f"layer{i}")(x)
-        return self.fc(x.mean((2, 3)))
+    layers = {"conv1": nn.Conv2d(3, C, kernel, 2 if bottleneck else 1, kernel // 2, bias=False),
+              "bn1": nn.BatchNorm2d(C), "relu": nn.ReLU(),
+              "pool": nn.MaxPool2d(3, 2, 1) if bottleneck else nn.Identity()}  # fmt: skip
+    for i, (blocks, width) in enumerate(stages, 1):
+        made = []
+        for s in [1 if i == 1 else 2] + [1] * (blocks - 1):
+            plain = [(width, 3, s), (width, 3, 1)]
+            made.append(Block(C, [(width, 1, 1), plain[0], (4 * width, 1, 1)] if bottleneck else plain, bottleneck))
+            C = 4 * width if bottleneck else width
+        layers[f"layer{i}"] = nn.Sequential(*made)
+    return named(**layers, avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(C, classes))
 
 
 def _vgg(table):
@@ -100,13 +84,13 @@ def alexnet():
     """AlexNet of 2012; PyTorch divides α of the response norm by its 5 maps, the paper does not."""
     def norm(): return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)
 
-    return Net(nn.Sequential(
+    return named(features=nn.Sequential(
         nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(), norm(), nn.MaxPool2d(3, 2),
         nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(), norm(), nn.MaxPool2d(3, 2),
         nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(),
         nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(),
         nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(3, 2),
-    ), _classifier(9216))  # fmt: skip
+    ), flatten=nn.Flatten(), classifier=_classifier(9216))  # fmt: skip
 
 
 class Fire(nn.Module):
@@ -133,7 +117,7 @@ def squeezenet1_1():
         Fire(256, 48, 192), Fire(384, 48, 192), Fire(384, 64, 256), Fire(512, 64, 256),
     )  # fmt: skip
     head = nn.Sequential(nn.Dropout(), nn.Conv2d(512, 1000, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Net(features, head, flat=False)
+    return named(features=features, classifier=head)
 
 
 def mobilenet_v1():
@@ -145,14 +129,16 @@ def mobilenet_v1():
         layers.append(nn.Sequential(nn.Conv2d(C, C, 3, S, 1, groups=C, bias=False), *bn(C),
                                     nn.Conv2d(C, O, 1, bias=False), *bn(O)))  # fmt: skip
         C = O
-    return Net(nn.Sequential(*layers), nn.Linear(1024, 1000), nn.AdaptiveAvgPool2d(1))
+    return named(features=nn.Sequential(*layers), avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
+                 classifier=nn.Linear(1024, 1000))  # fmt: skip
 
 
 NETS = {
     "lenet5": lenet5, "alexnet": alexnet, "squeezenet1_1": squeezenet1_1, "mobilenet_v1": mobilenet_v1,
-    "resnet20": lambda: ResNet(16, 3, [(3, 16), (3, 32), (3, 64)], bottleneck=False, classes=10),
-    "resnet50": lambda: ResNet(64, 7, [(3, 64), (4, 128), (6, 256), (3, 512)], bottleneck=True, classes=1000),
-    "vgg11_cifar": lambda: Net(_vgg("64 | 128 | 256 256 | 512 512 | 512 512 |"), nn.Linear(512, 10)),
-    "vgg16": lambda: Net(_vgg("64 64 | 128 128 | 256 256 256 | 512 512 512 | 512 512 512 |"), _classifier(25088),
-                         nn.AdaptiveAvgPool2d(7)),
+    "resnet20": lambda: resnet(16, 3, [(3, 16), (3, 32), (3, 64)], bottleneck=False, classes=10),
+    "resnet50": lambda: resnet(64, 7, [(3, 64), (4, 128), (6, 256), (3, 512)], bottleneck=True, classes=1000),
+    "vgg11_cifar": lambda: named(features=_vgg("64 | 128 | 256 256 | 512 512 | 512 512 |"), flatten=nn.Flatten(),
+                                 classifier=nn.Linear(512, 10)),
+    "vgg16": lambda: named(features=_vgg("64 64 | 128 128 | 256 256 256 | 512 512 512 | 512 512 512 |"),
+                           avgpool=nn.AdaptiveAvgPool2d(7), flatten=nn.Flatten(), classifier=_classifier(25088)),
 }  # fmt: skip

@@ -5,8 +5,6 @@
 minicnn's arguments and results come in the .npz file spec["compare"]. On a GPU every call runs in each precision.
 """
 
-from __future__ import annotations
-
 import copy
 import os
 import platform

@@ -9,8 +9,6 @@
 Only the standard library (and minicnn's clock, loaded by its path): PyTorch's environment may not have minicnn.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import os

@@ -1,4 +1,4 @@
-// add_at.cu: target[place] += values, a place that occurs several times adding several times.
+// add_at.cu: target[place] += values; a place that occurs several times gets all its values.
 //
 // place (sorted)   0 0 3 3 3 7
 // threads          ^   ^     ^      the first of each run adds the whole run, from left to right: the same sum each time

@@ -8,8 +8,9 @@
 //
 // Passes over x (apply, dx): spread as maps.cuh says; a thread keeps its channel's numbers in registers.
 //
-// A ReLU or a residual sum behind it could ride along and save a pass over memory each. They do not: nets are written,
-// and recorded, op by op, and a fused op would need its own primitive, gradient and spelling in every model.
+// A following ReLU or residual sum could be computed in the same pass, which would save one pass over memory each. But
+// nets are written and recorded op by op, and a fused op would need its own primitive and gradient, and a change in every
+// model.
 #include "maps.cuh"
 #include "reduce.cuh"
 
@@ -26,7 +27,7 @@ __device__ inline void stream_part(int N, int C, int P, Load load, Take take) {
     }
 }
 
-// Where the block's result belongs in one array of parts [C][gridDim.y * gridDim.z].
+// The index of the block's result in an array of parts [C][gridDim.y * gridDim.z].
 __device__ inline int place_of_part() { return (blockIdx.x * gridDim.y + blockIdx.y) * gridDim.z + blockIdx.z; }
 
 // ---- moments ---------------------------------------------------------------------------------------------------

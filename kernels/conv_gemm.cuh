@@ -2,20 +2,20 @@
 //
 //     y[m][p]  =  Σ_k  w[k][m] · source(k, p)      m: a filter   p = (n, a, b): a pixel of the result   k: a tap
 //
-// Tap k reads, for pixel (n, a, b), the source's pixel
+// Tap k reads for pixel (n, a, b) the source's pixel
 //
 //     row  a·SV + tap[k].row        column  b·SH + tap[k].column        offset  tap[k].offset beyond row a·SV, column b·SH
 //
-// or 0 where that lies outside. The table of taps is made once for a geometry (gpu/conv/implicit_gemm.py), and with the
-// right table one kernel computes the convolution and its gradient dx:
+// or 0 where that lies outside. The table of taps is computed once for a geometry (gpu/conv/implicit_gemm.py). Depending
+// on the table, the same kernel computes the convolution or its gradient dx:
 //
 //     y    source x, taps (c, p, q), row p·D − P, and SV, SH the stride
 //     dx   source dy, taps (o, p, q). Pixel h is read by window i through tap p where i·S = h + P − p·D. For the pixels of
-//          one phase h ≡ h0 (mod S) that is the same taps each time, with i = a + (h0 + P − p·D)/S: one launch a phase,
-//          with the table of its taps, and no product with a zero.
+//          one phase h ≡ h0 (mod S) these are the same taps, with i = a + (h0 + P − p·D)/S: one launch for each phase,
+//          with the table of its taps, and no multiplication by zero.
 //
-// Blocks: x: BN pixels, y: BM filters, z: the group. Threads: tile.cuh; each brings one column of A (a filter) and one
-// column of B (a pixel) to shared memory, neighbouring threads neighbouring ones.
+// Blocks: x: BN pixels, y: BM filters, z: the group. Threads: tile.cuh; each copies one column of A (a filter) and one
+// column of B (a pixel) to shared memory, neighbouring threads neighbouring columns.
 #pragma once
 #include "tile.cuh"
 
@@ -25,10 +25,10 @@ struct alignas(8) Tap {
 };
 
 template <typename T, class Tile>
-__device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__restrict__ table,
-                       const T *__restrict__ bias, T *__restrict__ y, int K, int M, int pixels, int PH, int PW, int SV,
-                       int SH, int H, int W, int x_image, int x_group, int y_image, int y_group, int y_plane,
-                       int y_start, int y_row, int y_column) {
+__global__ void __launch_bounds__(256, 2)
+conv_gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__restrict__ table, const T *__restrict__ bias,
+            T *__restrict__ y, int K, int M, int pixels, int PH, int PW, int SV, int SH, int H, int W, int x_image,
+            int x_group, int y_image, int y_group, int y_plane, int y_start, int y_row, int y_column) {
     constexpr int BM = Tile::BM, BN = Tile::BN, A_ROWS = Tile::THREADS / BM, B_ROWS = Tile::THREADS / BN;
     __shared__ __align__(16) Shared<T, Tile> shared;
     const Tap *taps = (const Tap *)table;
@@ -68,21 +68,22 @@ __device__ void gather(const T *__restrict__ x, const T *__restrict__ w, const i
     multiply<T>(tile, shared, 0, K, fetch, put);
 
     T *out = y + n * y_image + group * y_group + y_start + a * y_row + b * y_column;
-    leave<T>(tile, shared, [&](int row, T value) {
+    store_tile<T>(tile, shared, [&](int row, T value) {
         const int m = blockIdx.y * BM + row;
         if (m < M && pixel < pixels) out[m * y_plane] = value + (bias ? bias[group * M + m] : T(0));
     });
 }
 
 // dw[m][k] = Σ_s dy[m][s] · source(k, s) over all windows s = (n, i, j): as many products as y has, but few results. So the
-// sum is split: block z makes part z / G of group z % G, over `each` windows, and sum_parts adds the parts in their order.
+// sum is split: block z computes part z / G of group z % G, over `each` windows, and sum_parts adds the parts in their order.
 //
 // Both factors are read along s. 8 neighbouring threads read 8 neighbouring windows (a 32-byte sector) of one filter or
-// tap, the next 8 those of the next one; stored k-first, they meet in no bank (FmaTile) or two by two (TensorTile).
+// tap, the next 8 those of the next one; stored k-first, they have no bank conflicts (FmaTile) or two-way conflicts (TensorTile).
 template <typename T, class Tile>
-__device__ void gather_dw(const T *__restrict__ dy, const T *__restrict__ x, const int2 *__restrict__ table,
-                          T *__restrict__ parts, int K, int M, int windows, int each, int G, int OH, int OW, int SV,
-                          int SH, int H, int W, int x_image, int x_group, int dy_image, int dy_group) {
+__global__ void __launch_bounds__(256, Tile::BM * Tile::BN > 8192 ? 1 : 2)
+conv_dw(const T *__restrict__ dy, const T *__restrict__ x, const int2 *__restrict__ table, T *__restrict__ parts, int K,
+        int M, int windows, int each, int G, int OH, int OW, int SV, int SH, int H, int W, int x_image, int x_group,
+        int dy_image, int dy_group) {
     constexpr int BM = Tile::BM, BN = Tile::BN, BK = Tile::BK, LINES = Tile::THREADS / 8;
     __shared__ __align__(16) Shared<T, Tile> shared;
     const Tap *taps = (const Tap *)table;
@@ -135,7 +136,7 @@ __device__ void gather_dw(const T *__restrict__ dy, const T *__restrict__ x, con
 
     const int k = blockIdx.x * BN + threadIdx.x % BN;
     T *out = parts + (part * G + group) * M * K + k;
-    leave<T>(tile, shared, [&](int row, T value) {
+    store_tile<T>(tile, shared, [&](int row, T value) {
         const int m = blockIdx.y * BM + row;
         if (m < M && k < K) out[m * K] = value;
     });

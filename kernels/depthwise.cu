@@ -1,10 +1,10 @@
-// depthwise.cu: every channel has its own filters, O = C·times in all; filter o sees channel c = o / times.
+// depthwise.cu: every channel has its own filters, O = C·times in all; filter o reads channel c = o / times.
 //
-// A few multiplications for each pixel that is read: memory is the limit. One thread a pixel of the result, neighbouring
-// threads neighbouring pixels of a row, so that every access of a warp is 4 or 5 sectors.
+// There are few multiplications for each pixel that is read, so memory limits the speed. Each thread computes a pixel of
+// the result, neighbouring threads neighbouring pixels of a row, so that every access of a warp is 4 or 5 sectors.
 //
-// At stride 1 (depthwise_rows) a thread makes ROWS outputs, one below the other. Each row of pixels that it reads serves
-// up to K of them:
+// At stride 1 (depthwise_rows) a thread computes ROWS outputs, one below the other. Each row of pixels that it reads is
+// used for up to K of them:
 //
 //        │ thread 0 1 2 3 … → columns
 //   row 0│  ┐                    y row 0 ┐
@@ -35,7 +35,7 @@ __global__ void depthwise(const T *x, const T *w, const T *bias, T *y, int N, in
     }
 }
 
-// The same for K × K filters at stride 1 without dilation, ROWS outputs a thread; strips = ⌈OH / ROWS⌉.
+// The same for K × K filters at stride 1 without dilation, ROWS outputs for each thread, a strip; strips = ⌈OH / ROWS⌉.
 // instances: depthwise_rows<float,3,4> depthwise_rows<float,5,4> depthwise_rows<double,3,4> depthwise_rows<double,5,4>
 template <typename T, int K, int ROWS>
 __global__ void depthwise_rows(const T *x, const T *w, const T *bias, T *y, int N, int O, int times, int H, int W,
@@ -99,8 +99,8 @@ __global__ void depthwise_dx(const T *dy, const T *w, T *dx, int N, int C, int t
 template <typename T, int TAPS>
 __global__ void depthwise_dw(const T *dy, const T *x, T *parts, int O, int times, int windows, int each, int H, int W,
                              int KH, int KW, int SV, int SH, int PV, int PH, int DV, int DH, int OH, int OW) {
-    const int C = O / times, pieces = KW / TAPS, o = blockIdx.x / (KH * pieces);
-    const int p = blockIdx.x / pieces % KH, q0 = blockIdx.x % pieces * TAPS;
+    const int C = O / times, groups = KW / TAPS, o = blockIdx.x / (KH * groups);
+    const int p = blockIdx.x / groups % KH, q0 = blockIdx.x % groups * TAPS;
     const int end = min(int(blockIdx.y + 1) * each, windows);
     Sums<T, TAPS> sum = {};
     for (int s = blockIdx.y * each + threadIdx.x; s < end; s += blockDim.x) {

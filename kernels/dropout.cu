@@ -1,9 +1,9 @@
-// dropout.cu: masks from a counter: element i depends on (seed, draw, i) alone, so every machine makes the same mask.
+// dropout.cu: masks from a counter: element i depends on (seed, draw, i) alone, so the mask is the same on every machine.
 //
 //   thread b  ->  block b of four 64-bit words: Philox 4x64-10 of the counter (b + 1, 0, draw, 0) under the key
 //                 (seed, 0)  ->  mask[4b] ... mask[4b + 3]; a warp writes 128 bytes in a row
 //
-// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy's generator counts up before it makes its
+// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy's generator counts up before its
 // first block, hence b + 1.
 #include "prelude.cuh"
 

@@ -1,10 +1,10 @@
 // im2col.cu: the pixels under every window, side by side, and the way back.   x (NC,H,W)   cols (NC,KH,KW,OH,OW)
 //
-// im2col: one thread an element of cols.   threads  0 1 2 3 …  →  windows j = 0 1 2 3 … of one tap (p, q)
+// im2col: one thread for each element of cols.   threads  0 1 2 3 …  →  windows j = 0 1 2 3 … of one tap (p, q)
 //     Neighbouring threads write neighbouring places, and at stride 1 read neighbouring pixels: a warp's 32 accesses
 //     are 4 sectors of 32 bytes each way.
-// col2im: one thread a pixel. It gathers what it was copied to: no two threads write to one place, so no atomics, and
-//     the sum is taken in the same order each time.
+// col2im: one thread for each pixel. It adds the entries that the pixel was copied to: no two threads write to one place,
+//     so no atomics, and the sum is taken in the same order each time.
 #include "prelude.cuh"
 
 // instances: im2col<float> im2col<double>

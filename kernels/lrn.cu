@@ -1,13 +1,14 @@
 // lrn.cu: local response normalisation of x (N,C,P) over `size` neighbouring channels, both ways.
 //
-//   One thread a pixel and a chunk of channels: threadIdx.x and blockIdx.y along the pixels (coalesced in every
+//   One thread for each pixel and chunk of channels: threadIdx.x and blockIdx.y along the pixels (coalesced in every
 //   channel), the rest image and chunk, as maps.cuh says: its "map" is a chunk of an image.
 //
 //        channels of the chunk   first ............. last
 //        the window              [ behind | c | ahead ]  ->  slides by one: + the channel that comes in,
 //                                                            - the one that goes out, which the cache still holds
 //
-//   The sum slides in double precision: in single, a large value that has left would leave its rounding behind.
+//   The sum is kept in double precision: in single precision, the rounding error of a large value would stay in the sum
+//   after the value has left the window.
 #include "maps.cuh"
 
 template <typename T>

@@ -3,7 +3,7 @@
 //   M maps of P pixels each, one behind the other in memory (of images: M = N*C, P = H*W):
 //
 //        pixels ------------->
-//     m  [tx threads][tx threads] ...      threadIdx.x  along a map: neighbours touch neighbours, one request a warp
+//     m  [tx threads][tx threads] ...      threadIdx.x  along a map: neighbouring pixels: one request for each warp
 //     a  [tx threads][tx threads] ...      threadIdx.y  ty maps at once, tx * ty = 256: small maps share a block
 //     p  --------------------------        blockIdx.x   the next ty maps
 //     s  [tx threads][tx threads] ...      blockIdx.y   the next tx pixels, where maps are few but large
@@ -22,8 +22,8 @@
 
 #define AT_ONCE 4
 
-// take(i, load(i)) for places i = first, first + step, ... below end, AT_ONCE of them at a time: their loads are all on
-// the way before the first is waited for. A thread that waits for each would leave half of the memory's speed unused.
+// take(i, load(i)) for places i = first, first + step, ... below end, AT_ONCE of them at a time: all their loads are issued
+// before the first is waited for. A thread that waits for each load uses only half of the memory's speed.
 template <typename Load, typename Take>
 __device__ inline void stream(int first, int step, int end, Load load, Take take) {
     for (int i = first; i < end; i += AT_ONCE * step) {

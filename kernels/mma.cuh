@@ -2,10 +2,10 @@
 //
 // A tensor core multiplies TF32 numbers, which have the range of a float and 10 bits of mantissa instead of 23, and adds
 // in float. TERMS = 1 rounds every factor: three digits are left. TERMS = 3 writes every float as a sum of two TF32
-// numbers, x = hi + lo, and adds lo·hi + hi·lo + hi·hi: a float's accuracy (lo·lo, 2⁻²² of the product, is left out) at
+// numbers, x = hi + lo, and adds lo·hi + hi·lo + hi·hi: a float's accuracy (lo·lo, 2⁻²² of the product, is left out) with
 // three times the work, which is still faster than the ordinary units.
 //
-// One instruction makes a 16 × 8 piece of D = A·B + D, 8 products deep, with the 32 lanes of a warp together. With
+// One instruction computes a 16 × 8 part of D = A·B + D, 8 products deep, with the 32 lanes of a warp together. With
 // g = lane / 4 and t = lane % 4 a lane holds
 //
 //     A[g][t] A[g+8][t] A[g][t+4] A[g+8][t+4]     B[t][g] B[t+4][g]     D[g][2t] D[g][2t+1] D[g+8][2t] D[g+8][2t+1]
@@ -28,7 +28,7 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], 
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(__CUDA_ARCH__)
-    __trap();  // there is no such instruction: tensor_core.able says so
+    __trap();  // there is no such instruction: tensor_core.supports checks this
 #elif !defined(__CUDACC__)
     struct Lane { float a[4], b[2]; } mine;
     memcpy(mine.a, a, sizeof mine.a), memcpy(mine.b, b, sizeof mine.b);
@@ -55,7 +55,7 @@ struct TensorTile {
     const int top = warp / 4 * WM, left = warp % 4 * WN;
 
     __device__ void step(const float (*A)[BM + PAD], const float (*B)[BN + PAD]) {
-#pragma unroll 1  // both halves at once would need more registers than there are
+#pragma unroll 1  // unrolled, it would need more registers than there are
         for (int k = 0; k < BK; k += 8) {
             unsigned b[WN / 8][2], b_low[WN / 8][2];
 #pragma unroll

@@ -1,22 +1,22 @@
 // pool.cu: pooling with the largest, the mean or the p-norm of a window: forward, and back to the pixels.
 //
-//   forward    one thread an output (map, oh, ow), spread as maps.cuh says; it reads the pixels of its window
-//   backward   one thread a pixel (map, h, w); it gathers from the windows that hold it. Nobody else writes there:
-//              no atomics, and the same sum each time
+//   forward    one thread for each output (map, oh, ow), as in maps.cuh; it reads the pixels of its window
+//   backward   one thread for each pixel (map, h, w); it adds what comes from the windows that contain it. No other
+//              thread writes there: no atomics, and the same sum each time
 //
 //   Tap p of window oh reads row oh*SH + p*DH - PH, so pixel h is tap p = (h + PH - oh*SH)/DH of window oh, if that
 //   is a whole number from 0 to KH - 1.
 #include "maps.cuh"
 
-// The taps first <= p < end of a window that starts at pixel `start` which fall upon the pixels there are. So the loops
-// over them ask nothing, and their loads can all be on the way at once.
+// The taps first <= p < end of a window that starts at pixel `start` which lie inside the image. So the loops over them
+// need no checks, and all their loads can be issued at once.
 struct Taps { int first, end; };
 
 __device__ inline Taps taps_inside(int start, int K, int D, int size) {
     return {start < 0 ? (D - 1 - start) / D : 0, min(K, (size - start + D - 1) / D)};
 }
 
-// The windows that can hold pixel h: first <= oh <= last.
+// The windows that can contain pixel h: first <= oh <= last.
 struct Windows { int first, last; };
 
 __device__ inline Windows windows_over(int h, int K, int S, int P, int D, int out) {
@@ -85,7 +85,7 @@ __device__ inline int places(int o, int K, int S, int P, int low, int high) {
     return max(1, min(start + K, high) - max(start, low));
 }
 
-// pad: whether the padding counts, which is zeros. D taps apart, as everywhere, though no layer asks for it.
+// pad: whether the padding, zeros, counts. Taps are D pixels apart, as in the other kernels.
 // instances: avg_pool<float> avg_pool<double>
 template <typename T>
 __global__ void avg_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH, int SW,
@@ -135,7 +135,7 @@ __global__ void avg_pool_dx(const T *dy, T *dx, int64 maps, int H, int W, int OH
 // ---- the p-norm ------------------------------------------------------------------------------------------------
 
 template <typename T>
-__device__ inline T power(T v, T exponent) {  // v >= 0; the square, the usual case, at the price of a product
+__device__ inline T power(T v, T exponent) {  // v >= 0; the square, the usual case, as a product
     return exponent == 2 ? v * v : exponent == 1 ? v : pow(v, exponent);
 }
 
@@ -159,7 +159,7 @@ __global__ void lp_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int 
     }
 }
 
-// dx = sign(x) * the sum of dy * (|x| / y)^(norm - 1) over the windows that hold x; a window of zeros gives nothing
+// dx = sign(x) * the sum of dy * (|x| / y)^(norm - 1) over the windows that contain x; a window of zeros adds 0
 // instances: lp_pool_dx<float> lp_pool_dx<double>
 template <typename T>
 __global__ void lp_pool_dx(const T *dy, const T *x, const T *y, T *dx, int64 maps, int H, int W, int OH, int OW,

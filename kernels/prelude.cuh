@@ -21,7 +21,7 @@ using int64 = long long;
     for (unsigned i##_ = blockIdx.x * blockDim.x + threadIdx.x; i##_ < unsigned(n); i##_ += gridDim.x * blockDim.x) \
         if (const int i = int(i##_); true)
 
-// T[N], aligned so that it is read and written in one piece, or in pieces of 16 bytes.
+// T[N], aligned so that it is read and written as a whole, or 16 bytes at a time.
 template <typename T, int N>
 struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
     T v[N];

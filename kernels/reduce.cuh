@@ -4,9 +4,9 @@
 //   lane  0  1  2  3  4  5  6  7
 //         +-----------+                 d = 4: lane 0 takes lane 4's, lane 1 lane 5's, ...
 //         +-----+                       d = 2
-//         +--+                          d = 1: lane 0 has all. (What the other lanes have is of no use.)
+//         +--+                          d = 1: lane 0 has all. (The values of the other lanes are not used.)
 //
-// V is what is merged: v.down(d) is the V of the lane d further on, v.merge(w) takes w into v.
+// V is the type that is merged: v.down(d) is the V of the lane d further on, v.merge(w) adds w to v.
 #pragma once
 #include "prelude.cuh"
 
@@ -16,7 +16,7 @@ __device__ inline V merge_warp(V v) {
     return v;
 }
 
-// Thread 0 gets everybody's. All threads of the block must come here, a multiple of 32 and at most 1024 of them.
+// Thread 0 gets the sum over the block. All threads of the block must call this, a multiple of 32 and at most 1024.
 template <typename V>
 __device__ inline V merge_block(V v, V nothing) {
     __shared__ V of_warp[32];

@@ -1,9 +1,9 @@
 // softmax.cu: softmax and cross entropy of logits (N,K) in one kernel, and their gradient in another.
 //
-//   forward    one warp a row: lane l takes classes l, l + 32, ...; blockDim = (32, rows), threadIdx.y the row
+//   forward    one warp for each row: lane l takes classes l, l + 32, ...; blockDim = (32, rows), threadIdx.y the row
 //                max  -> shuffles ->  sum of e^(z - max)  -> shuffles ->  p and the loss
-//              the row is read three times, from the cache but for the first. Neither e^z nor log 0 can overflow
-//   backward   one thread a logit, spread as maps.cuh says: a row is a map, a class a pixel
+//              the row is read three times, the second and third time from the cache. There is no overflow and no log 0
+//   backward   one thread for each logit, as in maps.cuh: a row is a map, a class a pixel
 #include "maps.cuh"
 
 template <typename T>

@@ -1,7 +1,7 @@
-// tile.cuh: the heart of a matrix product, C = A · B, on the ordinary floating-point units.
+// tile.cuh: a tile of a matrix product, C = A · B, on the ordinary floating-point units.
 //
-// A block of 256 threads makes a BM × BN tile of C. Step by step, BK rows of A (stored k-first, [BK][BM]) and BK rows of
-// B ([BK][BN]) come to shared memory, and every thread adds their products to its own TM × TN values in registers.
+// A block of 256 threads computes a BM × BN tile of C. Step by step, BK rows of A (stored k-first, [BK][BM]) and BK rows
+// of B ([BK][BN]) are copied to shared memory, and every thread adds their products to its own TM × TN values in registers.
 //
 //                     across →   0 1 2 … BN/TN−1, four columns each, and the same again BN·4/TN further
 //     down ↓   0    ┌──────────────────────────┐
@@ -9,8 +9,8 @@
 //              …    │ owns rows 4·down … +3,   │      Its packs lie BM·4/TM and BN·4/TN apart, so that the packs that a
 //              BM/TM−1, and so on, of the tile │      warp reads at once lie side by side: no bank conflict.
 //
-// The finished tile leaves through shared memory, a slice of rows at a time, so that a warp stores 32 neighbouring columns
-// (`leave`): straight from the registers its stores would be 16 bytes apart, and touch four times the sectors.
+// The finished tile is stored through shared memory, a slice of rows at a time, so that a warp stores 32 neighbouring
+// columns (`store_tile`): directly from the registers its stores would be 16 bytes apart, in four times the sectors.
 #pragma once
 #include "prelude.cuh"
 
@@ -59,7 +59,7 @@ struct Shared {
 };
 
 // sum += A · B over k_begin ≤ k < k_end. fetch(k) gets this thread's part of the BK rows from k on, zeros beyond the
-// end, into registers; put(buffer) stores it. While a buffer is multiplied the next rows are on their way to the other.
+// end, into registers; put(buffer) stores it. While one buffer is multiplied, the next rows are copied to the other.
 template <typename T, class Tile, class Fetch, class Put>
 __device__ void multiply(Tile &tile, Shared<T, Tile> &shared, int k_begin, int k_end, Fetch fetch, Put put) {
     fetch(k_begin);
@@ -78,7 +78,7 @@ __device__ void multiply(Tile &tile, Shared<T, Tile> &shared, int k_begin, int k
 
 // store(row of the tile, value) for every row of the column threadIdx.x % BN: neighbouring threads, neighbouring columns.
 template <typename T, class Tile, class Store>
-__device__ void leave(const Tile &tile, Shared<T, Tile> &shared, Store store) {
+__device__ void store_tile(const Tile &tile, Shared<T, Tile> &shared, Store store) {
     auto rows = shared.slice();
 #pragma unroll
     for (int s = 0; s < Tile::SLICES; s++) {

@@ -1,8 +1,8 @@
 // update.cu: a step of SGD and of Adam, in place: each array is read once and written once, in one kernel.
 //
-//   thread t  ->  weights t, t + (threads in the grid), ...: neighbours touch neighbours
+//   thread t  ->  weights t, t + (threads in the grid), ...: neighbouring threads access neighbouring weights
 //
-// The formulas stand in minicnn/optim. What is the same for all weights comes ready from the host.
+// The formulas are in minicnn/optim. What is the same for all weights is computed on the host.
 #include "prelude.cuh"
 
 #define EACH_WEIGHT(i, n)                                                                    \

@@ -4,19 +4,19 @@
 //
 //     y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ d B) ] A          w 3 × 3   d 6 × 6 pixels   y 4 × 4
 //
-// Summed over channels, the ⊙ is 36 matrix products, one for each position in the tile, which cuBLAS makes in one call:
+// Summed over channels, the ⊙ is 36 matrix products, one for each position in the tile, in one call of cuBLAS:
 //
 //     U (36, O, C) = G w Gᵀ     V (36, C, P) = Bᵀ d B     M (36, O, P) = U · V     y = Aᵀ M A        P tiles
 //
 // and the gradient of the filters is  dw = Gᵀ [ Σ_P (A dy Aᵀ) · Vᵀ ] G.  The polynomials are evaluated at 0, 1, −1, ½, −2
 // and ∞, where float32 loses about one digit (with 2 and −2 instead of ½ and −2 it loses more: Barabasz et al. 2020).
 //
-// One thread a tile and channel, everything in registers.   threads  0 1 2 3 …  →  tiles  0 1 2 3 …  of one channel
+// One thread for each tile and channel, everything in registers.   threads  0 1 2 3 …  →  tiles  0 1 2 3 …  of one channel
 // Position k of neighbouring tiles lies side by side, so the 36 accesses to U, V, M are 4 sectors a warp each. Images are
 // read 4 pixels apart, which touches 4 times the sectors; the other 35 reads of the warp find them in the L1 cache.
 //
-// Filters lie 9 values apart. A block brings its 256 filters to shared memory in order, or takes them out of it, so that
-// neighbouring threads touch neighbouring values; there, 9 apart is 9 banks apart: no conflict.
+// Filters lie 9 values apart. A block copies its 256 filters to shared memory or from it in order, so that neighbouring
+// threads access neighbouring values; in shared memory, 9 values apart is 9 banks apart: no conflict.
 #include "prelude.cuh"
 
 // ------------------------------------------------------------------------- one line of 6, 4 or 3 values through a matrix
@@ -115,8 +115,8 @@ __global__ void winograd_filters(const T *w, T *U, int OC) {
     for (int k = 0; k < 36; k++) U[k * OC + e] = u[k];
 }
 
-// y = Aᵀ M A + bias.   M (36, O, P) → y (N,O,OH,OW), cut off where a tile hangs over the edge; bias may be null. Where rows
-// begin at multiples of 16 bytes (`wide`) a row of a tile is stored in one piece.
+// y = Aᵀ M A + bias.   M (36, O, P) → y (N,O,OH,OW), cut off where a tile extends beyond the edge; bias may be null. Where rows
+// begin at multiples of 16 bytes (`wide`) a row of a tile is stored as a whole.
 // instances: winograd_outputs<float> winograd_outputs<double>
 template <typename T>
 __global__ void winograd_outputs(const T *M, const T *bias, T *y, int N, int O, int OH, int OW, int TH, int TW,

@@ -1,4 +1,4 @@
-"""Who computes: finds the backend of a name or of an array. The only file that knows every backend."""
+"""Finds the backend of a name or of an array. The only file that knows every backend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _backends: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
 """The devices in use, by name. "meta" knows shapes but no values: what `inspect.summary` runs a net on."""
 
 NAMES = ("cpu", "cuda:0", "auto")
-"""What users ask `get` for. It knows "emulated" as well: the GPU's kernels on the CPU, for tests."""
+"""The names for users. `get` also knows "emulated", for tests: the GPU's kernels on the CPU."""
 
 
 def get(name: str) -> Device:
@@ -39,12 +39,15 @@ def get(name: str) -> Device:
 
 
 def find(value: Array) -> Device | None:
-    """The device that an array lives on; None for what is no array: a number, a list."""
-    return next((device for device in _backends.values() if isinstance(value, device.xp.ndarray)), None)
+    """The device that an array is on; None for anything else: a number, a list."""
+    for device in _backends.values():                              # called for every array of every op: no generator
+        if isinstance(value, device.xp.ndarray):
+            return device
+    return None
 
 
 def of(array: Array) -> Device:
-    """The device that an array lives on, or a TypeError."""
+    """The device that an array is on, or a TypeError."""
     device = find(array)
     if device is None:
         raise TypeError(f"{type(array).__name__} is not an array of any device: wrap the values in a Tensor")
@@ -52,13 +55,13 @@ def of(array: Array) -> Device:
 
 
 def borrows(array: Array, others: Sequence[Array]) -> bool:
-    """Whether `array` lies in the memory of one of `others`, or fills only a part of its own, or that several times."""
+    """Whether `array` shares memory with one of `others`, or does not fill its own memory exactly once."""
     own = _owner(array)
     return own.nbytes != array.nbytes or any(own is _owner(other) for other in others)
 
 
 def _owner(array: Array) -> Array:
-    """The array whose memory this one is a view of: itself, where it is no view of an array (but of bytes, say)."""
+    """The array whose memory this one is a view of; itself, if it is a view of none (but of bytes, for example)."""
     return array if find(array.base) is None else _owner(array.base)
 
 
@@ -68,12 +71,12 @@ def available() -> list[str]:
 
 
 def why_no_gpu() -> str:
-    """One sentence: why nothing can be computed on a GPU, and what to install; "" if it can."""
+    """One sentence: why no GPU can be used, and what to install; "" if one can."""
     return _gpu()[1]
 
 
 def gpu_facts() -> dict[str, Any]:
-    """Of the GPU: name, bytes of memory, compute capability, and the versions of CuPy and CUDA."""
+    """The GPU's name, bytes of memory and compute capability, and the versions of CuPy and CUDA."""
     from minicnn.gpu import detect
 
     return detect.facts(get("cuda:0").xp)
@@ -81,7 +84,7 @@ def gpu_facts() -> dict[str, Any]:
 
 @functools.cache
 def _gpu() -> tuple[Device, str]:
-    """(the backend of the GPU, "") or (nothing of use, why there is none). CuPy is imported when first asked for."""
+    """(the backend of the GPU, "") or (cpu, why there is no GPU). The first call imports CuPy."""
     from minicnn.gpu import detect
 
     cupy, reason = detect.load()

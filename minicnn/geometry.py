@@ -6,10 +6,19 @@ OH × OW outputs; `dy` is the gradient of the loss with respect to y.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+
+LARGEST = 2**20  # of a kernel's extent, a stride, a padding or a dilation
+MOST_TAPS = 2**22  # of one pooling window
+
+Pair = int | tuple[int, int]  # one integer for both axes, or (down, across)
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,18 @@ class Axis:
         """Where tap p of all the windows lies on the padded axis."""
         start = p * self.dilation
         return slice(start, start + self.stride * (self.out - 1) + 1, self.stride)
+
+    def phases(self) -> Iterator[tuple[int, int, range]]:
+        """The pixels, sorted by the taps that read them: (first pixel, how many pixels, taps) of each phase.
+
+        Tap p reads pixel h from window (h + before − p·dilation) / stride, where that is a whole number. So the pixels
+        first, first + stride, … are all read by the same taps; at stride 1 there is one phase, with all taps.
+        """
+        step = self.stride // math.gcd(self.stride, self.dilation)            # taps so far apart read the same phase
+        for first in range(min(self.stride, self.size)):
+            tap = next((p for p in range(min(step, self.kernel))
+                        if (first + self.before - p * self.dilation) % self.stride == 0), self.kernel)  # fmt: skip
+            yield first, len(range(first, self.size, self.stride)), range(tap, self.kernel, step)
 
     def counts(self, include_pad: bool) -> list[int]:
         """How many pixels each window averages over: of the image alone, or of the image and the asked padding."""
@@ -98,7 +119,13 @@ class Conv2dGeometry(Window2d):
         _need_rank("conv2d", "w", w_shape, "(O, C/groups, KH, KW)")
         N, C, H, W = x_shape
         O, C_group, KH, KW = w_shape
+        _need_pixels("conv2d", x_shape)
+        if 0 in w_shape:
+            raise ValueError(f"conv2d: w has shape {w_shape}: each of its extents must be at least 1")
         G = positive("groups", groups)
+        if C_group * G != C and channels_last(x_shape, C_group * G):
+            raise ValueError(f"conv2d: x has {C} channels, but w {w_shape} is for {C_group * G}"
+                             f"{channels_last(x_shape, C_group * G)}")
         if C % G:
             raise ValueError(f"in_channels (={C}) must be divisible by groups (={G})")
         if O % G:
@@ -127,13 +154,28 @@ class Pool2dGeometry(Window2d):
         K, D = pair("kernel_size", kernel_size), pair("dilation", dilation)
         S = K if stride is None else pair("stride", stride)
         P = pair("padding", padding, least=0)
+        if not isinstance(ceil_mode, int) or ceil_mode not in (0, 1):
+            raise TypeError(f"ceil_mode must be True or False, not {ceil_mode!r}")
         axes = [Axis(n, k, s, p, p, d, bool(ceil_mode)) for n, k, s, p, d in zip((H, W), K, S, P, D)]
+        _need_pixels("pooling", x_shape)
+        if K[0] * K[1] > MOST_TAPS:
+            raise ValueError(f"kernel_size (={K}) makes windows of {K[0] * K[1]:,} taps: at most {MOST_TAPS:,} are "
+                             "allowed; pool in two steps, or use global_avg_pool2d for one number a map")
         for axis in axes:
             if 2 * axis.before > axis.extent:
                 raise ValueError(f"padding (={axis.before}) must be at most half the window (={axis.extent} pixels): "
                                  f"a larger one makes windows of nothing but padding")
-        _need_fit(*axes)
+        _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
+
+
+def channel_band(C: int, size: int) -> np.ndarray:
+    """(C, C) booleans: whether channel c' (row) is in the window of channel c (column) of a local response norm.
+
+    The window is c − ⌊size/2⌋ ≤ c' ≤ c + ⌊(size−1)/2⌋: of an even size, one channel more before c than after it.
+    """
+    ahead = np.arange(C)[:, None] - np.arange(C)                              # c' − c
+    return (ahead >= -(size // 2)) & (ahead <= (size - 1) // 2)
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
@@ -141,27 +183,41 @@ def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise ValueError(f"{name} must be one integer or a pair (down, across), not {value!r}")
-        return positive(name, value[0], least), positive(name, value[1], least)
-    return positive(name, value, least), positive(name, value, least)
+        return positive(name, value[0], least, LARGEST), positive(name, value[1], least, LARGEST)
+    both = positive(name, value, least, LARGEST)
+    return both, both
 
 
-def positive(name: str, value: Any, least: int = 1) -> int:
-    """`value` as an int ≥ `least`, or a sentence."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+def positive(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int with least ≤ value ≤ most, or a sentence."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, not {value!r}")
-    if value.__index__() < least:
+    if number < least:
         raise ValueError(f"{name} (={value}) must be at least {least}")
-    return int(value.__index__())
+    if most is not None and number > most:
+        raise ValueError(f"{name} (={value}) must be at most {most:,}")
+    return number
+
+
+def channels_last(shape: tuple[int, ...], C: int) -> str:
+    """The end of a sentence if images of this shape seem to have their C channels in the last axis, else ""."""
+    if len(shape) != 4 or shape[3] != C or shape[1] == C:
+        return ""
+    return ": images are (N, C, H, W), channels first? Then x.transpose(0, 3, 1, 2)"
 
 
 def _conv_padding(padding: Any, K: tuple[int, int], S: tuple[int, int], D: tuple[int, int]) -> list[tuple[int, int]]:
     """((top, bottom), (left, right)). "same" keeps the size; where it is uneven the extra pixel goes after."""
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if S != (1, 1):
             raise ValueError(f"padding='same' needs stride 1, not {S}: give the padding as a number")
         total = [d * (k - 1) for k, d in zip(K, D)]
         return [(t // 2, t - t // 2) for t in total]
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         padding = 0
     if isinstance(padding, str):
         raise ValueError(f"padding must be a number, a pair, 'same' or 'valid', not {padding!r}")
@@ -174,11 +230,16 @@ def _need_rank(op: str, name: str, shape: tuple[int, ...], axes: str) -> None:
         raise ValueError(f"{op}: {name} must have 4 axes {axes}, not {len(shape)} (shape {shape}){fix}")
 
 
-def _need_fit(vertical: Axis, horizontal: Axis) -> None:
+def _need_pixels(op: str, x_shape: tuple[int, ...]) -> None:
+    if 0 in x_shape[1:]:
+        raise ValueError(f"{op}: x has shape {x_shape}: images must have at least 1 channel and 1 pixel")
+
+
+def _need_fit(vertical: Axis, horizontal: Axis, hint: str = "") -> None:
     for side, axis in (("height", vertical), ("width", horizontal)):
         total = axis.size + axis.before + axis.after
         if axis.out < 1:
             dilated = f" (kernel {axis.kernel}, dilation {axis.dilation})" if axis.dilation > 1 else ""
             raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's "
                              f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel, "
-                             "or more padding")
+                             f"or more padding{hint}")

@@ -1,15 +1,16 @@
 """A backend that computes no values, only shapes and receptive fields: the device "meta".
 
-A net on "meta" runs its own forward code, but each array knows only how large it would be, and which pixels of the
-image one of its elements would see. So VGG-19 is measured in milliseconds, in no memory. `inspect.summary` does this.
+A net on "meta" runs its own forward code, but each array knows only its shape, its dtype, and which pixels of the
+image one of its elements depends on. So `inspect.summary` measures VGG-19 in milliseconds, without its memory. What
+needs values or gradients is refused: every primitive and function that is missing here raises a sentence.
 
 Receptive fields (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"): going
 through a window of K taps, dilation D, stride S and padding P,
 
     size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
 
-along each axis: element i of the axis sees pixels start + i·jump … start + i·jump + size − 1. Where branches meet, the
-field is the smallest that holds the fields of all.
+along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where branches
+meet, the field is the smallest that contains the fields of all.
 """
 
 from __future__ import annotations
@@ -22,27 +23,28 @@ from typing import Any
 import numpy as np
 
 name = "meta"
+NO_VALUES = "an array on 'meta' has a shape but no values: build the model without the device 'meta'"
 
 
 @dataclass(frozen=True)
 class Field:
-    """What element 0 of an axis sees: `size` pixels from pixel `start` on; the next element `jump` pixels further."""
+    """The field of an axis's element 0: `size` pixels from pixel `start` on; the next element's begins `jump` later."""
 
     size: int = 1
     jump: int = 1
     start: int = 0
 
     def through(self, axis) -> Field:
-        """Behind a window, a geometry.Axis."""
+        """The field after a window, a geometry.Axis."""
         size = self.size + (axis.extent - 1) * self.jump
         return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
 
     def cut(self, part: slice) -> Field:
-        """Of the elements that a slice takes."""
+        """The field for the elements that a slice takes."""
         return Field(self.size, self.jump * (part.step or 1), self.start + self.jump * (part.start or 0))
 
     def joined(self, other: Field) -> Field:
-        """The smallest field that holds both."""
+        """The smallest field that contains both."""
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
         return Field(end - start, max(self.jump, other.jump), start)
@@ -64,8 +66,16 @@ class ndarray:
     size = property(lambda self: math.prod(self.shape))
     T = property(lambda self: self.transpose())
 
+    def __getattr__(self, name):
+        raise AttributeError(_missing(f"array method {name!r}"))
+
     def __len__(self):
         return self.shape[0]
+
+    def item(self, *index):
+        raise TypeError(NO_VALUES)
+
+    __bool__ = __int__ = __float__ = __index__ = item
 
     def __neg__(self):
         return self
@@ -147,7 +157,7 @@ def _combine(*args, **ignored):
 
 
 def _broadcast(array, shape):
-    """The array with its field standing still along the axes that broadcasting repeats: one element for all places."""
+    """The array with a field that does not move along axes that broadcasting repeats: one element for all places."""
     if array.fields is None or array.ndim != 4 or array.shape[2:] == shape[2:]:
         return array
     down, across = (Field(f.size, 0, f.start) if n == 1 != out else f
@@ -166,7 +176,7 @@ def _joined(*arrays) -> Fields | None:
 
 
 def _spread(array, counts) -> Fields | None:
-    """The fields of one element that sees `counts` elements of `array`, down and across."""
+    """The fields of one element that depends on `counts` elements of `array`, down and across."""
     if array.fields is None:
         return None
     down, across = (Field(f.size + (n - 1) * f.jump, f.jump * n, f.start) for f, n in zip(array.fields, counts))
@@ -183,7 +193,12 @@ def _concatenate(arrays, axis):
     return ndarray(shape, arrays[0].dtype, _joined(*arrays))
 
 
-xp: Any = SimpleNamespace(
+class _Xp(SimpleNamespace):
+    def __getattr__(self, name):
+        raise AttributeError(_missing(f"array function {name!r}"))
+
+
+xp: Any = _Xp(
     ndarray=ndarray,
     concatenate=_concatenate,
     full=_filled,
@@ -202,8 +217,16 @@ xp: Any = SimpleNamespace(
 # ------------------------------------------------------------------------------------------------------ the primitives
 
 
+def __getattr__(name):
+    raise AttributeError(_missing(f"primitive {name!r}"))
+
+
+def _missing(what):
+    return f"device 'meta' has no {what}: it computes shapes in a forward pass, but no values and no gradients"
+
+
 def image(shape) -> ndarray:
-    """An image (N,C,H,W) to begin with: each pixel sees itself."""
+    """An image (N,C,H,W) to begin with: the field of each pixel is the pixel itself."""
     return ndarray(shape, np.float32, HERE)
 
 
@@ -212,7 +235,7 @@ def asarray(values, dtype=None):
 
 
 def to_numpy(array):
-    raise TypeError("an array on 'meta' has a shape but no values: build the model without the device 'meta'")
+    raise TypeError(NO_VALUES)
 
 
 def synchronize():
@@ -254,6 +277,10 @@ def batch_norm_apply(x, mean, scale, shift):
 
 def local_response_norm(x, size, alpha, beta, k):
     return x, x
+
+
+def cross_entropy(logits, labels, smoothing):
+    return logits.sum(1), logits
 
 
 def dropout_mask(shape, p, seed, draw):

@@ -6,6 +6,8 @@ dtypes, strides, determinism, on every device. A new op gets one row here.
 Inputs are drawn so that nothing can cancel: all extents of a shape differ, so that a swapped axis shows; where an op
 has kinks or ties, values are `spaced` far from them; LRN is tried at α ≈ 1, for at the paper's 1e-4 a wrong sum hardly
 shows.
+
+`cases` are small and run everywhere, on every device; `crossing` cases (crossing_cases.py) run once, on the CPU.
 """
 
 from __future__ import annotations
@@ -16,22 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minicnn import ops, reference
-
-
-@dataclass(frozen=True)
-class Case:
-    """How to draw the inputs (one function of a generator an argument, or None) and the hyper-parameters."""
-
-    draws: tuple
-    hyper: dict
-
-    def inputs(self, seed: int) -> list:
-        """The arguments, the same for the same seed."""
-        rng = np.random.default_rng(seed)
-        return [draw and draw(rng) for draw in self.draws]
-
-    def __str__(self):
-        return ", ".join(f"{k}={v}" for k, v in self.hyper.items()) or "plain"
+from minicnn.cases import Case, case, labels, mask, normal, positive, spaced
+from minicnn.crossing_cases import CROSSING
 
 
 @dataclass(frozen=True)
@@ -41,6 +29,7 @@ class Row:
     op: Callable
     definition: Callable
     cases: tuple[Case, ...]
+    crossing: tuple[Case, ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,49 +37,9 @@ class Row:
         return self.op.__name__
 
 
-def normal(*shape):
-    """Standard normal values."""
-    return lambda rng: rng.standard_normal(shape)
-
-
-def spaced(*shape, low=-2.0, high=2.0, kinks=(0.0,)):
-    """Evenly spaced values from low to high, jittered and shuffled: no ties, and nothing close to a kink."""
-
-    def draw(rng):
-        n = int(np.prod(shape))
-        step = (high - low) / n
-        values = low + step * (np.arange(n) + rng.uniform(0.3, 0.7, n))
-        for kink in kinks:
-            near = abs(values - kink) < 0.02 * step
-            values[near] += 0.04 * step
-        return rng.permutation(values).reshape(shape)
-
-    return draw
-
-
-def positive(*shape):
-    """Values from 0.5 to 2."""
-    return lambda rng: rng.uniform(0.5, 2.0, shape)
-
-
-def labels(n, classes):
-    """n class indices."""
-    return lambda rng: rng.integers(0, classes, n)
-
-
-def mask(*shape):
-    """Booleans, most of them True."""
-    return lambda rng: rng.random(shape) > 0.3
-
-
-def case(*draws, **hyper) -> Case:
-    """Inputs to draw, then hyper-parameters."""
-    return Case(draws, hyper)
-
-
 def row(op, definition, *cases) -> Row:
     """An op, its definition, its cases."""
-    return Row(op, definition, cases)
+    return Row(op, definition, cases, CROSSING.get(op.__name__, ()))
 
 
 def _index(x, *, index):

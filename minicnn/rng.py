@@ -1,7 +1,7 @@
-"""Every random number that minicnn draws comes from here, so that one `seed` repeats a whole run.
+"""Every random number that minicnn draws comes from here, so that one `seed` makes a whole run repeatable.
 
 There are two kinds of draw. Weights and shuffles come from one NumPy generator on the host, whatever the device.
-Dropout masks are made where the arrays live, from a counter: draw number d of seed s is the same mask on every
+Dropout masks are computed on the arrays' device, from a counter: draw number d of seed s is the same mask on every
 device (Philox 4×64-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 """
 
@@ -15,7 +15,7 @@ _generator = np.random.default_rng(0)
 
 
 def seed(value: int) -> None:
-    """Start all of minicnn's random numbers afresh from `value`, an integer ≥ 0."""
+    """Restart all of minicnn's random numbers from `value`, an integer from 0 to 2⁶³ − 1."""
     global _seed, _draws, _generator
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
         raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, not {value!r}")
@@ -23,7 +23,7 @@ def seed(value: int) -> None:
 
 
 def generator() -> np.random.Generator:
-    """The host's generator: initial weights, shuffles."""
+    """The generator on the host, for initial weights and shuffles."""
     return _generator
 
 
@@ -35,12 +35,12 @@ def next_draw() -> tuple[int, int]:
 
 
 def state() -> dict:
-    """Where the random numbers are, as what JSON can hold: `restore` goes on from there."""
+    """The state of the random numbers, in types that JSON can store; `restore` continues from it."""
     return {"seed": _seed, "draws": _draws, "generator": _generator.bit_generator.state}
 
 
 def restore(saved: dict) -> None:
-    """Go on from a `state()`. ValueError where it is none."""
+    """Continue from a `state()`. ValueError for anything else."""
     global _seed, _draws, _generator
     fresh = np.random.default_rng(0)
     try:

@@ -1,4 +1,4 @@
-"""What a user asks of the devices: a convolution algorithm by name, and whether float32 products may be rounded.
+"""Settings for the devices: which convolution algorithm to use, and whether float32 products may be rounded.
 
     with minicnn.conv_algorithm("im2col"): ...     or     MINICNN_CONV=im2col
     with minicnn.allow_tf32(): ...                 or     MINICNN_TF32=1
@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from minicnn.names import unknown
 
 ALGORITHMS = (
-    "auto", "im2col", "tiled", "pointwise", "winograd", "depthwise", "banded", "few", "implicit_gemm", "tensor_core",
+    "auto", "im2col", "tiled", "pointwise", "winograd", "depthwise", "few_channels", "few_pixels", "implicit_gemm",
+    "tensor_core",
 )  # fmt: skip
-"""The convolution algorithms of all devices, each of which has some of them, and "auto"."""
+""""auto" and the convolution algorithms of all devices; each device has some of them."""
 
 _algorithm: contextvars.ContextVar[str | None] = contextvars.ContextVar("conv_algorithm", default=None)
 _tf32: contextvars.ContextVar[bool | None] = contextvars.ContextVar("allow_tf32", default=None)
@@ -24,13 +25,15 @@ _tf32: contextvars.ContextVar[bool | None] = contextvars.ContextVar("allow_tf32"
 
 @contextlib.contextmanager
 def conv_algorithm(name: str) -> Iterator[None]:
-    """`with conv_algorithm("im2col"):` every convolution inside it that the algorithm is able to do is done by it.
+    """`with conv_algorithm("im2col"):` computes every convolution inside it by that algorithm, where it is supported.
 
-    name: one of ALGORITHMS, "auto" for the policy. The environment variable MINICNN_CONV says the same for a whole
-    program. A convolution that the algorithm can't do (`winograd` at stride 2), or that this device has no such
-    algorithm for, is done by the policy's choice.
+    name: one of ALGORITHMS; "auto" for the policy's choice. The environment variable MINICNN_CONV sets the same for a
+    whole program. A convolution that the algorithm does not support (`winograd` at stride 2), or whose device does not
+    have the algorithm, is computed by the policy's choice.
     """
-    token = _algorithm.set(_known(name, "conv_algorithm"))
+    if name not in ALGORITHMS:
+        raise ValueError(unknown("convolution algorithm", name, ALGORITHMS))
+    token = _algorithm.set(name)
     try:
         yield
     finally:
@@ -39,16 +42,19 @@ def conv_algorithm(name: str) -> Iterator[None]:
 
 def asked_algorithm() -> str:
     """The algorithm that was asked for, or "auto"."""
-    return _algorithm.get() or _known(os.environ.get("MINICNN_CONV") or "auto", "MINICNN_CONV")
+    asked = _algorithm.get() or os.environ.get("MINICNN_CONV") or "auto"
+    if asked not in ALGORITHMS:
+        raise ValueError(f"MINICNN_CONV: {unknown('convolution algorithm', asked, ALGORITHMS)}")
+    return asked
 
 
 @contextlib.contextmanager
 def allow_tf32(allowed: bool = True) -> Iterator[None]:
     """`with allow_tf32():` a GPU may round the factors of float32 products to TF32, 10 bits of mantissa instead of 23.
 
-    Several times faster on tensor cores, and wrong in the fourth digit, so off unless asked for. (PyTorch's
-    convolutions do it by default.) The environment variable MINICNN_TF32=1 says the same for a whole program. The CPU
-    has no such units and takes no notice.
+    Several times faster on tensor cores, with errors in the fourth digit, so off by default. (PyTorch's convolutions
+    do it by default.) The environment variable MINICNN_TF32=1 sets the same for a whole program. The CPU has no such
+    units and ignores it.
     """
     token = _tf32.set(bool(allowed))
     try:
@@ -59,16 +65,10 @@ def allow_tf32(allowed: bool = True) -> Iterator[None]:
 
 def tf32_allowed() -> bool:
     """Whether float32 products may be rounded to TF32."""
-    asked = _tf32.get()
-    if asked is not None:
-        return asked
-    said = os.environ.get("MINICNN_TF32") or "0"
-    if said not in ("0", "1"):
-        raise ValueError(f"MINICNN_TF32 (={said!r}) must be 1 (float32 products may be rounded) or 0")
-    return said == "1"
-
-
-def _known(name, where):
-    if name not in ALGORITHMS:
-        raise ValueError(unknown(f"{where} algorithm", name, ALGORITHMS))
-    return name
+    allowed = _tf32.get()
+    if allowed is not None:
+        return allowed
+    asked = os.environ.get("MINICNN_TF32") or "0"
+    if asked not in ("0", "1"):
+        raise ValueError(f"MINICNN_TF32 (={asked!r}) must be 1 (float32 products may be rounded) or 0")
+    return asked == "1"

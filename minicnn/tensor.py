@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from numbers import Number
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast, overload
 
 import numpy as np
@@ -39,7 +38,6 @@ class Tensor:
     `with minicnn.debug():` finds such a change.
     """
 
-    __array_ufunc__ = None  # numpy_array + tensor then calls Tensor.__radd__ instead of building an array of objects
     __hash__ = object.__hash__  # `==` compares values, so that hashing by identity must be asked for
 
     grad: Array | None = None
@@ -56,7 +54,7 @@ class Tensor:
         home = devices.find(data)
         if home is None:                                           # a number, a list
             home, has_dtype = devices.get("cpu"), hasattr(data, "dtype")
-            data = home.asarray(data)
+            data = check.from_lists(data)
             dtype = dtype or ("float32" if data.dtype == "float64" and not has_dtype else None)
         target = devices.get(device) if device else home
         self.data: Array = check.dtype(target.asarray(data if target is home else home.to_numpy(data), dtype))
@@ -80,7 +78,7 @@ class Tensor:
         if self.size != 1:
             raise ValueError(f"item: only a Tensor of one element is a number, and this one has shape {self.shape}: "
                              "index it first, or reduce it with .sum() or .mean()")
-        return self.data.item()
+        return self.numpy().item()
 
     def detach(self) -> Tensor:
         """The same array, cut off from the graph."""
@@ -100,10 +98,7 @@ class Tensor:
         return _record("to", moved, (self,), (lambda dy: here.asarray(there.to_numpy(dy)),))
 
     def astype(self, dtype) -> Tensor:
-        """The same values in another dtype; between float32 and float64 gradients flow back.
-
-        The Tensor itself if it has that dtype already.
-        """
+        """The same values in another dtype; between float32 and float64 gradients flow back, not to integers."""
         device = devices.of(self.data)
         data = check.dtype(device.asarray(self.data, dtype))
         if data.dtype == self.dtype:
@@ -115,8 +110,7 @@ class Tensor:
     def backward(self, dy: Array | None = None, rules: Mapping[str, Callable] | None = None) -> None:
         """Add the gradient of Σ dy·self to `.grad` of every leaf that requires one, then free the graph.
 
-        dy: an array of this Tensor's shape; may be left out for a scalar, where it is 1. First order only. Gradients
-        of what lies between the leaves and here are held no longer than they are needed.
+        dy: an array of this Tensor's shape; may be left out for a scalar, where it is 1. First order only.
 
         rules: {name of an op: rule}. Such an op passes rule(dy, dx) back to its first argument in place of its gradient
         dx(dy): {"relu": lambda dy, dx: dx(dy.clip(0))} is guided backpropagation.
@@ -141,7 +135,8 @@ class Tensor:
             if not node._op:                                       # a leaf
                 node.grad = dy if node.grad is None else node.grad + dy
                 continue
-            check.unchanged(node._op, node._checksums)
+            if node._checksums:
+                check.unchanged(node._op, node._checksums)
             passed_on: list[Array] = []
             vjps = node._vjps
             if rules and node._op in rules:
@@ -161,32 +156,28 @@ class Tensor:
 
     def __len__(self) -> int:
         if self.ndim == 0:
-            raise TypeError("len() of a Tensor without axes: it holds one number, use .item()")
+            raise TypeError("len: a Tensor of shape () has no axis to go along: its number is .item()")
         return len(self.data)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
+    def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        if self.size != 1:
+            raise ValueError(f"bool: a Tensor of shape {self.shape} is ambiguous, neither true nor false: "
+                             "compare .numpy() and use .any() or .all()")
+        return bool(self.item())
 
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
-
-    def __array__(self, dtype=None, copy=None):
-        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+    def __float__(self) -> float: return float(self.item())
+    def __int__(self) -> int: return int(self.item())
+    def __format__(self, spec: str) -> str: return format(self.item(), spec) if spec else str(self)
+    def __array__(self, dtype=None, copy=None): return np.asarray(self.numpy(), dtype)
 
     def __repr__(self) -> str:
-        values = f"shape {self.shape}" if self.device == "meta" else np.array2string(self.numpy(), 88, separator=", ",
-                                                                                     prefix="Tensor(")
-        place = "" if self.device == "cpu" else f", device={self.device!r}"
-        return f"Tensor({values}, dtype={self.dtype}{place}{', requires_grad=True' if self.requires_grad else ''})"
+        kind = type(self).__name__
+        values = (f"shape {self.shape}" if self.device == "meta" else
+                  np.array2string(self.numpy(), 88, separator=", ", prefix=f"{kind}("))
+        place = f", device={self.device!r}" * (self.device != "cpu") + ", requires_grad=True" * self.requires_grad
+        return f"{kind}({values}, dtype={self.dtype}{place})"
 
     if TYPE_CHECKING:  # minicnn/ops/methods.py installs these, each from its op
 
@@ -213,6 +204,7 @@ class Tensor:
 
 Operand = Tensor | Array | float  # what may stand beside a Tensor in arithmetic
 Axes = int | tuple[int, ...] | None  # None for all
+Names = tuple[str, ...]
 P = ParamSpec("P")
 
 
@@ -221,9 +213,11 @@ class Op(Protocol[P]):
 
     __name__: str
     __wrapped__: Callable[..., Any]  # the function on plain arrays: (y, gradients) or (y, gradients, aux)
-    arguments: tuple[str, ...]  # names of its arrays
-    constants: tuple[str, ...]  # those of them that get no gradient
-    optional: tuple[str, ...]  # those of them that may be None
+    arguments: Names  # its arrays
+    constants: Names  # those of them that get no gradient
+    optional: Names  # those of them that may be None
+    numbers: Names  # those of them that may be plain numbers
+    variadic: bool  # whether the last of them stands for any number of arrays
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """Compute, and record for `backward` unless under no_grad."""
@@ -232,56 +226,59 @@ class Op(Protocol[P]):
 @overload
 def op(function: Callable[P, Any], /) -> Op[P]: ...
 @overload
-def op(*, constants: tuple[str, ...] = (), optional: tuple[str, ...] = ()) -> Callable[[Callable[P, Any]], Op[P]]: ...
-def op(function=None, /, *, constants=(), optional=()):
+def op(*, constants: Names = (), optional: Names = (), numbers: Names = ()) -> Callable[[Callable[P, Any]], Op[P]]: ...
+def op(function=None, /, *, constants=(), optional=(), numbers=()):
     """Turn `f(*arrays, **hyper) -> (y, gradients)` into an op on Tensors.
 
     gradients: a tuple with one function dy → dx per array, in their order (for a single array, that function alone);
     None for the arguments named in `constants` (labels, masks), which may have any dtype and get no gradient. An op may
     return a third item, a tuple of plain arrays, which becomes the Tensor's `.aux`. An argument may be None if it has a
-    default or is named in `optional`. The undecorated function stays available as `.__wrapped__`.
+    default or is named in `optional`, a plain number if it is named in `numbers`. The undecorated function is
+    `.__wrapped__`.
     """
     if function is None:
-        return functools.partial(op, constants=constants, optional=optional)
-    parameters = [p for p in inspect.signature(function).parameters.values()
-                  if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL)]
+        return functools.partial(op, constants=constants, optional=optional, numbers=numbers)
+    parameters = [p for p in inspect.signature(function).parameters.values() if p.kind <= p.VAR_POSITIONAL]
     names = tuple(p.name for p in parameters)
+    defaults = {p.name: None if p.default is p.empty else p.default for p in parameters}
 
     @functools.wraps(function)
     def call(*args, **hyper):
-        if any(name in hyper for name in names):                   # an array given by keyword: b=bias
-            args = (*args, *(hyper.pop(name, None) for name in names[len(args) :]))
-        device, arrays = check.arguments(call, [a.data if isinstance(a, Tensor) else a for a in args], hyper)
+        if hyper and not hyper.keys().isdisjoint(defaults):        # an array given by keyword: b=bias
+            args = (*args, *(hyper.pop(name, defaults[name]) for name in names[len(args) :]))
+        device, dtype, arrays = check.arguments(call, args, hyper)
         try:
-            result = function(*arrays, **hyper)
-        except AttributeError as problem:                          # a number has no shape; any other one stays itself
-            number = next((i for i, a in enumerate(arrays) if isinstance(a, Number) and problem.obj is a), None)
-            if number is None:
-                raise
-            name = check.names(call, len(arrays))[number]
-            raise TypeError(f"{call.__name__}: {name} must be a Tensor or an array, not {arrays[number]}") from problem
-        y, vjps, aux = check.result(call, args, result)
-        out = _record(call.__name__, device.asarray(y), args, vjps, aux)
-        if debugging.get() and out._op:
+            returned = function(*arrays, **hyper)
+        except AttributeError as problem:
+            check.missing(call, device, problem)
+            raise
+        y, vjps, aux = check.result(call, args, returned)
+        out = _record(call.__name__, check.value(call, device, dtype, y), args, vjps, aux)
+        if out._op and debugging.get():
             out._checksums = check.checksums((*check.names(call, len(arrays)), "the output"), (*arrays, out.data))
         for callback in watchers.get():
             callback(call, args, hyper, out)
         return out
 
-    told = cast(Any, call)
-    told.arguments, told.constants = names, tuple(constants)
-    told.optional = (*optional, *(p.name for p in parameters if p.default is not p.empty))
+    made = cast(Any, call)
+    made.arguments, made.constants, made.numbers = names, tuple(constants), tuple(numbers)
+    made.optional = (*optional, *(p.name for p in parameters if p.default is not p.empty))
+    made.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    check.declaration(made)
     return call
 
 
 def _record(name, data, parents, vjps, aux=()):
-    """A Tensor of `data` that knows its op, its parents and its gradient functions, if a gradient may be wanted."""
+    """A Tensor of `data` that knows its op, its parents and its gradient functions, if one of them may be called."""
     out = object.__new__(Tensor)
     out.data = data
     if aux:
         out.aux = aux
-    if recording.get() and any(isinstance(p, Tensor) and p.requires_grad for p in parents):
-        out.requires_grad, out._op, out._parents, out._vjps = True, name, parents, vjps
+    if recording.get():
+        for p in parents:
+            if isinstance(p, Tensor) and p.requires_grad:
+                out.requires_grad, out._op, out._parents, out._vjps = True, name, parents, vjps
+                break
     return out
 
 

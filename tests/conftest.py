@@ -12,6 +12,12 @@ hypothesis.settings.load_profile("minicnn")
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """No curves, matrices and filters are drawn, which takes longer than training on 120 images does."""
+    monkeypatch.setattr("minicnn.cli.run_report._draw", lambda run, result: [])
+
+
+@pytest.fixture
 def rng(request):
     """A generator seeded by the test's own id: the same draws alone, in any order, and in parallel."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))

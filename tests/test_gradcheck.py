@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import GradientError, Tensor, gradcheck
-from minicnn.gradcheck import LARGEST, Report, check_directions, sweep
+from minicnn.gradcheck import LARGEST, NothingCheckedError, Report, check_directions, sweep
 from minicnn.ops import add
 from minicnn.ops.activation import hardswish, leaky_relu, relu, relu6, tanh
 from minicnn.ops.adaptive_pool import adaptive_max_pool2d, global_max_pool2d
@@ -15,6 +15,7 @@ from minicnn.ops.linear import linear
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.softmax import cross_entropy, softmax
 from minicnn.tensor import op
+from tests.thinned import thinned
 
 
 @op
@@ -155,7 +156,7 @@ def test_a_wrong_slope_beside_a_kink_is_still_caught():
         gradcheck(far_off, np.array([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", thinned(range(200), lambda seed: seed < 20))  # each draws 12 or more corners
 def test_no_false_alarm_among_kinks(seed):
     """Inputs that sit on kinks and ties, near them, and far; every op here is right, so nothing may be raised."""
     rng = np.random.default_rng(seed)
@@ -250,9 +251,9 @@ def test_directions_pass_a_right_gradient_and_catch_a_wrong_one(rng):
 
 
 def test_directions_leave_a_kink_out():
-    report = gradcheck(relu, np.array([0.0, 1.0, -1.0]), directions=4)
-    assert len(report.kinks) == 4
-    assert report.kinks[0] == "direction 0"
+    with pytest.raises(NothingCheckedError, match="relu: nothing was checked: all 4 were left out") as caught:
+        gradcheck(relu, np.array([0.0, 1.0, -1.0]), directions=4)
+    assert caught.value.report.kinks == [f"direction {i}" for i in range(4)]
 
 
 def test_check_directions_on_a_net_of_leaves(rng):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from minicnn import Tensor, devices, inspect, meta, models, nn, no_grad
+from minicnn import Tensor, devices, inspect, meta, models, nn, no_grad, ops
+from minicnn.device import Device
 from minicnn.nn import init
 from minicnn.ops_table import TABLE
+from minicnn.tensor import op
 
 # ops whose meaning is in the values: no shape to speak of without them
 VALUES_NEEDED = {"cross_entropy"}
@@ -27,6 +29,38 @@ def test_shapes_and_dtypes_are_those_of_numpy(row):
 def test_no_values_can_be_asked_for():
     with pytest.raises(TypeError, match=r"an array on 'meta' has a shape but no values"):
         Tensor(meta.image((1, 1, 2, 2))).numpy()
+
+
+FORWARD = ("asarray", "avg_pool2d", "batch_norm_apply", "batch_norm_stats", "conv2d", "cross_entropy", "dropout_mask",
+           "elementwise", "local_response_norm", "lp_pool2d", "matmul", "max_pool2d",
+           "synchronize", "to_numpy")  # fmt: skip
+"""The primitives of a forward pass; the others compute gradients, updates, or running sums for them."""
+
+
+@pytest.mark.parametrize("primitive", [n for n, f in vars(Device).items() if callable(f) and not n.startswith("_")])
+def test_every_primitive_of_a_forward_pass_is_there_and_the_others_say_so(primitive):
+    if primitive in FORWARD:
+        assert callable(getattr(meta, primitive))
+    else:
+        with pytest.raises(AttributeError, match=f"device 'meta' has no primitive '{primitive}': it computes"):
+            getattr(meta, primitive)
+
+
+def test_what_needs_values_or_gradients_is_one_sentence():
+    x = Tensor(meta.ndarray((4, 10)), requires_grad=True)
+    for needs_values in (lambda: ops.cross_entropy(x, Tensor(meta.ndarray((4,), int))), lambda: bool(x.sum() > 0),
+                         lambda: float(x.sum())):  # fmt: skip
+        with pytest.raises(TypeError, match="an array on 'meta' has a shape but no values: build the model without"):
+            needs_values()
+    with pytest.raises(AttributeError, match=r"device 'meta' has no array function '.*': it computes shapes"):
+        ops.relu(x).sum().backward()
+
+    @op
+    def cumulative(x):
+        return x.cumsum(0), lambda dy: dy
+
+    with pytest.raises(NotImplementedError, match="cumulative: device 'meta' has no 'cumsum'"):
+        cumulative(x)
 
 
 def test_meta_is_not_offered_to_users():

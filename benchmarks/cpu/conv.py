@@ -5,10 +5,7 @@
     python -m benchmarks.cpu.conv --cases depthwise,lenet       some cases
 """
 
-from __future__ import annotations
-
-import contextlib
-import sys
+from operator import attrgetter
 
 from benchmarks import harness
 from minicnn.bench.conv import BOTH, POLICY, WHAT
@@ -17,17 +14,16 @@ from minicnn.bench.suite import SUITE, ConvCase
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = harness.options(__doc__).parse_args(argv)
-    cases = [SUITE[i] for i in harness.selected([case.name for case in SUITE], args.cases)]
-    with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+    args = harness.options("cpu.conv", __doc__, argv)
+    cases = harness.selected(SUITE, args.cases, attrgetter("name"))
+    with harness.Workers.on_cpu(args) as workers:
         rates = machine_rates(workers, args)
         rows = [measure(case, workers, args, rates["gemm_flops"]) for case in cases]
         rates = {k: max(v, machine_rates(workers, args)[k]) for k, v in rates.items()}
         about = workers.about()
     for row in rows:
         finish(row, rates["gemm_flops"])
-    harness.write("cpu.conv", args, argv, about, rates=rates, cases=rows,
+    harness.write(args, about, rates=rates, cases=rows,
                   summary=harness.summary(rows, "vs_torch", "vs_default", "vs_textbook"))
 
 
@@ -42,21 +38,25 @@ def measure(case: ConvCase, workers: harness.Workers, args, gemm: float) -> dict
     spec = {"kind": "conv", "case": case.as_dict()}
     answers, times = workers.measure(case.name, {"minicnn": spec, "torch": spec,
                                                  "textbook": {**spec, "kind": "textbook"}}, args)
-    known, own = answers["minicnn"], times["minicnn"]
-    algorithms = {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
-                  for name, of in known["algorithms"].items()}  # fmt: skip
-    both = own[f"{POLICY}/{BOTH}"]
-    row = {"name": case.name, "label": case.label, **case.as_dict(), "macs": case.macs, "bytes": case.bytes(),
-           "intensity": case.intensity, "policy": known["policy"], "algorithms": algorithms, BOTH: both}
+    both = times["minicnn"][f"{POLICY}/{BOTH}"]
+    row = {**facts(case, answers["minicnn"], times["minicnn"]), "intensity": case.intensity, BOTH: both}
     if "torch" in times:
-        row["torch"] = {"times": times["torch"], **{k: answers["torch"][k] for k in ("error", "agreement")},
-                        "better": {what: harness.better(times["torch"], what) for what in ("forward", BOTH)}}
+        row["torch"] = {"times": times["torch"], **{k: answers["torch"][k] for k in ("error", "agreement")}}
     if "textbook" in times:
         row["textbook"] = times["textbook"]
     finish(row, gemm)
-    harness.show(case.name, {**algorithms[POLICY], BOTH: both}, row.get("vs_torch"),
-                 f"  {100 * algorithms[POLICY]['forward']['of_gemm']:.0f} % of GEMM")
+    own = row["algorithms"][POLICY]
+    share = f"  {100 * own['forward']['of_gemm']:.0f} % of GEMM"
+    harness.show(case.name, {**own, BOTH: both}, row.get("vs_torch"), share)
     return row
+
+
+def facts(case: ConvCase, known: dict, times: dict) -> dict:
+    """What a row says of a convolution on any device. known: the worker's answer; times: {call: spread}"""
+    return {"name": case.name, "label": case.label, **case.as_dict(), "macs": case.macs, "bytes": case.bytes(),
+            "policy": known["policy"],
+            "algorithms": {name: {what: {**times[f"{name}/{what}"], **of[what]} for what in WHAT}
+                           for name, of in known["algorithms"].items()}}  # fmt: skip
 
 
 def finish(row: dict, gemm: float) -> None:
@@ -67,8 +67,8 @@ def finish(row: dict, gemm: float) -> None:
             of[what]["of_gemm"] = of[what]["flops"] / gemm
     own = {what: spread["median"] for what, spread in {**row["algorithms"][POLICY], BOTH: row[BOTH]}.items()}
     if "torch" in row:
-        better, times = row["torch"]["better"], row["torch"]["times"]
-        row["vs_torch"] = {what: better[what][1] / own[what] for what in ("forward", BOTH)}
+        times = row["torch"]["times"]
+        harness.versus(row, {"forward": row["algorithms"][POLICY]["forward"], BOTH: row[BOTH]}, times)
         row["vs_default"] = {what: times[f"contiguous/{what}"]["median"] / own[what] for what in ("forward", BOTH)}
     if "textbook" in row:
         book = {what: row["textbook"][what]["median"] for what in WHAT}

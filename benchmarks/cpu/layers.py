@@ -3,11 +3,8 @@
     python -m benchmarks.cpu.layers --vs torch
 """
 
-from __future__ import annotations
-
-import contextlib
 import math
-import sys
+from operator import itemgetter
 
 from benchmarks import harness
 
@@ -54,13 +51,11 @@ def traffic(spec: dict) -> dict[str, int]:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = harness.options(__doc__).parse_args(argv)
-    specs = [LAYERS[i] for i in harness.selected([spec["name"] for spec in LAYERS], args.cases)]
-    with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
-        rows = [measure(spec, workers, args) for spec in specs]
+    args = harness.options("cpu.layers", __doc__, argv)
+    with harness.Workers.on_cpu(args) as workers:
+        rows = [measure(spec, workers, args) for spec in harness.selected(LAYERS, args.cases, itemgetter("name"))]
         about = workers.about()
-    harness.write("cpu.layers", args, argv, about, cases=rows, summary=harness.summary(rows, "vs_torch"))
+    harness.write(args, about, cases=rows, summary=harness.summary(rows, "vs_torch"))
 
 
 def measure(spec: dict, workers: harness.Workers, args) -> dict:

@@ -4,12 +4,9 @@
     python -m benchmarks.cpu.models --memory            VGG-16 at 224×224, 4 images, too: it needs gigabytes
 """
 
-from __future__ import annotations
-
-import contextlib
-import sys
 
 from benchmarks import harness
+from benchmarks.markdown import call
 from minicnn.bench.model import NETS
 
 LARGE = "vgg16"
@@ -17,18 +14,16 @@ LARGE = "vgg16"
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = harness.options(__doc__)
-    parser.add_argument("--memory", action="store_true", help=f"{LARGE}, too")
-    parser.add_argument("--batch", type=int, default=0, help="images in a step; by default the net's own")
-    args = parser.parse_args(argv)
+    args = harness.options("cpu.models", __doc__, argv, {
+        "--memory": {"action": "store_true", "help": f"{LARGE}, too"},
+        "--batch": {"type": int, "default": 0, "help": "images in a step; by default the net's own"}})  # fmt: skip
     names = [name for name in NETS if name != LARGE or args.memory]
     rows, about = [], []
-    for name in (names[i] for i in harness.selected(names, args.cases)):
-        with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+    for name in harness.selected(names, args.cases):
+        with harness.Workers.on_cpu(args) as workers:
             about = about or workers.about()
             rows.append(measure(name, args, workers))
-    harness.write("cpu.models", args, argv, about, cases=rows, summary=harness.summary(rows, "vs_torch"))
+    harness.write(args, about, cases=rows, summary=harness.summary(rows, "vs_torch"))
 
 
 def measure(name: str, args, workers: harness.Workers) -> dict:
@@ -39,7 +34,7 @@ def measure(name: str, args, workers: harness.Workers) -> dict:
     workers.close()
     known, own = answers["minicnn"], times["minicnn"]
     row = {**{k: known[k] for k in ("parameters", "batch", "shape")}, "name": name, "times": own,
-           "images_per_second": {what: images(what, batch) / t["median"] for what, t in own.items()}}  # fmt: skip
+           "images_per_second": {what: call(what, batch)[1] / t["median"] for what, t in own.items()}}  # fmt: skip
     spec = {**spec, "infer": [], "images": batch, "shape": known["shape"]}
     row["memory"] = memory(workers["minicnn"], spec)
     if "torch" in times:
@@ -57,11 +52,6 @@ def memory(worker: harness.Worker, spec: dict) -> dict:
     base = worker.ask("memory")["bytes"]
     worker.ask("prepare", spec=spec)                               # warms up with two steps
     return {"peak_bytes": worker.ask("memory")["bytes"], "empty_bytes": base}
-
-
-def images(what: str, batch: int) -> int:
-    """How many images one call computes: a batch for "step", 32 for "infer 32"."""
-    return batch if what == "step" else int(what.split()[1])
 
 
 if __name__ == "__main__":

@@ -1,28 +1,10 @@
 """The results in docs/benchmarks.md; `python -m benchmarks.render` writes them."""
 
-from __future__ import annotations
-
-import json
-from pathlib import Path
-
 from benchmarks import pictures
-from benchmarks.markdown import call, circumstances, every_algorithm, ms, table, verdict, worst_errors
+from benchmarks.markdown import call, every_algorithm, ms, table, verdict, worst_errors
 from minicnn.bench.conv import BOTH, POLICY, WHAT
 
 ORDER = ("forward", "dx", "dw", "backward", BOTH, "step", "infer 1", "infer 32")
-
-
-def blocks(results: Path, picture) -> dict[str, list[str]]:
-    """{name of a block: its parts}, as far as there are results. picture(name, draw, *data) → a link"""
-    found = {}
-    for section in (conv, layers, models, steps, scaling):
-        name, path = section.__name__, results / f"{section.__name__}.json"
-        if path.exists():
-            document = json.loads(path.read_text(encoding="utf-8"))
-            found[name] = [*section(document, picture), circumstances(document)]
-        else:
-            found[name] = [f"Not measured yet: `python -m benchmarks.cpu.{name}`.\n"]
-    return found
 
 
 def conv(document: dict, picture) -> list[str]:
@@ -82,20 +64,15 @@ def models(document: dict, picture) -> list[str]:
 
 
 def steps(document: dict, picture) -> list[str]:
-    """Op by op, forward and backward, before and now."""
-    parts, when = [], ["before", "now"] if document["before"] else ["now"]
+    """Op by op, forward and backward: the ops that take at least 10 µs."""
+    parts = []
     for row in document["cases"]:
-        spent = {w: row[w]["ops"] for w in when}
-        most = {name: max(sum(spent[w].get(name, {}).values()) for w in when) for w in when for name in spent[w]}
-        body = []
-        for name in sorted((name for name in most if most[name] >= 1e-5), key=lambda name: -most[name]):
-            both = [spent[w].get(name, {}).get(way, 0) for w in when for way in ("forward", "backward")]
-            body.append([name, *(f"{1000 * seconds:.2f}" for seconds in both)])
-        body.append(["**the whole step**", *(cell for w in when for cell in (f"**{1000 * row[w]['step']:.1f}**", ""))])
-        heads = [f"{w}: {way} ms" for w in when for way in ("forward", "backward")]
-        parts += [f"{row['name']}, {row['batch']} images:\n", table(["op", *heads], body)]
-    before = f"*before*: minicnn at commit {document['before']}.\n"
-    return [*parts, *[before] * bool(document["before"])]
+        most = sorted(row["ops"].items(), key=lambda op: -sum(op[1].values()))
+        body = [[name, *(f"{1000 * of[way]:.2f}" for way in ("forward", "backward"))]
+                for name, of in most if sum(of.values()) >= 1e-5]  # fmt: skip
+        body.append(["**the whole step**", f"**{1000 * row['step']:.1f}**", ""])
+        parts += [f"{row['name']}, {row['batch']} images:\n", table(["op", "forward ms", "backward ms"], body)]
+    return parts
 
 
 def scaling(document: dict, picture) -> list[str]:
@@ -140,3 +117,7 @@ def mb(memory: dict) -> str:
     if memory["peak_bytes"] is None:
         return "unknown"
     return f"{memory['peak_bytes'] / 1e6:,.0f} ({memory['empty_bytes'] / 1e6:,.0f})"
+
+
+BLOCKS = (conv, layers, models, steps, scaling)
+"""Each fills the page's block of its name. picture(name, draw, *data) → a link"""

@@ -6,10 +6,7 @@ A convolution's exact work grows with N¹, with side², and with channels² (in 
 that small cases have other costs, a larger one that large cases fall out of a cache.
 """
 
-from __future__ import annotations
-
-import contextlib
-import sys
+from operator import attrgetter
 from statistics import geometric_mean
 
 from benchmarks import harness
@@ -32,12 +29,11 @@ def family(axis: str, size: int) -> ConvCase:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    args = harness.options(__doc__).parse_args(argv)
-    with contextlib.closing(harness.Workers.on_cpu(args)) as workers:
+    args = harness.options("cpu.scaling", __doc__, argv)
+    with harness.Workers.on_cpu(args) as workers:
         about = [workers["minicnn"].ask("about") | {"name": "minicnn"}]
         axes = {axis: grow(axis, sizes, workers, args) for axis, sizes in SIZES.items()}
-    harness.write("cpu.scaling", args, argv, about, axes=axes, threads=speed_up(args))
+    harness.write(args, about, axes=axes, threads=speed_up(args))
 
 
 def grow(axis: str, sizes: tuple[int, ...], workers: harness.Workers, args) -> dict:
@@ -65,8 +61,8 @@ def speed_up(args) -> dict:
     counts = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i <= most)})
     names, rows = list(map(str, counts)), []
     start = {str(n): lambda n=n: harness.minicnn(n, str(n)) for n in counts}
-    with contextlib.closing(harness.Workers(start)) as workers:
-        for case in (SUITE[i] for i in harness.selected([case.name for case in SUITE], args.cases)):
+    with harness.Workers(start) as workers:
+        for case in harness.selected(SUITE, args.cases, attrgetter("name")):
             times = clock(case, workers, names, args)
             gain = {n: {what: times["1"][what]["median"] / times[n][what]["median"] for what in WHAT} for n in names}
             rows.append({"name": case.name, "label": case.label, "times": times, "speed_up": gain})

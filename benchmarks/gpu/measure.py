@@ -7,16 +7,16 @@ The GPU's own events time it. A case that fails is recorded, and the next one st
 PyTorch is measured with TF32 off (fp32) and on (tf32), in both memory layouts.
 """
 
-from __future__ import annotations
-
 import argparse
-import contextlib
 import sys
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
+from operator import attrgetter
 
 from benchmarks import harness
+from benchmarks.cpu.conv import facts
 from benchmarks.cpu.scaling import family
 from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT
 from minicnn.bench.suite import SUITE, ConvCase
@@ -34,31 +34,25 @@ TINY = (ConvCase("tiny", (1, 4, 6, 6), 4, padding=(1, 1)), ConvCase("tiny depthw
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = harness.options(__doc__)
-    parser.set_defaults(rounds=3, seconds=0.02, pause=0.02)
-    parser.add_argument("--only", default="", help=f"sections, with commas: {', '.join(SECTIONS)}")
-    parser.add_argument("--cpu-threads", type=int, default=2, help="threads of the CPU in the comparison")
-    parser.add_argument("--limit", type=float, default=600, help="no case starts after this many seconds")
-    parser.add_argument("--tiny", action="store_true", help="small cases, to try everything out")
-    parser.add_argument("--device", default="cuda:0", help="or emulated, to try everything out; needs --out")
-    parser.add_argument("--torch-device", default="cuda", help="or cpu, to try everything out")
-    args = parser.parse_args(argv)
-    wanted = args.only.split(",") if args.only else list(SECTIONS)
-    for name in wanted:
-        if name not in SECTIONS:
-            sys.exit(f"error: unknown section {name!r}: there are {', '.join(SECTIONS)}")
-    if args.device == "emulated" and args.out is None:
+    args = harness.options("gpu.measure", __doc__, argv, {
+        "--only": {"nargs": "+", "choices": list(SECTIONS), "help": "some of the sections"},
+        "--cpu-threads": {"type": int, "default": 2, "help": "threads of the CPU in the comparison"},
+        "--limit": {"type": float, "default": 600, "help": "no case starts after this many seconds"},
+        "--tiny": {"action": "store_true", "help": "small cases, to try everything out"},
+        "--device": {"default": "cuda:0", "help": "or emulated, to try everything out; needs --out"},
+        "--torch-device": {"default": "cuda", "help": "or cpu, to try everything out"},
+    }, rounds=3, seconds=0.02, pause=0.02)  # fmt: skip
+    if args.device == "emulated" and not args.out:
         sys.exit("error: --device emulated needs --out: benchmarks/results is for real measurements")
-    report = Report(args, argv)
-    with contextlib.closing(report.workers) as workers:
+    report = Report(args)
+    with report.workers as workers:
         for name in list(workers.start):
             if not report.attempt(f"start of {name}", lambda name=name: workers[name].ask("about"), always=True):
                 del workers.start[name]                            # the others are measured without it
         if not {"cpu", "gpu"} <= workers.start.keys():
             sys.exit(f"error: {report.problems[0]['problem']}")
         report.about = workers.about()
-        for name in wanted:
+        for name in args.only or SECTIONS:
             report.collect(name, SECTIONS[name](report))
     if report.problems:
         sys.exit(f"error: {len(report.problems)} of the measurements failed: see \"problems\" in the JSON file")
@@ -67,8 +61,8 @@ def main(argv: list[str] | None = None) -> None:
 class Report:
     """The worker processes, and everything measured so far, which goes to disk after each case."""
 
-    def __init__(self, args: argparse.Namespace, argv: list[str]):
-        self.args, self.argv, self.started = args, argv, time.monotonic()
+    def __init__(self, args: argparse.Namespace):
+        self.args, self.started = args, time.monotonic()
         self.about, self.sections, self.problems = [], {}, []
         start = {"cpu": lambda: harness.minicnn(args.cpu_threads, "cpu"),
                  "gpu": lambda: harness.minicnn(name="gpu", device=args.device)}  # fmt: skip
@@ -96,46 +90,33 @@ class Report:
             row = self.attempt(name, work)
             rows += [row] if row else []
             self.sections[section] = row if name == section else rows
-            self.write()
+            found = {**self.sections, "problems": self.problems, "summary": summary(self.sections)}
+            harness.write(self.args, self.about, **found)
 
     def measure(self, case: str, specs: dict, **settings) -> tuple[dict, dict]:
         """Workers.measure with this program's options."""
         return self.workers.measure(case, specs, self.args, **settings)
 
-    def write(self) -> None:
-        """The JSON file."""
-        found = {**self.sections, "problems": self.problems, "summary": summary(self.sections)}
-        harness.write("gpu.measure", self.args, self.argv, self.about, **found)
-
 
 def rates(report: Report) -> dict:
     """The highest rates that the GPU reaches."""
-
-    def work():
-        spec = {"kind": "rates", "small": report.args.tiny}
-        answers, times = report.measure("rates", {"gpu": spec}, rounds=3, seconds=0.1, pause=0)
-        known, taken = answers["gpu"], {call: spread["median"] for call, spread in times["gpu"].items()}
-        harness.show("rates", times["gpu"])
-        return {"copy_bytes": known["bytes"] / taken["copy"], "product_flops": known["flops"] / taken["product"],
-                "product_tf32_flops": known["flops"] / taken["product, TF32"], "launch": taken["launch"]}
-
-    return {"rates": work}
+    spec = {"kind": "rates", "small": report.args.tiny}
+    answers, times = report.measure("rates", {"gpu": spec}, rounds=3, seconds=0.1, pause=0)
+    known, taken = answers["gpu"], {call: spread["median"] for call, spread in times["gpu"].items()}
+    harness.show("rates", times["gpu"])
+    return {"copy_bytes": known["bytes"] / taken["copy"], "product_flops": known["flops"] / taken["product"],
+            "product_tf32_flops": known["flops"] / taken["product, TF32"], "launch": taken["launch"]}
 
 
 def transfer(report: Report) -> dict:
     """The time of a transfer to the GPU and back, by its size."""
-
-    def work():
-        sizes, ways = BYTES[:2] if report.args.tiny else BYTES, ("to the GPU", "to the host")
-        times = report.measure("transfer", {"gpu": {"kind": "transfer", "bytes": sizes}}, rounds=1, pause=0)[1]["gpu"]
-        return {way: [{"bytes": size, **times[f"{way}/{size}"]} for size in sizes] for way in ways}
-
-    return {"transfer": work}
+    sizes, ways = BYTES[:2] if report.args.tiny else BYTES, ("to the GPU", "to the host")
+    times = report.measure("transfer", {"gpu": {"kind": "transfer", "bytes": sizes}}, rounds=1, pause=0)[1]["gpu"]
+    return {way: [{"bytes": size, **times[f"{way}/{size}"]} for size in sizes] for way in ways}
 
 
 def growth(report: Report) -> dict:
     """One convolution with growing images, including the wait for its result: from which size on is the GPU faster?"""
-
     def work(side):
         case = replace(family("side", side), input=(1, 16, side, side), filters=16)
         spec = {"kind": "conv", "case": case.as_dict(), "algorithms": [], "whole": False}
@@ -149,8 +130,8 @@ def growth(report: Report) -> dict:
 def conv(report: Report) -> dict:
     """The convolutions of the suite."""
     cases = TINY if report.args.tiny else SUITE
-    chosen = harness.selected([case.name for case in cases], report.args.cases)
-    return {cases[i].name: partial(conv_row, cases[i], report) for i in chosen}
+    chosen = harness.selected(cases, report.args.cases, attrgetter("name"))
+    return {case.name: partial(conv_row, case, report) for case in chosen}
 
 
 def conv_row(case: ConvCase, report: Report) -> dict:
@@ -159,25 +140,21 @@ def conv_row(case: ConvCase, report: Report) -> dict:
     answers, times = report.measure(case.name, {"gpu": spec, "torch": spec, "cpu": {**spec, "algorithms": []}})
     gpu, cpu, own = answers["gpu"], times["cpu"], times["gpu"]
     report.problems += [{"what": f"{case.name}, {k}", "problem": problem} for k, problem in gpu["problems"].items()]
-    row = {"name": case.name, "label": case.label, **case.as_dict(), "macs": case.macs, "bytes": case.bytes(),
-           "policy": gpu["policy"], BOTH: {name: own[f"{name}/{BOTH}"] for name in PRECISIONS.values()},
-           "algorithms": {name: {what: {**own[f"{name}/{what}"], **of[what]} for what in WHAT}
-                          for name, of in gpu["algorithms"].items()},
+    row = {**facts(case, gpu, own), BOTH: {name: own[f"{name}/{BOTH}"] for name in PRECISIONS.values()},
            "cpu": {what: cpu[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)}}  # fmt: skip
     row["vs_cpu"] = {BOTH: row["cpu"][BOTH]["median"] / row[BOTH][POLICY]["median"]}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "error": answers["torch"]["error"]}
         harness.versus(row, {f"{what}, {p}": own[f"{name}/{what}"] for p, name in PRECISIONS.items()
                              for what in ("forward", BOTH)}, times["torch"])  # fmt: skip
-    harness.show(f"{case.name}, {gpu['policy']}", {what: own[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)},
-                 extra=f"  {ratios(row)}")
+    harness.show(f"{case.name}, {gpu['policy']}", {what: own[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)})
     return row
 
 
 def nets(report: Report) -> dict:
     """Whole nets."""
-    chosen = harness.selected(list(NETS), report.args.cases if report.args.only else "")
-    names = ["lenet5"] if report.args.tiny else [list(NETS)[i] for i in chosen]
+    names = harness.selected(NETS, report.args.cases if report.args.only else "")
+    names = ["lenet5"] if report.args.tiny else names
     return {name: partial(net_row, name, report) for name in names}
 
 
@@ -197,37 +174,29 @@ def net_row(name: str, report: Report) -> dict:
         row["torch"] = {"times": times["torch"], "logits": answers["torch"]["logits"]}
         harness.versus(row, {f"{what}, {p}": row["times"][what][p] for p in PRECISIONS for what in calls},
                        times["torch"])
-    harness.show(name, {what: own[what] for what in calls}, extra=f"  {ratios(row)}")
+    harness.show(name, {what: own[what] for what in calls})
     return row
 
 
-SECTIONS = {"rates": rates, "transfer": transfer, "growth": growth, "conv": conv, "nets": nets}
-
-
-def ratios(row: dict) -> str:
-    """The ratios of a row, to print: above 1 minicnn's GPU path is faster."""
-    return "   ".join(f"{name}: " + ", ".join(f"{what} ×{ratio:.2f}" for what, ratio in row[key].items())
-                      for key, name in (("vs_cpu", "CPU"), ("vs_torch", "PyTorch")) if key in row)  # fmt: skip
+SECTIONS = {"rates": lambda report: {"rates": partial(rates, report)},
+            "transfer": lambda report: {"transfer": partial(transfer, report)},
+            "growth": growth, "conv": conv, "nets": nets}  # fmt: skip
+"""name: function(report) → its cases, {name: function → row}"""
 
 
 def summary(sections: dict) -> dict:
     """{what was compared: its mean ratio} over the convolutions and over the nets."""
-    found = {}
-    for section, title in (("conv", "convolutions"), ("nets", "nets")):
-        for key, ratios in harness.summary(sections.get(section) or [], "vs_cpu", "vs_torch").items():
-            against = "against the CPU" if key == "vs_cpu" else "against PyTorch"
-            found |= {f"{title}, {what}, {against}": of for what, of in ratios.items()}
-    return found
+    return {f"{title}, {what}, against {whom}": of
+            for section, title in (("conv", "convolutions"), ("nets", "nets"))
+            for key, whom in (("vs_cpu", "the CPU"), ("vs_torch", "PyTorch"))
+            for what, of in harness.summary(sections.get(section, []), key).get(key, {}).items()}  # fmt: skip
 
 
 def crossing(rows: list[dict], way: str) -> int | None:
     """The smallest side from which on the GPU is always faster; None if there is none."""
-    found = None
-    for row in sorted(rows, key=lambda row: -row["side"]):
-        if row["gpu"][way]["median"] > row["cpu"]["median"]:
-            break
-        found = row["side"]
-    return found
+    largest_first = sorted(rows, key=lambda row: -row["side"])
+    wins = takewhile(lambda row: row["gpu"][way]["median"] <= row["cpu"]["median"], largest_first)
+    return min((row["side"] for row in wins), default=None)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,13 @@
 """The results in docs/benchmarks-gpu.md; `python -m benchmarks.render` writes them from gpu.json."""
 
-from __future__ import annotations
-
-import json
-from pathlib import Path
-
 from benchmarks import pictures
 from benchmarks.gpu.measure import PRECISIONS, crossing
-from benchmarks.markdown import call, circumstances, every_algorithm, ms, table, verdict, worst_errors
+from benchmarks.markdown import call, every_algorithm, ms, table, verdict, worst_errors
 from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT
 
 
-def blocks(results: Path, picture) -> dict[str, list[str]]:
-    """{"gpu": the parts}, as far as there are results. picture(name, draw, *data) → a link"""
-    if not (results / "gpu.json").exists():
-        return {"gpu": ["**Not measured yet**: no GPU was available.\n"]}
-    document = json.loads((results / "gpu.json").read_text(encoding="utf-8"))
+def gpu(document: dict, picture) -> list[str]:
+    """The ratios, then all sections that were measured. picture(name, draw, *data) → a link"""
     gpu = next((c for c in document["competitors"] if c["name"] == "gpu"), {})
     parts = verdict(document["summary"])
     if "emulated" in gpu.get("gpu", ""):
@@ -23,7 +15,7 @@ def blocks(results: Path, picture) -> dict[str, list[str]]:
     for name, section in SECTIONS.items():
         if document.get(name):
             parts += section(document[name], document.get("rates") or {}, gpu, picture)
-    return {"gpu": [*parts, circumstances(document)]}
+    return parts
 
 
 def roofs(rates: dict, _, gpu: dict, picture) -> list[str]:

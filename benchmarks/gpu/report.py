@@ -8,8 +8,6 @@ next. Nothing is installed and no network is needed: the Python that runs it mus
 minicnn needs. The folder then holds report.json, the log of each stage, gpu.json, and its page.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import importlib.util
@@ -52,7 +50,7 @@ def stages(folder: Path) -> list[Stage]:
     quiet = ["--report-api-errors", "no"]              # CuPy makes some calls to see whether they fail
     small = [*tests, "-k", SANITIZED]
     bench = [python, "-m", "benchmarks.gpu.measure", "--vs", "torch", "--limit", "200", "--out", f"{folder}/gpu.json"]
-    page = ["--results", str(folder), "--docs", str(folder), "--pictures", str(folder)]
+    page = ["--results", str(folder), "--docs", str(folder)]
     return [
         Stage("machine", ["nvidia-smi"], 20),
         Stage("device", [python, "-c", USABLE], 30),
@@ -68,15 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "gpu-report", help="the folder of results")
-    parser.add_argument("--only", default="", help="some of the stages, with commas between them")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    planned = {stage.name: stage for stage in stages(args.out.resolve())}
-    names = args.only.split(",") if args.only else list(planned)
-    for name in names:
-        if name not in planned:
-            sys.exit(f"error: unknown stage {name!r}: there are {', '.join(planned)}")
-    report = run_all([planned[name] for name in names], args.out.resolve())
+    report = run_all(stages(args.out.resolve()), args.out.resolve())
     bad = [name for name, of in report["stages"].items() if of["result"] != "ok"]
     print(f"results: {args.out}")
     if bad:

@@ -1,10 +1,10 @@
-"""Writes the tables of counts into the pages beside it. The numbers are counted now, from the nets' own code.
+"""Writes the tables of counts into the pages of this folder. The numbers are computed from the nets' own code.
 
-    python docs/models/make_tables.py             rewrite what stands between the markers
+    python docs/models/make_tables.py             rewrite the text between the markers
     python docs/models/make_tables.py --check     change nothing; exit code 1 if a page is not up to date
 
 In a page `<!-- counts: SPEC SPEC … -->` begins a table, `<!-- zoo -->` the table of all nets, and `<!-- end -->` ends
-either. A SPEC is a model's name; behind a colon its variant and options, behind an @ the images' side:
+both. A SPEC is a model's name; after a colon its variant and options, after an @ the images' side:
 
     alexnet      alexnet:paper      alexnet:paper,groups=1      mobilenet_v1:width=0.5@128
 """
@@ -40,12 +40,12 @@ class Measured:
         return "×".join(map(str, self.report.input))
 
     @property
-    def sees(self) -> tuple[str, str]:
-        """How many pixels across an element of the last map sees, and how many pixels further the next one looks."""
+    def field(self) -> tuple[str, str]:
+        """The receptive field of the last map, in pixels across, and its total stride."""
         maps = [layer for layer in self.report.layers if len(layer.output) == 3]
         sides = [layer.output[2] for layer in maps]
         if any(side > before for side, before in zip(sides[1:], sides)):
-            return "all", "·"      # squeeze-and-excitation: means of whole maps have come back to every element
+            return "all", "·"      # squeeze-and-excitation multiplies every element by means of whole maps
         windows = [layer for layer in maps if layer.kernel]
         return f"{max(layer.field[1] for layer in windows):,}", str(windows[-1].total_stride[1])
 
@@ -70,12 +70,13 @@ def measure(spec: str) -> Measured:
 
 def counts(specs: str) -> str:
     """A family's table, one row for each SPEC."""
-    lines = ["| net | input | parameters | buffers | MACs | sees | stride |", "|---|---|---:|---:|---:|---:|---:|"]
+    lines = ["| net | input | parameters | buffers | MACs | receptive field | stride |",
+             "|---|---|---:|---:|---:|---:|---:|"]
     for spec in specs.split():
         it, totals = measure(spec), measure(spec).report.totals
         name = f"`{it.model}`" + (f", `{it.options}`" if it.options else "")
         figures = [f"{totals[key]:,}" if totals[key] else "·" for key in ("parameters", "buffers", "macs")]
-        lines.append(f"| {name} | {it.input} | {' | '.join([*figures, *it.sees])} |")
+        lines.append(f"| {name} | {it.input} | {' | '.join([*figures, *it.field])} |")
     return "\n".join(lines)
 
 

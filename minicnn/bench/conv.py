@@ -43,7 +43,8 @@ def algorithms(device: str = "cpu") -> list[str]:
 def able(case: ConvCase, dtype: Any = np.float32, device: str = "cpu") -> list[str]:
     """The algorithms that support this convolution."""
     package, first = _policy(device)
-    return [name for name, module in package.ALGORITHMS.items() if module.able(*first, case.geometry, np.dtype(dtype))]
+    g, kind = case.geometry, np.dtype(dtype)
+    return [name for name, module in package.ALGORITHMS.items() if module.supports(*first, g, kind)]
 
 
 def chosen(case: ConvCase, dtype: Any = np.float32, device: str = "cpu") -> str:
@@ -68,8 +69,8 @@ class ConvRun:
         self.x, self.w, self.b, self.dy = draw
         self.w /= self.w.dtype.type(np.sqrt(np.prod(case.w_shape[1:])))       # makes y about as large as x
         if device == "cpu":
-            self.x = self.x if g.C in (1, 3) else layout.images(layout.pixels(self.x))
-            self.dy = layout.images(layout.pixels(self.dy))
+            self.x = self.x if g.C in (1, 3) else layout.as_nchw(layout.to_nhwc(self.x))
+            self.dy = layout.as_nchw(layout.to_nhwc(self.dy))
         self.on_device = [self.device.asarray(a) for a in (self.x, self.w, self.b, self.dy)]
         self._exact: dict[str, np.ndarray] | None = None
 

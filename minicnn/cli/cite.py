@@ -34,6 +34,7 @@ def cite(
         return console.print_json({
             "model": model, "paper": paper, "about": python.getdoc(builder), "claims": [vars(c) for c in known.claims],
             "counts": variants, "top1": known.top1, "top1_where": known.where if known.top1 else None,
+            "top1_modern": known.top1_modern,
             "remarks": list(known.remarks)})  # fmt: skip
     say = console.say
     say(f"[bold]{model}[/]\n")
@@ -51,7 +52,9 @@ def cite(
         table.add_row(row["variant"], times(row["input"]), *figures)
     console.show(table)
     if known.top1:
-        say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}); not measured here.")
+        modern = f"; with torchvision's recipe of 2021 {known.top1_modern} %" if known.top1_modern else ""
+        say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}){modern}; "
+            "not measured here.")
     for remark in known.remarks:
         say(f"\n- {remark}", markup=False)
     return None

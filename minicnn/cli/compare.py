@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,16 @@ from minicnn.inspect.literature import Entry, entry, literature
 from minicnn.inspect.summary_table import mega
 
 
+class Area(enum.StrEnum):
+    """What the area of a disc in the chart stands for."""
+
+    memory = "memory"
+    parameters = "parameters"
+
+
+AREAS = {Area.memory: "memory, inference", Area.parameters: "parameters"}
+
+
 def compare(
     models: Annotated[
         list[str] | None,
@@ -21,6 +32,8 @@ def compare(
     ] = None,
     input_size: InputSize = "",
     settings: ModelSettings = None,
+    area: Annotated[Area, typer.Option(help="What the area of a disc is: memory for inference, or parameters.")
+                    ] = Area.memory,
     out: Annotated[Path | None, typer.Option(help="Draw accuracy against operations in this picture.")] = None,
     as_json: console.Json = False,
 ):
@@ -31,21 +44,22 @@ def compare(
     for model in models or [name for name, known in literature().items() if known.top1]:
         found = find(model, settings, input_size)
         known = _known(found)
-        rows.append({"model": model, **measured(found).totals, "top1": known.top1,
+        rows.append({"model": model, **measured(found).totals, "top1": known.top1, "top1_modern": known.top1_modern,
                      "where": known.where if known.top1 else None})  # fmt: skip
-    missing = _draw([row for row in rows if row["top1"]], out) if out else ""
+    missing = _draw([row for row in rows if row["top1"]], area, out) if out else ""
     if as_json:
         return console.print_json(rows)
     table = console.table("model", ">parameters", ">MACs", ">FLOPs", ">activations", ">inference", ">training",
-                          ">top-1, %")  # fmt: skip
+                          ">top-1, %", ">modern, %")  # fmt: skip
     for r in rows:
         table.add_row(console.escape(r["model"]),
                       *(f"{r[key]:,}" for key in ("parameters", "macs", "flops", "activations")),
                       mega(r["inference_bytes"]), mega(r["training_bytes"]),
-                      f"{r['top1']:.2f}" if r["top1"] else "·")  # fmt: skip
-    console.show(table, ("FLOPs", "activations", "training", "inference"))
+                      *(f"{r[key]:.2f}" if r[key] else "·" for key in ("top1", "top1_modern")))  # fmt: skip
+    console.show(table, ("FLOPs", "activations", "training", "inference", "modern, %"))
     console.say("\nCounts are of one image at each net's own input size. Accuracies are from the literature "
-                "(`minicnn cite` names the source), not measured here.")  # fmt: skip
+                "(`minicnn cite` names the source), not measured here. top-1 is of the classic recipe, the one "
+                "in the chart; modern of torchvision's recipe of 2021: compare within a column only.")  # fmt: skip
     if out:
         console.say(missing or f"chart: {out}", markup=False)
     return None
@@ -61,15 +75,16 @@ def _known(found: Named) -> Entry:
     return entry(base)
 
 
-def _draw(rows: list[dict[str, Any]], out: Path) -> str:
+def _draw(rows: list[dict[str, Any]], area: Area, out: Path) -> str:
     """Draw the chart. → the sentence that says why there is none; empty where there is one."""
     if not rows:
         return "no picture: no ImageNet accuracy is known of these nets"
     from minicnn.inspect import accuracy_chart
 
+    key, unit = ("inference_bytes", "MB") if area is Area.memory else ("parameters", "million")
     try:
         accuracy_chart.draw([r["model"] for r in rows], [r["macs"] / 1e9 for r in rows], [r["top1"] for r in rows],
-                [r["inference_bytes"] / 1e6 for r in rows], out)  # fmt: skip
+                            [r[key] / 1e6 for r in rows], out, title=AREAS[area], unit=unit)  # fmt: skip
     except ModuleNotFoundError as missing:
         return f"no picture: {missing}"
     return ""

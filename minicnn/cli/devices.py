@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn import devices as backends
+from minicnn import settings
 from minicnn.cli import console
 from minicnn.environment import environment
 
@@ -15,7 +16,10 @@ def devices(as_json: console.Json = False):
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
     gpu.update({"why_not": missing} if missing else backends.gpu_facts())
-    report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu}
+    chosen = {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(),
+              "tf32": settings.tf32_allowed()}  # fmt: skip
+    report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu,
+              "settings": chosen}  # fmt: skip
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"
@@ -26,3 +30,5 @@ def devices(as_json: console.Json = False):
         console.say(f"cuda:0 {gpu['name']}, {gpu['memory'] / 2**30:.0f} GiB, compute capability "
                           f"{gpu['compute_capability']}, CuPy {gpu['cupy']}, CUDA {gpu['cuda']}")
     console.say(f"auto   means {report['auto']}")
+    console.say(f"using  {console.count(chosen['threads'], 'thread')}, convolution algorithm "
+                f"{chosen['conv_algorithm']}, TF32 {'allowed' if chosen['tf32'] else 'off'}")

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from minicnn import atomic
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
-from minicnn.io import atomic, model_file
+from minicnn.io import model_file
 
 
 def export(

@@ -15,8 +15,9 @@ import typer
 
 from minicnn.cli import console, user_file
 from minicnn.geometry import positive
-from minicnn.gradcheck import GradientError, gradcheck, sweep
+from minicnn.gradcheck import GradientError, NothingCheckedError, UnrepeatableError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
+from minicnn.precision import PrecisionError, check_float32
 from minicnn.tensor import Tensor
 
 
@@ -29,7 +30,10 @@ class Result:
     worst: float | None = 0.0  # None where it is wrong: the error says how far off
     coordinates: int = 0
     kinks: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+    float32: float = 0.0  # the largest relative difference between float32 and float64
     error: str = ""
+    status: str = "right"  # or "WRONG", "NOT CHECKED"
 
 
 def check(
@@ -39,7 +43,7 @@ def check(
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many different draws of the inputs to try.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option("--seed", help="The first of them.", min=0)] = 0,
-    tolerance: Annotated[float, typer.Option(help="Largest relative error allowed.")] = 1e-6,
+    tolerance: Annotated[float, typer.Option(help="Largest relative error allowed.", min=1e-12)] = 1e-6,
     shapes: Annotated[
         str,
         typer.Option(
@@ -53,7 +57,7 @@ def check(
     out: Annotated[Path | None, typer.Option(help="Draw --sweep in this picture.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ):
-    """Compare the gradients of ops with finite differences, element by element, in float64."""
+    """Compare the gradients of ops with finite differences in float64, and their float32 with float64."""
     rows = [row for target in targets or ["all"] for row in _rows(target, shapes)]
     if draw_sweep:
         return _sweep(rows, first_seed, out, as_json)
@@ -72,20 +76,32 @@ def check(
 
 
 def _check(row: Row, seeds: range, tolerance: float) -> Result:
-    result, worst = Result(row.name, len(row.cases)), 0.0
+    cases = [(case, 0) for case in row.cases] + [(case, 8) for case in row.crossing]
+    result, worst = Result(row.name, len(cases)), 0.0
     for seed in seeds:
-        for case in row.cases:
+        for case, directions in cases:
             try:
                 with _naming(row):
-                    report = gradcheck(row.op, *case.inputs(seed), seed=seed, tolerance=tolerance, **case.hyper)
-            except GradientError as problem:
+                    report = gradcheck(row.op, *case.inputs(seed), seed=seed, tolerance=tolerance,
+                                       directions=directions, **case.hyper)
+                    if row.name in ROWS and row is ROWS[row.name]:
+                        off = check_float32(row.op, *case.inputs(seed), seed=seed, **case.hyper)
+                        result.float32 = max(result.float32, off)
+            except FINDINGS as problem:
                 result.error, result.worst = f"{problem} (case: {case}; seed {seed})", None
+                unchecked = isinstance(problem, (NothingCheckedError, UnrepeatableError))
+                result.status = "NOT CHECKED" if unchecked else "WRONG"
                 return result
             worst = max(worst, report.worst)
             result.coordinates += report.coordinates
             result.kinks += report.kinks
+            result.unclear += report.unclear
     result.worst = worst
     return result
+
+
+FINDINGS = (GradientError, NothingCheckedError, UnrepeatableError, PrecisionError)
+"""What the checker finds out about a function; any other exception is the function's own."""
 
 
 @contextlib.contextmanager
@@ -93,7 +109,7 @@ def _naming(row: Row):
     """A user's own function may raise anything: say where, in one sentence."""
     try:
         yield
-    except GradientError:
+    except FINDINGS:
         raise
     except Exception as problem:
         ours = str(Path(__file__).parents[1])
@@ -109,11 +125,16 @@ def _show(results: list[Result], seeds: int) -> None:
         table.add_row(
             r.op,
             str(r.cases),
-            "[bold red]WRONG[/]" if r.worst is None else f"{r.worst:.1e}",
+            f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
             f"{r.coordinates:,}",
             kinks or "·",
         )
     console.show(table)
+    for r in results:
+        if r.unclear:
+            places = ", ".join(r.unclear[:3]) + f", … ({len(r.unclear)})" * (len(r.unclear) > 3)
+            console.out.print(f"{r.op}: finite differences cannot tell at {places}: several kinks lie there, or "
+                              "round-off hides the gradient. Try other inputs, larger weights, or fewer layers")
     right = [r.worst for r in results if r.worst is not None]
     worst = f", worst relative error {max(right):.1e}" if right else ""
     console.out.print(
@@ -190,20 +211,39 @@ def _sweep(rows: list[Row], seed: int, out: Path | None, as_json: bool) -> None:
             curves[row.name] = sweep(row.op, *row.cases[0].inputs(seed), seed=seed, **row.cases[0].hyper)
     drawn = out is not None and _draw(curves, out)
     if as_json:
-        return console.print_json({"picture": str(out) if drawn else None, "curves": curves})
+        console.print_json({"picture": str(out) if drawn else None, "curves": curves,
+                            "right": {name: _is_right(points) for name, points in curves.items()}})
+        return _exit(curves)
     table = console.table(">step h", *(f">{name}" for name in curves), title="worst relative error for each step size")
     for i, (h, _) in enumerate(next(iter(curves.values()))):
         table.add_row(f"{h:.1e}", *(f"{points[i][1]:.1e}" for points in curves.values()))
     console.show(table)
     for name, points in curves.items():
-        h, error = min(points, key=lambda point: point[1])
-        console.out.print(f"{name}: smallest error {error:.1e}, at h = {h:.1e}")
-    console.out.print(
-        "With smaller steps round-off grows as 1/h, with larger ones truncation as h²: a V. "
-        "(An op that is linear in each argument has no truncation.)"
-    )
+        console.out.print(_verdict(name, points))
+    console.out.print("With smaller steps round-off grows as 1/h, with larger ones truncation as h²: a V.")
     if drawn:
         console.out.print(f"drawn in {out}")
+    return _exit(curves)
+
+
+def _is_right(points) -> bool:
+    """By the steps where truncation is small: at a larger one it can cancel the error of a wrong gradient."""
+    return min(error for h, error in points if h <= 1e-4) <= 1e-6
+
+
+def _exit(curves) -> None:
+    if not all(map(_is_right, curves.values())):
+        raise typer.Exit(1)
+
+
+def _verdict(name, points) -> str:
+    h, error = min(points, key=lambda point: point[1])
+    best = f"{name}: smallest error {error:.1e}, at h = {h:.1e}"
+    if not _is_right(points):
+        return f"{best}: the gradient is wrong, for a right one falls below 1e-06. minicnn gradcheck {name} says where"
+    bends = max(points)[1] > 1e-4                                  # at the largest step truncation shows
+    straight = ": it is linear in each argument, so that nothing is cut off and the error only falls; tanh shows a V"
+    return f"{best}: the gradient is right{'' if bends else straight}"
 
 
 def _draw(curves: dict, out: Path) -> bool:

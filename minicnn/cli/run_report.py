@@ -155,7 +155,7 @@ def _what_next(run: Run) -> None:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
         data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
         model = "" if run.config.model in ("lenet5", "resnet20") else f" --model {run.config.model}"
-        smoothing = "" if hasattr(run.model, "loss") else " --label-smoothing 0.1"
+        smoothing = "" if getattr(run.model, "loss", None) else " --label-smoothing 0.1"
         hints[f"minicnn train {data}{model} --epochs {3 * run.config.epochs}{smoothing}"] = (
             "longer, with label smoothing" if smoothing else "longer")  # fmt: skip
     console.suggest("\nWhat to try next:", hints)

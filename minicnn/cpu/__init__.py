@@ -1,4 +1,4 @@
-"""The contract kept in NumPy. This module is the backend: each primitive is one of its functions.
+"""The backend in NumPy. Each primitive of device.Device is a function of this module.
 
 Read `conv/im2col.py` first: the textbook convolution.
 """
@@ -9,9 +9,9 @@ from minicnn.cpu.batch_norm import batch_norm_apply, batch_norm_dx, batch_norm_s
 from minicnn.cpu.conv import conv2d, conv2d_dw, conv2d_dx
 from minicnn.cpu.dropout import dropout_mask
 from minicnn.cpu.elements import elementwise
+from minicnn.cpu.gemm import matmul
 from minicnn.cpu.lrn import local_response_norm, local_response_norm_dx
 from minicnn.cpu.pool import avg_pool2d, avg_pool2d_dx, lp_pool2d, lp_pool2d_dx, max_pool2d, max_pool2d_dx
-from minicnn.cpu.product import matmul
 from minicnn.cpu.softmax import cross_entropy, cross_entropy_dx
 from minicnn.cpu.update import adam_update, sgd_update
 
@@ -59,7 +59,7 @@ def to_numpy(array):
 
 
 def synchronize():
-    """NumPy returns when it is done."""
+    """NumPy calls return when their work is done."""
 
 
 def add_at(target, index, values):

@@ -1,41 +1,39 @@
-"""A function of single elements, on all threads and within the cache: large arrays go through it in pieces."""
+"""Elementwise functions, on all threads and in chunks that stay in the cache."""
 
 import numpy as np
 
-from minicnn.cpu.threads import num_threads, parallel_for, split
+from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, split
 
-PIECE = 1 << 17
-"""Values in a piece: small enough for the cache, large enough to be worth the call."""
-SMALL = 1 << 15
-"""Fewer values than this are done before another thread has heard of them."""
+MIN_CHUNKED_VALUES = 1 << 15
+"""Arrays of fewer values are computed as a whole: so few stay in the cache anyway."""
 
 
 def elementwise(function, *arguments):
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
     x = arrays[0]
-    if x.size < SMALL or any(a.shape != x.shape for a in arrays):
+    if x.size < MIN_CHUNKED_VALUES or any(a.shape != x.shape for a in arrays):
         return function(*arguments)
-    one = (slice(1),) * x.ndim
-    y = np.empty_like(x, function(*[a[one] if isinstance(a, np.ndarray) else a for a in arguments]).dtype)
-    size, out = piece_size(y.size), flat(y)
-    # a number becomes an array: NumPy's maximum, for one, takes three times as long with a number
+    first = (slice(1),) * x.ndim                                   # one element tells the dtype of the result
+    y = np.empty_like(x, function(*[a[first] if isinstance(a, np.ndarray) else a for a in arguments]).dtype)
+    size, out = chunk_size(y.size), flat(y)
+    # a number becomes an array: NumPy's maximum, for example, takes three times as long with a number
     inputs = [flat(as_laid_out(a, y)) if isinstance(a, np.ndarray) else np.full(size, a, x.dtype) for a in arguments]
 
-    def work(start):
-        here = out[start : start + size]
-        values = [a[start : start + size] if len(a) == len(out) else a[: len(here)] for a in inputs]
+    def compute(start):
+        chunk = out[start : start + size]
+        values = [a[start : start + size] if len(a) == len(out) else a[: len(chunk)] for a in inputs]
         if isinstance(function, np.ufunc):
-            function(*values, out=here)
+            function(*values, out=chunk)
         else:
-            here[...] = function(*values)
+            chunk[...] = function(*values)
 
-    parallel_for(work, range(0, y.size, size), y.size)
+    parallel_for(compute, range(0, y.size, size), y.size)
     return y
 
 
-def piece_size(total):
-    """Values a piece: PIECE, or less if some thread would get none."""
-    return min(PIECE, -(-total // num_threads()))
+def chunk_size(total):
+    """Values in a chunk: CHUNK_VALUES, or fewer so that every thread gets a chunk."""
+    return min(CHUNK_VALUES, -(-total // num_threads()))
 
 
 def flat(a):
@@ -44,18 +42,22 @@ def flat(a):
 
 
 def as_laid_out(a, like):
-    """The values of `a` in memory as those of `like`, which has the same shape and no gaps."""
+    """`a` with the memory layout of `like`, which has the same shape and no gaps: itself, or a copy."""
     if laid_out_alike(a, like):
         return a
     copy = np.empty_like(like, a.dtype)
-
-    def work(share):
-        copy[slice(*share)] = a[slice(*share)]
-
-    parallel_for(work, split(len(a), 4 * num_threads()))
+    copy_chunks(a, copy, 4 * num_threads())
     return copy
 
 
+def copy_chunks(source, target, count, values=float("inf")):
+    """target[...] = source, in `count` chunks along the first axis, on all threads; values: see parallel_for."""
+    def copy(chunk):
+        target[slice(*chunk)] = source[slice(*chunk)]
+
+    parallel_for(copy, split(len(source), count), values)
+
+
 def laid_out_alike(a, like):
-    """Whether equal indices are equal places in memory; axes of one element have no say."""
+    """Whether equal indices are equal places in memory; axes of one element do not count."""
     return all(n == 1 or s * like.itemsize == t * a.itemsize for n, s, t in zip(a.shape, a.strides, like.strides))

@@ -1,10 +1,11 @@
 """How images lie in memory on the CPU: channels last.
 
-An image array is always indexed x[n, c, h, w]. What the CPU computes lies in memory as (N, H, W, C), the C values of a
-pixel side by side; NumPy calls such an array a transposed view, and every op works on it as on any other. Why: the
-windows of a convolution are then made of long runs, KW·C values in a row, which a copy moves at memory speed, where in
-(N, C, H, W) a run ends with each row of the window and a stride takes single values. Products write whole pixels, and
-nothing is transposed on the way from layer to layer.
+An image array is always indexed x[n, c, h, w]. The arrays that the CPU computes lie in memory as (N, H, W, C): the C
+values of a pixel side by side. To NumPy that is a transposed view, and every op works on it as on any other array.
+
+Why: the windows of a convolution then consist of long contiguous runs, KW·C values each, which are copied at memory
+speed. In (N, C, H, W) a run ends after KW values, and a stride copies single values. A matrix product writes whole
+pixels, so nothing is transposed between layers.
 """
 
 import numpy as np
@@ -12,36 +13,32 @@ import numpy as np
 from minicnn.cpu.threads import scratch
 
 
-def pixels(x):
+def to_nhwc(x):
     """x (N,C,H,W) → the same values as a contiguous (N,H,W,C): a view where x lies channels last, else a copy."""
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
-def images(pixels):
-    """(N,H,W,C) → the (N,C,H,W) view of it."""
-    return pixels.transpose(0, 3, 1, 2)
+def as_nchw(x):
+    """x (N,H,W,C) → its (N,C,H,W) view."""
+    return x.transpose(0, 3, 1, 2)
 
 
-def empty(N, H, W, C, dtype):
-    """An array of pixels (N,H,W,C), not yet filled."""
-    return np.empty((N, H, W, C), dtype)
-
-
-def whole(a):
-    """(…, C) → (…): a pixel's values as one item, which is copied as one."""
+def pixel_records(a):
+    """a (…,C) → (…): the C values of a pixel as one item of a NumPy record type, which is copied as a whole."""
     return a.view(f"V{a.shape[-1] * a.itemsize}")[..., 0]
 
 
-def region(x, n, top, rows, left, columns, name):
-    """Pixels of images n (start, stop): `rows` from `top` on, `columns` from `left` on, zeros outside the image.
+def padded_region(x, images, top, rows, left, columns):
+    """`rows` × `columns` pixels of x (N,H,W,C), from row `top` and column `left` on, zeros outside the image.
 
-    x (N,H,W,C) → (n, rows, columns, C). A view where nothing lies outside, else this thread's scratch `name`.
+    images: (start, stop). → (n, rows, columns, C): a view of x where nothing lies outside, else this thread's scratch
+    buffer "region", which the next call reuses.
     """
     _, H, W, C = x.shape
-    x = x[n[0] : n[1]]
+    x = x[slice(*images)]
     if top >= 0 and left >= 0 and top + rows <= H and left + columns <= W:
         return x[:, top : top + rows, left : left + columns]
-    out = scratch(name, (len(x), rows, columns, C), x.dtype)
+    out = scratch("region", (len(x), rows, columns, C), x.dtype)
     t, b = (min(max(edge - top, 0), rows) for edge in (0, H))                 # where the image's rows begin and end
     l, r = (min(max(edge - left, 0), columns) for edge in (0, W))
     out[:, :t] = out[:, b:] = 0
@@ -56,6 +53,6 @@ def to_rows(x):
 
 
 def from_rows(rows, like):
-    """(M,C) → the view of it that has the shape (N,C,…) of `like`."""
+    """rows (M,C) → a view with the shape (N,C,…) of `like`."""
     N, C, *size = like.shape
     return np.moveaxis(rows.reshape(N, *size, C), -1, 1)

@@ -1,60 +1,52 @@
-"""Local response normalisation. The sum over neighbouring channels is a product of the pixels with a band of ones."""
+"""Local response normalisation: the sum over neighbouring channels is a product with a band matrix of ones."""
 
 import numpy as np
 
 from minicnn.cpu.layout import from_rows, to_rows
-from minicnn.cpu.threads import parallel_for
-
-PIECE = 1 << 16
-"""Values in a piece: what is made of it on the way stays in the cache."""
+from minicnn.cpu.threads import CHUNK_VALUES, parallel_for
+from minicnn.geometry import channel_band
 
 
 def local_response_norm(x, size, alpha, beta, k):
     rows = to_rows(x)                                                         # (M, C)
-    band = _band(x.shape[1], size, x.dtype)
+    band = channel_band(x.shape[1], size).astype(x.dtype)                     # (C, C)
     y, s = np.empty_like(rows), np.empty_like(rows)
 
-    def work(piece):
-        np.matmul(rows[piece] * rows[piece], band, out=s[piece])
-        s[piece] *= alpha
-        s[piece] += k
-        np.multiply(rows[piece], _damping(s[piece], beta), out=y[piece])
+    def compute(chunk):
+        np.matmul(rows[chunk] * rows[chunk], band, out=s[chunk])
+        s[chunk] *= alpha
+        s[chunk] += k
+        np.multiply(rows[chunk], _power(s[chunk], beta), out=y[chunk])
 
-    parallel_for(work, _pieces(rows))
+    parallel_for(compute, _chunks(rows))
     return from_rows(y, x), from_rows(s, x)
 
 
 def local_response_norm_dx(dy, x, y, s, size, alpha, beta):
     dy, x_rows, y, s = map(to_rows, (dy, x, y, s))                            # (M, C) each
-    # channel c is in the window of c' when c' is within ⌊(n−1)/2⌋ below or ⌊n/2⌋ above: the window, mirrored
-    band = np.ascontiguousarray(_band(x.shape[1], size, x.dtype).T)
+    # channel c is in the window of c' when c' is within ⌊(n−1)/2⌋ below or ⌊n/2⌋ above: the band, transposed
+    band = np.ascontiguousarray(channel_band(x.shape[1], size).T.astype(x.dtype))
     dx = np.empty_like(x_rows)
 
-    def work(piece):
-        here = dx[piece]
-        np.matmul(dy[piece] * y[piece] / s[piece], band, out=here)
-        here *= x_rows[piece]
-        here *= -2 * alpha * beta
-        here += dy[piece] * _damping(s[piece], beta)
+    def compute(chunk):
+        out = dx[chunk]
+        np.matmul(dy[chunk] * y[chunk] / s[chunk], band, out=out)
+        out *= x_rows[chunk]
+        out *= -2 * alpha * beta
+        out += dy[chunk] * _power(s[chunk], beta)
 
-    parallel_for(work, _pieces(x_rows))
+    parallel_for(compute, _chunks(x_rows))
     return from_rows(dx, x)
 
 
-def _band(C, size, dtype):
-    """(C, C): 1 where channel c' (down) is in the window of c (across), c − ⌊n/2⌋ ≤ c' ≤ c + ⌊(n−1)/2⌋"""
-    ahead = np.arange(C)[:, None] - np.arange(C)                              # c' − c
-    return ((ahead >= -(size // 2)) & (ahead <= (size - 1) // 2)).astype(dtype)
-
-
-def _damping(s, beta):
-    """s^(−β); for the paper's β = ¾ by roots, which cost a fraction of a power."""
+def _power(s, beta):
+    """s^(−β); for the paper's β = ¾ by square roots, which cost a fraction of a power."""
     if beta != 0.75:
         return s**-beta
     root = np.sqrt(s)
     return 1 / (root * np.sqrt(root))
 
 
-def _pieces(rows):
-    size = max(1, PIECE // max(1, rows.shape[1]))
+def _chunks(rows):
+    size = max(1, CHUNK_VALUES // 2 // max(1, rows.shape[1]))      # half: several arrays of that size share the cache
     return [slice(start, start + size) for start in range(0, len(rows), size)]

@@ -1,4 +1,4 @@
-"""Laying an image out so that every window finds all its pixels, and the way back."""
+"""Padding an image so that every window finds all its pixels, and cropping it again."""
 
 import numpy as np
 

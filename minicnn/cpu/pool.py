@@ -1,134 +1,129 @@
-"""Pooling: blocks of windows, each worked through in the cache, one tap of all its windows at a time (windows.py)."""
+"""Pooling, in tiles of windows that stay in the cache, one tap of all windows of a tile at a time (windows.py)."""
 
 import numpy as np
 
 from minicnn.cpu.elements import elementwise
-from minicnn.cpu.layout import empty, images, pixels
+from minicnn.cpu.layout import as_nchw, to_nhwc
 from minicnn.cpu.threads import parallel_for, scratch
-from minicnn.cpu.windows import all_read, blocks, blocks_of_pixels
+from minicnn.cpu.windows import every_pixel_read, output_tiles, pixel_tiles
 
 
 def max_pool2d(x, g):
-    x = pixels(x)                                                             # (N, H, W, C)
-    y = empty(g.N, g.OH, g.OW, g.C, x.dtype)
-    winner = empty(g.N, g.OH, g.OW, g.C, np.uint8 if g.KH * g.KW <= 256 else np.int32)
+    x = to_nhwc(x)
+    y = np.empty((g.N, g.OH, g.OW, g.C), x.dtype)
+    winner = np.empty(y.shape, np.uint8 if g.KH * g.KW <= 256 else np.int32)
 
-    def work(block):
-        strips = block.strips(x, fill=-np.inf)
-        taps = [block.tap(strips, p, q) for p in range(g.KH) for q in range(g.KW)]
-        best = block.results("best", x.dtype)
+    def work(tile):
+        phase_images = tile.phase_images(x, fill=-np.inf)
+        taps = [tile.tap(phase_images, p, q) for p in range(g.KH) for q in range(g.KW)]
+        best_buffer, won_buffer = tile.buffer("best", x.dtype), tile.buffer("won", winner.dtype)
+        best, won = tile.run(best_buffer), tile.run(won_buffer)
         best[...] = taps[0]
         for tap in taps[1:]:
             np.maximum(best, tap, out=best)
-        # the first tap that equals the best: as many as there are before it, all of them not equal
-        won = block.results("won", winner.dtype)
-        before, other = (scratch(name, best.shape, np.bool_) for name in ("before", "other"))
-        won[...], before[...] = 0, True
+        # the first tap that equals the best: its number is the count of taps before it, all of them not equal
+        none_yet, differs = (scratch(name, best.shape, np.bool_) for name in ("none yet", "differs"))
+        won[...], none_yet[...] = 0, True
         for tap in taps[:-1]:
-            np.logical_and(before, np.not_equal(tap, best, out=other), out=before)
-            np.add(won, before.view(np.uint8), out=won)
+            np.logical_and(none_yet, np.not_equal(tap, best, out=differs), out=none_yet)
+            np.add(won, none_yet.view(np.uint8), out=won)
         if best.size and np.isnan(best.max()):                                # NaN equals nothing
             for t, tap in enumerate(taps):
                 won[np.isnan(tap)] = t
-        block.put(y, "best")
-        block.put(winner, "won")
+        tile.store(best_buffer, y)
+        tile.store(won_buffer, winner)
 
-    parallel_for(work, blocks(g), values(g))
-    return images(y), images(winner)
+    parallel_for(work, output_tiles(g), _values_read(g))
+    return as_nchw(y), as_nchw(winner)
 
 
 def max_pool2d_dx(dy, winner, g):
-    dy, winner = pixels(dy), pixels(winner)                                   # (N, OH, OW, C)
+    dy, winner = to_nhwc(dy), to_nhwc(winner)                                 # (N, OH, OW, C)
 
-    def shares(block):
-        here, won = block.take(dy, "dy"), block.take(winner, "won")
-        mine = scratch("mine", here.shape, np.bool_)
-        return lambda p, q, out: np.multiply(here, np.equal(won, p * g.KW + q, out=mine), out=out)
+    def contributions(tile):
+        dy_run, won = tile.load(dy, "dy"), tile.load(winner, "won")
+        is_winner = scratch("is winner", won.shape, np.bool_)
+        return lambda p, q, out: np.multiply(dy_run, np.equal(won, p * g.KW + q, out=is_winner), out=out)
 
-    return images(back_to_pixels(shares, g, dy.dtype))
+    return _scatter(contributions, g, dy.dtype)
 
 
 def avg_pool2d(x, g, count_include_pad):
-    y = window_sums(pixels(x), g)                                             # (N, OH, OW, C)
-    return images(y * _per_pixel(1 / _counts(g, count_include_pad, y.dtype), g))
+    return as_nchw(_window_sums(to_nhwc(x), g) * _inverse_counts(g, count_include_pad, x.dtype))
 
 
 def avg_pool2d_dx(dy, g, count_include_pad):
-    dy = pixels(dy) * _per_pixel(1 / _counts(g, count_include_pad, dy.dtype), g)      # (N, OH, OW, C)
+    dy = to_nhwc(dy) * _inverse_counts(g, count_include_pad, dy.dtype)        # (N, OH, OW, C)
 
-    def shares(block):
-        here = block.take(dy, "dy")
-        return lambda p, q, out: np.copyto(out, here)
+    def contributions(tile):
+        dy_run = tile.load(dy, "dy")
+        return lambda p, q, out: np.copyto(out, dy_run)
 
-    return images(back_to_pixels(shares, g, dy.dtype))
+    return _scatter(contributions, g, dy.dtype)
 
 
 def lp_pool2d(x, p, g):
     powers = elementwise(lambda x: np.abs(x) ** p, x)
-    return elementwise(lambda total: total ** (1 / p), images(window_sums(pixels(powers), g)))
+    return elementwise(lambda total: total ** (1 / p), as_nchw(_window_sums(to_nhwc(powers), g)))
 
 
 def lp_pool2d_dx(dy, x, y, p, g):
-    norm, sizes, dy, y = p, pixels(np.abs(x)), pixels(dy), pixels(y)
+    exponent, x_abs, dy, y = p - 1, to_nhwc(np.abs(x)), to_nhwc(dy), to_nhwc(y)
 
-    def shares(block):
-        here, root, strips = block.take(dy, "dy"), block.take(y, "y", fill=1), block.strips(sizes, fill=0)
-        safe = np.where(root == 0, 1, root)                                   # all |x| are 0 there too: 0 / 1
+    def contributions(tile):
+        dy_run, norm, phase_images = tile.load(dy, "dy"), tile.load(y, "y", fill=1), tile.phase_images(x_abs, fill=0)
+        divisor = np.where(norm == 0, 1, norm)                                # where y is 0, all |x| are 0
 
-        def share(p, q, out):
-            out[...] = np.where(root == 0, 0, here * (block.tap(strips, p, q) / safe) ** (norm - 1))
+        def contribution(p, q, out):
+            out[...] = np.where(norm == 0, 0, dy_run * (tile.tap(phase_images, p, q) / divisor) ** exponent)
 
-        return share
+        return contribution
 
-    return elementwise(np.multiply, elementwise(np.sign, x), images(back_to_pixels(shares, g, dy.dtype)))
+    return elementwise(np.multiply, elementwise(np.sign, x), _scatter(contributions, g, dy.dtype))
 
 
-def window_sums(x, g):
-    """Σ of each window: x (N,H,W,C) → (N,OH,OW,C). First along the rows, then of those sums."""
-    y = empty(g.N, g.OH, g.OW, g.C, x.dtype)
+def _window_sums(x, g):
+    """The sum of each window: x (N,H,W,C) → (N,OH,OW,C). First along the rows, then over those sums."""
+    y = np.empty((g.N, g.OH, g.OW, g.C), x.dtype)
     S = g.vertical.stride
 
-    def work(block):
-        strips, across = block.strips(x, fill=0), {}
+    def work(tile):
+        phase_images, row_sums = tile.phase_images(x, fill=0), {}
         for a in range(min(S, g.KH)):                                         # the window rows a, a + S, …
-            reach = (g.KH - 1 - a) // S * block.row + block.length
+            length = (g.KH - 1 - a) // S * tile.row_values + tile.length
+            row_sums[a] = scratch(f"row sums {a}", (length,), x.dtype)
             for q in range(g.KW):
-                phase, start = block.at(a, q)
-                run = strips[phase][start : start + reach]
+                phase, start = tile.locate(a, q)
+                values = phase_images[phase][start : start + length]
                 if q == 0:
-                    across[a] = scratch(f"across {a}", (reach,), x.dtype)
-                    across[a][...] = run
+                    row_sums[a][...] = values
                 else:
-                    across[a] += run
-        total = block.results("total", x.dtype)
-        total[...] = across[0][: block.length]
+                    row_sums[a] += values
+        total_buffer = tile.buffer("total", x.dtype)
+        total = tile.run(total_buffer)
+        total[...] = row_sums[0][: tile.length]
         for p in range(1, g.KH):
-            start = p // S * block.row
-            total += across[p % S][start : start + block.length]
-        block.put(y, "total")
+            start = p // S * tile.row_values
+            total += row_sums[p % S][start : start + tile.length]
+        tile.store(total_buffer, y)
 
-    parallel_for(work, blocks(g), values(g))
+    parallel_for(work, output_tiles(g), _values_read(g))
     return y
 
 
-def back_to_pixels(shares, g, dtype):
-    """dx (N,H,W,C): each pixel gets a share of every window and tap that reads it: Block.give."""
-    dx = (np.empty if all_read(g) else np.zeros)((g.N, g.H, g.W, g.C), dtype)
-    parallel_for(lambda block: block.give(shares(block), dx), blocks_of_pixels(g), values(g))
-    return dx
+def _scatter(contributions, g, dtype):
+    """dx (N,C,H,W): the sum of what all windows and taps contribute. contributions(tile): see WindowTile.scatter."""
+    dx = (np.empty if every_pixel_read(g) else np.zeros)((g.N, g.H, g.W, g.C), dtype)
+    parallel_for(lambda tile: tile.scatter(contributions(tile), dx), pixel_tiles(g), _values_read(g))
+    return as_nchw(dx)
 
 
-def values(g):
-    """How many values are read, each as often as windows hold it."""
+def _values_read(g):
+    """How many values the windows read, counted once for each window that reads them."""
     return g.N * g.OH * g.OW * g.KH * g.KW * g.C
 
 
-def _counts(g, include_pad, dtype):
-    """How many values each window's mean is over → (OH, OW)"""
+def _inverse_counts(g, include_pad, dtype):
+    """1 / how many values each window's mean is over → (OH, OW, C)"""
     down, across = g.vertical.counts(include_pad), g.horizontal.counts(include_pad)
-    return np.outer(down, across).astype(dtype)
-
-
-def _per_pixel(values, g):
-    """(OH, OW) → (OH, OW, C)"""
-    return np.repeat(values[..., None], g.C, axis=-1)
+    return np.repeat((1 / np.outer(down, across).astype(dtype))[..., None], g.C, axis=-1)

@@ -1,10 +1,10 @@
-"""The contract kept in CuPy and in our own CUDA kernels (kernels/*.cu). `Gpu` is the backend.
+"""The backend in CuPy and in our own CUDA kernels (kernels/*.cu): the class `Gpu`.
 
-It is given the CuPy module and imports none, so tests give it another one that runs the kernels on a CPU. Each
-primitive is a function in the file that has the same name on the cpu side; its first argument is the Gpu.
+It gets the CuPy module as an argument and imports none, so tests can pass another module, which runs the kernels on a
+CPU. Each primitive is a function in the file that has the same name as on the cpu side; its first argument is the Gpu.
 
-Images lie in memory as (N, C, H, W): neighbouring threads then work on neighbouring pixels of a row, and what a warp of
-32 threads reads or writes lies in one piece.
+Images lie in memory as (N, C, H, W): neighbouring threads work on neighbouring pixels of a row, so that a warp of 32
+threads reads and writes contiguous memory.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from minicnn.gpu.kernel_file import FOLDER, Kernel, KernelFile
 
 
 class Gpu:
-    """A backend of the contract.   xp: CuPy, or what stands in for it.   folder: where the kernels are."""
+    """A backend (device.Device).   xp: CuPy, or a module in its place.   folder: where the kernels are."""
 
     def __init__(self, xp: Any, name: str, folder: Path = FOLDER):
         self.xp, self.name, self.folder = xp, name, folder
         self.cache: dict[Any, Any] = {}
-        """What algorithms keep from call to call: tables of a geometry."""
+        """What algorithms keep from call to call: the tables of a geometry."""
         self._files: dict[str, KernelFile] = {}
 
     def kernel(self, file: str, name: str, *arguments: Any) -> Kernel:
@@ -34,12 +34,12 @@ class Gpu:
 
     @functools.cached_property
     def multiprocessors(self) -> int:
-        """How many multiprocessors the GPU has: as many blocks run side by side, or several times as many."""
+        """How many multiprocessors the GPU has; each runs one or several blocks at a time."""
         return int(self.xp.cuda.Device().attributes["MultiProcessorCount"])
 
     @functools.cached_property
     def compute_capability(self) -> int:
-        """What its instructions are: 75 (Turing), 80 (Ampere), 90 (Hopper), 100 (Blackwell)."""
+        """Which instructions it has: 75 (Turing), 80 (Ampere), 90 (Hopper), 100 (Blackwell)."""
         return int(self.xp.cuda.Device().compute_capability)
 
     def asarray(self, values, dtype=None):
@@ -51,7 +51,7 @@ class Gpu:
         return array.get()
 
     def synchronize(self):
-        """Wait for the kernels in flight."""
+        """Wait until all launched kernels have finished."""
         self.xp.cuda.get_current_stream().synchronize()
 
     elementwise = elements.elementwise

@@ -1,18 +1,21 @@
-"""Batch norm's reductions, in parts and then over the parts, and its passes over the data (kernels/batch_norm.cu)."""
+"""Batch norm: its reductions, first over parts of a channel and then over the parts, and its passes over the data.
+
+The kernels: kernels/batch_norm.cu.
+"""
 
 import math
 
-from minicnn.gpu.maps import BLOCKS, block_for, over_maps
+from minicnn.gpu.maps import FULL_GRID_BLOCKS, block_for, over_maps
 
-PARTS = 32
-"""Parts of a channel at most: one for each lane of the warp that puts them together."""
-WARPS = 8
-"""Warps in a block of the second kernel: so many channels at once."""
+MAX_PARTS = 32
+"""The most parts of a channel: one for each lane of the warp that combines them."""
+WARPS_PER_BLOCK = 8
+"""Warps in a block of the second kernel, each for a channel."""
 
 
 def batch_norm_stats(gpu, x):
     x = gpu.xp.ascontiguousarray(x)
-    (N, C, P), (grid, block) = _extents(x), _cut(x)
+    (N, C, P), (grid, block) = _extents(x), _grid_and_block(x)
     parts, (mean, var) = grid[1] * grid[2], gpu.xp.empty((2, C), x.dtype)
     n, means, m2 = gpu.xp.empty((3, C, parts), x.dtype)
     gpu.kernel("batch_norm.cu", "moments_of_parts", x.dtype)(grid, block, x, n, means, m2, N, C, P)
@@ -30,7 +33,7 @@ def batch_norm_apply(gpu, x, mean, scale, shift):
 
 def batch_norm_sums(gpu, dy, x, mean, inv_std):
     x = gpu.xp.ascontiguousarray(x)
-    (N, C, P), (grid, block) = _extents(x), _cut(x)
+    (N, C, P), (grid, block) = _extents(x), _grid_and_block(x)
     parts = gpu.xp.empty((2, C, grid[1] * grid[2]), x.dtype)
     kernel = gpu.kernel("batch_norm.cu", "batch_norm_sums_of_parts", x.dtype)
     kernel(grid, block, *_like(gpu, x, dy, x, mean, inv_std), *parts, N, C, P)
@@ -48,7 +51,7 @@ def batch_norm_dx(gpu, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
 
 def channel_sums(gpu, dy):
     dy = gpu.xp.ascontiguousarray(dy)
-    (N, C, P), (grid, block) = _extents(dy), _cut(dy)
+    (N, C, P), (grid, block) = _extents(dy), _grid_and_block(dy)
     parts = gpu.xp.empty((1, C, grid[1] * grid[2]), dy.dtype)
     gpu.kernel("batch_norm.cu", "channel_sums_of_parts", dy.dtype)(grid, block, dy, parts, N, C, P)
     return _add_parts(gpu, parts)[0]
@@ -59,11 +62,11 @@ def _extents(x):
     return x.shape[0], x.shape[1], math.prod(x.shape[2:])
 
 
-def _cut(x):
-    """((channels, parts along N, parts along P), block): how the reduction of each channel is spread over the GPU."""
+def _grid_and_block(x):
+    """(grid, block) of a reduction over each channel: the grid is (channels, parts along N, parts along P)."""
     N, C, P = _extents(x)
     along, at_once = block_for(P)
-    wanted = min(PARTS, -(-BLOCKS // max(1, C)))
+    wanted = min(MAX_PARTS, -(-FULL_GRID_BLOCKS // max(1, C)))
     of_images = max(1, min(-(-N // at_once), wanted))
     of_pixels = max(1, min(-(-P // along), wanted // of_images))
     return (C, of_images, of_pixels), (along, at_once)
@@ -79,9 +82,9 @@ def _add_parts(gpu, parts):
 
 def _each_row(kernel, rows, *arguments):
     """Launch a kernel that has a warp for each row."""
-    kernel((-(-rows // WARPS),), (32, WARPS), *arguments)
+    kernel((-(-rows // WARPS_PER_BLOCK),), (32, WARPS_PER_BLOCK), *arguments)
 
 
 def _like(gpu, x, *arrays):
-    """The arrays as kernels for x take them; None stays None."""
+    """The arrays contiguous and with the dtype of x; None stays None."""
     return [a if a is None else gpu.xp.ascontiguousarray(a, x.dtype) for a in arrays]

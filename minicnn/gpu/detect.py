@@ -1,4 +1,4 @@
-"""Is there a GPU that CuPy can compute on, and if not, why? The one file that imports CuPy."""
+"""Whether there is a GPU that CuPy can use, and if not, why. The only file that imports CuPy."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ INSTALL = "pip install 'minicnn-numpy[gpu]' (CUDA 13) or 'minicnn-numpy[gpu12]' 
 def load() -> tuple[ModuleType | None, str]:
     """(CuPy, "") if a GPU is usable, else (None, one sentence that says what is missing and what to do).
 
-    CuPy imports, and most of it works, on a machine without a driver: only asking for the devices tells. A missing
+    CuPy can be imported on a machine without a driver, and most of it works: only a query for devices fails. A missing
     CUDA library is a RuntimeError there, not an ImportError.
     """
     try:
         import cupy
-    except ImportError as error:                                   # not installed, or its own libraries do not load
+    except ImportError as error:                                   # not installed, or its libraries cannot be loaded
         if error.name == "cupy":
             return None, f"CuPy is not installed; with an NVIDIA GPU, {INSTALL}"
-        return None, f"CuPy cannot be imported ({_first_line(error)}); install it anew: {INSTALL}"
+        return None, f"CuPy cannot be imported ({_first_line(error)}); reinstall it: {INSTALL}"
     problem = _problem(cupy)
     return (None, problem) if problem else (cupy, "")
 
 
 def _problem(cupy) -> str:
-    """What keeps an imported CuPy from computing; "" if nothing does."""
+    """Why an imported CuPy cannot compute; "" if it can."""
     runtime = cupy.cuda.runtime
     try:
         count = runtime.getDeviceCount()
@@ -35,10 +35,10 @@ def _problem(cupy) -> str:
             return (f"the NVIDIA driver is made for CUDA {_version(runtime.driverGetVersion())} and CuPy for CUDA "
                     f"{_version(runtime.runtimeGetVersion())}: update the driver, or install the CuPy for its CUDA")
         if error.status == 100:                                    # cudaErrorNoDevice
-            return "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+            return "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
         return f"CUDA cannot be started: {_first_line(error)}"
     if count == 0:
-        return "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"
+        return "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
     try:
         cupy.cuda.nvrtc.getVersion()
         cupy.cuda.get_cublas_handle()
@@ -48,7 +48,7 @@ def _problem(cupy) -> str:
 
 
 def facts(cupy) -> dict:
-    """Of the first GPU."""
+    """The name, memory and versions of the first GPU."""
     runtime = cupy.cuda.runtime
     properties = runtime.getDeviceProperties(0)
     name = properties["name"]
@@ -64,7 +64,7 @@ def facts(cupy) -> dict:
 
 
 def _version(number: int) -> str:
-    """As NVIDIA says it: 13020 is 13.2."""
+    """13020 as NVIDIA writes it, 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 

@@ -1,18 +1,18 @@
-"""Functions of single elements, and sums into chosen places."""
+"""Elementwise functions, and additions at indices."""
 
 
 def elementwise(gpu, function, *arrays):
-    return function(*arrays)                                       # one kernel an operation, compiled by CuPy
+    return function(*arrays)                                       # one kernel for each operation, compiled by CuPy
 
 
 def add_at(gpu, target, index, values):
-    """target[index] += values, always in the same order: CuPy's own `add.at` adds in whichever order threads come.
+    """target[index] += values, always in the same order: in CuPy's own `add.at` the order of threads decides.
 
-    Where an index array can name a place twice, the places are sorted, and one thread adds all that go to one place.
+    An index array can name a place several times: the places are sorted, and one thread adds all values of a place.
     """
     xp = gpu.xp
     if not any(hasattr(i, "ndim") or isinstance(i, list) for i in (index if isinstance(index, tuple) else (index,))):
-        target[index] += values                                    # slices and integers: no place twice
+        target[index] += values                                    # slices and integers name each place once
         return
     places = xp.arange(target.size).reshape(target.shape)[index]
     values = xp.ascontiguousarray(xp.broadcast_to(values, places.shape)).reshape(-1)

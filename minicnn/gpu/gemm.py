@@ -1,8 +1,8 @@
-"""Products of matrices, by cuBLAS.
+"""Matrix products, by cuBLAS.
 
-`cupy.matmul` copies transposed operands in 3 dimensions and repeats an operand that all products share. The call behind
-it needs neither, so it is called here: a transposed matrix is a flag, a shared one has a stride of 0 from one product
-to the next.
+`cupy.matmul` copies transposed operands in 3 dimensions, and repeats an operand that all products of a batch share.
+cuBLAS itself needs neither, so it is called directly: a transposed matrix is a flag, and a shared one has a stride of 0
+from one product to the next.
 """
 
 import numpy as np
@@ -25,10 +25,10 @@ def matmul(gpu, a, b, bias=None):
 def gemm(gpu, a, b, out, accumulate=False):
     """out = a · b, or out += a · b; the same for each of a batch.
 
-    a (M,K) or (B,M,K)   b (K,L) or (B,K,L)   out (M,L) or (B,M,L), its matrices row by row. A 2-D operand serves the
-    whole batch. An operand's matrices may lie row by row or column by column, with gaps: neither is copied.
+    a (M,K) or (B,M,K)   b (K,L) or (B,K,L)   out (M,L) or (B,M,L), its matrices row by row. A 2-D operand is used for
+    the whole batch. An operand's matrices may lie row by row or column by column, with gaps: neither is copied.
 
-    cuBLAS counts column by column, where our `out` is outᵀ = bᵀ · aᵀ: hence the exchanged order.
+    cuBLAS stores matrices column by column, which makes our `out` outᵀ = bᵀ · aᵀ: so a and b are exchanged.
     """
     xp = gpu.xp
     (M, L), K, batch = out.shape[-2:], a.shape[-1], out.shape[0] if out.ndim == 3 else 1
@@ -58,12 +58,12 @@ def gemm(gpu, a, b, out, accumulate=False):
 
 
 def _laid_out(xp, matrix):
-    """(the matrices, elements from row to row, from matrix to matrix, whether it is columns that lie in one piece)"""
+    """(the matrices, elements from row to row, from matrix to matrix, whether they lie column by column)"""
     item = matrix.dtype.itemsize
     rows, columns = matrix.shape[-2:]
     down, across = (s // item for s in matrix.strides[-2:])
     if columns == 1:
-        across = 1                                                 # an axis of one element has no say
+        across = 1                                                 # one element: its stride does not matter
     if rows == 1 and across == 1:
         down = columns
     between = matrix.strides[0] // item if matrix.ndim == 3 else 0

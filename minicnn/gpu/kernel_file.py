@@ -1,12 +1,12 @@
 """From a .cu file to a call in Python: load, compile once, check every argument, launch.
 
-A kernel file is CUDA C++ as nvcc takes it. Three things are read from its text:
+A kernel file is CUDA C++ that nvcc compiles as it is. Three things are read from its text:
 
     __global__ void im2col(const T *x, ...)        the kernels and the types of their parameters
     template <typename T>                          the names of the template parameters
-    // instances: im2col<float> im2col<double>     what to compile; a kernel that is no template needs no mention
+    // instances: im2col<float> im2col<double>     what to compile; not needed without a template
 
-CuPy compiles at the first launch, for the GPU that is there, and keeps the result in ~/.cupy/kernel_cache.
+CuPy compiles a kernel at its first launch, for the machine's GPU, and keeps the result in ~/.cupy/kernel_cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDER = next((k for k in (_HERE.parent.parent / "kernels", _HERE.parent / "kern
 
 OPTIONS = ("-std=c++17", "-lineinfo")
 LARGEST = 2**31 - 2**22
-"""Elements in an array, below 2³¹ by more than any grid has threads: kernels count in `int`."""
+"""The most elements in an array. Kernels count in `int`, so it is 2³¹ less more than the threads of any grid."""
 
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.M)
 _HOST_ONLY = "cuda_host.h"
@@ -46,8 +46,8 @@ _NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtyp
 def expand(path: Path, seen: set[str] | None = None) -> str:
     """The text of a file with its quoted includes pasted in, each once, and #line marks for the compiler's messages.
 
-    CuPy's cache looks at this text alone, not at the files that it includes: left to the compiler, an edited header
-    would go unnoticed.
+    The key of CuPy's cache is this text, without the files that it includes: if the compiler included them, an edited
+    header would not be noticed.
     """
     seen = set() if seen is None else seen
     text = path.read_text(encoding="utf-8").replace("#pragma once", "", 1)
@@ -80,17 +80,17 @@ def signatures(source: str) -> dict[str, tuple[list[str], list[tuple[str, str]]]
 
 
 def instances(source: str) -> list[str]:
-    """What the file wants compiled: "im2col<float>", …, and kernels that are no templates."""
+    """The kernels to compile: "im2col<float>", …, and kernels that are no templates."""
     named = [name for line in _INSTANCES.findall(source) for name in line.split()]
     return named + [name for name, (template, _) in signatures(source).items() if not template]
 
 
 class KernelFile:
-    """One .cu file. Each of its kernels is compiled by itself, when it is first asked for."""
+    """One .cu file. Each of its kernels is compiled separately, at its first use."""
 
     def __init__(self, xp: Any, path: Path):
         if not path.exists():
-            raise FileNotFoundError(f"there is no kernel file {path}: minicnn is installed incompletely")
+            raise FileNotFoundError(f"there is no kernel file {path}: the installation of minicnn is incomplete")
         self.xp, self.name = xp, path.name
         self.source = expand(path)
         self.signatures, self.instances = signatures(self.source), instances(self.source)
@@ -111,18 +111,26 @@ class KernelFile:
 
 
 class Kernel:
-    """A compiled kernel: call it with (grid, block, *arguments), or `over` so many items."""
+    """A compiled kernel: call it with (grid, block, arguments), or `over` a number of items."""
 
     def __init__(self, file: KernelFile, expression: str, function: Any, parameters: list[tuple[np.dtype, bool, str]]):
         self.xp, self.expression, self.function, self.parameters = file.xp, expression, function, parameters
         self.where = f"{file.name}: {expression}"
 
-    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0) -> None:
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0,
+                 **named: Any) -> None:
         """Launch `grid` blocks of `block` threads, each with `shared` bytes of dynamic shared memory.
 
-        Nothing is launched where the grid is empty. RawKernel checks no types and takes a Python number for a double:
-        here every argument is converted to its parameter's type, or refused.
+        The arguments come in the order of the kernel's parameters, or by their names. Nothing is launched where the
+        grid is empty. RawKernel checks no types and takes a Python number for a double: here every argument is
+        converted to its parameter's type, or refused.
         """
+        if named:
+            names = [name for *_, name in self.parameters[len(arguments) :]]
+            if wrong := set(names) ^ set(named):
+                raise TypeError(f"{self.where} takes the arguments {', '.join(names)} by name: "
+                                f"{', '.join(sorted(wrong))} missing or unknown")
+            arguments = (*arguments, *(named[name] for name in names))
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.where} takes {len(self.parameters)} arguments, not {len(arguments)}")
         ready = tuple(self._checked(a, *parameter) for a, parameter in zip(arguments, self.parameters))
@@ -130,7 +138,7 @@ class Kernel:
             self.function(tuple(map(int, grid)), tuple(map(int, block)), ready, shared_mem=shared)
 
     def over(self, items: int, *arguments: Any, block: int = 256) -> None:
-        """Launch a kernel whose threads take turns (GRID_STRIDE) over `items` items."""
+        """Launch a kernel whose threads loop over `items` items (GRID_STRIDE)."""
         if items > LARGEST:
             raise ValueError(f"{self.where}: {items:,} items are too many for one launch, {LARGEST:,} at most: "
                              "use a smaller batch")
@@ -158,7 +166,7 @@ class Kernel:
 
 
 def _spelled(argument) -> str:
-    """A template argument as C++ writes it."""
+    """A template argument in C++."""
     if isinstance(argument, bool):
         return str(argument).lower()
     return str(argument) if isinstance(argument, (int, str)) else _NAMES[np.dtype(argument)]

@@ -1,11 +1,12 @@
-"""Local response normalisation: a sum that slides over the channels of a pixel (kernels/lrn.cu)."""
+"""Local response normalisation: a sliding sum over the channels of a pixel (kernels/lrn.cu)."""
 
 import math
 
 from minicnn.gpu.maps import over_maps
 
-CHUNK = 16
-"""Channels that a thread walks along: few, so that there are threads enough; many, so that windows overlap little."""
+CHUNK_CHANNELS = 16
+"""Channels of a chunk, the part of a pixel that a thread computes: with fewer, windows overlap more and more values are
+read twice; with more, there are too few threads."""
 
 
 def local_response_norm(gpu, x, size, alpha, beta, k):
@@ -24,8 +25,8 @@ def local_response_norm_dx(gpu, dy, x, y, s, size, alpha, beta):
 
 def _launch(gpu, name, shape, size, x, *arrays_and_numbers):
     (N, C), P = shape[:2], math.prod(shape[2:])
-    chunks = -(-C // CHUNK)                                                   # of an image
+    chunks = -(-C // CHUNK_CHANNELS)                                                   # of an image
     arrays = [x, *(a for a in arrays_and_numbers if hasattr(a, "shape"))]
     numbers = [a for a in arrays_and_numbers if not hasattr(a, "shape")]
     kernel = gpu.kernel("lrn.cu", name, x.dtype)
-    over_maps(kernel, N * chunks, P, *arrays, N * chunks, CHUNK, C, P, size // 2, (size - 1) // 2, *numbers)
+    over_maps(kernel, N * chunks, P, *arrays, N * chunks, CHUNK_CHANNELS, C, P, size // 2, (size - 1) // 2, *numbers)

@@ -1,25 +1,25 @@
-"""How a kernel that goes over maps of pixels is launched: the other half of kernels/maps.cuh."""
+"""How to launch a kernel that goes over maps of pixels: the Python part of kernels/maps.cuh."""
 
-THREADS = 256
-"""Threads in a block."""
-WARP, AT_ONCE = 32, 4
-"""Threads whose requests for memory are one; values that a thread waits for together."""
-BLOCKS = 2048
-"""Blocks that keep the largest GPU busy."""
+THREADS_PER_BLOCK = 256
+WARP_THREADS = 32
+LOADS_PER_THREAD = 4
+"""Values that a thread loads before it waits for the first: AT_ONCE in kernels/maps.cuh."""
+FULL_GRID_BLOCKS = 2048
+"""Blocks that are enough to use the largest GPU fully."""
 
 
 def block_for(pixels):
-    """(threads along a map, maps at once): 256 threads; of a map each has AT_ONCE pixels or more, if a warp fits."""
-    wanted = max(-(-pixels // AT_ONCE), min(pixels, WARP))
-    along = min(THREADS, 1 << max(0, wanted - 1).bit_length())
-    return along, THREADS // along
+    """(threads along a map, maps in a block): each thread has LOADS_PER_THREAD pixels or more, if the map is large."""
+    wanted = max(-(-pixels // LOADS_PER_THREAD), min(pixels, WARP_THREADS))
+    along = min(THREADS_PER_BLOCK, 1 << max(0, wanted - 1).bit_length())
+    return along, THREADS_PER_BLOCK // along
 
 
 def over_maps(kernel, maps, pixels, *arguments):
     """Launch a kernel of EACH_MAP and EACH_PIXEL on `maps` maps of `pixels` pixels."""
     if pixels >= 2**30:
-        raise ValueError(f"{kernel.where}: a map of {pixels:,} pixels is too large: it must have less than 2³⁰")
+        raise ValueError(f"{kernel.where}: a map of {pixels:,} pixels is too large: it must have fewer than 2³⁰")
     along, at_once = block_for(pixels)
     blocks = -(-maps // at_once)
-    rows_of_blocks = min(-(-pixels // along), -(-BLOCKS // max(1, blocks)))
+    rows_of_blocks = min(-(-pixels // along), -(-FULL_GRID_BLOCKS // max(1, blocks)))
     kernel((blocks, rows_of_blocks), (along, at_once), *arguments)

@@ -1,4 +1,4 @@
-"""Pooling: a thread computes one output; backward, one pixel, from the windows that hold it (kernels/pool.cu)."""
+"""Pooling: a thread computes one output; backward, one pixel, from the windows that contain it (kernels/pool.cu)."""
 
 import numpy as np
 

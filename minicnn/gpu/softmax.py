@@ -4,8 +4,8 @@ import numpy as np
 
 from minicnn.gpu.maps import over_maps
 
-ROWS = 4
-"""Rows in a block, a warp each."""
+ROWS_PER_BLOCK = 4
+"""Rows in a block, one for each warp."""
 
 
 def cross_entropy(gpu, logits, labels, smoothing):
@@ -14,7 +14,7 @@ def cross_entropy(gpu, logits, labels, smoothing):
     N, K = logits.shape
     loss, p = xp.empty((N,), logits.dtype), xp.empty((N, K), logits.dtype)
     kernel = gpu.kernel("softmax.cu", "cross_entropy", logits.dtype)
-    kernel((-(-N // ROWS),), (32, ROWS), logits, labels, loss, p, N, K, smoothing)
+    kernel((-(-N // ROWS_PER_BLOCK),), (32, ROWS_PER_BLOCK), logits, labels, loss, p, N, K, smoothing)
     return loss, p
 
 

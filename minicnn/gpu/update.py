@@ -1,4 +1,4 @@
-"""The optimisers' steps, in place, one kernel a parameter (kernels/update.cu). The formulas stand in minicnn/optim."""
+"""The optimisers' steps, in place, one kernel for each parameter (kernels/update.cu). The formulas: minicnn/optim."""
 
 
 def sgd_update(gpu, param, grad, velocity, *, lr, momentum, nesterov, weight_decay):
@@ -7,14 +7,14 @@ def sgd_update(gpu, param, grad, velocity, *, lr, momentum, nesterov, weight_dec
 
 def adam_update(gpu, param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     keep, decay = (1 - lr * weight_decay, 0) if decoupled else (1, weight_decay)
-    # Python's numbers have 53 bits; the kernel's single precision would lose what is left of 1 − 0.999
+    # in double precision: in the kernel's float32, 1 − 0.999 would lose most of its digits
     rate, correction = lr / (1 - beta1**step), 1 / (1 - beta2**step)
     _in_place(gpu, "adam", param, grad, (m, v),
               (keep, decay, beta1, 1 - beta1, beta2, 1 - beta2, rate, correction, eps))  # fmt: skip
 
 
 def _in_place(gpu, name, param, grad, state, numbers):
-    """Launch the kernel on the arrays themselves, or, where one has gaps in memory, on a copy that is put back."""
+    """Launch the kernel on the arrays themselves; one with gaps in memory is copied, and copied back at the end."""
     xp, changed = gpu.xp, (param, *state)
     dense = [a if a is None else xp.ascontiguousarray(a) for a in changed]
     kernel = gpu.kernel("update.cu", name, param.dtype)

@@ -1,4 +1,4 @@
-"""A chart of nets: accuracy in the literature against multiply-adds and memory. Needs matplotlib."""
+"""A chart of nets: accuracy in the literature against multiply-adds, and memory or parameters. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 from minicnn.inspect.plots import figure, write
 
 
-def draw(names: list[str], macs: list[float], accuracy: list[float], memory: list[float], path: str | Path) -> None:
-    """Top-1 accuracy (%) against multiply-adds (10⁹ MACs); the area of each disc shows the memory (MB).
+def draw(names: list[str], macs: list[float], accuracy: list[float], sizes: list[float], path: str | Path,
+         title: str = "memory, inference", unit: str = "MB") -> None:
+    """Top-1 accuracy (%) against multiply-adds (10⁹ MACs); each disc's area shows its size (MB, or 10⁶ parameters).
 
-    As in Canziani, Paszke & Culurciello 2016, "An analysis of deep neural network models".
+    As in Canziani, Paszke & Culurciello 2016, "An analysis of deep neural network models", where the area shows the
+    number of parameters.
     """
     if not names:
         raise ValueError("there are no nets to draw: name at least one")
@@ -19,16 +21,17 @@ def draw(names: list[str], macs: list[float], accuracy: list[float], memory: lis
     ax = fig.subplots()
     families = [name.rstrip("0123456789_").split("_")[0].rstrip("0123456789") or name for name in names]
     colours = {family: f"C{i % 10}" for i, family in enumerate(dict.fromkeys(families))}
-    ax.scatter(macs, accuracy, s=[1.5 * m for m in memory], c=[colours[f] for f in families], alpha=0.45)
+    scale = 1.5 if unit == "MB" else 6.0                   # a million parameters are 4 MB
+    ax.scatter(macs, accuracy, s=[scale * size for size in sizes], c=[colours[f] for f in families], alpha=0.45)
     ax.scatter(macs, accuracy, s=4, c="black")
-    for mb in (20, 100, 500):
-        ax.scatter([], [], s=1.5 * mb, c="grey", alpha=0.45, label=f"{mb} MB")
+    for size in (20, 100, 500) if unit == "MB" else (5, 25, 125):
+        ax.scatter([], [], s=scale * size, c="grey", alpha=0.45, label=f"{size} {unit}")
     ax.set_xscale("log")
     ax.set_xlim(min(macs) / 2, 2.5 * max(macs))
     ax.set_xlabel("10⁹ multiply-adds for one image")
-    ax.set_ylabel("top-1 accuracy on ImageNet in the literature, %")
+    ax.set_ylabel("top-1 accuracy on ImageNet in the literature, classic recipe, %")
     ax.grid(alpha=0.3, which="both")
-    legend = ax.legend(title="memory, inference", loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
+    legend = ax.legend(title=title, loc="lower right", labelspacing=1.6, borderpad=1.2, fontsize=8)
     _label_points(fig, ax, sorted(zip(names, macs, accuracy), key=lambda point: -point[2]), legend)
     write(fig, path)
 

@@ -6,117 +6,11 @@ The net's own forward code runs on the device "meta", whose arrays have shapes a
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, field, replace
 
 from minicnn import meta
-from minicnn.inspect import summary_table
+from minicnn.inspect.summary_table import Layer, Summary
 from minicnn.nn import Buffer, Module, Parameter, watch
 from minicnn.tensor import Tensor, no_grad
-
-BYTES = 4  # of a float32
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of a net, or one block of layers where `Summary.at_depth` merged them. All counts are for one image."""
-
-    name: str
-    kind: str
-    output: tuple[int, ...]
-    """The output's shape without the batch axis."""
-    kernel: tuple[int, int] | None
-    stride: tuple[int, int] | None
-    groups: int
-    parameters: int
-    """A layer that is used twice has two rows; its parameters are counted in the first."""
-    buffers: int
-    macs: int
-    activations: int
-    """Output values of layers that multiply or have a window: what the literature counts."""
-    values: int
-    """Output values of the layer, whatever it is: training keeps them all."""
-    field: tuple[int, int]
-    """The receptive field: how many pixels down and across an output element depends on."""
-    total_stride: tuple[int, int]
-    """How many pixels further the field of the next element begins."""
-    offset: tuple[int, int]
-    """The first pixel of the field of element (0, 0); negative inside the padding."""
-
-
-@dataclass(frozen=True, repr=False)
-class Summary:
-    """The layers of a net in the order in which they compute.
-
-    `print(summary)` shows the table of `minicnn summary`; a notebook shows it as HTML.
-    """
-
-    input: tuple[int, ...]
-    layers: tuple[Layer, ...]
-    peak: int
-    blocks: dict[str, Layer] = field(default_factory=dict, compare=False, repr=False)
-    """Output and receptive field of each block of layers, by name; without counts of its own."""
-    name: str = ""
-    """What the table calls the net: the name of its class, unless `named` gave another."""
-
-    def __str__(self) -> str:
-        return summary_table.text(self)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return summary_table.html(self)
-
-    def named(self, name: str) -> Summary:
-        """The same, with another name in the title."""
-        return replace(self, name=name)
-
-    @property
-    def totals(self) -> dict[str, int]:
-        """What the net costs for one image.
-
-        parameters; buffers (running statistics: state that no gradient changes); macs; flops = 2·macs; activations, the
-        input included; training_bytes: parameters, their gradients and every layer's output, in float32;
-        inference_bytes: parameters, buffers and the largest input and output that one layer holds at the same time.
-        """
-        keys = ("parameters", "buffers", "macs", "activations", "values")
-        sums = {key: sum(getattr(layer, key) for layer in self.layers) for key in keys}
-        pixels = _count(self.input)
-        values = sums.pop("values") + pixels
-        state = sums["parameters"] + sums["buffers"]
-        return {
-            **sums,
-            "flops": 2 * sums["macs"],
-            "activations": sums["activations"] + pixels,
-            "training_bytes": BYTES * (state + sums["parameters"] + values),
-            "inference_bytes": BYTES * (state + self.peak),
-        }
-
-    @property
-    def rows(self) -> tuple[Layer, ...]:
-        """The layers: one row of the table each."""
-        return self.layers
-
-    def as_dict(self) -> dict:
-        """For --json: input, layers, totals."""
-        return {"input": list(self.input), "layers": [asdict(layer) for layer in self.layers], "totals": self.totals}
-
-    def at_depth(self, depth: int) -> Summary:
-        """The same with layers merged into blocks: at depth 1, `layer1.0.conv1` is part of `layer1`."""
-        rows: list[list[Layer]] = []
-        for layer in self.layers:
-            block = ".".join(layer.name.split(".")[:depth])
-            if rows and ".".join(rows[-1][0].name.split(".")[:depth]) == block:
-                rows[-1].append(layer)
-            else:
-                rows.append([layer])
-        return replace(self, layers=tuple(self._merged(row, depth) for row in rows))
-
-    def _merged(self, row: list[Layer], depth: int) -> Layer:
-        name = ".".join(row[0].name.split(".")[:depth])
-        if name == row[0].name:
-            return row[0]
-        keys = ("parameters", "buffers", "macs", "activations", "values")
-        return replace(self.blocks.get(name, row[-1]), name=name, **{k: sum(getattr(x, k) for x in row) for k in keys})
 
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from minicnn import arguments, models
+from minicnn import arguments, atomic, models
 from minicnn.data.decode import INTERPOLATIONS, WHITE
 from minicnn.data.preprocessing import FITS, Preprocessing
-from minicnn.io import arrays, atomic, safetensors_file
+from minicnn.io import arrays, safetensors_file
 from minicnn.names import short
 from minicnn.nn import BatchNorm2d, Module
 from minicnn.tensor import Tensor, no_grad
@@ -78,7 +78,8 @@ class Description:
 def save(path: str | os.PathLike[str], model: Module, description: Description) -> None:
     """Write the parameters and buffers of a net of the zoo, and their description, to `path` atomically.
 
-    ValueError where the description names no net of the zoo or contradicts itself: `load` would refuse such a file.
+    ValueError where the description names no net of the zoo, or another one than `model`, or contradicts itself: `load`
+    would refuse such a file.
     """
     path = arguments.path(path)
     arguments.instance("model", model, Module)
@@ -89,6 +90,7 @@ def save(path: str | os.PathLike[str], model: Module, description: Description) 
                          "build it: for a net of your own use net.save(path)")
     try:
         name, options = models.resolve(description.model, description.options)
+        models.check_is(model, name, options)
     except ValueError as problem:
         raise ValueError(f"{path} can't be written: {problem}") from None
     description = replace(description, model=name, options=options)

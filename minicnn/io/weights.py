@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import safetensors.numpy
 
-from minicnn import arguments
-from minicnn.io import arrays, atomic, npz, safetensors_file, torch_file, zip_file
+from minicnn import arguments, atomic
+from minicnn.io import arrays, npz, safetensors_file, torch_file, zip_file
 from minicnn.names import short
 from minicnn.nn.module import LoadReport, Module
 

@@ -1,7 +1,7 @@
 """AlexNet: Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks".
 
-Also Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks", whose slimmer net is the one
-that torchvision has.
+Also Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks", whose narrower net is the one
+in torchvision.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from minicnn.nn import (
     Linear,
     LocalResponseNorm,
     MaxPool2d,
-    Module,
     ReLU,
     Sequential,
     init,
@@ -25,28 +24,34 @@ from minicnn.nn import (
 
 
 def alexnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", groups: int | None = None,
-            dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """AlexNet: five convolutions and three dense layers of ReLUs, large enough to need two GPUs and dropout.
+            dropout: float = 0.5, width: float = 1.0, lrn_per_tower: bool = False) -> Sequential:
+    """AlexNet: five convolutions and three dense layers, with ReLU and dropout.
 
     variant="torchvision": the net of 2014, for 224×224 images.   61,100,840 parameters, 714,188,480 multiply-adds.
-        One tower, no response normalisation. Departures from the paper of 2014: dropout stands before the dense
-        layers, not after; pooling to 6×6 before them makes other image sizes possible; weights are drawn he_normal.
+        One tower, no response normalisation. Differences from the paper of 2014: dropout comes before the dense
+        layers, not after; pooling to 6×6 before them allows other image sizes; weights are drawn he_normal.
     variant="paper": the net of 2012, for 227×227 images.   60,965,224 parameters, 724,406,816 multiply-adds.
-        Two towers, one a GPU, that meet in conv3 and in the dense layers only: groups=2 in conv2, conv4 and conv5.
-        Weights are drawn from N(0, 0.01²); biases are 1 in conv2, conv4, conv5 and the hidden dense layers, else 0.
-        One departure: the paper says 224×224, on which conv1's 55×55 windows do not fit; 227 is what they need.
-    groups: of conv2, conv4 and conv5, if not the variant's own; the paper's widths with groups=1, one tower, have
+        Two towers, because the net needed two GPUs: groups=2 in conv2, conv4 and conv5, so the towers' convolutions
+        meet in conv3 and in the dense layers. Response normalisation runs across both towers, as §3.3's formula says;
+        lrn_per_tower=True keeps it within each tower, as two GPUs compute it. Weights are drawn from N(0, 0.01²);
+        biases are 1 in conv2, conv4, conv5 and the hidden dense layers, else 0. One difference: the paper says
+        224×224, but conv1's 55×55 windows need 227×227.
+    groups: of conv2, conv4 and conv5, instead of the variant's own; the paper's widths with groups=1, one tower, have
         62,378,344 parameters and 1,135,256,096 multiply-adds.
-    width: multiplies the channels of every layer, 4096 units included.
+    width: multiplies the channels of every layer, including the 4096 units.
     """
     K = positive("num_classes", num_classes)
     if variant not in VARIANTS:
         raise ValueError(unknown("variant of alexnet", variant, VARIANTS))
     G = {"torchvision": 1, "paper": 2}[variant] if groups is None else positive("groups", groups)
-    return VARIANTS[variant](K, in_channels, G, dropout, lambda channels: scaled(channels, width, G))
+    if lrn_per_tower and variant != "paper":
+        raise ValueError(f"lrn_per_tower=True needs variant='paper': {variant!r} has no response "
+                         "normalisation")
+    towers = G if lrn_per_tower else 1
+    return VARIANTS[variant](K, in_channels, G, dropout, lambda channels: scaled(channels, width, G), towers)
 
 
-def _2014(K, in_channels, G, p, w):
+def _2014(K, in_channels, G, p, w, _):
     features = Sequential(                                                         # (N,   3, 224, 224)
         Conv2d(in_channels, w(64), 11, stride=4, padding=2), ReLU(),               # (N,  64,  55,  55)  conv1
         MaxPool2d(3, stride=2),                                                    # (N,  64,  27,  27)
@@ -66,11 +71,11 @@ def _2014(K, in_channels, G, p, w):
                        "classifier": classifier})  # fmt: skip
 
 
-def _2012(K, in_channels, G, p, w):
+def _2012(K, in_channels, G, p, w, towers):
     features = Sequential(                                                         # (N,   3, 227, 227)
-        Conv2d(in_channels, w(96), 11, stride=4), ReLU(), response_norm(),        # (N,  96,  55,  55)  conv1
+        Conv2d(in_channels, w(96), 11, stride=4), ReLU(), response_norm(towers),  # (N,  96,  55,  55)  conv1
         MaxPool2d(3, stride=2),                                                    # (N,  96,  27,  27)
-        Conv2d(w(96), w(256), 5, padding=2, groups=G), ReLU(), response_norm(),   # (N, 256,  27,  27)  conv2
+        Conv2d(w(96), w(256), 5, padding=2, groups=G), ReLU(), response_norm(towers), # (N, 256,  27,  27)  conv2
         MaxPool2d(3, stride=2),                                                    # (N, 256,  13,  13)
         Conv2d(w(256), w(384), 3, padding=1), ReLU(),                              # (N, 384,  13,  13)  conv3
         Conv2d(w(384), w(384), 3, padding=1, groups=G), ReLU(),                    # (N, 384,  13,  13)  conv4
@@ -89,15 +94,16 @@ def _2012(K, in_channels, G, p, w):
 VARIANTS = {"torchvision": _2014, "paper": _2012}
 
 
-def response_norm():
-    """Section 3.3, with the paper's constants."""
-    return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper")
+def response_norm(towers: int = 1) -> LocalResponseNorm:
+    """Section 3.3, with the paper's constants, within each of the towers."""
+    return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper", groups=towers)
 
 
-def draw_normal(net: Module, std: float, ones: tuple[int, ...] = ()) -> Module:
-    """Draw all weights of `net` from N(0, std²); biases are 0, or 1 in the layers of those numbers, from 1 on."""
+def draw_normal(net: Sequential, std: float, ones: tuple[int, ...] = ()) -> Sequential:
+    """Draw all weights of `net` from N(0, std²). Biases are 1 in the layers numbered `ones` (from 1 on), else 0."""
     layers = [module for _, module in net.named_modules() if isinstance(module, (Conv2d, Linear))]
     for number, layer in enumerate(layers, 1):
         layer.weight.data = init.normal(layer.weight.shape, std)
-        layer.bias.data = init.constant(layer.bias.shape, 1 if number in ones else 0)
+        if layer.bias is not None:
+            layer.bias.data = init.constant(layer.bias.shape, 1 if number in ones else 0)
     return net

@@ -1,19 +1,20 @@
 """DenseNet: Huang, Liu, van der Maaten & Weinberger 2016, "Densely connected convolutional networks".
 
-In a dense block every layer reads the maps of all layers before it, back to the block's own input (not the image), and
-adds k new ones, k being the "growth rate": x_l = H_l([x_0, x_1, …, x_{l−1}]), the brackets a concatenation of channels.
-No layer has to hand on what an earlier one found, so k can be as small as 12, and the parameters are few.
+In a dense block every layer reads the maps of all layers before it, back to the block's input (not the image), and adds
+k new ones; k is the "growth rate". x_l = H_l([x_0, x_1, …, x_{l−1}]), the brackets being a concatenation of channels.
+No layer has to pass on earlier maps, so k can be as small as 12, and the parameters are few.
 
-What it costs is memory. Every reading is a copy, made by `concat`: a block of L layers that starts with C maps copies
-about C·L + k·L²/2 of them to make k·L, and batch norm and ReLU make as many again. In training all of these are kept
-for backward: for one image of 224×224 densenet121's layers make 4.3 MB of new maps, concat copies 41 MB, and 195 MB are
-kept altogether (float32). Pleiss et al. 2017, "Memory-efficient implementation of DenseNets", keep little and compute
-it again; we don't.
+The cost is memory. `concat` copies its inputs: a block of L layers that starts with C maps copies about C·L + k·L²/2
+maps to make k·L new ones, and batch norm and ReLU make as many again. Training keeps all of them for the backward pass:
+for one image of 224×224 densenet121's layers make 4.3 MB of new maps, concat copies 41 MB, and 195 MB are kept in all
+(float32). Pleiss et al. 2017, "Memory-efficient implementation of DenseNets", compute them again instead; we don't.
 """
 
 from __future__ import annotations
 
 import re
+
+import numpy as np
 
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
@@ -29,7 +30,9 @@ from minicnn.nn import (
     ReLU,
     Sequential,
 )
+from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 # Table 1: how many layers each of the four dense blocks has; growth rate k.
 IMAGENET = {
@@ -67,8 +70,8 @@ class DenseBlock(Sequential):
         super().__init__({f"denselayer{i}": DenseLayer(channels, growth_rate, bottleneck, dropout)
                           for i, channels in enumerate(inputs, 1)})
 
-    def forward(self, x):
-        """x = [x_0, …, x_{l−1}] grows by the maps of one layer after the other."""
+    def forward(self, x: Tensor) -> Tensor:
+        """x = [x_0, …, x_{l−1}] grows by the maps of each layer in turn."""
         for layer in self:
             x = concat(x, layer(x), axis=1)                # (N, C + l·k, H, W)
         return x
@@ -90,7 +93,7 @@ class Transition(Sequential):
 class DenseNet(Module):
     """`stem` (a dict of layers that give `channels` maps), dense blocks with transitions between them, and the head.
 
-    The last norm is called norm5 however many blocks there are: torchvision's name.
+    The last norm is always called norm5, as in torchvision.
     """
 
     def __init__(self, stem, channels, growth_rate, depths, num_classes, bottleneck=True, compression=0.5, dropout=0.0):
@@ -106,17 +109,17 @@ class DenseNet(Module):
         self.pool = GlobalAvgPool2d()
         self.classifier = Linear(channels, num_classes)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, channels, H/32, W/32), for CIFAR H/4, W/4
         return self.classifier(self.pool(x))
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's; the dotted names of older checkpoints (`denselayer1.norm.1.weight`) are accepted too."""
-        return super().load_state_dict({todays_name(name): array for name, array in state.items()}, strict)
+        return super().load_state_dict({current_name(name): array for name, array in state.items()}, strict)
 
 
-def todays_name(name: str) -> str:
+def current_name(name: str) -> str:
     """denselayer1.norm.1.weight → denselayer1.norm1.weight: torchvision's own weight files have the dotted spelling."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
@@ -153,7 +156,7 @@ def densenet_cifar(depth: int, growth_rate: int, bottleneck: bool = False, compr
     depth L = 3n + 4 for n layers a block, 6n + 4 with `bottleneck` (a layer then has two convolutions): the other four
     are the stem's, the transitions' and the linear one.   compression θ: a transition makes ⌊θ·m⌋ maps of m; with
     bottleneck and θ = 0.5 the net is a "DenseNet-BC", whose stem has 2k maps, where the others have 16.
-    dropout: 0.2 is the paper's choice where the images are not augmented.   `width` multiplies k, and the stem's 16.
+    dropout: the paper's is 0.2 without data augmentation.   `width` multiplies k, and the stem's 16.
     """
     step = 6 if bottleneck else 3
     if positive("depth", depth) < step + 4 or (depth - 4) % step:

@@ -3,6 +3,7 @@
 """
 
 from functools import partial
+from typing import Any
 
 from minicnn.geometry import positive
 from minicnn.models.width import scaled as scaled_to
@@ -26,6 +27,7 @@ from minicnn.nn import (
     init,
 )
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 VARIANTS = ("paper", "torchvision")
 
@@ -47,7 +49,7 @@ TABLE_1 = {
 class BasicConv2d(Module):
     """Convolution and ReLU: in the paper with biases, in the torchvision form with batch norm between the two.
 
-    Batch norm subtracts each map's mean, and a bias with it: so there is none then.
+    With batch norm there is no bias: subtracting each map's mean would remove it.
     """
 
     def __init__(self, C, O, kernel_size, stride=1, padding=0, variant="torchvision"):
@@ -57,17 +59,17 @@ class BasicConv2d(Module):
             self.bn = BatchNorm2d(O, eps=1e-3)
         self.relu = ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,OH,OW)"""
         x = self.conv(x)
         return self.relu(self.bn(x) if hasattr(self, "bn") else x)
 
 
 class Inception(Module):
-    """Fig. 2b: four branches look at the same maps at four scales; their outputs are stacked.
+    """Fig. 2b: four branches read the same maps at four scales; their outputs are concatenated.
 
-    The 1×1 convolutions before the 3×3 and the 5×5 make few maps of many, so that the costly filters see few; the one
-    behind the pool keeps the stack from growing by C in every module.   x (N,C,H,W) → (N,out_channels,H,W)
+    The 1×1 convolutions before the 3×3 and the 5×5 reduce the number of maps that the costly filters read; the one
+    after the pool keeps the stack from growing by C in every module.   x (N,C,H,W) → (N,out_channels,H,W)
     """
 
     def __init__(self, C, ch1x1, ch3x3_reduce, ch3x3, ch5x5_reduce, ch5x5, pool_proj, variant="torchvision"):
@@ -84,13 +86,13 @@ class Inception(Module):
         )
         self.branch4 = Sequential(MaxPool2d(3, stride=1, padding=1), BasicConv2d(C, pool_proj, 1, variant=variant))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,out_channels,H,W)"""
         return concat(self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x), axis=1)
 
 
 class Auxiliary(Module):
-    """§5: a small classifier half-way up, there in training only, whose gradient reaches the lower layers directly.
+    """§5: a small classifier in the middle of the net, for training only: its gradient reaches lower layers directly.
 
     x (N,C,14,14) → (N,num_classes)
     """
@@ -105,7 +107,7 @@ class Auxiliary(Module):
         self.dropout = Dropout(0.7)
         self.fc2 = _linear(hidden, num_classes, variant)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,14,14) → (N,num_classes)"""
         x = self.conv(self.pool(x))                                # (N, 128, 4, 4)
         x = self.relu(self.fc1(self.flatten(x)))                   # (N, 1024)
@@ -115,7 +117,7 @@ class Auxiliary(Module):
 class GoogLeNet(Module):
     """Nine Inception modules on a stem of three convolutions. The attributes are in torchvision's order."""
 
-    def __init__(self, num_classes, in_channels, variant, aux, width):
+    def __init__(self, num_classes: int, in_channels: int, variant: str, aux: bool, width: float):
         scaled = partial(scaled_to, width=width)
         C = scaled(192)
 
@@ -146,15 +148,15 @@ class GoogLeNet(Module):
         self.maxpool4 = MaxPool2d(3 if variant == "paper" else 2, stride=2, ceil_mode=True)
         self.inception5a = inception("5a")
         self.inception5b = inception("5b")
-        self.aux = aux
         if aux:
+            self.aux_weights = (0.3, 0.3)                          # §5
             self.aux1 = Auxiliary(self.inception4a.out_channels, num_classes, scaled, variant)
             self.aux2 = Auxiliary(self.inception4d.out_channels, num_classes, scaled, variant)
         self.avgpool = GlobalAvgPool2d()
         self.dropout = Dropout(0.4 if variant == "paper" else 0.2)
         self.fc = _linear(C, num_classes, variant)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Any:
         """x (N,C,H,W) → logits (N,num_classes); with aux, in training: (logits, logits of aux1, logits of aux2)"""
         x = self.norm1(self.maxpool1(self.conv1(x)))               # (N,   64, 56, 56)
         x = self.norm2(self.conv3(self.conv2(x)))                  # (N,  192, 56, 56)
@@ -165,7 +167,7 @@ class GoogLeNet(Module):
         x = self.maxpool4(self.inception4e(x))                     # (N,  832,  7,  7)
         x = self.inception5b(self.inception5a(x))                  # (N, 1024,  7,  7)
         logits = self.fc(self.dropout(self.avgpool(x)))            # (N, num_classes)
-        return (logits, self.aux1(low), self.aux2(high)) if self.aux and self.training else logits
+        return (logits, self.aux1(low), self.aux2(high)) if self.aux_weights and self.training else logits
 
 
 def googlenet(
@@ -173,8 +175,8 @@ def googlenet(
 ) -> GoogLeNet:
     """GoogLeNet, the winner of ILSVRC 2014, for 224×224 images: modules that convolve at several scales side by side.
 
-    1×1 convolutions before the wide filters make it affordable; a mean over each map takes the place of AlexNet's
-    large linear layers (one, 1024 → num_classes, remains).
+    1×1 convolutions before the wide filters keep it cheap. A mean over each map replaces AlexNet's large dense layers;
+    one, 1024 → num_classes, remains.
 
         variant                   parameters      multiply-adds
         torchvision                6,624,904      1,498,376,192
@@ -182,28 +184,19 @@ def googlenet(
         paper                      6,998,552      1,582,671,872
         paper, aux=True           13,378,280      1,591,044,096 in training
 
-    variant="paper": convolutions with biases and no batch norm, 5×5 filters where the table says 5×5, local response
-    normalisation where fig. 3 has it, 3×3 pools with stride 2, dropout of 40 %. The paper leaves open the constants of
-    the normalisation (here AlexNet's) and the initial weights (here he_normal, biases 0).
-    variant="torchvision", whose state dicts load: batch norm (eps 1e-3) after each convolution, no response
-    normalisation, 3×3 filters in the branch that is called 5×5 (an oversight that its trained weights have made
-    permanent), a 2×2 pool before 5a, dropout of 20 %, weights from a normal of deviation 0.01 cut off at two
-    deviations (as in TensorFlow; torchvision itself cuts at ±2, which no draw reaches).
+    variant="paper": convolutions with biases and no batch norm, 5×5 filters as in table 1, local response normalisation
+        as in fig. 3, 3×3 pools with stride 2, dropout of 40 %. The paper does not give the constants of the
+        normalisation (here AlexNet's) or the initial weights (here he_normal, biases 0).
+    variant="torchvision": torchvision's state dicts load. Batch norm (eps 1e-3) after each convolution, no response
+        normalisation, 3×3 filters in the branch that is called 5×5 (a mistake that its trained weights have kept), a
+        2×2 pool before 5a, dropout of 20 %, weights from N(0, 0.01²), drawn again beyond two deviations.
+    aux=True: the paper's two classifiers, on 4a and on 4d. In training mode the net returns (logits, logits of 4a,
+        logits of 4d), and aux_weights is (0.3, 0.3): §5 adds their losses times 0.3. (torchvision returns 4d before
+        4a.) In eval mode it returns the logits alone. The paper's classifiers need images of 223 to 270 pixels;
+        torchvision's take any size.
+    width: multiplies every number of channels. Smallest image: 15 pixels (paper: 31).
 
-    aux=True adds the paper's two classifiers, on 4a and on 4d, with dropout of 70 %. In training the net then returns
-    (logits, logits of 4a, logits of 4d), and §5 weighs their losses by 0.3:
-        loss = cross_entropy(y, t) + 0.3 * cross_entropy(y1, t) + 0.3 * cross_entropy(y2, t)
-    (torchvision's tuple has 4d before 4a.) In eval mode it returns the logits alone, and the classifiers cost nothing.
-    The paper's average 5×5 patches with stride 3, so they need images of 223 to 270 pixels; torchvision's take any
-    size, by adaptive means, which on 14×14 maps are over patches of 4×4.
-
-    How large is GoogLeNet? Lecture notes say 5 M parameters, the paper "12 times fewer" than AlexNet's 60 M. The column
-    of table 1 adds up to 6,797.7K, often read as 6.8 M; but its K is 1024 (the linear layer's 1,024,000 weights are
-    "1000K"), which makes 6.96 M, and some rows do not follow from the filters beside them (conv1: 2.7K for 9,408;
-    4c: 463K for 497.5K; 5a: 1072K for 1018K). Counted, the weights are 6,990,272, with biases 6,998,552: 8.7 times
-    fewer than AlexNet's. torchvision's 6,624,904 come of the 3×3 filters; 13 M includes the auxiliary classifiers.
-
-    width multiplies every number of channels. Smallest image: 15 pixels (paper: 31).
+    Why texts give 5, 6.8, 7 and 13 million parameters: docs/models/inception.md.
     """
     if variant not in VARIANTS:
         raise ValueError(unknown("variant of googlenet", variant, VARIANTS))

@@ -4,6 +4,7 @@ vision" (CVPR 2016), table 1 and figs. 5, 6, 7, 8 and 10.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from minicnn.geometry import positive
 from minicnn.models.width import scaled as scaled_to
@@ -21,6 +22,7 @@ from minicnn.nn import (
     init,
 )
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 Scaled = Callable[[int], int]  # the paper's number of channels → the net's, by its width
 
@@ -34,13 +36,13 @@ class BasicConv2d(Module):
         self.bn = BatchNorm2d(O, eps=1e-3)
         self.relu = ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,OH,OW)"""
         return self.relu(self.bn(self.conv(x)))
 
 
 class InceptionA(Module):
-    """Fig. 5, on 35×35 maps: two 3×3 convolutions see as far as a 5×5, for 18/25 of the weights.
+    """Fig. 5, on 35×35 maps: two 3×3 convolutions have the receptive field of a 5×5, with 18/25 of the weights.
 
     In the figure the other branch of convolutions is 1×1, 3×3; the net that Google released has 1×1, 5×5 there.
     x (N,C,H,W) → (N, 224 + pool_features, H, W)
@@ -58,7 +60,7 @@ class InceptionA(Module):
         self.pool = AvgPool2d(3, stride=1, padding=1)
         self.branch_pool = BasicConv2d(C, w(pool_features), 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,out_channels,H,W)"""
         return concat(
             self.branch1x1(x),
@@ -72,7 +74,7 @@ class InceptionA(Module):
 class InceptionB(Module):
     """Fig. 10, 35×35 → 17×17: convolutions and a pool, all with stride 2, side by side.
 
-    A pool alone would squeeze everything through C smaller maps; widening before it costs three times more (fig. 9).
+    A pool alone would leave only C smaller maps; more maps before the pool would cost three times as much (fig. 9).
     In the figure the branch of one 3×3 has a 1×1 before it; here it has none.   x (N,C,H,W) → (N, C + 480, H/2, W/2)
     """
 
@@ -85,7 +87,7 @@ class InceptionB(Module):
         self.branch3x3dbl_3 = BasicConv2d(w(96), w(96), 3, stride=2)
         self.pool = MaxPool2d(3, stride=2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N, out_channels, ⌊(H−1)/2⌋, ⌊(W−1)/2⌋)"""
         return concat(
             self.branch3x3(x),
@@ -96,7 +98,7 @@ class InceptionB(Module):
 
 
 class InceptionC(Module):
-    """Fig. 6 with n = 7, on 17×17 maps: a 7×7 convolution as 1×7 and 7×1, for 14/49 of the weights.
+    """Fig. 6 with n = 7, on 17×17 maps: a 7×7 convolution as 1×7 and 7×1, with 14/49 of the weights.
 
     In the figure both branches begin with 1×n; here the longer one begins with 7×1.
     x (N,C,H,W) → (N, 768, H, W)
@@ -117,7 +119,7 @@ class InceptionC(Module):
         self.pool = AvgPool2d(3, stride=1, padding=1)
         self.branch_pool = BasicConv2d(C, w(192), 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,out_channels,H,W)"""
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         return concat(
@@ -146,17 +148,17 @@ class InceptionD(Module):
         self.branch7x7x3_4 = BasicConv2d(w(192), w(192), 3, stride=2)
         self.pool = MaxPool2d(3, stride=2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N, out_channels, ⌊(H−1)/2⌋, ⌊(W−1)/2⌋)"""
         wide = self.branch7x7x3_3(self.branch7x7x3_2(self.branch7x7x3_1(x)))
         return concat(self.branch3x3_2(self.branch3x3_1(x)), self.branch7x7x3_4(wide), self.pool(x), axis=1)
 
 
 class InceptionE(Module):
-    """Fig. 7, on 8×8 maps: 1×3 and 3×1 side by side, not one behind the other, so that the module ends in many maps.
+    """Fig. 7, on 8×8 maps: 1×3 and 3×1 side by side, not one after the other, so that the module has many output maps.
 
-    The pool is an average in both modules, padding counted, as in torchvision; the graph that Google published in
-    2015, with which FID is computed, takes the maximum in the last one and leaves padding out of all averages.
+    The pool is an average in both modules and counts padding, as in torchvision. In the graph that Google published in
+    2015, which is used for FID, the last one takes the maximum and no average counts padding.
     x (N,C,H,W) → (N, 2048, H, W)
     """
 
@@ -174,7 +176,7 @@ class InceptionE(Module):
         self.pool = AvgPool2d(3, stride=1, padding=1)
         self.branch_pool = BasicConv2d(C, w(192), 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,out_channels,H,W)"""
         single = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
@@ -202,7 +204,7 @@ class Auxiliary(Module):
         self.avgpool = GlobalAvgPool2d()
         self.fc = _linear(scaled(768), num_classes, 0.001)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,17,17) → (N,num_classes)"""
         x = self.conv0(self.pool(x))                               # (N, 128, 5, 5)
         x = self.avgpool(self.conv1(x))                            # (N, 768)
@@ -212,7 +214,7 @@ class Auxiliary(Module):
 class InceptionV3(Module):
     """A stem of five convolutions, then modules A A A B C C C C D E E. Names and order are torchvision's."""
 
-    def __init__(self, num_classes, in_channels, aux, width):
+    def __init__(self, num_classes: int, in_channels: int, aux: bool, width: float):
         w = partial(scaled_to, width=width)
         self.Conv2d_1a_3x3 = BasicConv2d(in_channels, w(32), 3, stride=2)
         self.Conv2d_2a_3x3 = BasicConv2d(w(32), w(32), 3)
@@ -229,8 +231,8 @@ class InceptionV3(Module):
         self.Mixed_6c = InceptionC(self.Mixed_6b.out_channels, 160, w)
         self.Mixed_6d = InceptionC(self.Mixed_6c.out_channels, 160, w)
         self.Mixed_6e = InceptionC(self.Mixed_6d.out_channels, 192, w)
-        self.aux = aux
         if aux:
+            self.aux_weights = (0.4,)
             self.AuxLogits = Auxiliary(self.Mixed_6e.out_channels, num_classes, w)
         self.Mixed_7a = InceptionD(self.Mixed_6e.out_channels, w)
         self.Mixed_7b = InceptionE(self.Mixed_7a.out_channels, w)
@@ -239,7 +241,7 @@ class InceptionV3(Module):
         self.dropout = Dropout(0.5)
         self.fc = _linear(self.Mixed_7c.out_channels, num_classes, 0.1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Any:
         """x (N,C,H,W) → logits (N,num_classes); with aux, in training: (logits, auxiliary logits)"""
         x = self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))              # (N,   32, 147, 147)
         x = self.maxpool1(self.Conv2d_2b_3x3(x))                   # (N,   64,  73,  73)
@@ -250,31 +252,29 @@ class InceptionV3(Module):
         x = last = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(x)))  # (N,  768,  17,  17)
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))         # (N, 2048,   8,   8)
         logits = self.fc(self.dropout(self.avgpool(x)))            # (N, num_classes)
-        return (logits, self.AuxLogits(last)) if self.aux and self.training else logits
+        return (logits, self.AuxLogits(last)) if self.aux_weights and self.training else logits
 
 
 def inception_v3(num_classes: int = 1000, in_channels: int = 3, aux: bool = False, width: float = 1.0) -> InceptionV3:
-    """Inception-v3, for 299×299 images: GoogLeNet with its wide filters cut into cheaper ones.
+    """Inception-v3, for 299×299 images: GoogLeNet with its wide filters split into cheaper ones.
 
-    5×5 becomes 3×3 after 3×3, 7×7 becomes 1×7 and 7×1, batch norm is everywhere, also in the auxiliary classifier.
+    5×5 becomes 3×3 after 3×3, 7×7 becomes 1×7 and 7×1, and batch norm follows every convolution.
     23,834,568 parameters, 5,713,216,096 multiply-adds; aux=True: 27,161,264 parameters. (The paper: below 25 million,
-    5 billion.) An output of Mixed_7c sees 1311 pixels across: more than the image.
+    5 billion.) The receptive field of Mixed_7c is 1311 pixels: more than the image.
 
-    aux=True adds the classifier on Mixed_6e. In training the net then returns (logits, auxiliary logits); the paper
-    gives no weight for the second loss, its users' is 0.4:
-        loss = cross_entropy(y, t, label_smoothing=0.1) + 0.4 * cross_entropy(y_aux, t, label_smoothing=0.1)
-    In eval mode it returns the logits alone, and the classifier costs nothing. Its 5×5 convolution needs 17×17 maps:
-    training takes images of at least 299 pixels then, and its batch norm more than one of them.
+    aux=True adds the classifier on Mixed_6e. In training mode the net returns (logits, auxiliary logits), and
+    aux_weights is (0.4,): the paper gives no weight for the second loss, Google's training code has 0.4. In eval mode
+    the net returns the logits alone. The classifier's 5×5 convolution needs 17×17 maps, so training then takes images
+    of at least 299 pixels, and its batch norm more than one of them.
 
-    The net that everybody calls Inception-v3 is the one of Google's code, and so is this one; torchvision's state dicts
-    load. It departs from the paper. After the first pool it has 1×1 (80), 3×3 (192) and a pool, where table 1 has three
-    3×3 convolutions (80; 192, stride 2; 288). Table 1 lists 3, 5 and 2 modules of figs. 5, 6 and 7; here are 3, 4 and 2
+    This is the net of Google's code, which is what "Inception-v3" usually means; torchvision's state dicts load. It
+    differs from the paper. After the first pool it has 1×1 (80), 3×3 (192) and a pool, where table 1 has three 3×3
+    convolutions (80; 192, stride 2; 288). Table 1 lists 3, 5 and 2 modules of figs. 5, 6 and 7; here are 3, 4 and 2
     and the two reductions of fig. 10. The paper counts 42 layers; the longest path here has 48. Each block's docstring
-    says what its figure has differently.
+    says how it differs from its figure.
 
-    Initial weights: a normal of deviation 0.1 (auxiliary classifier: 0.01 for its 5×5, 0.001 for its linear layer) cut
-    off at two deviations as in TensorFlow; torchvision has the same deviations and cuts at ±2, which is nearly nothing.
-    width multiplies every number of channels. Smallest image: 75 pixels.
+    Initial weights: N(0, 0.1²) (auxiliary classifier: 0.01 for its 5×5, 0.001 for its linear layer), drawn again beyond
+    two deviations as in TensorFlow. width: multiplies every number of channels. Smallest image: 75 pixels.
     """
     return InceptionV3(positive("num_classes", num_classes), positive("in_channels", in_channels), aux, width)
 

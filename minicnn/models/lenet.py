@@ -1,11 +1,12 @@
 """LeNet-5: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", §II.B.
 
-Three nets bear the name: the paper's own ("1998"), the one that textbooks draw ("modern"), and Caffe's ("caffe").
+Three nets have this name: the paper's own ("1998"), the one in textbooks ("modern"), and Caffe's ("caffe").
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -28,23 +29,25 @@ from minicnn.nn import (
 from minicnn.ops.activation import tanh
 from minicnn.ops.conv import conv2d
 from minicnn.ops.shape import concat
+from minicnn.ops.softmax import cross_entropy
+from minicnn.tensor import Tensor
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1, variant: str = "modern", rbf: bool = True) -> Sequential:
-    """LeNet-5: two rounds of convolving and subsampling, then three dense layers, learn to read digits from pixels.
+    """LeNet-5: two convolutions, each followed by subsampling, and three dense layers that classify digits.
 
     variant="modern": as it is taught today, for 28×28 images.   61,706 parameters, 416,520 multiply-adds.
-        Layers, maps and sizes are the paper's. The five departures: the image is padded to 32×32 inside C1; ReLU for
-        the scaled tanh; max pooling for trainable averages; C3 connected to all six maps of S2, not by the paper's
-        table; and a softmax over a linear layer for the distances to drawn digits. C5 is a convolution in the paper;
-        on 5×5 maps that is a linear layer.
+        Layers, maps and sizes are the paper's. Five differences: the image is padded to 32×32 inside C1; ReLU instead
+        of the scaled tanh; max pooling instead of trainable averages; C3 connected to all six maps of S2, not by the
+        paper's table; and a linear layer with softmax instead of distances to drawn digits. C5 is a convolution in the
+        paper; on 5×5 maps that is a linear layer.
     variant="1998": as published, for 32×32 images.   60,000 parameters, 326,520 multiply-adds, 340,908 connections.
-        The output is minus the distance to each drawn digit, so that the largest is the answer and cross-entropy is
-        the paper's eq. 9 without its rubbish class. Two departures: the ten drawings are ours, in the manner of fig. 3;
-        S2 and S4 start as plain averages, where the paper draws their coefficients too. rbf=False puts a linear layer
-        in the place of the drawings, a third departure: 60,850 parameters, and as many classes as you like. The paper
-        feeds it paper as −0.1 and ink as 1.175.
-    variant="caffe": Caffe's example, for 28×28 images, wider, its convolutions without activation.
+        The output is minus the distance to each drawn digit, so the largest output is the prediction; `loss` is the
+        paper's eq. 9. Two differences: the ten drawings are ours, in the style of fig. 3; S2 and S4 start as plain
+        averages, where the paper draws their coefficients too. rbf=False replaces the drawings by a linear layer and
+        eq. 9 by cross-entropy, a third difference: 60,850 parameters, and any number of classes. In the paper's images
+        white is −0.1 and black 1.175.
+    variant="caffe": Caffe's example, for 28×28 images: wider, and no activation after the convolutions.
         431,080 parameters, 2,293,000 multiply-adds.
 
     Weights are drawn he_normal; in "1998" from U(−2.4/F, 2.4/F), F the inputs of a unit, as in the paper's appendix A.
@@ -87,7 +90,7 @@ def _caffe(K, in_channels, _):
 
 
 def _published(K, in_channels, rbf):
-    net = Sequential({                                                             # (N,   C, 32, 32)
+    net = (DistanceNet if rbf else Sequential)({                                   # (N,   C, 32, 32)
         "C1": Conv2d(in_channels, 6, 5), "C1_squash": Squash(),                    # (N,   6, 28, 28)
         "S2": TrainableAvgPool2d(6, 2), "S2_squash": Squash(),                     # (N,   6, 14, 14)
         "C3": PartialConv2d(TABLE_I, 6, 5), "C3_squash": Squash(),                 # (N,  16, 10, 10)
@@ -105,7 +108,7 @@ def _published(K, in_channels, rbf):
 VARIANTS = {"modern": _modern, "1998": _published, "caffe": _caffe}
 
 
-# ------------------------------------------------------------------------------- layers that only the net of 1998 has
+# ---------------------------------------------------------------------- layers that only the variant "1998" has
 
 # Table I: the maps of S2 that each map of C3 is connected to. Different inputs force the maps to differ.
 TABLE_I = (
@@ -116,15 +119,28 @@ TABLE_I = (
 )  # fmt: skip
 
 
-class PartialConv2d(Module):
-    """A convolution whose filter o sees the maps table[o] alone.   x (N,C,H,W) → y (N,O,OH,OW)
+class DistanceNet(Sequential):
+    """A net whose outputs are minus distances y[k], with the loss of the paper's eq. 9."""
 
-    weight (L,KH,KW), one kernel for each of the L links of the table, in its order;   bias (O,), zeros.
+    def loss(self, logits: Tensor, labels: Any) -> Tensor:
+        """Mean of y[label] + log(e^−j + Σ_k e^−y[k]), where y = −logits (N,K) are the distances.   Eq. 9, §II.C
+
+        That is cross-entropy with one more class, "rubbish", at the constant distance j: classes further away than j
+        are pushed no further. The paper does not give j; here it is 1.
+        """
+        rubbish = devices.of(logits.data).xp.full((len(logits), 1), -1, logits.dtype)           # −j
+        return cross_entropy(concat(logits, rubbish, axis=1), labels)                           # (N, K+1)
+
+
+class PartialConv2d(Module):
+    """A convolution whose filter o reads only the maps table[o].   x (N,C,H,W) → y (N,O,OH,OW)
+
+    weight (L,KH,KW), one kernel for each of the table's L links, in its order;   bias (O,), zeros.
     """
 
-    def __init__(self, table, in_channels, kernel_size):
+    def __init__(self, table: tuple[tuple[int, ...], ...], in_channels: int, kernel_size: int):
         KH = KW = kernel_size
-        self.links = sum(len(maps) for maps in table)
+        self.in_channels, self.kernel_size, self.links = in_channels, kernel_size, sum(len(maps) for maps in table)
         kernels = [init.lecun_uniform((1, len(maps), KH, KW))[0] for maps in table]             # (|maps|, KH, KW) each
         self.weight = Parameter(devices.of(kernels[0]).xp.concatenate(kernels, 0))              # (L, KH, KW)
         self.bias = Parameter(init.constant((len(table),), 0))
@@ -134,46 +150,47 @@ class PartialConv2d(Module):
             for c in maps:
                 self.kernel_of[o, c], link = link, link + 1
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,OH,OW)"""
         device = devices.of(self.weight.data)
         nothing = device.xp.zeros((1, *self.weight.shape[1:]), self.weight.dtype)
         kernels = concat(self.weight, nothing, axis=0)                                          # (L+1, KH, KW)
         return conv2d(x, kernels[device.asarray(self.kernel_of)], self.bias)                    # w (O, C, KH, KW)
 
-    def macs(self, output_shape):
-        """L kernels, each laid on OH·OW places"""
+    def macs(self, output_shape: tuple[int, ...]) -> int:
+        """L kernels, each at OH·OW positions"""
         return math.prod(output_shape[1:]) * self.weight.size
 
 
 class Squash(Module):
-    """y = 1.7159 · tanh(2x/3): ±1 ↦ ±1, where it bends most, so that targets of ±1 need no infinite weights."""
+    """y = 1.7159 · tanh(2x/3), which maps ±1 to ±1: targets of ±1 can be reached without saturation (appendix A)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return 1.7159 * tanh(x * (2 / 3))
 
 
 class RBF(Module):
-    """y[k] = −Σ_i (x[i] − code[k,i])²: how far the 84 features are from the drawing of digit k.   (N,84) → (N,K)
+    """y[k] = −Σ_i (x[i] − code[k,i])²: minus the distance of the 84 features to the drawing of digit k.
 
-    code (K,84), ±1, the first K drawings below, row by row: a Buffer, for the paper keeps them fixed.
+    (N,84) → (N,K).   code (K,84), ±1, the first K drawings below, row by row: a Buffer, since the paper keeps it fixed.
     """
 
-    def __init__(self, num_classes):
+    def __init__(self, num_classes: int):
+        self.num_classes = num_classes
         if num_classes > 10:
-            raise ValueError(f"num_classes (={num_classes}) must be at most 10, the digits that are drawn: "
-                             "for more classes, rbf=False makes the output a linear layer")
+            raise ValueError(f"num_classes (={num_classes}) must be at most 10, the number of drawn digits: "
+                             "for more classes use rbf=False, which makes the output a linear layer")
         ink = np.array([*"".join(DRAWINGS.split())]) == "#"                                     # (840,)
         ink = ink.reshape(2, 12, 5, 7).transpose(0, 2, 1, 3).reshape(10, 84)                    # digit by digit
         self.code = Buffer(np.where(ink[:num_classes], 1, -1).astype(np.float32))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,84) → (N,K)"""
         away = x.reshape(len(x), 1, 84) - self.code                                             # (N, K, 84)
         return -(away * away).sum(2)
 
-    def macs(self, output_shape):
+    def macs(self, output_shape: tuple[int, ...]) -> int:
         """K outputs, each of 84 squares"""
         return self.code.size
 

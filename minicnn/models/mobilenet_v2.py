@@ -1,16 +1,20 @@
 """MobileNetV2: Sandler, Howard, Zhu, Zhmoginov & Chen 2018, "MobileNetV2: inverted residuals and linear bottlenecks".
 
-ResNet's bottleneck turned inside out: between blocks the maps are few, inside a block they are t times as many, where
-a depthwise convolution is cheap. The shortcut joins the thin ends, and nothing follows the last 1×1 convolution but
-batch norm: ReLU on few channels would lose what can't be recovered from the others (§3.2).
+ResNet's bottleneck inverted: few maps between blocks, t times as many inside a block, where a depthwise convolution is
+cheap. The shortcut connects the narrow ends, and only batch norm follows the last 1×1 convolution: ReLU on few channels
+would remove what the other channels can't replace (§3.2).
 """
 
 from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from minicnn.geometry import positive
 from minicnn.nn import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear, Module, ReLU6, Sequential
+from minicnn.nn.state import LoadReport
+from minicnn.tensor import Tensor
 
 # Table 2: expansion t, channels out c, number of blocks n, stride s of the first of them (the others have 1).
 TABLE = (
@@ -27,13 +31,13 @@ TABLE = (
 def make_divisible(channels: float, divisor: int = 8) -> int:
     """The multiple of 8 nearest to `channels`, halves up: at least 8, and the next one if that is > 10 % too few.
 
-    Channels in eights suit vector units. 0.75·24 = 18 would become 16, a loss of 11 %, so it becomes 24.
+    Multiples of eight suit vector units. 0.75·24 = 18 would become 16, a loss of 11 %, so it becomes 24.
     """
     nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * channels else nearest
 
 
-def conv_norm_relu6(in_channels, out_channels, kernel_size, stride=1, groups=1):
+def conv_norm_relu6(in_channels, out_channels, kernel_size, stride=1, groups=1) -> Sequential:
     """Convolution, BN, ReLU6."""
     return Sequential(
         Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False),
@@ -59,15 +63,15 @@ class InvertedResidual(Module):
             BatchNorm2d(out_channels),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/stride,W/stride)"""
         return x + self.conv(x) if self.shortcut else self.conv(x)
 
 
 class Features(Sequential):
-    """The net without its classifier. It also loads checkpoints of the whole net's names, and of the flat ones."""
+    """The net without its classifier. It also loads checkpoints with the whole net's names, and with the flat ones."""
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's, with "features." in front or not."""
         own = {name.removeprefix("features."): array for name, array in state.items()}
         return super().load_state_dict(nested_names(own), strict)
@@ -89,22 +93,22 @@ class MobileNetV2(Module):
         self.pool = GlobalAvgPool2d()
         self.classifier = Sequential(Dropout(0.2), Linear(last, num_classes))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, 1280, H/32, W/32)
         return self.classifier(self.pool(x))
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's; the flat names of older checkpoints are accepted too: see `nested_names`."""
         return super().load_state_dict(nested_names(state), strict)
 
 
 def nested_names(state: dict) -> dict:
-    """`state` with torchvision's names, if it came with those of PyTorch checkpoints older than torchvision's net.
+    """`state` with torchvision's names, also from PyTorch checkpoints that are older than torchvision's net.
 
-    They number a block's layers in one row, activations included; here those before an activation stand in threes:
+    Those number all layers of a block in a row, activations included; here convolution, BN and activation are a group:
         features.2.conv. 0 1 2  3 4 5  6 7   →   features.2.conv. 0.0 0.1 0.2  1.0 1.1 1.2  2 3
-    A block that has conv.0.weight is flat: in the nested spelling conv.0 is no layer, but three.
+    A block that has conv.0.weight is flat: in the nested names conv.0 is a group of three layers.
     """
     flat = {name.removesuffix("0.weight") for name in state if re.search(r"\d+\.conv\.0\.weight$", name)}
 
@@ -128,9 +132,9 @@ def mobilenet_v2(num_classes: int = 1000, in_channels: int = 3, width: float = 1
         parameters               6,108,776   2,636,424   1,968,680   1,677,128
         multiply-adds, 224×224 582,195,824 209,069,792  97,131,840  59,285,808
 
-    Beside the paper: its text counts 19 blocks, its table 17. With t = 1 the first block needs no convolution upwards
-    and has none, as in the authors' code; dropout of 0.2 before the linear layer (in the table a 1×1 convolution on
-    1×1 pixels, the same thing) is from that code too, BN's eps 1e-5 and momentum 0.1 from torchvision.
+    Differences: the paper's text counts 19 blocks, its table 17. With t = 1 the first block needs no expansion and has
+    none, as in the authors' code; dropout of 0.2 before the linear layer (in the table a 1×1 convolution on 1×1 pixels,
+    which is the same) is from that code too, BN's eps 1e-5 and momentum 0.1 from torchvision.
     Initial weights: He normal.
     """
     if not 0 < width < float("inf"):

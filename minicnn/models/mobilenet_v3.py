@@ -2,8 +2,8 @@
 MobileNetV3".
 
 MobileNetV2's inverted residuals, with three changes. A search chose every block's kernel, width and extras (the tables
-below). Some blocks weigh their maps by squeeze-and-excitation (Hu et al. 2017). And the deep half uses h-swish,
-x·relu6(x + 3)/6: swish without an exponential, which pays where the maps are small and channels many.
+below). Some blocks scale their maps by squeeze-and-excitation (Hu et al. 2017). And the deeper half uses h-swish,
+x·relu6(x + 3)/6: swish without an exponential, which is worth its cost where maps are small and channels many.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from minicnn.nn import (
     ReLU,
     Sequential,
 )
+from minicnn.tensor import Tensor
 
 # Tables 1 and 2, the rows "bneck": kernel, expanded channels, channels out, squeeze-and-excitation, activation, stride.
 LARGE = (
@@ -57,7 +58,7 @@ SMALL = (
 )
 
 
-def conv_norm(in_channels, out_channels, kernel_size, activation, stride=1, groups=1):
+def conv_norm(in_channels, out_channels, kernel_size, activation, stride=1, groups=1) -> Sequential:
     """Convolution, BN with the authors' eps and momentum, activation (None: linear)."""
     return Sequential(
         Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=False),
@@ -67,10 +68,10 @@ def conv_norm(in_channels, out_channels, kernel_size, activation, stride=1, grou
 
 
 class SqueezeExcitation(Module):
-    """Each map times a number in [0, 1] that the means of all maps decide.   x (N,C,H,W) → (N,C,H,W)   §5.3
+    """Each map times a number in [0, 1] that is computed from the means of all maps.   x (N,C,H,W) → (N,C,H,W)   §5.3
 
-    y = x · hardsigmoid(fc2(relu(fc1(mean of x)))); fc1 leads to a quarter of C (in eights), fc2 back. Both are 1×1
-    convolutions on 1×1 pixels: linear layers, written so that the axes stay.
+    y = x · hardsigmoid(fc2(relu(fc1(mean of x)))); fc1 maps to a quarter of C (a multiple of 8), fc2 back. Both are 1×1
+    convolutions on 1×1 pixels: linear layers that keep the axes.
     """
 
     def __init__(self, channels):
@@ -81,7 +82,7 @@ class SqueezeExcitation(Module):
         self.fc2 = Conv2d(squeezed, channels, 1)
         self.hardsigmoid = Hardsigmoid()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,H,W)"""
         s = self.relu(self.fc1(self.avgpool(x)))           # (N, C/4, 1, 1)
         s = self.hardsigmoid(self.fc2(s))                  # (N, C, 1, 1)
@@ -91,7 +92,7 @@ class SqueezeExcitation(Module):
 class InvertedResidual(Module):
     """Fig. 4, MobileNetV2's block with squeeze-and-excitation between the depthwise and the last convolution.
 
-    (N,C,H,W) → (N,O,H/stride,W/stride). Where nothing is to be expanded the first convolution is left out.
+    (N,C,H,W) → (N,O,H/stride,W/stride). Without expansion there is no first convolution.
     """
 
     def __init__(self, in_channels, kernel_size, hidden, out_channels, squeeze, activation, stride):
@@ -104,7 +105,7 @@ class InvertedResidual(Module):
             conv_norm(hidden, out_channels, 1, None),                         # (N, O, H/s, W/s)
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,H/stride,W/stride)"""
         return x + self.block(x) if self.shortcut else self.block(x)
 
@@ -130,7 +131,7 @@ class MobileNetV3(Module):
             Linear(last, num_classes),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,num_classes)"""
         x = self.features(x)                               # (N, 960, H/32, W/32), small (N, 576, …)
         return self.classifier(self.pool(x))
@@ -141,11 +142,11 @@ def mobilenet_v3_large(num_classes: int = 1000, in_channels: int = 3, width: flo
 
     width: multiplies every number of channels, rounded by MobileNetV2's `make_divisible`.
 
-    Beside the paper: the table's last two 1×1 convolutions come after the pooling, on 1×1 pixels, and are linear layers
-    here, as in torchvision. Dropout of 0.2 is the paper's 0.8, the share that it keeps. The quarter of the channels in
-    squeeze-and-excitation is rounded to eights, as in the authors' code. BN has their eps 0.001 and momentum 0.01:
-    running statistics so slow suit long training, but after 100 steps are still 37 % what they began as, and eval() is
-    then far off; for a short one set `momentum` of the BatchNorm2d layers to 0.1.
+    Differences: the last two 1×1 convolutions in the table come after the pooling, and are linear layers here,
+    as in torchvision. Dropout of 0.2 is the paper's 0.8, which is the probability of keeping. A quarter of the channels
+    in squeeze-and-excitation is rounded to a multiple of 8, as in the authors' code. BN has their eps 0.001 and
+    momentum 0.01: such slow running statistics suit long training, but after 100 steps they still hold 37 % of their
+    initial values, and eval mode is wrong; for short training set `momentum` of the BatchNorm2d layers to 0.1.
     Initial weights: He normal.
     """
     return _mobilenet_v3(LARGE, 1280, num_classes, in_channels, width)
@@ -154,8 +155,8 @@ def mobilenet_v3_large(num_classes: int = 1000, in_channels: int = 3, width: flo
 def mobilenet_v3_small(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> MobileNetV3:
     """MobileNetV3-Small, 11 blocks.   2,542,856 parameters, 56,510,400 multiply-adds at 224×224.
 
-    As mobilenet_v3_large. One more departure: table 2 ticks squeeze-and-excitation for the last convolution before the
-    pooling too. Neither torchvision nor the 2.5 M parameters that the paper counts have it (it would add 166,608).
+    As mobilenet_v3_large. One more difference: table 2 has squeeze-and-excitation in the last convolution before the
+    pooling too. Neither torchvision nor the paper's 2.5 M parameters include it (it would add 166,608).
     """
     return _mobilenet_v3(SMALL, 1024, num_classes, in_channels, width)
 

@@ -1,7 +1,8 @@
 """Network in Network: Lin, Chen & Yan 2013.
 
-The scores of the classes come out of a ReLU, as in the paper. So the last layer's weights are drawn small and its
-biases start at 1, which the softmax does not see: a class whose map is negative everywhere would never get a gradient.
+The scores of the classes are outputs of a ReLU, as in the paper, so a class whose map is negative everywhere would
+never get a gradient. Therefore the last layer's weights are drawn small and its biases start at 1; the softmax does not
+depend on a shift that all classes share.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import AvgPool2d, Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
+from minicnn.tensor import Tensor
 
 
 class MLPConv(Module):
-    """A small dense net slides over the image in the place of a filter: a convolution, then two of 1×1.
+    """A small dense net slides over the image instead of a filter: a convolution, then two 1×1 convolutions.
 
     x (N,C,H,W) → y (N,last,OH,OW): in each window, C·K·K values → first → middle → last, each through a ReLU.
     """
@@ -22,7 +24,7 @@ class MLPConv(Module):
         self.mlp1, self.relu2 = Conv2d(first, middle, 1), ReLU()
         self.mlp2, self.relu3 = Conv2d(middle, last, 1), ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,last,OH,OW)"""
         x = self.relu1(self.conv(x))                                       # (N, first,  OH, OW)
         x = self.relu2(self.mlp1(x))                                       # (N, middle, OH, OW)
@@ -32,17 +34,17 @@ class MLPConv(Module):
 def nin_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
     """Network in Network for 32×32 images.   966,986 parameters, 222,486,528 multiply-adds.
 
-    1×1 convolutions mix the maps behind each filter, and global average pooling turns one map a class into scores:
-    nothing is fully connected. The paper draws three MLPConv blocks and leaves their widths to the authors' Caffe model
-    zoo, whose this is; its second pooling averages, where the paper's text has maxima throughout. Pooling rounds up.
-    Weights are drawn he_normal (the zoo's: N(0, 0.05²)), but for the last layer's.
+    1×1 convolutions mix the maps after each filter bank, and global average pooling turns one map a class into scores:
+    nothing is fully connected. The paper draws three MLPConv blocks without widths; these are from the authors' Caffe
+    model zoo, whose second pooling takes means where the paper's text takes maxima. Pooling rounds up.
+    Weights are drawn he_normal (the zoo's: N(0, 0.05²)), except the last layer's.
     width: multiplies the channels of every layer.
     """
     K = positive("num_classes", num_classes)
 
     def w(channels): return scaled(channels, width)
 
-    return _awake({                                                                # (N,   3, 32, 32)
+    return _prevent_dead_classes({                                                                # (N,   3, 32, 32)
         "mlpconv1": MLPConv(in_channels, w(192), w(160), w(96), 5, padding=2),     # (N,  96, 32, 32)
         "pool1": MaxPool2d(3, stride=2, ceil_mode=True),                           # (N,  96, 16, 16)
         "dropout1": Dropout(dropout),
@@ -60,16 +62,16 @@ def nin_imagenet(num_classes: int = 1000, in_channels: int = 3, dropout: float =
 
     (On 224×224 images, whose first maps are 54×54 and not AlexNet's 55×55, 1,100,188,800.)
 
-    AlexNet's front with 1×1 convolutions behind each filter bank, and in place of its 58 million dense weights the
-    mean of one map a class. The paper has no ImageNet net: widths, strides and dropout are those of the authors' Caffe
-    model zoo. Pooling rounds up. Weights are drawn he_normal (the zoo's: N(0, 0.01²), N(0, 0.05²)), but for the last's.
+    AlexNet's convolutions with 1×1 convolutions after each filter bank, and the mean of one map a class instead of its
+    58 million dense weights. The paper has no ImageNet net: widths, strides and dropout are from the authors' Caffe
+    model zoo. Pooling rounds up. Weights are drawn he_normal (the zoo's: N(0, 0.01²), N(0, 0.05²)), except the last.
     width: multiplies the channels of every layer.
     """
     K = positive("num_classes", num_classes)
 
     def w(channels): return scaled(channels, width)
 
-    return _awake({                                                                # (N,    3, 227, 227)
+    return _prevent_dead_classes({                                                                # (N,    3, 227, 227)
         "mlpconv1": MLPConv(in_channels, w(96), w(96), w(96), 11, stride=4),       # (N,   96,  55,  55)
         "pool1": MaxPool2d(3, stride=2, ceil_mode=True),                           # (N,   96,  27,  27)
         "mlpconv2": MLPConv(w(96), w(256), w(256), w(256), 5, padding=2),          # (N,  256,  27,  27)
@@ -82,7 +84,7 @@ def nin_imagenet(num_classes: int = 1000, in_channels: int = 3, dropout: float =
     })  # fmt: skip
 
 
-def _awake(layers):
+def _prevent_dead_classes(layers):
     last = [layer for layer in layers.values() if isinstance(layer, MLPConv)][-1].mlp2
     last.weight.data, last.bias.data = init.normal(last.weight.shape, 0.01), init.constant(last.bias.shape, 1)
     return Sequential(layers)

@@ -1,9 +1,9 @@
 """Plain nets and ResNets for CIFAR-10: He, Zhang, Ren & Sun 2015, "Deep Residual Learning for Image Recognition", §4.2.
 
-The experiment that the paper is about: plain-56 ends with a larger error than plain-20 on the training data too, so it
-is not over-fitting; with shortcuts the order is the other way round. Both nets are three stages of n blocks of two 3×3
-convolutions on 32×32, 16×16 and 8×8 pixels with 16, 32 and 64 channels: 6n + 2 layers. With option A shortcuts have no
-parameters, so plain-20 and ResNet-20 even have the same weights: one's state loads into the other.
+The paper's main experiment: plain-56 ends with a larger error than plain-20 on the training data too, so the cause is
+not over-fitting; with shortcuts the order is reversed. Both nets are three stages of n blocks of two 3×3 convolutions
+on 32×32, 16×16 and 8×8 pixels with 16, 32 and 64 channels: 6n + 2 layers. Shortcuts of option A have no parameters, so
+plain-20 and ResNet-20 have the same weights: the state of one loads into the other.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from collections.abc import Callable
 
 from minicnn import devices
 from minicnn.geometry import positive
-from minicnn.models.resnet import BasicBlock, projection, stage
+from minicnn.models.resnet import BasicBlock, PlainBlock, projection, stage
 from minicnn.models.width import scaled
 from minicnn.names import unknown
 from minicnn.nn import AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReLU, Sequential
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 
 class ZeroChannels(Module):
-    """x (N,C,H,W) with `count` maps of zeros behind its own: (N,C+count,H,W)."""
+    """x (N,C,H,W) → (N,C+count,H,W): `count` maps of zeros are added after the others."""
 
-    def __init__(self, count):
+    def __init__(self, count: int):
         self.count = count
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C+count,H,W)"""
         N, _, H, W = x.shape
         return concat(x, devices.of(x.data).xp.zeros((N, self.count, H, W), x.dtype), axis=1)
@@ -39,21 +40,10 @@ def subsample_and_pad(in_channels: int, out_channels: int, stride: int) -> Seque
     )
 
 
-class PlainBlock(BasicBlock):
-    """y = relu(F(x)): the two layers of a BasicBlock, without its shortcut."""
-
-    def __init__(self, in_channels, out_channels, stride=1):
-        super().__init__(in_channels, out_channels, stride, shortcut=lambda *shape: None)
-
-    def forward(self, x):
-        """x (N,C,H,W) → (N,O,H/S,W/S)"""
-        return self.relu2(self.branch(x))
-
-
 def cifar_resnet(block: Callable, count: int, channels: list[int], num_classes, in_channels) -> Sequential:
     """3×3 convolution, three stages of `count` blocks made by block(in_channels, out_channels, stride), mean, linear.
 
-    channels: of conv1, then of what each stage gives. At each line's end: the shape for 16, 16, 32, 64.
+    channels: of conv1, then of each stage's output. At each line's end: the shape for 16, 16, 32, 64.
     """
     c1, c2, c3, c4 = channels
     return Sequential({                                                # (N,  C, 32, 32)
@@ -78,20 +68,21 @@ def blocks_per_stage(depth: int, layers: int, others: int) -> int:
     if rest or n < 1:
         near = [3 * layers * m + others for m in (max(n, 1), max(n, 1) + 1)]
         raise ValueError(f"depth (={depth}) must be {3 * layers}n + {others}, with n blocks in each of the 3 stages: "
-                         f"{near[0]} or {near[1]} is near")
+                         f"use {near[0]} or {near[1]}")
     return n
 
 
-def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
-    """The paper's plain net of 6n + 2 layers: what a ResNet is compared with. Its parameters: see resnet_cifar.
+def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
+    """The paper's plain net of 6n + 2 layers, which ResNets are compared with. Its parameters: see resnet_cifar.
 
-    Initial weights: He normal, as in the paper. Past 50 layers it trains badly; that is the point.
+    Initial weights: He normal, as in the paper. Beyond 50 layers it trains badly, which is what the paper shows.
     """
     n = blocks_per_stage(depth, layers=2, others=2)
     return cifar_resnet(PlainBlock, n, cifar_channels(width), num_classes, in_channels)
 
 
-def resnet_cifar(depth: int, shortcut: str = "A", num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def resnet_cifar(depth: int, shortcut: str = "A", num_classes: int = 10, in_channels: int = 3,
+                 width: float = 1.0) -> Sequential:
     """The paper's ResNet of 6n + 2 layers for 32×32 images: n BasicBlocks in each of three stages.
 
     shortcut="A", the paper's choice here: subsampled identities, no parameters. "B": projections where the shape
@@ -113,59 +104,59 @@ def resnet_cifar(depth: int, shortcut: str = "A", num_classes: int = 10, in_chan
     return cifar_resnet(block, n, cifar_channels(width), num_classes, in_channels)
 
 
-def plain20(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain20(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-20 for 32×32 images.   269,722 parameters, 40,551,040 multiply-adds; see plain_cifar."""
     return plain_cifar(20, num_classes, in_channels, width)
 
 
-def plain32(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain32(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-32 for 32×32 images.   464,154 parameters, 68,862,592 multiply-adds; see plain_cifar."""
     return plain_cifar(32, num_classes, in_channels, width)
 
 
-def plain44(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain44(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-44 for 32×32 images.   658,586 parameters, 97,174,144 multiply-adds; see plain_cifar."""
     return plain_cifar(44, num_classes, in_channels, width)
 
 
-def plain56(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain56(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-56 for 32×32 images.   853,018 parameters, 125,485,696 multiply-adds; see plain_cifar."""
     return plain_cifar(56, num_classes, in_channels, width)
 
 
-def plain110(num_classes: int = 10, in_channels: int = 3, width: float = 1.0):
+def plain110(num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """plain-110 for 32×32 images.   1,727,962 parameters, 252,887,680 multiply-adds; see plain_cifar."""
     return plain_cifar(110, num_classes, in_channels, width)
 
 
-def resnet20(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet20(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-20 for 32×32 images.   269,722 parameters, 40,551,040 multiply-adds; see resnet_cifar."""
     return resnet_cifar(20, shortcut, num_classes, in_channels, width)
 
 
-def resnet32(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet32(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-32 for 32×32 images.   464,154 parameters, 68,862,592 multiply-adds; see resnet_cifar."""
     return resnet_cifar(32, shortcut, num_classes, in_channels, width)
 
 
-def resnet44(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet44(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-44 for 32×32 images.   658,586 parameters, 97,174,144 multiply-adds; see resnet_cifar."""
     return resnet_cifar(44, shortcut, num_classes, in_channels, width)
 
 
-def resnet56(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet56(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-56 for 32×32 images.   853,018 parameters, 125,485,696 multiply-adds; see resnet_cifar."""
     return resnet_cifar(56, shortcut, num_classes, in_channels, width)
 
 
-def resnet110(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet110(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-110 for 32×32 images.   1,727,962 parameters, 252,887,680 multiply-adds; see resnet_cifar."""
     return resnet_cifar(110, shortcut, num_classes, in_channels, width)
 
 
-def resnet1202(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0):
+def resnet1202(num_classes: int = 10, in_channels: int = 3, shortcut: str = "A", width: float = 1.0) -> Sequential:
     """ResNet-1202 for 32×32 images.   19,421,274 parameters, 2,829,238,912 multiply-adds; see resnet_cifar.
 
-    In the paper it fits the training data as well as ResNet-110, and over-fits.
+    In the paper it fits the training data as well as ResNet-110 and over-fits.
     """
     return resnet_cifar(1202, shortcut, num_classes, in_channels, width)

@@ -6,14 +6,18 @@ Version 1.1 is the authors' own, of the same year, in their repository.
 
 from __future__ import annotations
 
+import numpy as np
+
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
+from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
+from minicnn.tensor import Tensor
 
 
 class Fire(Module):
-    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and dearer 3×3 filters side by side (fig. 1).
+    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and 3×3 filters side by side (fig. 1).
 
     x (N,C,H,W) → y (N, 2·expand, H, W).   Parameters: S·(C + 1) + E·(S + 1) + E·(9S + 1), S and E the two widths.
     """
@@ -23,7 +27,7 @@ class Fire(Module):
         self.expand1x1, self.expand1x1_activation = Conv2d(squeeze, expand, 1), ReLU()
         self.expand3x3, self.expand3x3_activation = Conv2d(squeeze, expand, 3, padding=1), ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,2·expand,H,W)"""
         x = self.squeeze_activation(self.squeeze(x))                                    # (N, squeeze, H, W)
         one = self.expand1x1_activation(self.expand1x1(x))                              # (N, expand, H, W)
@@ -32,9 +36,9 @@ class Fire(Module):
 
 
 class SqueezeNet(Sequential):
-    """Features, then the classifier. It also loads weights under the authors' name squeeze1x1 for a Fire's squeeze."""
+    """Features, then the classifier. It also loads weights with the authors' name squeeze1x1 for a Fire's squeeze."""
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """As Module's, with squeeze1x1 read as squeeze."""
         return super().load_state_dict({k.replace(".squeeze1x1.", ".squeeze."): v for k, v in state.items()}, strict)
 
@@ -44,10 +48,10 @@ def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, dropout: float 
     """SqueezeNet as in table 1: Fire blocks make an AlexNet-like net 49 times smaller.
 
     1,248,424 parameters, 818,924,576 multiply-adds at 224×224. The table's 111×111 maps after conv1 need 227×227
-    images, or padding 2; on 224×224 without it, as in torchvision, they are 109×109.
-    Weights are drawn he_normal, those of the last layer from N(0, 0.01²) (the paper's: Glorot's uniform, and the same).
-    Its biases start at 1, not 0: the scores come out of a ReLU, and a class whose map is negative everywhere would
-    never get a gradient. The softmax does not see a shift that all classes share.
+    images, or padding 2; on 224×224 without padding, as in torchvision, they are 109×109.
+    Weights are drawn he_normal, those of the last layer from N(0, 0.01²) (the paper: Glorot's uniform, and the same).
+    Its biases start at 1, not 0: the scores are outputs of a ReLU, so a class whose map is negative everywhere would
+    never get a gradient. The softmax does not depend on a shift that all classes share.
     width: multiplies the channels of every layer.
     """
     def fire(C, S, E): return Fire(scaled(C, width), scaled(S, width), scaled(E, width))

@@ -1,8 +1,8 @@
 """VGG: Simonyan & Zisserman 2014, "Very deep convolutional networks for large-scale image recognition", table 1.
 
-Two departures. Before the dense layers the maps are averaged down, or repeated up, to 7×7: nothing happens at 224×224,
-and other image sizes become possible. Weights are drawn he_normal; the paper draws those of net A from N(0, 0.1²) and
-starts the deeper nets from a trained A. `width` multiplies the channels of every layer, 4096 units included.
+Two differences. Before the dense layers an adaptive average pooling makes the maps 7×7: it changes nothing at 224×224
+and allows other image sizes. Weights are drawn he_normal; the paper draws those of net A from N(0, 0.1²) and starts the
+deeper nets from a trained A. `width` multiplies the channels of every layer, including the 4096 units.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minicnn.nn import (
 )
 
 # The columns of table 1. 3-64 is the paper's conv3-64: 3×3 filters, 64 output channels, ReLU; | is 2×2 max pooling.
-# Between poolings the maps are 224×224, 112×112, 56×56, 28×28, 14×14 and at last 7×7; then come 4096, 4096, classes.
+# Between poolings the maps are 224×224, 112×112, 56×56, 28×28, 14×14 and 7×7; then come 4096, 4096, classes.
 TABLE = {
     "A":     "3-64      | 3-128       | 3-256 3-256             | 3-512 3-512             | 3-512 3-512             |",
     "A-LRN": "3-64 LRN  | 3-128       | 3-256 3-256             | 3-512 3-512             | 3-512 3-512             |",
@@ -62,7 +62,7 @@ def vgg(column: str, num_classes: int, in_channels: int, dropout: float, width: 
 
 
 def vgg11(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """The shallowest VGG: nothing but 3×3 filters, whose stacks see as far as large filters with fewer weights.
+    """The shallowest VGG: 3×3 filters only, whose stacks have the receptive field of large filters with fewer weights.
 
     Column A of the table.   132,863,336 parameters, 7,609,090,048 multiply-adds at 224×224.
     """
@@ -70,7 +70,7 @@ def vgg11(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, w
 
 
 def vgg11_lrn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """VGG-11 with AlexNet's response normalisation after the first layer, which the paper found not to help.
+    """VGG-11 with AlexNet's response normalisation after the first layer, which did not help in the paper.
 
     Column A-LRN of the table.   132,863,336 parameters, 7,609,090,048 multiply-adds at 224×224.
     """
@@ -86,7 +86,7 @@ def vgg13(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, w
 
 
 def vgg16_c(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """VGG-13 with a 1×1 convolution more in each of the last three stages: more bends, no wider view.
+    """VGG-13 with one more 1×1 convolution in each of the last three stages: more ReLUs, the same receptive field.
 
     Column C of the table.   133,638,952 parameters, 11,770,888,192 multiply-adds at 224×224.
     """
@@ -94,7 +94,7 @@ def vgg16_c(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5,
 
 
 def vgg16(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """The best known VGG: C with 3×3 in the place of 1×1, which is better, so seeing further matters too.
+    """The best known VGG: C with 3×3 instead of 1×1. It is better than C, so the receptive field matters too.
 
     Column D of the table.   138,357,544 parameters, 15,470,264,320 multiply-adds at 224×224.
     """
@@ -110,7 +110,7 @@ def vgg19(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, w
 
 
 def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """VGG-11 with batch normalisation, younger than the paper, before each ReLU of a convolution.
+    """VGG-11 with batch normalisation, which is newer than the paper, before each ReLU of a convolution.
 
     Column A of the table.   132,868,840 parameters, 7,609,090,048 multiply-adds at 224×224.
     """
@@ -118,7 +118,7 @@ def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
 
 
 def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """VGG-13 with batch normalisation, younger than the paper, before each ReLU of a convolution.
+    """VGG-13 with batch normalisation, which is newer than the paper, before each ReLU of a convolution.
 
     Column B of the table.   133,053,736 parameters, 11,308,466,176 multiply-adds at 224×224.
     """
@@ -126,7 +126,7 @@ def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
 
 
 def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """VGG-16 with batch normalisation, younger than the paper, before each ReLU of a convolution.
+    """VGG-16 with batch normalisation, which is newer than the paper, before each ReLU of a convolution.
 
     Column D of the table.   138,365,992 parameters, 15,470,264,320 multiply-adds at 224×224.
     """
@@ -134,7 +134,7 @@ def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5
 
 
 def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """VGG-19 with batch normalisation, younger than the paper, before each ReLU of a convolution.
+    """VGG-19 with batch normalisation, which is newer than the paper, before each ReLU of a convolution.
 
     Column E of the table.   143,678,248 parameters, 19,632,062,464 multiply-adds at 224×224.
     """

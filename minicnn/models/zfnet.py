@@ -5,28 +5,34 @@ from __future__ import annotations
 from minicnn.geometry import positive
 from minicnn.models.alexnet import draw_normal, response_norm
 from minicnn.models.width import scaled
-from minicnn.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
+from minicnn.names import unknown
+from minicnn.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
+
+VARIANTS = {"standard": (384, 384, 256), "wide": (512, 1024, 512)}
+"""Maps of conv3, conv4 and conv5: fig. 3's, and the last row of table 3."""
 
 
-def zfnet(num_classes: int = 1000, in_channels: int = 3, wide: bool = False, dropout: float = 0.5,
-          width: float = 1.0) -> Module:
-    """AlexNet after a look inside: conv1's 11×11/4 filters missed middle frequencies and made conv2 alias.
+def zfnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "standard", dropout: float = 0.5,
+          width: float = 1.0) -> Sequential:
+    """AlexNet with a finer conv1: its 11×11/4 filters missed middle frequencies and caused aliasing in conv2.
 
     So conv1 is 7×7/2, conv2 has stride 2, and nothing is split over two GPUs. For 224×224 images.
-    wide=False: fig. 3.   62,357,608 parameters, 1,168,032,896 multiply-adds.
-    wide=True: table 3's 512, 1024, 512 maps in conv3 to 5.   107,627,624 parameters, 2,476,704,896 multiply-adds.
-    width: multiplies the channels of every layer, 4096 units included.
+    variant="standard": fig. 3.   62,357,608 parameters, 1,168,032,896 multiply-adds.
+    variant="wide": table 3's 512, 1024, 512 maps in conv3 to 5.   107,627,624 parameters, 2,476,704,896 multiply-adds.
+    width: multiplies the channels of every layer, including the 4096 units.
 
-    Weights are drawn from N(0, 0.01²), biases 0. What fig. 3 leaves open and its sizes 110, 55, 26, 13, 6 decide:
+    Weights are drawn from N(0, 0.01²), biases 0. Fig. 3 does not give the padding; its sizes 110, 55, 26, 13, 6 need
     padding 1 in conv1, 0 in conv2, and pooling that rounds up. The "contrast normalisation across feature maps" after
-    the first two poolings is taken to be AlexNet's response normalisation, with its numbers. Left out: filters of conv1
-    with a root mean square above 0.1 being shrunk to it while training.
+    the first two poolings is taken to be AlexNet's response normalisation, with its constants. Not included: while
+    training, the paper rescales filters of conv1 whose root mean square is above 0.1.
     """
     K = positive("num_classes", num_classes)
 
     def w(channels): return scaled(channels, width)
 
-    C3, C4, C5 = (w(c) for c in ((512, 1024, 512) if wide else (384, 384, 256)))
+    if variant not in VARIANTS:
+        raise ValueError(unknown("variant of zfnet", variant, VARIANTS))
+    C3, C4, C5 = (w(c) for c in VARIANTS[variant])
     features = Sequential(                                                         # (N,   3, 224, 224)
         Conv2d(in_channels, w(96), 7, stride=2, padding=1), ReLU(),                # (N,  96, 110, 110)  conv1
         MaxPool2d(3, stride=2, ceil_mode=True), response_norm(),                  # (N,  96,  55,  55)

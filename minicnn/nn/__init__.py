@@ -16,7 +16,7 @@ from minicnn.nn.conv import Conv2d
 from minicnn.nn.dropout import Dropout, Dropout2d, StochasticDepth
 from minicnn.nn.linear import Flatten, Identity, Linear
 from minicnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
-from minicnn.nn.module import Buffer, LoadReport, Module, Parameter, Sequential, watch
+from minicnn.nn.module import Buffer, Module, Parameter, watch
 from minicnn.nn.norm import BatchNorm2d, LocalResponseNorm
 from minicnn.nn.pool import (
     AdaptiveAvgPool2d,
@@ -28,6 +28,8 @@ from minicnn.nn.pool import (
     MaxPool2d,
     TrainableAvgPool2d,
 )
+from minicnn.nn.sequential import Sequential
+from minicnn.nn.state import LoadReport
 
 __all__ = [
     "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d", "Buffer", "Conv2d",

@@ -1,13 +1,14 @@
-"""Activation layers: the ops of ops/activation.py and ops/softmax.py, with a place in a Sequential."""
+"""Activation layers: the ops of ops/activation.py and ops/softmax.py, as layers."""
 
 from minicnn import ops
 from minicnn.nn.module import Module
+from minicnn.tensor import Tensor
 
 
 class ReLU(Module):
     """max(x, 0)"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.relu(x)
 
@@ -15,7 +16,7 @@ class ReLU(Module):
 class ReLU6(Module):
     """min(max(x, 0), 6)"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.relu6(x)
 
@@ -23,10 +24,10 @@ class ReLU6(Module):
 class LeakyReLU(Module):
     """x above 0, negative_slope·x below"""
 
-    def __init__(self, negative_slope=0.01):
+    def __init__(self, negative_slope: float = 0.01):
         self.negative_slope = negative_slope
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.leaky_relu(x, negative_slope=self.negative_slope)
 
@@ -34,7 +35,7 @@ class LeakyReLU(Module):
 class Tanh(Module):
     """tanh x"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.tanh(x)
 
@@ -42,7 +43,7 @@ class Tanh(Module):
 class Sigmoid(Module):
     """1/(1 + e^−x)"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.sigmoid(x)
 
@@ -50,7 +51,7 @@ class Sigmoid(Module):
 class SiLU(Module):
     """x/(1 + e^−x)"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.silu(x)
 
@@ -58,7 +59,7 @@ class SiLU(Module):
 class Hardsigmoid(Module):
     """min(max(x + 3, 0), 6)/6"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.hardsigmoid(x)
 
@@ -66,7 +67,7 @@ class Hardsigmoid(Module):
 class Hardswish(Module):
     """x·min(max(x + 3, 0), 6)/6"""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.hardswish(x)
 
@@ -74,10 +75,10 @@ class Hardswish(Module):
 class Softmax(Module):
     """e^x / Σ e^x along `axis`"""
 
-    def __init__(self, axis=-1):
+    def __init__(self, axis: int = -1):
         self.axis = axis
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.softmax(x, axis=self.axis)
 
@@ -85,9 +86,9 @@ class Softmax(Module):
 class LogSoftmax(Module):
     """log of the softmax along `axis`"""
 
-    def __init__(self, axis=-1):
+    def __init__(self, axis: int = -1):
         self.axis = axis
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return ops.log_softmax(x, axis=self.axis)

@@ -2,10 +2,11 @@
 
 import math
 
-from minicnn.geometry import pair, positive
+from minicnn.geometry import Pair, pair, positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.conv import conv2d
+from minicnn.tensor import Tensor
 
 
 class Conv2d(Module):
@@ -15,7 +16,8 @@ class Conv2d(Module):
     kernel_size, stride, padding, dilation: an integer or (down, across); padding="same" keeps the size at stride 1.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1,
+                 padding: Pair | str = 0, dilation: Pair = 1, groups: int = 1, bias: bool = True):
         self.in_channels = positive("in_channels", in_channels)
         self.out_channels = positive("out_channels", out_channels)
         self.kernel_size, self.stride = pair("kernel_size", kernel_size), pair("stride", stride)
@@ -27,11 +29,11 @@ class Conv2d(Module):
         self.weight = Parameter(init.he_normal((out_channels, in_channels // groups, *self.kernel_size)))
         self.bias = Parameter(init.constant((out_channels,), 0)) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,OH,OW)"""
         return conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding,
                       dilation=self.dilation, groups=self.groups)  # fmt: skip
 
-    def macs(self, output_shape):
+    def macs(self, output_shape: tuple[int, ...]) -> int:
         """O·OH·OW outputs, each of C/G·KH·KW products"""
         return math.prod(output_shape) * math.prod(self.weight.shape[1:])

@@ -1,4 +1,4 @@
-"""Layers that switch things off at random in training, and do nothing afterwards.
+"""Layers that set values to 0 at random in training, and do nothing in eval mode.
 
 The layer draws the mask, the op applies it.
 """
@@ -6,37 +6,42 @@ The layer draws the mask, the op applies it.
 from collections.abc import Callable
 
 from minicnn import devices, ops
+from minicnn.device import Array
 from minicnn.nn.module import Module
 from minicnn.rng import next_draw
+from minicnn.tensor import Tensor
 
 
 class _Masked(Module):
     """Draws a mask over the first `axes` axes of x (None: all of them) and gives it to `op`."""
 
-    op: Callable = staticmethod(ops.dropout)
+    op: Callable[..., Tensor] = staticmethod(ops.dropout)
     axes: int | None = None
 
-    def __init__(self, p=0.5):
+    def __init__(self, p: float = 0.5):
         if not 0 <= p < 1:
             raise ValueError(f"{type(self).__name__}: p (={p}) must be at least 0 and below 1: "
-                             "it is the share that is switched off")
+                             "it is the probability that a value is set to 0")
         self.p = p
 
-    def mask(self, x):
+    def mask(self, x: Tensor) -> Array:
         """Booleans, False with probability p."""
         return devices.of(x.data).dropout_mask(x.shape[: self.axes], self.p, *next_draw())
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""
         return self.op(x, self.mask(x), p=self.p) if self.training and self.p > 0 else x
 
 
 class Dropout(_Masked):
-    """Each value is 0 with probability p, the others grow by 1/(1 − p).   Srivastava et al. 2014"""
+    """Each value is 0 with probability p, the others are multiplied by 1/(1 − p).   Srivastava et al. 2014"""
 
 
 class Dropout2d(_Masked):
-    """Each whole map is 0 with probability p, the others grow by 1/(1 − p).   x (N,C,H,W).   Tompson et al. 2015"""
+    """Each whole map is 0 with probability p, the others are multiplied by 1/(1 − p).
+
+    x (N,C,H,W).   Tompson et al. 2015
+    """
 
     op = staticmethod(ops.dropout2d)
     axes = 2
@@ -45,19 +50,19 @@ class Dropout2d(_Masked):
 class StochasticDepth(_Masked):
     """A residual branch is skipped with probability p, by image ("row") or for the whole batch ("batch", the paper's).
 
-    What stays grows by 1/(1 − p).   x (N,…).   Huang et al. 2016
+    What stays is multiplied by 1/(1 − p).   x (N,…).   Huang et al. 2016
     """
 
     op = staticmethod(ops.stochastic_depth)
     axes = 1
 
-    def __init__(self, p, mode="row"):
+    def __init__(self, p: float, mode: str = "row"):
         super().__init__(p)
         if mode not in ("row", "batch"):
             raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch', not {mode!r}")
         self.mode = mode
 
-    def mask(self, x):
+    def mask(self, x: Tensor) -> Array:
         """Booleans (N,), False with probability p."""
         if self.mode == "row":
             return super().mask(x)

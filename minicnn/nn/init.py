@@ -1,7 +1,7 @@
 """Initial weights, each with its paper. Drawn on the host as float32, so that a seed gives the same net on any device.
 
-For a filter bank (O, C/G, KH, KW) fan_in = C/G·KH·KW is the number of inputs of an output, fan_out = O·KH·KW the other
-way round; for a matrix (O, I) they are I and O.
+For a filter bank (O, C/G, KH, KW) fan_in = C/G·KH·KW is the number of inputs that an output depends on, and fan_out =
+O·KH·KW the number of outputs that an input reaches; for a matrix (O, I) they are I and O.
 """
 
 from __future__ import annotations
@@ -9,33 +9,35 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from minicnn import devices
 from minicnn.rng import generator
 
-_with_values = contextvars.ContextVar("with_values", default=True)
+_draw_values = contextvars.ContextVar("draw_values", default=True)
 
 
 @contextlib.contextmanager
-def shapes_only():
-    """Within `with shapes_only():` weights have shapes but no values: a net of any size is built at once."""
-    token = _with_values.set(False)
+def shapes_only() -> Iterator[None]:
+    """Within `with shapes_only():` weights have shapes but no values, so that a large net is built in no time."""
+    token = _draw_values.set(False)
     try:
         yield
     finally:
-        _with_values.reset(token)
+        _draw_values.reset(token)
 
 
-def _drawn(shape, draw):
-    if not _with_values.get():
+def _drawn(shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Any:
+    if not _draw_values.get():
         return devices.get("meta").xp.ndarray(shape)
     return draw().astype(np.float32)
 
 
 def he_normal(shape: tuple[int, ...], gain: float = 2.0) -> np.ndarray:
-    """N(0, gain/fan_in): with ReLU the forward signal neither grows nor dies.   He et al. 2015 (PReLU), eq. 10"""
+    """N(0, gain/fan_in): with ReLU the signal keeps its variance.   He et al. 2015 (PReLU), eq. 10"""
     return normal(shape, math.sqrt(gain / max(1, fans(shape)[0])))
 
 
@@ -62,7 +64,7 @@ def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
 
 
 def truncated_normal(shape: tuple[int, ...], std: float) -> np.ndarray:
-    """N(0, std²), drawn again where it is more than 2·std from 0: TensorFlow's, and so the Inception nets'"""
+    """N(0, std²), values beyond 2·std are drawn again: TensorFlow's, used in the Inception nets"""
 
     def draw():
         x = generator().standard_normal(shape)

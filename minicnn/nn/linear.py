@@ -1,10 +1,11 @@
-"""The fully connected layer, and what stands around it."""
+"""The fully connected layer, Flatten and Identity."""
 
 from minicnn.geometry import positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.linear import linear
 from minicnn.ops.shape import flatten
+from minicnn.tensor import Tensor
 
 
 class Linear(Module):
@@ -13,35 +14,35 @@ class Linear(Module):
     weight (out_features, in_features), drawn he_normal;   bias (out_features,), zeros, or None.
     """
 
-    def __init__(self, in_features, out_features, bias=True):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True):
         self.in_features = positive("in_features", in_features)
         self.out_features = positive("out_features", out_features)
         self.weight = Parameter(init.he_normal((out_features, in_features)))
         self.bias = Parameter(init.constant((out_features,), 0)) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,I) → (N,O)"""
         return linear(x, self.weight, self.bias)
 
-    def macs(self, output_shape):
+    def macs(self, output_shape: tuple[int, ...]) -> int:
         """O outputs, each of I products"""
         return self.weight.size
 
 
 class Flatten(Module):
-    """(N,C,H,W) → (N, C·H·W): all axes from `start_axis` on become one."""
+    """(N,C,H,W) → (N, C·H·W): all axes from `start_axis` on are joined to one."""
 
-    def __init__(self, start_axis=1):
+    def __init__(self, start_axis: int = 1):
         self.start_axis = start_axis
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,…) → (N, the rest)"""
         return flatten(x, start_axis=self.start_axis)
 
 
 class Identity(Module):
-    """y = x: a place for a layer that is not there."""
+    """y = x: a placeholder for a layer."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x → x"""
         return x

@@ -1,17 +1,21 @@
-"""Losses as modules, for those who like to hold one; the ops do the work."""
+"""Losses as modules; the ops do the work."""
 
+from typing import Any
+
+from minicnn.device import Array
 from minicnn.nn.module import Module
 from minicnn.ops.loss import binary_cross_entropy_with_logits, mse_loss
 from minicnn.ops.softmax import cross_entropy
+from minicnn.tensor import Tensor
 
 
 class CrossEntropyLoss(Module):
     """Mean cross entropy of softmax(logits) (N,K) with class indices (N,)."""
 
-    def __init__(self, label_smoothing=0.0):
+    def __init__(self, label_smoothing: float = 0.0):
         self.label_smoothing = label_smoothing
 
-    def forward(self, logits, labels):
+    def forward(self, logits: Tensor, labels: Any) -> Tensor:
         """logits (N,K), labels (N,) → a scalar"""
         return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
@@ -19,7 +23,7 @@ class CrossEntropyLoss(Module):
 class MSELoss(Module):
     """Mean of (x − target)²."""
 
-    def forward(self, x, target):
+    def forward(self, x: Tensor, target: Tensor | Array) -> Tensor:
         """x and target of one shape → a scalar"""
         return mse_loss(x, target)
 
@@ -27,6 +31,6 @@ class MSELoss(Module):
 class BCEWithLogitsLoss(Module):
     """Mean binary cross entropy of σ(x) with targets from 0 to 1."""
 
-    def forward(self, x, target):
+    def forward(self, x: Tensor, target: Tensor | Array) -> Tensor:
         """x and target of one shape → a scalar"""
         return binary_cross_entropy_with_logits(x, target)

@@ -1,26 +1,40 @@
-"""What every layer and every net is: a Module, whose Parameters, Buffers and Modules are found by looking at it.
+"""The base of every layer and every net: a Module, which finds its Parameters, Buffers and Modules by itself.
 
-There is nothing to register and no `super().__init__()` to call: whatever stands in an attribute, or in a list in an
-attribute, belongs to the module, under that attribute's name, in the order in which it was written down.
+There is nothing to register and no `super().__init__()` to call. What an attribute holds belongs to the module, under
+the attribute's name and in the order of assignment. Lists, tuples and dicts are searched too, however deeply nested:
+
+    self.conv = Conv2d(3, 8, 3)                                  "conv.weight", "conv.bias"
+    self.blocks = [[Linear(8, 8)], Linear(8, 8)]                 "blocks.0.0.weight", …, "blocks.1.weight", …
+    self.branches = {"left": Linear(8, 8)}                       "branches.left.weight", …
+
+A set, a dict key that is no text, and a layer in the class body are refused.
+
+Two attributes tell a training loop how to train a net. `aux_weights`: if it is not empty, the net returns (logits,
+*auxiliary logits) in training mode, and the loss is loss(logits) + Σ aux_weights[i]·loss(auxiliary logits i); in eval
+mode it returns the logits alone. `loss`: a net may have a method loss(logits, labels) → scalar Tensor; None, the
+default, means cross-entropy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from minicnn import devices
+from minicnn.nn.settings_text import settings
+from minicnn.nn.state import LoadReport, read_state, write_state
 from minicnn.tensor import Tensor
 
 
 class Parameter(Tensor):
     """A Tensor that an optimiser changes."""
 
-    def __init__(self, data, requires_grad: bool = True):
+    def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(data, requires_grad)
 
 
@@ -32,7 +46,7 @@ _watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar
 
 
 @contextlib.contextmanager
-def watch(callback: Callable):
+def watch(callback: Callable[[Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
     """Within `with watch(f):`, f(module, inputs, output) is called after each module has computed."""
     token = _watchers.set((*_watchers.get(), callback))
     try:
@@ -44,14 +58,30 @@ def watch(callback: Callable):
 class Module:
     """The base of layers and nets. A subclass sets attributes in `__init__` and computes in `forward`."""
 
-    training = True
+    training: bool = True
+    aux_weights: tuple[float, ...] = ()
+    loss: Callable[[Tensor, Any], Tensor] | None = None
 
-    def forward(self, *inputs):
-        """Compute the output; every subclass has its own."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward method")
+    if TYPE_CHECKING:
+        forward: Callable[..., Any]
+    else:
 
-    def __call__(self, *inputs):
-        """The output for these inputs; whoever watches is told."""
+        def forward(self, *inputs):
+            """Compute the output; every subclass has its own."""
+            raise NotImplementedError(f"{type(self).__name__} has no forward method")
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        for name, value in vars(cls).items():
+            if any(True for _ in _members(f"{cls.__name__}.{name}", value)):
+                raise TypeError(f"{cls.__name__}.{name} is a {type(value).__name__} in the class body, where all "
+                                f"objects of the class would share it: write self.{name} = … in __init__")
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """The output for these inputs; then the callbacks of `watch` are called.
+
+        In training mode a net with `aux_weights` returns a tuple of Tensors.
+        """
         try:
             output = self.forward(*inputs)
         except ValueError as problem:
@@ -77,23 +107,28 @@ class Module:
         return 0
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
-        """This module's own (name, Parameter | Buffer | Module), in the order of their attributes."""
+        """This module's own (name, Parameter | Buffer | Module), in the order of their attributes.
+
+        TypeError where a container holds some under a name that is not clear: in a set, or in a dict under a key that
+        is not a text without dots.
+        """
         for name, value in vars(self).items():
-            if isinstance(value, (Parameter, Buffer, Module)):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                for i, item in enumerate(value):
-                    if isinstance(item, (Parameter, Buffer, Module)):
-                        yield f"{name}.{i}", item
+            yield from _members(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, named `prefix`, and all below it: ("features.0", Conv2d), …"""
+        yield from self._modules(prefix, ())
+
+    def _modules(self, prefix: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Module]]:
+        if any(self is module for module in above):
+            raise ValueError(f"{type(above[0]).__name__}: the module {prefix!r} contains itself: keep a reference to a "
+                             "module above in a function or a weakref, not in an attribute")
         yield prefix, self
         for name, value in self.members():
             if isinstance(value, Module):
-                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
+                yield from value._modules(f"{prefix}.{name}" if prefix else name, (*above, self))
 
-    def _named(self, kind) -> Iterator[tuple[str, Tensor]]:
+    def _named(self, kind: Any) -> Iterator[tuple[str, Tensor]]:
         for prefix, module in self.named_modules():
             for name, value in module.members():
                 if isinstance(value, kind):
@@ -111,22 +146,26 @@ class Module:
         """("bn1.running_mean", Buffer), …"""
         yield from self._named(Buffer)
 
+    def named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """Every Parameter and Buffer under the name that it has in the state; a shared one under each of its names."""
+        yield from self._named((Parameter, Buffer))
+
     def parameters(self) -> list[Parameter]:
         """The parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
-    def train(self, mode: bool = True) -> Module:
-        """Set the whole tree to training (dropout drops, batch norm uses the batch) or, with False, to use."""
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for the whole tree (dropout drops, batch norm uses the batch's statistics), or eval mode."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
-        """Set the whole tree to use: no dropout, running statistics."""
+    def eval(self) -> Self:
+        """Eval mode for the whole tree: no dropout, running statistics."""
         return self.train(False)
 
     @contextlib.contextmanager
-    def evaluating(self) -> Iterator[Module]:
+    def evaluating(self) -> Iterator[Self]:
         """`with model.evaluating():` eval mode inside the block; afterwards each layer has its own mode again."""
         modes = [(module, module.training) for _, module in self.named_modules()]
         self.eval()
@@ -137,35 +176,35 @@ class Module:
                 module.training = mode
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
-    def to(self, device: str) -> Module:
+    def to(self, device: str) -> Self:
         """Move all parameters and buffers, in place."""
         return self._replace(lambda t: Tensor(t.data, device=device).data)
 
-    def astype(self, dtype) -> Module:
+    def astype(self, dtype: Any) -> Self:
         """Convert all parameters and buffers, in place: `.astype("float64")` for a gradient check of a whole net."""
         return self._replace(lambda t: devices.of(t.data).asarray(t.data, dtype))
 
-    def _replace(self, new) -> Module:
-        for tensor in {id(t): t for _, t in self._named((Parameter, Buffer))}.values():
+    def _replace(self, new: Callable[[Tensor], Any]) -> Self:
+        for tensor in {id(t): t for _, t in self.named_state()}.values():
             tensor.data, tensor.grad = new(tensor), None
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """{"features.0.weight": array, …}: a NumPy copy of every parameter and buffer."""
-        return {name: np.array(tensor.numpy()) for name, tensor in self._named((Parameter, Buffer))}
+        return {name: np.array(tensor.numpy()) for name, tensor in self.named_state()}
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """Copy the arrays of `state` into the parameters and buffers of the same names.
 
         strict: raise a ValueError and change nothing unless names and shapes agree exactly. Otherwise load what fits.
         Either way the report says what is missing, unexpected and misshapen. PyTorch's counters of batches seen
-        (`num_batches_tracked`) are passed over.
+        (`num_batches_tracked`) are ignored.
         """
-        mine = dict(self._named((Parameter, Buffer)))
+        mine = dict(self.named_state())
         arrays = {k: np.asarray(v) for k, v in state.items() if not k.endswith("num_batches_tracked")}
         both = mine.keys() & arrays.keys()
         report = LoadReport(
@@ -183,65 +222,50 @@ class Module:
                 tensor.data = devices.of(tensor.data).asarray(np.array(arrays[name], tensor.dtype))
         return report
 
-    def __repr__(self):
-        plain = (bool, int, float, str, tuple)
-        settings = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k != "training" and isinstance(v, plain))
+    def save(self, path: Any) -> None:
+        """Write the state of any net to a safetensors file: names and arrays, no description of the net.
+
+        `net.load(path)` reads it into a net of the same structure. For a net of the zoo, `models.save` writes a file
+        that also says which net it is.
+        """
+        write_state(path, self.state_dict())
+
+    def load(self, path: Any) -> Self:
+        """Read the state that `save` wrote into this net, and return the net. Its modes stay as they are.
+
+        Names and shapes must agree exactly: otherwise ValueError says what is missing, unexpected and misshapen, and
+        nothing is changed. `io.weights.load_into` reads other formats, and parts of a file.
+        """
+        state, _ = read_state(path)
+        try:
+            self.load_state_dict(state)
+        except ValueError as problem:
+            raise ValueError(f"{path}: {str(problem).partition('; load_state_dict')[0]}: build the net as it was when "
+                             "the file was written") from None
+        return self
+
+    def __repr__(self) -> str:
         inner = [(name, repr(m)) for name, m in self.members() if isinstance(m, Module)]
         lines = [f"\n  ({name}): " + text.replace("\n", "\n  ") for name, text in inner]
-        return f"{type(self).__name__}({settings}{''.join(lines)}{chr(10) if lines else ''})"
+        return f"{type(self).__name__}({', '.join(settings(self))}{''.join(lines)}{chr(10) if lines else ''})"
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What did not fit when a state was loaded."""
-
-    missing: list[str]
-    unexpected: list[str]
-    misshapen: list[str]
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything fitted."""
-        return not (self.missing or self.unexpected or self.misshapen)
-
-    def __str__(self):
-        parts = []
-        for what, names in (("missing", self.missing), ("unexpected", self.unexpected), ("misshapen", self.misshapen)):
-            if names:
-                more = f", … ({len(names)} in all)" if len(names) > 5 else ""
-                parts.append(f"{what}: {', '.join(names[:5])}{more}")
-        return "; ".join(parts) or "everything fits"
-
-
-class Sequential(Module):
-    """Layers one after the other: `Sequential(a, b)` names them 0 and 1, `Sequential({"conv": a})` as told."""
-
-    def __init__(self, *layers):
-        told = len(layers) == 1 and isinstance(layers[0], dict)
-        named = layers[0] if told else {str(i): layer for i, layer in enumerate(layers)}
-        for name, layer in named.items():
-            if not isinstance(layer, Module):
-                raise TypeError(f"Sequential: layer {name} must be a Module, not a {type(layer).__name__}")
-        self.layers = dict(named)
-
-    def members(self):
-        """The layers, under their own names."""
-        yield from self.layers.items()
-
-    def forward(self, x):
-        """x through every layer in turn."""
-        for layer in self.layers.values():
-            x = layer(x)
-        return x
-
-    def __getitem__(self, index):
-        """The layer of that number or name; a slice gives a Sequential of those layers."""
-        if isinstance(index, slice):
-            return Sequential(dict(list(self.layers.items())[index]))
-        return self.layers[index] if isinstance(index, str) else list(self.layers.values())[index]
-
-    def __len__(self):
-        return len(self.layers)
-
-    def __iter__(self):
-        return iter(self.layers.values())
+def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
+    """The members in an attribute's value, with their names: itself, or those in lists, tuples and dicts."""
+    if isinstance(value, (Parameter, Buffer, Module)):
+        yield name, value
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _members(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            for path, member in _members(f"{name}.{key}", item):
+                if not isinstance(key, str) or not key or "." in key:
+                    raise TypeError(f"{name} holds a {type(member).__name__} under the key {key!r}, but a key is part "
+                                    "of the names in the state: use a text without dots, or a list")
+                yield path, member
+    elif isinstance(value, (set, frozenset, deque)):
+        for item in value:
+            for _, member in _members(name, item):
+                raise TypeError(f"{name} is a {type(value).__name__} that holds a {type(member).__name__}, which gives "
+                                "it no fixed name in the state: use a list, a tuple or a dict")

@@ -1,10 +1,14 @@
 """Normalising layers."""
 
+from typing import Self
+
+from minicnn.device import Array
 from minicnn.geometry import positive
 from minicnn.nn import init
 from minicnn.nn.module import Buffer, Module, Parameter
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
 from minicnn.ops.lrn import local_response_norm
+from minicnn.tensor import Tensor
 
 
 class BatchNorm2d(Module):
@@ -13,26 +17,29 @@ class BatchNorm2d(Module):
     weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none). In training the batch's own mean
     and variance are used, and the Buffers running_mean, running_var follow them: running ← (1 − momentum)·running +
     momentum·batch, the variance with m − 1. (PyTorch's convention: TensorFlow's and Caffe's momentum is 1 minus this.)
-    In eval() the running statistics are used.
+    In eval mode the running statistics are used.
 
-    `frozen=True`, or `.freeze()`: the running statistics are used, and left alone, in training too. For fine-tuning on
-    small batches, whose own statistics are noise. weight and bias still learn, unless their requires_grad is off.
+    `frozen=True`, or `.freeze()`: training mode uses the running statistics too, and does not change them. For
+    fine-tuning on small batches, whose own statistics are noise. weight and bias still learn, unless requires_grad is
+    False.
     """
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, frozen=False):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True,
+                 frozen: bool = False):
         self.num_features = positive("num_features", num_features)
-        self.eps, self.momentum, self.frozen = eps, float(momentum), frozen  # a NumPy float64 would widen the buffers
+        self.eps, self.affine, self.frozen = eps, affine, frozen
+        self.momentum = float(momentum)  # a NumPy float64 would turn the buffers into float64
         self.weight = Parameter(init.constant((num_features,), 1)) if affine else None
         self.bias = Parameter(init.constant((num_features,), 0)) if affine else None
         self.running_mean = Buffer(init.constant((num_features,), 0))
         self.running_var = Buffer(init.constant((num_features,), 1))
 
-    def freeze(self, frozen=True):
-        """Use the running statistics in training too, and leave them alone; freeze(False) ends it."""
+    def freeze(self, frozen: bool = True) -> Self:
+        """Use the running statistics in training mode too, and do not change them; freeze(False) ends it."""
         self.frozen = frozen
         return self
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,H,W)"""
         if self.frozen or not self.training:
             return batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var, eps=self.eps)
@@ -43,19 +50,26 @@ class BatchNorm2d(Module):
         self._follow(self.running_var, var * (m / (m - 1)))
         return y
 
-    def _follow(self, running, batch):
+    def _follow(self, running: Buffer, batch: Array) -> None:
         running.data = (1 - self.momentum) * running.data + self.momentum * batch
 
 
 class LocalResponseNorm(Module):
     """x / (k + α'·Σ x²)^β over `size` neighbouring maps; α' = α/size, or with variant="paper" α itself.
 
+    groups: the maps are cut into so many groups of neighbours, and a window does not reach beyond its group.
     AlexNet's is LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper").   Krizhevsky et al. 2012, §3.3
     """
 
-    def __init__(self, size, alpha=1e-4, beta=0.75, k=1.0, variant="torch"):
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, variant: str = "torch",
+                 groups: int = 1):
         self.size, self.alpha, self.beta, self.k, self.variant = size, alpha, beta, k, variant
+        self.groups = positive("groups", groups)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,…) → (N,C,…)"""
-        return local_response_norm(x, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, variant=self.variant)
+        if self.groups > 1 and x.shape[1] % self.groups:
+            raise ValueError(f"x has {x.shape[1]} channels, which must be divisible by groups (={self.groups})")
+        apart = x.reshape(-1, x.shape[1] // self.groups, *x.shape[2:]) if self.groups > 1 else x    # (N·G, C/G, …)
+        y = local_response_norm(apart, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, variant=self.variant)
+        return y.reshape(x.shape) if self.groups > 1 else y

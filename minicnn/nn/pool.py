@@ -1,20 +1,22 @@
 """Pooling layers.   x (N,C,H,W); sizes as in ops/pool.py: floor by default, `stride=None` is the kernel's size."""
 
-from minicnn.geometry import pair, positive
+from minicnn.geometry import Pair, pair, positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
 from minicnn.ops.pool import avg_pool2d, lp_pool2d, max_pool2d, trainable_avg_pool2d
+from minicnn.tensor import Tensor
 
 
 class MaxPool2d(Module):
     """The largest pixel of each window. A stride below kernel_size makes windows overlap (AlexNet's 3/2)."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
+                 ceil_mode: bool = False):
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return max_pool2d(x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
                           dilation=self.dilation, ceil_mode=self.ceil_mode)  # fmt: skip
@@ -23,11 +25,12 @@ class MaxPool2d(Module):
 class AvgPool2d(Module):
     """The mean of each window, over its pixels and padding or (count_include_pad=False) its pixels alone."""
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
+                 count_include_pad: bool = True):
         self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return avg_pool2d(x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
                           ceil_mode=self.ceil_mode, count_include_pad=self.count_include_pad)  # fmt: skip
@@ -36,11 +39,11 @@ class AvgPool2d(Module):
 class LPPool2d(Module):
     """The Lp norm of each window, (Σ |x|^p)^(1/p): LPPool2d(2, 3) is L2 pooling over 3×3."""
 
-    def __init__(self, norm_type, kernel_size, stride=None, ceil_mode=False):
+    def __init__(self, norm_type: float, kernel_size: Pair, stride: Pair | None = None, ceil_mode: bool = False):
         self.norm_type, self.kernel_size, self.ceil_mode = norm_type, kernel_size, ceil_mode
         self.stride = kernel_size if stride is None else stride
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return lp_pool2d(x, norm_type=self.norm_type, kernel_size=self.kernel_size, stride=self.stride,
                          ceil_mode=self.ceil_mode)  # fmt: skip
@@ -52,36 +55,36 @@ class TrainableAvgPool2d(Module):
     weight starts as 1/(KH·KW), the plain average; bias as 0.   LeCun et al. 1998, §II.B
     """
 
-    def __init__(self, channels, kernel_size=2, stride=None):
+    def __init__(self, channels: int, kernel_size: Pair = 2, stride: Pair | None = None):
         self.channels, self.kernel_size = positive("channels", channels), kernel_size
         self.stride = kernel_size if stride is None else stride
         KH, KW = pair("kernel_size", kernel_size)
         self.weight = Parameter(init.constant((channels,), 1 / (KH * KW)))
         self.bias = Parameter(init.constant((channels,), 0))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return trainable_avg_pool2d(x, self.weight, self.bias, kernel_size=self.kernel_size, stride=self.stride)
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means over boxes that cut the image into output_size, an integer or (OH, OW)."""
+    """Means over output_size boxes that divide the image, an integer or (OH, OW)."""
 
-    def __init__(self, output_size):
+    def __init__(self, output_size: Pair):
         self.output_size = output_size
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return adaptive_avg_pool2d(x, output_size=self.output_size)
 
 
 class AdaptiveMaxPool2d(Module):
-    """Maxima over boxes that cut the image into output_size, an integer or (OH, OW)."""
+    """Maxima over output_size boxes that divide the image, an integer or (OH, OW)."""
 
-    def __init__(self, output_size):
+    def __init__(self, output_size: Pair):
         self.output_size = output_size
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return adaptive_max_pool2d(x, output_size=self.output_size)
 
@@ -89,7 +92,7 @@ class AdaptiveMaxPool2d(Module):
 class GlobalAvgPool2d(Module):
     """The mean of each map: one number a channel (Lin et al. 2013)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C)"""
         return global_avg_pool2d(x)
 
@@ -97,6 +100,6 @@ class GlobalAvgPool2d(Module):
 class GlobalMaxPool2d(Module):
     """The largest pixel of each map: one number a channel."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C)"""
         return global_max_pool2d(x)

@@ -5,11 +5,13 @@ hardsigmoid'(±3) = 0, hardswish'(−3) = 0, hardswish'(3) = 1.
 """
 
 from minicnn import devices
+from minicnn.device import Array
+from minicnn.op_checks import number
 from minicnn.tensor import op
 
 
 @op
-def relu(x):
+def relu(x: Array):
     """y = max(x, 0).   dx = dy where x > 0, else 0.   Nair & Hinton 2010"""
     device = devices.of(x)
     y = device.elementwise(device.xp.maximum, x, 0)
@@ -17,7 +19,7 @@ def relu(x):
 
 
 @op
-def relu6(x):
+def relu6(x: Array):
     """y = min(max(x, 0), 6).   dx = dy where 0 < x < 6, else 0.   Howard et al. 2017 (MobileNet)"""
     device = devices.of(x)
     y = device.elementwise(lambda x: device.xp.clip(x, 0, 6), x)
@@ -25,9 +27,9 @@ def relu6(x):
 
 
 @op
-def leaky_relu(x, *, negative_slope=0.01):
+def leaky_relu(x: Array, *, negative_slope: float = 0.01):
     """y = x where x > 0, else slope·x.   dx = dy where x > 0, else slope·dy.   Maas et al. 2013"""
-    device = devices.of(x)
+    device, negative_slope = devices.of(x), number("leaky_relu", "negative_slope", negative_slope)
 
     def scaled(x, values):
         return values * device.xp.where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))
@@ -36,7 +38,7 @@ def leaky_relu(x, *, negative_slope=0.01):
 
 
 @op
-def tanh(x):
+def tanh(x: Array):
     """y = tanh x.   dx = dy·(1 − y²)"""
     device = devices.of(x)
     y = device.elementwise(device.xp.tanh, x)
@@ -44,7 +46,7 @@ def tanh(x):
 
 
 @op
-def sigmoid(x):
+def sigmoid(x: Array):
     """y = σ(x) = 1/(1 + e^−x).   dx = dy·y·(1 − y)"""
     device = devices.of(x)
     y = device.elementwise(_sigmoid, x)
@@ -52,7 +54,7 @@ def sigmoid(x):
 
 
 @op
-def silu(x):
+def silu(x: Array):
     """y = x·σ(x).   dx = dy·σ·(1 + x·(1 − σ)).   Elfwing et al. 2017; swish: Ramachandran et al. 2017"""
     device = devices.of(x)
     s = device.elementwise(_sigmoid, x)
@@ -61,7 +63,7 @@ def silu(x):
 
 
 @op
-def hardsigmoid(x):
+def hardsigmoid(x: Array):
     """y = min(max(x + 3, 0), 6)/6.   dx = dy/6 where −3 < x < 3, else 0.   Howard et al. 2019, §5.2"""
     device = devices.of(x)
     y = device.elementwise(lambda x: device.xp.clip(x + 3, 0, 6) / 6, x)
@@ -69,7 +71,7 @@ def hardsigmoid(x):
 
 
 @op
-def hardswish(x):
+def hardswish(x: Array):
     """y = x·min(max(x + 3, 0), 6)/6.   dx = dy·(2x + 3)/6 in (−3, 3), dy above, 0 below.   Howard et al. 2019, §5.2"""
     device = devices.of(x)
     xp = device.xp

@@ -1,12 +1,13 @@
 """Pooling to a given output size, whatever the input's, and to a single number."""
 
 from minicnn import devices
-from minicnn.geometry import Pool2dGeometry, pair
+from minicnn.device import Array
+from minicnn.geometry import LARGEST, MOST_TAPS, Pair, Pool2dGeometry, pair
 from minicnn.tensor import op
 
 
 @op
-def adaptive_avg_pool2d(x, *, output_size):
+def adaptive_avg_pool2d(x: Array, *, output_size: Pair):
     """y[n,c,i,j] = mean of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
 
     x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer.
@@ -17,7 +18,7 @@ def adaptive_avg_pool2d(x, *, output_size):
     (OH, OW), (H, W) = _output_size(x, output_size), x.shape[2:]
     if OH == OW == 1:
         return x.mean((2, 3), keepdims=True), lambda dy: xp.broadcast_to(dy / (H * W), x.shape)
-    if H % OH == W % OW == 0:
+    if H % OH == W % OW == 0 and max(H, W) <= LARGEST and (H // OH) * (W // OW) <= MOST_TAPS:
         g = Pool2dGeometry.of(x.shape, (H // OH, W // OW))
         return device.avg_pool2d(x, g, True), lambda dy: device.avg_pool2d_dx(dy, g, True)
     A, B = (_averaging(xp, n, out, x.dtype) for n, out in zip(x.shape[2:], (OH, OW)))      # (OH, H), (OW, W)
@@ -25,14 +26,13 @@ def adaptive_avg_pool2d(x, *, output_size):
 
 
 @op
-def adaptive_max_pool2d(x, *, output_size):
+def adaptive_max_pool2d(x: Array, *, output_size: Pair):
     """y[n,c,i,j] = maximum of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
 
     x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer. dx: dy to the first of the largest.
     """
     xp = devices.of(x).xp
-    N, C, H, W = x.shape
-    OH, OW = _output_size(x, output_size)
+    (OH, OW), (N, C, H, W) = _output_size(x, output_size), x.shape
     boxes = [(i, j, slice(*rows), slice(*columns))
              for i, rows in enumerate(_bounds(H, OH)) for j, columns in enumerate(_bounds(W, OW))]
     y = xp.empty((N, C, OH, OW), x.dtype)
@@ -52,7 +52,7 @@ def adaptive_max_pool2d(x, *, output_size):
 
 
 @op
-def global_avg_pool2d(x):
+def global_avg_pool2d(x: Array):
     """y[n,c] = the mean of map c of image n.   x (N,C,H,W) → y (N,C).   dx = dy/(H·W).   Lin et al. 2013, §3.2"""
     N, C, H, W = _images(x).shape
     xp = devices.of(x).xp
@@ -60,7 +60,7 @@ def global_avg_pool2d(x):
 
 
 @op
-def global_max_pool2d(x):
+def global_max_pool2d(x: Array):
     """y[n,c] = the largest pixel of map c of image n.   x (N,C,H,W) → y (N,C).   dx: dy to the first of the largest"""
     N, C, H, W = _images(x).shape
     xp = devices.of(x).xp

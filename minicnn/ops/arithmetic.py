@@ -1,54 +1,55 @@
 """Arithmetic, element by element. Two arguments broadcast as in NumPy; either of them may be a number."""
 
-from numbers import Real
-
 from minicnn import devices
+from minicnn.device import Array
+from minicnn.op_checks import brief, number
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
 
-@op
-def add(a, b):
+@op(numbers=("a", "b"))
+def add(a: Array | float, b: Array | float):
     """y = a + b.   da = dy, db = dy, summed over the axes that were broadcast"""
     return _apply("add", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
 
 
-@op
-def subtract(a, b):
+@op(numbers=("a", "b"))
+def subtract(a: Array | float, b: Array | float):
     """y = a − b.   da = dy, db = −dy"""
     return _apply("subtract", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(-dy, b))
 
 
-@op
-def multiply(a, b):
+@op(numbers=("a", "b"))
+def multiply(a: Array | float, b: Array | float):
     """y = a · b.   da = dy·b, db = dy·a"""
     return _apply("multiply", a, b), (lambda dy: unbroadcast(dy * b, a), lambda dy: unbroadcast(dy * a, b))
 
 
-@op
-def divide(a, b):
+@op(numbers=("a", "b"))
+def divide(a: Array | float, b: Array | float):
     """y = a / b.   da = dy/b, db = −dy·y/b"""
     y = _apply("divide", a, b)
     return y, (lambda dy: unbroadcast(dy / b, a), lambda dy: unbroadcast(-dy * y / b, b))
 
 
 @op
-def negative(x):
+def negative(x: Array):
     """y = −x.   dx = −dy"""
     return -x, lambda dy: -dy
 
 
 @op
-def power(x, *, exponent):
+def power(x: Array, *, exponent: float):
     """y = x^e, e a number.   dx = dy·e·x^(e−1)"""
-    if not isinstance(exponent, Real):
-        raise TypeError(f"power: the exponent must be a number, not a {type(exponent).__name__}: "
-                        "for b ** t with a Tensor t write exp(t * log(b))")
+    if devices.find(exponent):
+        raise TypeError(f"power: exponent must be a number, not {brief(exponent)}: for b ** t with a Tensor t write "
+                        "exp(t * log(b))")
+    exponent = number("power", "exponent", exponent)
     return x**exponent, lambda dy: dy * exponent * x ** (exponent - 1)
 
 
 @op
-def exp(x):
+def exp(x: Array):
     """y = e^x.   dx = dy·y"""
     device = devices.of(x)
     y = device.elementwise(device.xp.exp, x)
@@ -56,14 +57,14 @@ def exp(x):
 
 
 @op
-def log(x):
+def log(x: Array):
     """y = ln x.   dx = dy/x"""
     device = devices.of(x)
     return device.elementwise(device.xp.log, x), lambda dy: device.elementwise(lambda x, dy: dy / x, x, dy)
 
 
 @op
-def sqrt(x):
+def sqrt(x: Array):
     """y = √x.   dx = dy/(2y)"""
     device = devices.of(x)
     y = device.elementwise(device.xp.sqrt, x)
@@ -71,7 +72,7 @@ def sqrt(x):
 
 
 @op
-def abs(x):
+def abs(x: Array):
     """y = |x|.   dx = dy·sign(x), 0 at the kink x = 0"""
     device = devices.of(x)
     return device.elementwise(device.xp.abs, x), lambda dy: device.elementwise(
@@ -79,12 +80,11 @@ def abs(x):
 
 
 @op
-def clip(x, *, low=None, high=None):
+def clip(x: Array, *, low: float | None = None, high: float | None = None):
     """y = min(max(x, low), high), either of them None for no limit.   dx = dy where low < x < high, else 0"""
-    if not all(limit is None or isinstance(limit, Real) for limit in (low, high)):
-        raise TypeError(f"clip: low (={low!r}) and high (={high!r}) must be numbers or None")
-    low, high = (-float("inf") if low is None else low), (float("inf") if high is None else high)
-    if not low <= high:
+    low = -float("inf") if low is None else number("clip", "low", low)
+    high = float("inf") if high is None else number("clip", "high", high)
+    if low > high:
         raise ValueError(f"clip: low (={low}) must not be above high (={high})")
     device = devices.of(x)
     return (device.elementwise(lambda x: device.xp.clip(x, low, high), x),
@@ -94,4 +94,9 @@ def clip(x, *, low=None, high=None):
 def _apply(function, *arguments):
     """The array module's `function` on the device of the arguments, of which one may be a number."""
     device = next(device for a in arguments if (device := devices.find(a)) is not None)
-    return device.elementwise(getattr(device.xp, function), *arguments)
+    try:
+        return device.elementwise(getattr(device.xp, function), *arguments)
+    except ValueError:
+        a, b = (getattr(a, "shape", ()) for a in arguments)
+        raise ValueError(f"{function}: shapes {a} and {b} do not broadcast: counted from the last, each axis must have "
+                         "the same extent in both, or 1") from None

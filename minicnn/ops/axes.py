@@ -1,15 +1,32 @@
 """Helpers of the ops: axes as the caller names them, and the gradient of broadcasting."""
 
+import operator
+
+from minicnn.op_checks import brief
+
 
 def normalise_axes(name, x, axis):
     """`axis` (None for all, an integer, or several) as a tuple of axes from 0 up; `name` is the op's, for the error."""
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    for a in axes:
-        if isinstance(a, bool) or not hasattr(a, "__index__"):
-            raise TypeError(f"{name}: axis must be an integer, several, or None, not {axis!r}")
-        if not -x.ndim <= a < x.ndim:
-            raise ValueError(f"{name}: axis {a} is out of range for shape {x.shape}: use {-x.ndim} to {x.ndim - 1}")
-    return tuple(a % x.ndim for a in axes)
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = tuple(normalise_axis(name, x, a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    if len({*axes}) < len(axes):
+        raise ValueError(f"{name}: axis {axis} names an axis of shape {x.shape} twice")
+    return axes
+
+
+def normalise_axis(name, x, axis):
+    """`axis`, one integer, counted from 0 up."""
+    try:
+        a = operator.index(axis)
+    except TypeError:
+        a = None
+    if a is None or isinstance(axis, bool):
+        raise TypeError(f"{name}: axis must be an integer, not {brief(axis)}")
+    if not -x.ndim <= a < x.ndim:
+        use = f"use {-x.ndim} to {x.ndim - 1}" if x.ndim else "a scalar has no axes"
+        raise ValueError(f"{name}: axis {a} is out of range for shape {x.shape}: {use}")
+    return a % x.ndim
 
 
 def restore_axes(dy, x, axes):

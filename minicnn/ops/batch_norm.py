@@ -4,12 +4,15 @@ Both take x (N,C,…) and, for each channel, γ (C,) and β (C,); γ=None means 
 """
 
 from minicnn import devices
+from minicnn.device import Array
+from minicnn.geometry import channels_last
+from minicnn.op_checks import number
 from minicnn.ops.memoise import memoise_by_dy
 from minicnn.tensor import op
 
 
 @op
-def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
+def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float = 1e-5):
     """y = γ·x̂ + β,   x̂ = (x − μ)/√(σ² + ε),   μ and σ² the mean and variance of x's channel over batch and pixels
 
         dβ = Σ dy      dγ = Σ dy·x̂      dx = γ/√(σ² + ε) · (dy − dβ/m − x̂·dγ/m)      m = values in a channel
@@ -17,7 +20,7 @@ def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
     The two last terms of dx are there because μ and σ² depend on x as well.   σ² divides by m.
     `aux` is (μ, σ²).   Kept for backward: x, μ, σ² (x̂ is made again).   Algorithm 1 and §3
     """
-    _check("batch_norm", x, gamma, beta)
+    _check("batch_norm", eps, x, gamma, beta)
     device = devices.of(x)
     mean, var = device.batch_norm_stats(x)                                    # (C,), (C,)
     inv_std = 1 / device.xp.sqrt(var + eps)
@@ -32,14 +35,15 @@ def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
 
 
 @op(optional=("gamma", "beta"))
-def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
+def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean: Array, var: Array, *,
+                         eps: float = 1e-5):
     """y = γ·(x − μ)/√(σ² + ε) + β with a mean μ (C,) and a variance σ² (C,) that do not depend on x.
 
         dx = dy·γ/√(σ² + ε)   dγ = Σ dy·x̂   dβ = Σ dy   dμ = −γ/√(σ² + ε)·Σ dy   dσ² = −½·γ/(σ² + ε)·Σ dy·x̂
 
     What a trained net computes, and a frozen layer in training.   Kept for backward: x.   Algorithm 2
     """
-    _check("batch_norm_inference", x, gamma, beta, mean, var)
+    _check("batch_norm_inference", eps, x, gamma, beta, mean, var)
     device = devices.of(x)
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
@@ -54,14 +58,15 @@ def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
     return device.batch_norm_apply(x, mean, scale, beta), (dx, dgamma, dbeta, dmean, dvar)
 
 
-def _check(name, x, *per_channel):
+def _check(name, eps, x, *per_channel):
+    number(name, "eps", eps, least=0)
     if x.ndim < 2:
         raise ValueError(f"{name}: x must have at least 2 axes (N, C, …), not shape {x.shape}")
     C = x.shape[1]
     if any(a is not None and a.shape != (C,) for a in per_channel):
         shapes = [getattr(a, "shape", a) for a in per_channel if a is not None]
         raise ValueError(f"{name}: x has {C} channels, so gamma, beta, mean and var must each have shape ({C},), "
-                         f"not {shapes}")
+                         f"not {shapes}{channels_last(x.shape, shapes[0][0] if shapes[0] else 0)}")
     if name == "batch_norm" and x.size <= C:
         raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(C, 1)} value(s) a channel, and statistics need "
                          "at least 2: use a larger batch, or eval() for the running statistics")

@@ -1,12 +1,14 @@
 """Convolution."""
 
 from minicnn import devices
-from minicnn.geometry import Conv2dGeometry
+from minicnn.device import Array
+from minicnn.geometry import Conv2dGeometry, Pair
 from minicnn.tensor import op
 
 
 @op
-def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x: Array, w: Array, b: Array | None = None, *, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
+           groups: int = 1):
     """Cross-correlate images with filters (nothing is flipped).
 
         y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]

@@ -5,11 +5,13 @@ nothing has to change after training ("inverted" dropout).
 """
 
 from minicnn import devices
+from minicnn.device import Array
+from minicnn.op_checks import number
 from minicnn.tensor import op
 
 
 @op(constants=("mask",))
-def dropout(x, mask, *, p):
+def dropout(x: Array, mask: Array, *, p: float):
     """y = x·mask/(1 − p): single values are off.   x, mask of one shape.   Hinton et al. 2012; Srivastava et al. 2014
 
     dx = dy·mask/(1 − p).   Kept for backward: the mask.
@@ -18,13 +20,13 @@ def dropout(x, mask, *, p):
 
 
 @op(constants=("mask",))
-def dropout2d(x, mask, *, p):
+def dropout2d(x: Array, mask: Array, *, p: float):
     """y[n,c] = x[n,c]·mask[n,c]/(1 − p): whole maps are off.   x (N,C,H,W)   mask (N,C).   Tompson et al. 2015, §3.2"""
     return _masked("dropout2d", x, mask, p, x.shape[:2])
 
 
 @op(constants=("mask",))
-def stochastic_depth(x, mask, *, p):
+def stochastic_depth(x: Array, mask: Array, *, p: float):
     """y[n] = x[n]·mask[n]/(1 − p): the branch of whole images is off.   x (N,…)   mask (N,).   Huang et al. 2016
 
     The paper multiplies by 1 − p at test time instead, which is the same net.
@@ -33,11 +35,11 @@ def stochastic_depth(x, mask, *, p):
 
 
 def _masked(name, x, mask, p, shape):
-    if not 0 <= p < 1:
-        raise ValueError(f"{name}: p (={p}) must be at least 0 and below 1: it is the share that is switched off")
-    if getattr(mask, "shape", None) != shape:
-        raise ValueError(f"{name}: the mask has shape {getattr(mask, 'shape', mask)}, but for x {x.shape} "
-                         f"it must be {shape}")
+    p = number(name, "p", p, least=0, below=1)
+    if mask.shape != shape or x.ndim < len(shape):
+        raise ValueError(f"{name}: the mask has shape {mask.shape}, but for x {x.shape} it must be {shape}")
+    if mask.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: mask must be booleans, not {mask.dtype}")
     device, scale = devices.of(x), x.dtype.type(1 / (1 - p))
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
     def apply(x): return device.elementwise(lambda x, mask: x * (mask * scale), x, mask)

@@ -1,12 +1,13 @@
 """Matrix products."""
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
 
 @op
-def linear(x, w, b=None):
+def linear(x: Array, w: Array, b: Array | None = None):
     """y = x · wᵀ + b
 
     x (N,I)   w (O,I)   b (O,)   →   y (N,O).   Kept for backward: x and w.
@@ -28,14 +29,15 @@ def linear(x, w, b=None):
 
 
 @op
-def matmul(a, b):
+def matmul(a: Array, b: Array):
     """y = a · b, matrices in the last two axes, NumPy's broadcasting in the others.
 
     a (…,M,K)   b (…,K,L)   →   y (…,M,L).   da = dy · bᵀ, db = aᵀ · dy
     """
-    if min(getattr(a, "ndim", 0), getattr(b, "ndim", 0)) < 2 or a.shape[-1] != b.shape[-2]:
-        raise ValueError(f"matmul: shapes {getattr(a, 'shape', ())} and {getattr(b, 'shape', ())} do not go together: "
-                         "both need at least 2 axes, (…, M, K) and (…, K, L)")
+    lead = [{m, n} - {1} for m, n in zip(a.shape[-3::-1], b.shape[-3::-1])]
+    if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2] or any(len(extents) > 1 for extents in lead):
+        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not go together: "
+                         "both need at least 2 axes, (…, M, K) and (…, K, L), and axes before them that broadcast")
     def da(dy): return unbroadcast(dy @ b.swapaxes(-1, -2), a)                # (…, M, L) @ (…, L, K) → (…, M, K)
     def db(dy): return unbroadcast(a.swapaxes(-1, -2) @ dy, b)                # (…, K, M) @ (…, M, L) → (…, K, L)
     return a @ b, (da, db)

@@ -1,12 +1,13 @@
 """Losses other than the classifier's cross entropy, which stands beside the softmax."""
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.ops.memoise import memoise_by_dy
 from minicnn.tensor import op
 
 
 @op
-def mse_loss(x, target):
+def mse_loss(x: Array, target: Array):
     """The mean of (x − t)² over all elements.   dx = dy·2(x − t)/m, dt = −dx, m the number of elements"""
     _same_shape("mse_loss", x, target)
     difference = x - target
@@ -16,7 +17,7 @@ def mse_loss(x, target):
 
 
 @op
-def binary_cross_entropy_with_logits(x, target):
+def binary_cross_entropy_with_logits(x: Array, target: Array):
     """The mean of −t·log σ(x) − (1 − t)·log(1 − σ(x)) over all elements, t from 0 to 1, finite for every x.
 
     Computed as max(x, 0) − x·t + log(1 + e^−|x|).   dx = dy·(σ(x) − t)/m, dt = −dy·x/m, m the number of elements
@@ -30,6 +31,6 @@ def binary_cross_entropy_with_logits(x, target):
 
 
 def _same_shape(name, x, target):
-    if getattr(target, "shape", None) != x.shape or x.size == 0:
-        raise ValueError(f"{name}: x has shape {x.shape} and target {getattr(target, 'shape', target)}: "
+    if target.shape != x.shape or x.size == 0:
+        raise ValueError(f"{name}: x has shape {x.shape} and target {target.shape}: "
                          "they must be the same, and not empty")

@@ -1,12 +1,15 @@
 """Local response normalisation: a pixel is damped by the same pixel of neighbouring maps."""
 
 from minicnn import devices
-from minicnn.geometry import positive
+from minicnn.device import Array
+from minicnn.geometry import LARGEST, positive
+from minicnn.op_checks import brief, number
 from minicnn.tensor import op
 
 
 @op
-def local_response_norm(x, *, size, alpha=1e-4, beta=0.75, k=1.0, variant="torch"):
+def local_response_norm(x: Array, *, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0,
+                        variant: str = "torch"):
     """y[c] = x[c] · s[c]^(−β),   s[c] = k + α'·Σ x[c']²   over the `size` channels c − ⌊n/2⌋ … c + ⌊(n−1)/2⌋
 
         dx[c] = dy[c]·s[c]^(−β) − 2α'β·x[c]·Σ dy[c']·y[c']/s[c']      over the c' whose window holds c
@@ -16,11 +19,13 @@ def local_response_norm(x, *, size, alpha=1e-4, beta=0.75, k=1.0, variant="torch
     variant="torch": α' = α/n, as in PyTorch, Caffe and ONNX; with the paper's numbers it damps 5 times less.
     Kept for backward: x, y and s.   Krizhevsky et al. 2012, §3.3
     """
-    size = positive("size", size)
+    size = positive("size", size, most=LARGEST)
+    for key, value in (("alpha", alpha), ("beta", beta), ("k", k)):
+        number("local_response_norm", key, value)
     if x.ndim < 2:
         raise ValueError(f"local_response_norm: x must have at least 2 axes (N, C, …), not shape {x.shape}")
     if variant not in ("torch", "paper"):
-        raise ValueError(f"local_response_norm: variant must be 'torch' or 'paper', not {variant!r}")
+        raise ValueError(f"local_response_norm: variant must be 'torch' or 'paper', not {brief(variant)}")
     device = devices.of(x)
     alpha = alpha if variant == "paper" else alpha / size
     y, s = device.local_response_norm(x, size, alpha, beta, k)

@@ -6,12 +6,15 @@ beyond the image. A stride below the kernel's size makes the windows overlap (Kr
 """
 
 from minicnn import devices
-from minicnn.geometry import Pool2dGeometry
+from minicnn.device import Array
+from minicnn.geometry import Pair, Pool2dGeometry
+from minicnn.op_checks import flag, number
 from minicnn.tensor import op
 
 
 @op
-def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
+               ceil_mode: bool = False):
     """y = the largest pixel of the window; padding counts as −∞.
 
     dx: dy goes to the winner; of equals the first in reading order wins; wins in several windows add up.
@@ -24,33 +27,35 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=
 
 
 @op
-def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True):
     """y = Σ x / m over the window, m its pixels and padding, or (count_include_pad=False) its pixels alone.
 
     dx = dy/m to every pixel of the window. Kept for backward: nothing.
     """
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    count_include_pad = flag("avg_pool2d", "count_include_pad", count_include_pad)
     y = device.avg_pool2d(x, g, count_include_pad)                            # (N, C, OH, OW)
     return y, lambda dy: device.avg_pool2d_dx(dy, g, count_include_pad)
 
 
 @op
-def lp_pool2d(x, *, norm_type=2.0, kernel_size, stride=None, ceil_mode=False):
+def lp_pool2d(x: Array, *, norm_type: float = 2.0, kernel_size: Pair, stride: Pair | None = None,
+              ceil_mode: bool = False):
     """y = (Σ |x|^p)^(1/p) over the window, p = norm_type ≥ 1: p = 2 is L2-norm pooling, p → ∞ max pooling of |x|.
 
     dx = dy · sign(x) · (|x|/y)^(p−1), and 0 where y is 0. Kept for backward: x and y.
     PyTorch takes x^p without the absolute value, which differs for odd p, and scales windows that ceil_mode lets hang
     over the edge up to a full window; here they are the sum of what they hold.   Sermanet et al. 2012.
     """
-    if not norm_type >= 1:
-        raise ValueError(f"lp_pool2d: norm_type (={norm_type}) must be at least 1")
+    norm_type = number("lp_pool2d", "norm_type", norm_type, least=1)
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode)
     y = device.lp_pool2d(x, norm_type, g)                                     # (N, C, OH, OW)
     return y, lambda dy: device.lp_pool2d_dx(dy, x, y, norm_type, g)
 
 
 @op
-def trainable_avg_pool2d(x, a, b, *, kernel_size=2, stride=None):
+def trainable_avg_pool2d(x: Array, a: Array, b: Array, *, kernel_size: Pair = 2, stride: Pair | None = None):
     """LeNet-5's subsampling: y[n,c,i,j] = a[c] · Σ x over the window + b[c]
 
     x (N,C,H,W)   a (C,)   b (C,)   →   y (N,C,OH,OW). A sum, not a mean: a = 1/(KH·KW) makes it the average.

@@ -3,21 +3,23 @@
 import math
 
 from minicnn import devices
+from minicnn.device import Array
+from minicnn.op_checks import flag
 from minicnn.ops.axes import normalise_axes, restore_axes
-from minicnn.tensor import op
+from minicnn.tensor import Axes, op
 
 
 @op
-def sum(x, *, axis=None, keepdims=False):
+def sum(x: Array, *, axis: Axes = None, keepdims: bool = False):
     """y = Σ x over `axis`.   dx = dy, repeated"""
-    xp, axes = devices.of(x).xp, normalise_axes("sum", x, axis)
+    xp, axes, keepdims = devices.of(x).xp, normalise_axes("sum", x, axis), flag("sum", "keepdims", keepdims)
     return x.sum(axes, keepdims=keepdims), lambda dy: xp.broadcast_to(restore_axes(dy, x, axes), x.shape)
 
 
 @op
-def mean(x, *, axis=None, keepdims=False):
+def mean(x: Array, *, axis: Axes = None, keepdims: bool = False):
     """y = Σ x / m over `axis`, m the number of values summed.   dx = dy / m, repeated"""
-    xp, axes = devices.of(x).xp, normalise_axes("mean", x, axis)
+    xp, axes, keepdims = devices.of(x).xp, normalise_axes("mean", x, axis), flag("mean", "keepdims", keepdims)
     m = math.prod(x.shape[a] for a in axes)
     if m == 0:
         raise ValueError(f"mean: there are no values to average over axis {axis} of shape {x.shape}")
@@ -25,20 +27,20 @@ def mean(x, *, axis=None, keepdims=False):
 
 
 @op
-def max(x, *, axis=None, keepdims=False):
+def max(x: Array, *, axis: Axes = None, keepdims: bool = False):
     """y = the largest x over `axis`.   dx: dy to the first of the largest"""
     return _extreme("max", x, axis, keepdims)
 
 
 @op
-def min(x, *, axis=None, keepdims=False):
+def min(x: Array, *, axis: Axes = None, keepdims: bool = False):
     """y = the smallest x over `axis`.   dx: dy to the first of the smallest"""
     return _extreme("min", x, axis, keepdims)
 
 
 def _extreme(name, x, axis, keepdims):
     """(y, dx) of the op `name`, which is also the name of the arrays' method."""
-    xp, axes = devices.of(x).xp, normalise_axes(name, x, axis)
+    xp, axes, keepdims = devices.of(x).xp, normalise_axes(name, x, axis), flag(name, "keepdims", keepdims)
     kept = [i for i in range(x.ndim) if i not in axes]
     order = (*kept, *axes)
     m = math.prod(x.shape[i] for i in axes)

@@ -1,11 +1,14 @@
 """Ops that select and rearrange values without arithmetic."""
 
 import math
+from collections.abc import Sequence
 
 from minicnn import devices
-from minicnn.geometry import positive
-from minicnn.ops.axes import normalise_axes
-from minicnn.tensor import op
+from minicnn.device import Array
+from minicnn.geometry import LARGEST, positive
+from minicnn.op_checks import number
+from minicnn.ops.axes import normalise_axes, normalise_axis
+from minicnn.tensor import Axes, op
 
 
 @op
@@ -18,19 +21,29 @@ def getitem(x, *, index):
         device.add_at(dx, index, dy)
         return dx
 
-    return x[index], dx
+    try:
+        return x[index], dx
+    except IndexError as problem:
+        raise IndexError(f"getitem: index {index!r} does not fit shape {x.shape}: {problem}") from None
 
 
 @op
-def reshape(x, *, shape):
+def reshape(x: Array, *, shape: int | Sequence[int]):
     """y = the same values in another shape, in the same order; one extent may be −1.   dx = dy in x's shape"""
-    return x.reshape(shape), lambda dy: dy.reshape(x.shape)
+    extents = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    extents = tuple(positive("reshape: shape", n, least=-1) for n in extents)
+    known = math.prod(n for n in extents if n != -1)
+    if extents.count(-1) > 1 or (x.size != known if -1 not in extents else known == 0 or x.size % known):
+        raise ValueError(f"reshape: shape {x.shape} has {x.size} values, which do not fill {extents}"
+                         f"{': one extent at most may be -1' if extents.count(-1) > 1 else ''}")
+    return x.reshape(extents), lambda dy: dy.reshape(x.shape)
 
 
 @op
-def transpose(x, *, axes=None):
+def transpose(x: Array, *, axes: Axes = None):
     """y = x with its axes in the order `axes`, by default reversed.   dx = dy with the order undone"""
-    order = tuple(reversed(range(x.ndim))) if axes is None else normalise_axes("transpose", x, tuple(axes))
+    given = range(x.ndim)[::-1] if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
+    order = tuple(normalise_axis("transpose", x, a) for a in given)
     if sorted(order) != list(range(x.ndim)):
         raise ValueError(f"transpose: axes {axes} must name each of the {x.ndim} axes of shape {x.shape} once")
     back = tuple(order.index(i) for i in range(x.ndim))
@@ -38,7 +51,7 @@ def transpose(x, *, axes=None):
 
 
 @op
-def squeeze(x, *, axis=None):
+def squeeze(x: Array, *, axis: Axes = None):
     """y = x without its axes of extent 1: all of them, or those in `axis`.   dx = dy in x's shape"""
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalise_axes("squeeze", x, axis)
     for a in axes:
@@ -48,19 +61,19 @@ def squeeze(x, *, axis=None):
 
 
 @op
-def flatten(x, *, start_axis=1):
+def flatten(x: Array, *, start_axis: int = 1):
     """y = x with all axes from `start_axis` on made one: (N,C,H,W) → (N, C·H·W).   dx = dy in x's shape"""
-    (start,) = normalise_axes("flatten", x, start_axis)
+    start = normalise_axis("flatten", x, start_axis)
     return x.reshape(*x.shape[:start], math.prod(x.shape[start:])), lambda dy: dy.reshape(x.shape)
 
 
 @op
-def concat(*xs, axis=1):
+def concat(*xs: Array, axis: int = 1):
     """y = the xs, one behind the other along `axis`; their other extents must agree.   dx: each its own piece of dy"""
     xp = devices.of(xs[0]).xp
-    (axis,) = normalise_axes("concat", xs[0], axis)
+    axis = normalise_axis("concat", xs[0], axis)
     rest = [(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs]
-    if any(r != rest[0] for r in rest):
+    if any(r != rest[0] or x.ndim != xs[0].ndim for r, x in zip(rest, xs)):
         raise ValueError(f"concat: shapes {[x.shape for x in xs]} must be the same but for axis {axis}")
     ends = [0]
     for x in xs:
@@ -74,7 +87,7 @@ def concat(*xs, axis=1):
 
 
 @op
-def pad2d(x, *, padding, value=0.0):
+def pad2d(x: Array, *, padding: int | Sequence[int], value: float = 0.0):
     """y = x (…,H,W) with `value` around it.   dx = dy without it
 
     padding: one integer, or (left, right, top, bottom), PyTorch's order.
@@ -82,7 +95,9 @@ def pad2d(x, *, padding, value=0.0):
     given = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
     if len(given) != 4:
         raise ValueError(f"pad2d: padding must be one integer or (left, right, top, bottom), not {padding!r}")
-    left, right, top, bottom = (positive("padding", p, least=0) for p in given)
+    left, right, top, bottom = (positive("padding", p, least=0, most=LARGEST) for p in given)
+    if not (isinstance(value, float) and math.isinf(value)):                  # −∞ is what max pooling pads with
+        number("pad2d", "value", value)
     if x.ndim < 2:
         raise ValueError(f"pad2d: x must have at least 2 axes (…, H, W), not shape {x.shape}")
     H, W = x.shape[-2:]

@@ -1,11 +1,14 @@
-"""A running average of the weights along the way: smoother than the weights themselves, and often better."""
+"""A running average of the weights during training: smoother than the weights themselves, and often better."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 from minicnn import devices
 from minicnn.nn import Module
+from minicnn.nn.settings_text import sizes
 
 
 class EMA:
@@ -13,10 +16,10 @@ class EMA:
 
         average = EMA(model, 0.999)
         for ...:  ...;  optimizer.step();  average.update()
-        with average.applied():  evaluate(model, ...)         # the model holds the average, then its own weights again
+        with average.applied():  evaluate(model, ...)         # the average inside the block, afterwards its own weights
 
-    Without the second term of d the first weights, drawn at random, would weigh for the first 1/(1 − decay) steps.
-    Buffers (running statistics) are averages already and are left as they are.   Polyak & Juditsky 1992; Tarvainen &
+    Without the second term of d the random initial weights would dominate the first 1/(1 − decay) steps. Buffers
+    (running statistics) are averages already and are not changed.   Polyak & Juditsky 1992; Tarvainen &
     Valpola 2017; d as in TensorFlow's ExponentialMovingAverage
     """
 
@@ -27,7 +30,7 @@ class EMA:
         self.average = [p.data.copy() for p in self.parameters]
 
     def update(self) -> None:
-        """Take the weights of now into the average."""
+        """Add the current weights to the average."""
         self.t += 1
         d = min(self.decay, (1 + self.t) / (10 + self.t))
         for mean, p in zip(self.average, self.parameters):
@@ -35,8 +38,8 @@ class EMA:
             mean += (1 - d) * p.data
 
     @contextlib.contextmanager
-    def applied(self):
-        """Within the `with`, the model holds the average."""
+    def applied(self) -> Iterator[None]:
+        """Inside the `with` block the model holds the average."""
         own = [p.data for p in self.parameters]
         try:
             for p, mean in zip(self.parameters, self.average):
@@ -46,12 +49,12 @@ class EMA:
             for p, data in zip(self.parameters, own):
                 p.data = data
 
-    def state_dict(self) -> dict:
-        """{"0": array, …} in the order of the parameters; `t` belongs to it."""
+    def state_dict(self) -> dict[str, Any]:
+        """{"0": array, …} in the order of the parameters; `t` must be kept beside it."""
         return {str(i): devices.of(mean).to_numpy(mean) for i, mean in enumerate(self.average)}
 
-    def load_state_dict(self, state: dict, t: int) -> None:
-        """Go on from a `state_dict`; ValueError where it is another model's."""
+    def load_state_dict(self, state: dict[str, Any], t: int) -> None:
+        """Restore a `state_dict`; ValueError if it is another model's."""
         if state.keys() != self.state_dict().keys():
             raise ValueError(f"the average has {len(state)} arrays, but the model {len(self.average)} parameters")
         for i, mean in enumerate(self.average):
@@ -60,3 +63,6 @@ class EMA:
         for i, mean in enumerate(self.average):
             mean[...] = devices.of(mean).asarray(state[str(i)], mean.dtype)
         self.t = t
+
+    def __repr__(self) -> str:
+        return f"EMA(decay={self.decay}, t={self.t}; {sizes(self.parameters)})"

@@ -1,4 +1,4 @@
-"""Gradients that are too long are made shorter."""
+"""Clipping: gradients with a large norm are scaled down."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from minicnn import devices
+from minicnn.device import Array
 from minicnn.nn import Parameter
 
 
 def clip_grad_norm(params: Iterable[Parameter], max_norm: float) -> float:
-    """If all gradients together are longer than max_norm, shorten them to it, keeping their direction. → the length
+    """Scale all gradients down together if their norm is above max_norm, keeping the direction. → the norm before
 
         ‖g‖ = √Σ g²,   g ← g·min(1, max_norm/‖g‖)      the sum over every element of every parameter
 
-    The sum is taken in float64. If it is not finite, the gradients stay.   Pascanu et al. 2012, §3.2
+    The sum is taken in float64. If it is not finite, the gradients are not changed.   Pascanu et al. 2012, §3.2
     """
     if not 0 < max_norm < math.inf:
         raise ValueError(f"max_norm (={max_norm}) must be a number above 0")
@@ -28,7 +29,7 @@ def clip_grad_norm(params: Iterable[Parameter], max_norm: float) -> float:
     return norm
 
 
-def squared(array) -> float:
+def squared(array: Array) -> float:
     """Σ a² of a device array, in float64."""
     values = devices.of(array).to_numpy(array).astype(np.float64).ravel(order="K")
     return float(values @ values)

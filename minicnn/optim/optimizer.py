@@ -1,4 +1,4 @@
-"""What every optimiser is: groups of parameters with settings, and a step over all of them."""
+"""The base of every optimiser: groups of parameters with settings, and a step over all of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import numpy as np
 from minicnn import devices
 from minicnn.device import Array
 from minicnn.nn import Parameter
+from minicnn.nn.settings_text import sizes
+
+Params = Iterable[Parameter] | Iterable[dict[str, Any]]
+"""Parameters, or groups of them with settings of their own."""
 
 
 class Optimizer:
     """params: Parameters, or groups `{"params": [...], "lr": 0.01}` whose settings override the optimiser's own."""
 
-    def __init__(self, params: Iterable, **settings):
-        given = list(params)
+    def __init__(self, params: Params, **settings: Any):
+        given: list[Any] = list(params)
         in_groups = given and all(isinstance(g, dict) for g in given)
         groups: list[dict[str, Any]] = given if in_groups else [{"params": given}]
         for g in groups:
@@ -52,33 +56,33 @@ class Optimizer:
                 if p.grad is not None and p.requires_grad:
                     self.update(p, **settings)
 
-    def update(self, p: Parameter, **settings) -> None:
-        """Change one parameter; every optimiser has its own."""
+    def update(self, p: Parameter, **settings: Any) -> None:
+        """Change one parameter; every optimiser has its own rule."""
         raise NotImplementedError(f"{type(self).__name__} has no update method")
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Set the gradients to None."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
 
     def slots(self, p: Parameter, count: int) -> list[Array]:
-        """`count` arrays like p that belong to it, zeros at first."""
+        """The `count` arrays of p's shape that the optimiser keeps for p, zeros at first."""
         if id(p) not in self.state:
             self.state[id(p)] = [devices.of(p.data).xp.zeros_like(p.data) for _ in range(count)]
         return self.state[id(p)]
 
     def state_dict(self) -> dict[str, Any]:
-        """{"3.0": array, …}: a NumPy copy of what is kept for each parameter, by its number and the array's.
+        """{"3.0": array, …}: NumPy copies of the arrays kept for each parameter, named parameter.array by number.
 
-        The settings are not in it: they are what the optimiser was made with, and what a schedule makes of them.
+        The settings are not included: they come from the constructor and the schedule.
         """
         numbered = enumerate(p for group in self.param_groups for p in group["params"])
         return {f"{i}.{k}": np.array(devices.of(array).to_numpy(array))
                 for i, p in numbered for k, array in enumerate(self.state.get(id(p), ()))}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; ValueError where it is that of other parameters or another kind of optimiser."""
+        """Restore a `state_dict`; ValueError if it belongs to other parameters or another kind of optimiser."""
         params = [p for group in self.param_groups for p in group["params"]]
         found: dict[int, dict[int, Any]] = {}
         for name, array in state.items():
@@ -96,3 +100,12 @@ class Optimizer:
         for i, arrays in found.items():
             for k, kept in enumerate(self.slots(params[i], len(arrays))):
                 kept[...] = devices.of(kept).asarray(arrays[k], kept.dtype)
+
+    def __repr__(self) -> str:
+        kind, lines = type(self).__name__, []
+        for group in self.param_groups:
+            text = ", ".join(f"{key}={value!r}" for key, value in group.items() if key != "params")
+            lines.append(f"{text}; {sizes(group['params'])}")
+        if len(lines) == 1:
+            return f"{kind}({lines[0]})"
+        return f"{kind}({''.join(f'{chr(10)}  (group {i}): {line}' for i, line in enumerate(lines))}\n)"

@@ -3,15 +3,17 @@
     schedule = CosineAnnealingLR(optimizer, T_max=steps)
     for ...:  ...;  optimizer.step();  schedule.step()
 
-A step is whatever you call `step()` for: a mini-batch or an epoch.
+Call `step()` after each mini-batch or after each epoch, and count in the same unit.
 """
 
 from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Iterable
 
 from minicnn.geometry import positive
+from minicnn.nn.settings_text import settings
 from minicnn.optim.optimizer import Optimizer
 
 
@@ -24,19 +26,23 @@ class Schedule:
         self._set()
 
     def factor(self, t: int, first: float) -> float:
-        """What the first learning rate `first` is multiplied by at step t; every schedule has its own."""
+        """The factor of the first learning rate `first` at step t; every schedule has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no factor method")
 
     def step(self) -> None:
-        """Go on by one step."""
+        """Move to the next step."""
         self.go_to(self.t + 1)
 
     def go_to(self, t: int) -> None:
-        """Be at step t: a schedule has no other memory, so that training can go on from there."""
+        """Move to step t. A schedule has no other state, so a resumed run continues from here."""
         self.t = t
         self._set()
 
-    def _set(self):
+    def __repr__(self) -> str:
+        rates = ", ".join(f"{group['lr']:.6g}" for group in self.optimizer.param_groups)
+        return f"{type(self).__name__}({', '.join([*settings(self), f't={self.t}', f'lr={rates}'])})"
+
+    def _set(self) -> None:
         for group, first in zip(self.optimizer.param_groups, self.first):
             group["lr"] = first * self.factor(self.t, first)
 
@@ -44,7 +50,7 @@ class Schedule:
 class ConstantLR(Schedule):
     """lr(t) = lr(0)"""
 
-    def factor(self, t, first):
+    def factor(self, t: int, first: float) -> float:
         """1"""
         return 1.0
 
@@ -52,11 +58,11 @@ class ConstantLR(Schedule):
 class StepLR(Schedule):
     """lr(t) = lr(0)·γ^⌊t/step_size⌋"""
 
-    def __init__(self, optimizer, step_size, gamma=0.1):
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1):
         self.step_size, self.gamma = positive("step_size", step_size), gamma
         super().__init__(optimizer)
 
-    def factor(self, t, first):
+    def factor(self, t: int, first: float) -> float:
         """γ^⌊t/step_size⌋"""
         return self.gamma ** (t // self.step_size)
 
@@ -64,11 +70,11 @@ class StepLR(Schedule):
 class MultiStepLR(Schedule):
     """lr(t) = lr(0)·γ^(number of milestones ≤ t)"""
 
-    def __init__(self, optimizer, milestones, gamma=0.1):
+    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1):
         self.milestones, self.gamma = sorted(milestones), gamma
         super().__init__(optimizer)
 
-    def factor(self, t, first):
+    def factor(self, t: int, first: float) -> float:
         """γ^(number of milestones ≤ t)"""
         return self.gamma ** bisect.bisect_right(self.milestones, t)
 
@@ -76,12 +82,12 @@ class MultiStepLR(Schedule):
 class CosineAnnealingLR(Schedule):
     """lr(t) = eta_min + ½·(lr(0) − eta_min)·(1 + cos(π·t/T_max)); eta_min from T_max on.   Loshchilov & Hutter 2016"""
 
-    def __init__(self, optimizer, T_max, eta_min=0.0):
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0):
         self.T_max, self.eta_min = positive("T_max", T_max), eta_min
         super().__init__(optimizer)
 
-    def factor(self, t, first):
-        """The cosine's half wave, from 1 down to eta_min/lr(0)."""
+    def factor(self, t: int, first: float) -> float:
+        """Half a cosine, from 1 down to eta_min/lr(0)."""
         low = self.eta_min / first if first else 0.0
         return low + (1 - low) * (1 + math.cos(math.pi * min(t, self.T_max) / self.T_max)) / 2
 
@@ -89,11 +95,11 @@ class CosineAnnealingLR(Schedule):
 class PolynomialLR(Schedule):
     """lr(t) = lr(0)·(1 − t/total_iters)^power; 0 from total_iters on.   Liu et al. 2015 (ParseNet); power 1: a line"""
 
-    def __init__(self, optimizer, total_iters, power=1.0):
+    def __init__(self, optimizer: Optimizer, total_iters: int, power: float = 1.0):
         self.total_iters, self.power = positive("total_iters", total_iters), power
         super().__init__(optimizer)
 
-    def factor(self, t, first):
+    def factor(self, t: int, first: float) -> float:
         """(1 − t/total_iters)^power"""
         return (1 - min(t, self.total_iters) / self.total_iters) ** self.power
 
@@ -101,11 +107,11 @@ class PolynomialLR(Schedule):
 class ExponentialLR(Schedule):
     """lr(t) = lr(0)·γ^t"""
 
-    def __init__(self, optimizer, gamma):
+    def __init__(self, optimizer: Optimizer, gamma: float):
         self.gamma = gamma
         super().__init__(optimizer)
 
-    def factor(self, t, first):
+    def factor(self, t: int, first: float) -> float:
         """γ^t"""
         return self.gamma**t
 
@@ -113,44 +119,52 @@ class ExponentialLR(Schedule):
 class OneCycleLR(Schedule):
     """Up along half a cosine from lr(0)/div_factor to lr(0), down along another to lr(0)/(div_factor·final_div_factor).
 
-    The top is at t = pct_start·total_steps − 1, the end at total_steps − 1; then it stays. lr(0), the optimiser's, is
-    PyTorch's max_lr. Momentum, which PyTorch cycles too, is left alone.   Smith & Topin 2017, "Super-convergence"
+    The maximum is at t = pct_start·total_steps − 1, the end at total_steps − 1; after that the rate is constant. lr(0),
+    the optimiser's, is PyTorch's max_lr. Momentum, which PyTorch cycles too, is not changed.
+    Smith & Topin 2017, "Super-convergence"
     """
 
-    def __init__(self, optimizer, total_steps, pct_start=0.3, div_factor=25.0, final_div_factor=1e4):
+    def __init__(self, optimizer: Optimizer, total_steps: int, pct_start: float = 0.3, div_factor: float = 25.0,
+                 final_div_factor: float = 1e4):
         if not 0 < pct_start < 1:
-            raise ValueError(f"pct_start (={pct_start}) must lie between 0 and 1, the share of the steps that rise")
+            raise ValueError(f"pct_start (={pct_start}) must lie between 0 and 1: it is the share of the steps in "
+                             "which the rate rises")
         self.total_steps, self.pct_start = positive("total_steps", total_steps), pct_start
+        self.div_factor, self.final_div_factor = div_factor, final_div_factor
         self.low, self.end = 1 / div_factor, 1 / div_factor / final_div_factor
         super().__init__(optimizer)
 
-    def factor(self, t, first):
-        """The two half waves."""
+    def factor(self, t: int, first: float) -> float:
+        """The two halves."""
         top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
         if t < top:
-            return _wave(self.low, 1.0, t / top)
-        return _wave(1.0, self.end, min(1.0, (t - top) / (last - top)))
+            return _half_cosine(self.low, 1.0, t / top)
+        return _half_cosine(1.0, self.end, min(1.0, (t - top) / (last - top)))
 
 
-def _wave(start, end, share):
-    """From start to end along half a cosine, `share` of the way."""
+def _half_cosine(start: float, end: float, share: float) -> float:
+    """The value at `share` (0 … 1) of half a cosine from start to end."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 class WarmUp(Schedule):
-    """Another schedule, behind `steps` steps that rise linearly from start·lr(0) to lr(0).   Goyal et al. 2017, §2.2
+    """A linear rise from start·lr(0) to lr(0) in `steps` steps, then another schedule.   Goyal et al. 2017, §2.2
 
-    The inner schedule starts at its own t = 0 when the rise is over:
+    The other schedule starts at its own t = 0 after the rise:
     `WarmUp(CosineAnnealingLR(optimizer, T_max=900), steps=100)`.
     """
 
-    def __init__(self, after: Schedule, steps, start=0.1):
+    def __init__(self, after: Schedule, steps: int, start: float = 0.1):
         self.after, self.steps, self.start = after, positive("steps", steps, least=0), start
         self.optimizer, self.t, self.first = after.optimizer, 0, after.first
         self._set()
 
-    def factor(self, t, first):
-        """The rise, then the inner schedule's factor."""
+    def factor(self, t: int, first: float) -> float:
+        """The rise, then the other schedule's factor."""
         if t < self.steps:
             return self.start + (1 - self.start) * t / self.steps
         return self.after.factor(t - self.steps, first)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("WarmUp(", f"WarmUp({type(self.after).__name__}"
+                                          f"({', '.join(settings(self.after))}), ", 1)  # fmt: skip

@@ -22,7 +22,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from minicnn.io import atomic
+from minicnn import atomic
 
 FORMAT = 2
 """Format 1 has no checksum and knows the pictures by their names alone; it is still read."""

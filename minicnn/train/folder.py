@@ -20,9 +20,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from minicnn import data
+from minicnn import atomic, data
 from minicnn.environment import environment
-from minicnn.io import atomic
 from minicnn.train.config import Config
 
 CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"

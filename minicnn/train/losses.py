@@ -25,14 +25,19 @@ def logits_of(outputs: Any) -> Tensor:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
+def check(model: Module, label_smoothing: float, weight: Sequence[float] | None) -> None:
+    """ValueError where the model has a loss of its own, which these settings could not change."""
+    if getattr(model, "loss", None) is not None and (label_smoothing or weight is not None):
+        raise ValueError(f"{type(model).__name__} has a loss of its own, which knows neither label_smoothing nor "
+                         "class_weights: leave them out")  # fmt: skip
+
+
 def loss_of(model: Module, outputs: Any, labels: np.ndarray, *, label_smoothing: float = 0.0,
             weight: Sequence[float] | None = None) -> Tensor:  # fmt: skip
     """The loss of one batch as a scalar, with the auxiliary ones where the net returned them."""
+    check(model, label_smoothing, weight)
     own = getattr(model, "loss", None)
     if own is not None:
-        if label_smoothing or weight is not None:
-            raise ValueError(f"{type(model).__name__} has a loss of its own, which knows neither label_smoothing nor "
-                             "class_weights: leave them out")  # fmt: skip
         return own(outputs, labels)
     main, *aux = outputs if isinstance(outputs, tuple) else (outputs,)
     weights = getattr(model, "aux_weights", ())

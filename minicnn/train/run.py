@@ -13,7 +13,7 @@ from minicnn.data import Splits
 from minicnn.io import model_file
 from minicnn.nn import Module
 from minicnn.tensor import no_grad
-from minicnn.train import body, build, checkpoint, folder, gradient_flow, state
+from minicnn.train import body, build, checkpoint, folder, gradient_flow, losses, state
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete, from_json
 from minicnn.train.lock import Lock
@@ -100,6 +100,7 @@ class Run:
                                   milestones=c.milestones)  # fmt: skip
         average = optim.EMA(model, c.ema) if c.ema else None
         self.weight = build.class_weights(c.class_weights, self.training.labels, len(self.splits.classes))
+        losses.check(model, c.label_smoothing, self.weight)
         self.state = state.State(model, optimizer, schedule, average, len(self.loader), c.accumulate)
 
     @property

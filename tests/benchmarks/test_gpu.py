@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -136,9 +137,11 @@ def test_its_stages_fit_into_eight_minutes(tmp_path):
     assert all("xdist" in stage.command or "-n" not in stage.command for stage in planned)
 
 
-def test_a_stage_that_there_is_not(capsys):
-    with pytest.raises(SystemExit, match="unknown stage 'x': there are machine, device, tests"):
-        report.main(["--only", "x"])
+def test_a_section_that_there_is_not(capsys):
+    with pytest.raises(SystemExit) as end:
+        measure.main(["--only", "conv", "x"])
+    assert end.value.code == 2
+    assert re.search(r"argument --only: invalid choice: 'x' \(choose from '?rates'?, ", capsys.readouterr().err)
 
 
 # -------------------------------------------------------------------------------------------------------- the rehearsal
@@ -154,7 +157,7 @@ def rehearsal(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     measure.main([*DEVICES, "--rounds", "1", "--seconds", "0", "--pause", "0", "--cpu-threads", "1",
                   "--out", str(folder / "gpu.json")])
-    render.main(["gpu", "--results", str(folder), "--docs", str(folder), "--pictures", str(folder)])
+    render.main(["gpu", "--results", str(folder), "--docs", str(folder)])
     return folder
 
 
@@ -186,8 +189,8 @@ def test_a_trial_run_is_not_taken_for_a_measurement(rehearsal):
     for title in ("Roofs", "Convolutions", "Whole nets", "From which size on", "Transfers"):
         assert f"## {title}\n" in text
     for picture in ("gpu-nets.svg", "gpu-growth.svg"):
-        assert f"]({picture})" in text
-        assert (rehearsal / picture).stat().st_size > 1000
+        assert f"](pictures/{picture})" in text
+        assert (rehearsal / "pictures" / picture).stat().st_size > 1000
     with pytest.raises(SystemExit, match="--device emulated needs --out"):
         measure.main([*DEVICES, "--only", "rates"])
 

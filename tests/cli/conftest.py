@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from PIL import Image
 
 from minicnn import data
 from minicnn.cli.app import main
@@ -24,9 +25,21 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data.registry, "load", lambda name: TINY)
+        patch.setattr("minicnn.cli.run_report._draw", lambda run, result: [])
         patch.setattr(sys, "argv", ["minicnn", "train", "digits", "--epochs", "3", "--lr", "0.005", "--json",
                                     "--out", str(folder)])
         with pytest.raises(SystemExit) as exit_:
             main()
         assert exit_.value.code == 0
     return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Test images as files, two with names that rich would take for markup."""
+    paths = []
+    for i, name in ((0, "zero.png"), (3, "one [/b].png"), (6, ":cat: [b].png")):
+        paths.append(tmp_path / name)
+        paths[-1].parent.mkdir(exist_ok=True)
+        Image.fromarray(TINY.test.images[i, 0]).save(paths[-1])
+    return paths

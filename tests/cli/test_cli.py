@@ -14,8 +14,9 @@ from PIL import Image
 import minicnn
 from minicnn import data
 from minicnn.cli import app as program
-from minicnn.cli import console, run_report
+from minicnn.cli import console
 from minicnn.cli.app import main
+from minicnn.cpu import threads
 from minicnn.train import Run
 from tests.program import SCRIPT, document, process, sentence
 from tests.train.tiny import DIGITS, TINY
@@ -83,6 +84,7 @@ def test_train_for_programs(minicnn_, tmp_path):
     assert report["test"]["accuracy"] == sum(confusion[k][k] for k in range(10)) / 40
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for n in (1, 2):
@@ -91,6 +93,7 @@ def test_the_default_folder_is_a_free_one(minicnn_, tmp_path, monkeypatch):
         assert document(out)["folder"] == f"runs/digits-lenet5-{n}"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_same_seed_same_run(minicnn_, tmp_path):
     weights = []
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
@@ -99,6 +102,7 @@ def test_same_seed_same_run(minicnn_, tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_is_there_needs_overwrite(minicnn_, tmp_path):
     folder = tmp_path / "run"
     assert minicnn_("train", "--epochs", 1, "--out", folder)[0] == 0
@@ -135,8 +139,8 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.usefixtures("undrawn")
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
-    monkeypatch.setattr(run_report, "_draw", lambda run, result: [])             # which takes longer than all the rest
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
     assert minicnn_("train", "--epochs", 5, "--out", whole)[0] == 0
     with monkeypatch.context() as patch:
@@ -217,8 +221,20 @@ def test_devices(minicnn_):
     assert report["cpu"]["minicnn"] == minicnn.__version__
     rc, out, err = minicnn_("devices")
     assert (rc, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "cuda:0" if gpu else "gpu", "auto"]
+    assert [line.split()[0] for line in out.splitlines()] == ["cpu", "cuda:0" if gpu else "gpu", "auto", "using"]
     assert report["gpu"]["name" if gpu else "why_not"] in out
+
+
+@pytest.mark.parametrize(("variable", "value", "rule"), [
+    ("MINICNN_CONV", "fft", "MINICNN_CONV: unknown convolution algorithm 'fft'"),
+    ("MINICNN_TF32", "yes", "MINICNN_TF32 (='yes') must be 1"),
+    ("MINICNN_NUM_THREADS", "20000", "MINICNN_NUM_THREADS (='20000') must be an integer from 1 to 256"),
+])  # fmt: skip
+def test_devices_refuses_a_wrong_environment_variable(minicnn_, monkeypatch, variable, value, rule):
+    monkeypatch.setattr(threads, "_count", 0)
+    monkeypatch.setenv(variable, value)
+    rc, _, err = minicnn_("devices")
+    assert sentence(err, 1, rc).startswith(rule)
 
 
 def test_version(minicnn_):
@@ -306,7 +322,7 @@ def test_runs_that_are_not_there_or_broken(minicnn_, tmp_path, trained, verb):
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(content)
         rc, _, err = minicnn_(verb, path, *rest)
-        assert sentence(err, 1, rc).startswith(f"{path} is not a whole safetensors file (")
+        assert sentence(err, 1, rc).startswith(f"{path} is not a readable model file: it")
 
 
 def test_a_dataset_whose_files_are_missing(monkeypatch, capsys, tmp_path):
@@ -348,8 +364,7 @@ def test_debug_shows_where_a_failure_came_from(monkeypatch, tmp_path):
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize(("flag", "verb"), [("--help", VERBS[0]), *(("-h", verb) for verb in VERBS)])
 def test_help_mentions_every_option(minicnn_, verb, flag):
     name, *part = verb.split()
     command = program.load(name)

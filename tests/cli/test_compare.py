@@ -41,7 +41,7 @@ def test_compare_for_programs(minicnn_, tmp_path):
     assert (second["parameters"], second["top1"], second["where"]) == (60_000, None, None)
     assert third["top1"] == 56.522
     assert set(first) == {"model", "parameters", "buffers", "macs", "flops", "activations", "training_bytes",
-                          "inference_bytes", "top1", "where"}  # fmt: skip
+                          "inference_bytes", "top1", "top1_modern", "where"}  # fmt: skip
     assert not list(tmp_path.iterdir()), "--json draws nothing"
 
 
@@ -93,6 +93,32 @@ def test_names_in_the_chart_cover_neither_each_other_nor_a_point_and_are_whole(m
         assert not any(box.overlaps(other) for other in boxes[:i]), names[i]
         assert not box.count_contains(dots), names[i]
         assert not box.overlaps(ax.get_legend().get_window_extent()), names[i]
+
+
+def test_one_training_recipe_a_column_and_one_in_the_chart(minicnn_):
+    rc, out, err = minicnn_("compare", "resnext101_64x4d", "resnet50", "vgg16", "--chart", "chart.png")
+    assert (rc, err) == (0, "")
+    rows = {row["model"]: row for row in table(out, "model")}
+    columns = [(rows[m]["top-1, %"], rows[m]["modern, %"]) for m in ("resnext101_64x4d", "resnet50", "vgg16")]
+    assert columns == [("79.60", "83.25"), ("76.13", "80.86"), ("71.59", "·")]
+    assert "compare within a column only" in out
+    report = {row["model"]: row for row in document(minicnn_("compare", "resnext101_64x4d", "--json")[1])}
+    assert (report["resnext101_64x4d"]["top1"], report["resnext101_64x4d"]["top1_modern"]) == (79.6, 83.246)
+    assert report["resnext101_64x4d"]["where"] == "Xie 2016, Table 4"
+
+
+def test_the_area_of_a_disc_can_be_the_number_of_parameters(minicnn_, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    real = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
+    assert minicnn_("compare", "vgg16", "resnet50", "mobilenet_v2", "--area", "parameters")[0] == 0
+    discs = drawn[0].axes[0].collections[0].get_sizes()
+    assert discs / discs[0] == pytest.approx([1, 25_557_032 / 138_357_544, 3_504_872 / 138_357_544])
+    assert drawn[0].axes[0].get_legend().get_title().get_text() == "parameters"
+    rc, _, err = minicnn_("compare", "vgg16", "--area", "depth")
+    assert "memory" in sentence(err, 2, rc)
 
 
 def test_a_long_name_at_the_edge_of_the_chart_is_written_inside(monkeypatch, tmp_path):

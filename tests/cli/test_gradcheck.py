@@ -12,8 +12,8 @@ from tests.program import document, sentence
 def test_gradcheck_of_one_op(minicnn_):
     rc, out, err = minicnn_("gradcheck", "linear", "--seeds", 3)
     assert (rc, err) == (0, "")
-    assert re.search(r"^linear +2 +\d\.\de-\d\d +\d+ +·", out, re.MULTILINE)
-    assert "1 of 1 ops right in 2 cases and 3 draws: " in out
+    assert re.search(r"^linear +5 +\d\.\de-\d\d +\d+ +·", out, re.MULTILINE)
+    assert "1 of 1 ops right in 5 cases and 3 draws: " in out
 
 
 @pytest.mark.slow
@@ -22,8 +22,9 @@ def test_gradcheck_of_all_ops(minicnn_):
     assert (rc, err) == (0, "")
     report = document(out)
     assert [r["op"] for r in report["ops"]] == [row.name for row in TABLE]
-    assert [r["cases"] for r in report["ops"]] == [len(row.cases) for row in TABLE]
-    assert all(r["worst"] <= 1e-6 and r["coordinates"] > 0 and not r["error"] for r in report["ops"])
+    assert [r["cases"] for r in report["ops"]] == [len(row.cases) + len(row.crossing) for row in TABLE]
+    assert all(r["worst"] <= 1e-6 and r["float32"] <= 2e-5 for r in report["ops"])
+    assert all(r["coordinates"] > 0 and not r["error"] for r in report["ops"])
 
 
 OWN = '''
@@ -116,9 +117,60 @@ def test_gradcheck_names_what_is_wrong(minicnn_, own, as_json):
         assert "0 of 1 ops right" in out
 
 
-def test_a_tolerance_that_nothing_meets(minicnn_):
+def test_a_tolerance_that_nothing_meets(minicnn_, own):
     rc, _, err = minicnn_("gradcheck", "exp", "--tolerance", "1e-18")
-    assert "allowed 1e-18 (case: plain; seed 0)" in sentence(err, 1, rc)
+    assert rc == 2
+    assert "Invalid value for '--tolerance'" in err
+    rc, _, err = minicnn_("gradcheck", f"{own}::scaled", "--shapes", "2x3,2x3", "--tolerance", "1e-3", "--seed", 7)
+    assert "allowed 1e-03 (case: plain; seed 7)" in sentence(err, 1, rc)
+
+
+@pytest.mark.parametrize(("function", "said"), [
+    ("no_mask", r"no_mask: nothing was checked: all 12 were left out \(x\[0, 0\], .*Give inputs away from kinks"),
+    ("in_place", r"in_place changes its argument x in place, so that it gives another value at every call"),
+    ("random", r"random gives different values at the same point: it is random, or keeps something"),
+])
+def test_what_was_not_checked_is_not_right(minicnn_, tmp_path, function, said):
+    (tmp_path / "mine.py").write_text(NOT_CHECKED)
+    rc, out, err = minicnn_("gradcheck", f"{tmp_path / 'mine.py'}::{function}")
+    assert re.match(said, sentence(err, 1, rc))
+    assert re.search(rf"^{function} +1 +NOT CHECKED +0 ", out, re.MULTILINE)
+    assert "0 of 1 ops right" in out
+
+
+NOT_CHECKED = """
+import numpy as np
+from minicnn import ops
+from minicnn.tensor import op
+
+@op
+def no_mask(x): return np.maximum(x, 0), lambda dy: dy
+def no_mask_inputs(rng): return [np.zeros((3, 4))]
+
+def in_place(x):
+    x.data += 1.0
+    return (x * x).sum()
+def in_place_inputs(rng): return [rng.normal(size=(3, 4))]
+
+rng = np.random.default_rng(3)
+def random(x): return ops.dropout(x, rng.random(x.shape) > .5, p=.5)
+random_inputs = in_place_inputs
+
+@op
+def off(x): return np.exp(x), lambda dy: dy * np.exp(x) * 1.001
+off_inputs = in_place_inputs
+"""
+
+
+def test_the_sweep_says_right_or_wrong(minicnn_, tmp_path):
+    (tmp_path / "mine.py").write_text(NOT_CHECKED)
+    rc, out, _ = minicnn_("gradcheck", f"{tmp_path / 'mine.py'}::off", "--sweep", "--out", tmp_path / "v.png")
+    assert rc == 1
+    assert re.search(r"^off: smallest error \d\.\de-04, at h = \S+: the gradient is wrong", out, re.MULTILINE)
+    rc, out, _ = minicnn_("gradcheck", "softmax", "sum", "--sweep", "--out", tmp_path / "v.png")
+    assert rc == 0
+    assert re.search(r"^softmax: smallest error \S+, at h = \S+: the gradient is right$", out, re.MULTILINE)
+    assert re.search(r"^sum: .*: the gradient is right: it is linear in each argument, so that", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("function", "rc", "text"), [
@@ -162,7 +214,8 @@ def test_inputs_that_make_no_sense(minicnn_, own, tmp_path):
 def test_the_sweep_draws_the_v(minicnn_, tmp_path):
     rc, out, err = minicnn_("gradcheck", "tanh", "conv2d", "--sweep", "--out", tmp_path / "v.png")
     assert (rc, err) == (0, "")
-    smallest = {op: float(h) for op, h in re.findall(r"^(\w+): smallest error \S+, at h = (\S+)$", out, re.MULTILINE)}
+    said = re.findall(r"^(\w+): smallest error \S+, at h = (\S+): the gradient is right", out, re.MULTILINE)
+    smallest = {op: float(h) for op, h in said}
     assert set(smallest) == {"tanh", "conv2d"}
     assert 1e-7 < smallest["tanh"] < 1e-3
     assert "a V." in out

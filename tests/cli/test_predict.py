@@ -37,17 +37,6 @@ def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatc
                                     "tells 10 classes apart: choose another --data")
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    """Test images as files, two with names that rich would take for markup."""
-    paths = []
-    for i, name in ((0, "zero.png"), (3, "one [/b].png"), (6, ":cat: [b].png")):
-        paths.append(tmp_path / name)
-        paths[-1].parent.mkdir(exist_ok=True)
-        Image.fromarray(TINY.test.images[i, 0]).save(paths[-1])
-    return paths
-
-
 def test_predict_for_people(minicnn_, trained, pictures):
     rc, out, err = minicnn_("predict", trained, *pictures, "--top", 3)
     assert (rc, err) == (0, "")

@@ -51,9 +51,9 @@ def layers(draw, name):
         K = draw(st.sampled_from(((3, 3), (3, 3), (5, 5), (3, 5), (5, 3), (1, 3), (5, 1), (1, 7), (7, 1))))
     elif name == "depthwise":
         G, Cg, Og = draw(st.integers(2, 9)), 1, draw(st.sampled_from((1, 1, 2, 3)))
-    elif name == "few":
+    elif name == "few_pixels":
         G = 1
-    elif name == "banded":
+    elif name == "few_channels":
         G, D = 1, (D[0], 1)
     if draw(st.booleans()):
         S = (1, 1)
@@ -63,17 +63,18 @@ def layers(draw, name):
     return (N, G * Cg, H, W), (G * Og, Cg, *K), S, P, D, G
 
 
+@pytest.mark.parametrize("draws", [30, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", conv.ALGORITHMS)
-def test_algorithms_compute_the_definition(name):
+def test_algorithms_compute_the_definition(name, draws):
     """Odd sizes, padding wider than the window, no image, one image: y, dx and dw in float32 and float64."""
     algorithm, seen = conv.ALGORITHMS[name], set()
 
     @given(layers(name), st.integers(0, 2**32), st.booleans(), st.sampled_from(("float32", "float64")))
-    @settings(max_examples=150)
+    @settings(max_examples=draws)
     def check(layer, seed, channels_last, dtype):
         x_shape, w_shape, S, P, D, G = layer
         g = Conv2dGeometry.of(x_shape, w_shape, S, P, D, G)
-        assert algorithm.able(g, dtype)
+        assert algorithm.supports(g, dtype)
         rng = np.random.default_rng(seed)
         shapes = (x_shape, w_shape, (g.N, g.O, g.OH, g.OW), (g.O,))
         x, w, dy, b = (rng.standard_normal(s).astype(dtype) for s in shapes)
@@ -100,7 +101,7 @@ def test_algorithms_compute_the_definition(name):
 
 
 def test_larger_layers_are_cut_into_tiles_and_lose_nothing():
-    """Sizes at which there are many tiles, blocks and pieces; against the textbook's product in float64."""
+    """Sizes at which there are many tiles, chunks and blocks; against the textbook's product in float64."""
     rng = np.random.default_rng(0)
     for C, O, K, H, W, S, P, G in (
         (64, 48, 3, 67, 45, 1, 1, 1), (16, 16, 5, 61, 33, 1, 2, 2), (3, 24, 7, 75, 90, 2, 3, 1),
@@ -114,7 +115,7 @@ def test_larger_layers_are_cut_into_tiles_and_lose_nothing():
         textbook = conv.ALGORITHMS["im2col"]
         exact = textbook.conv2d(x8, w8, None, g), textbook.conv2d_dx(dy8, w8, g), textbook.conv2d_dw(dy8, x8, g)
         for name, algorithm in conv.ALGORITHMS.items():
-            if algorithm.able(g, x.dtype):
+            if algorithm.supports(g, x.dtype):
                 with np.errstate(all="ignore"):
                     got = (algorithm.conv2d(x, w, None, g), algorithm.conv2d_dx(dy, w, g),
                            algorithm.conv2d_dw(dy, x, g))  # fmt: skip
@@ -139,14 +140,14 @@ def test_the_policy_takes_what_each_geometry_is_made_for():
         return conv.choose(Conv2dGeometry.of((4, C, H, H), (O, C // G, K, K), S, P, D, G), dtype)
 
     assert chosen(64, 64, 3) == "winograd"
-    assert chosen(64, 64, 3, dtype="float64") == "banded"
-    assert chosen(64, 64, 3, H=7) == "banded"                      # 196 pixels: transforming the filters would not pay
-    assert chosen(64, 64, 3, S=2) == "banded"
-    assert chosen(1, 6, 5) == "banded"
+    assert chosen(64, 64, 3, dtype="float64") == "few_channels"
+    assert chosen(64, 64, 3, H=7) == "few_channels"               # 196 pixels: transforming the filters would not pay
+    assert chosen(64, 64, 3, S=2) == "few_channels"
+    assert chosen(1, 6, 5) == "few_channels"
     assert chosen(64, 32, 1) == "pointwise"
     assert chosen(64, 64, 3, G=64) == "depthwise"
     assert chosen(64, 64, 3, S=2, G=4) == "tiled"
-    assert chosen(64, 256, 3, H=7) == chosen(64, 256, 1, H=7) == "few"        # 196 pixels
+    assert chosen(64, 256, 3, H=7) == chosen(64, 256, 1, H=7) == "few_pixels"        # 196 pixels
 
 
 def test_an_algorithm_can_be_asked_for(monkeypatch):
@@ -157,13 +158,13 @@ def test_an_algorithm_can_be_asked_for(monkeypatch):
         with minicnn.conv_algorithm("auto"):
             assert conv.choose(g, "float32") == "winograd"
     with minicnn.conv_algorithm("winograd"):
-        assert conv.choose(strided, "float32") == "banded"         # what it can't do the policy does
+        assert conv.choose(strided, "float32") == "few_channels"         # what it can't do the policy does
     monkeypatch.setenv("MINICNN_CONV", "tiled")
     assert conv.choose(g, "float32") == "tiled"
     monkeypatch.setenv("MINICNN_CONV", "fft")
-    with pytest.raises(ValueError, match=r"unknown MINICNN_CONV algorithm 'fft'.*Known: .*im2col"):
+    with pytest.raises(ValueError, match=r"MINICNN_CONV: unknown convolution algorithm 'fft'.*Known: .*im2col"):
         conv.choose(g, "float32")
-    with pytest.raises(ValueError, match="unknown conv_algorithm algorithm 'winogard': did you mean 'winograd'"):
+    with pytest.raises(ValueError, match="unknown convolution algorithm 'winogard': did you mean 'winograd'"):
         minicnn.conv_algorithm("winogard").__enter__()
 
 

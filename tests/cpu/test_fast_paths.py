@@ -1,4 +1,4 @@
-"""What the CPU does in pieces, on several threads and in any layout, against plain NumPy on the whole."""
+"""What the CPU does in chunks, on several threads and in any layout, against plain NumPy on the whole."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,15 @@ from minicnn.geometry import Pool2dGeometry
 
 @pytest.fixture(params=[1, 2, 3])
 def count(request, monkeypatch):
-    """How many threads, and pieces so small that there are more of them."""
-    monkeypatch.setattr("minicnn.cpu.elements.PIECE", 10_007)
-    monkeypatch.setattr(batch_norm, "PIECE", 1 << 14)
-    batch_norm._rows.cache_clear()
+    """How many threads, and chunks so small that there are several."""
+    monkeypatch.setattr("minicnn.cpu.elements.CHUNK_VALUES", 10_007)
+    monkeypatch.setattr(batch_norm, "CHUNK_VALUES", 1 << 14)
+    batch_norm._long_rows.cache_clear()
     before = threads.num_threads()
     threads.set_num_threads(request.param)
     yield request.param
     threads.set_num_threads(before)
-    batch_norm._rows.cache_clear()
+    batch_norm._long_rows.cache_clear()
 
 
 LAYOUTS = {
@@ -27,7 +27,7 @@ LAYOUTS = {
     "gaps": lambda a: np.repeat(a, 2, axis=3)[..., ::2],
     "backwards": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
 }
-SHAPES = [(7, 16, 31, 29), (3, 5, 61, 67), (2, 300, 17, 13)]  # pieces that end unevenly, few and many channels
+SHAPES = [(7, 16, 31, 29), (3, 5, 61, 67), (2, 300, 17, 13)]  # chunks that end unevenly, few and many channels
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -109,8 +109,8 @@ POOLS = [((2, 2), None, 0, 1, False), ((3, 3), 2, 1, 1, False), ((3, 2), (2, 1),
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_pooling_of_many_blocks(rng, monkeypatch, count, layout, pool):
-    monkeypatch.setattr("minicnn.cpu.windows.BLOCK", 40)
+def test_pooling_of_many_tiles(rng, monkeypatch, count, layout, pool):
+    monkeypatch.setattr("minicnn.cpu.windows.CHUNK_VALUES", 40)
     kernel_size, stride, padding, dilation, ceil_mode = pool
     hyper = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     values = np.round(3 * rng.standard_normal((3, 2, 11, 9)))  # with ties
@@ -163,7 +163,7 @@ def test_masks_are_made_of_the_words_of_one_stream(count, p):
 
 
 @pytest.mark.parametrize("arrange", [np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, 1)[:, ::2]])
-def test_updates_in_pieces(rng, count, arrange):
+def test_updates_in_chunks(rng, count, arrange):
     param, grad, first, second = (rng.standard_normal((300, 401)) for _ in range(4))
     p, v = arrange(param.copy()), arrange(first.copy())
     cpu.sgd_update(p, grad, v, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)

@@ -1,4 +1,4 @@
-"""The pool: every unit once, errors and Ctrl-C raised where they belong, forks, a caller's own threads."""
+"""The pool: every task once, errors and Ctrl-C raised where they belong, forks, a caller's own threads."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def count(request):
     set_num_threads(before)
 
 
-def test_every_unit_is_done_once(count):
+def test_every_task_is_done_once(count):
     for n in (0, 1, 2, 7, 1000):
         done = []
         parallel_for(done.append, range(n))
@@ -34,12 +34,12 @@ def test_every_unit_is_done_once(count):
 
 
 def test_threads_run_side_by_side():
-    """Two units that wait for each other: only two threads can finish them."""
+    """Two tasks that wait for each other: only two threads can finish them."""
     before = threads.num_threads()
     set_num_threads(2)
     try:
         barrier = threading.Barrier(2, timeout=NEVER)
-        parallel_for(lambda unit: barrier.wait(), range(2))
+        parallel_for(lambda task: barrier.wait(), range(2))
     finally:
         set_num_threads(before)
 
@@ -47,11 +47,11 @@ def test_threads_run_side_by_side():
 def test_an_error_stops_the_rest_and_is_raised(count):
     done = []
 
-    def body(unit):
-        if unit == 5:
+    def body(task):
+        if task == 5:
             raise KeyError("five")
         time.sleep(0.001)
-        done.append(unit)
+        done.append(task)
 
     with pytest.raises(KeyError, match="five"):
         parallel_for(body, range(100_000))
@@ -84,7 +84,7 @@ def test_a_callers_own_threads_may_compute_at_once(count):
 def test_no_grad_and_errstate_reach_the_workers(count):
     states = []
     with np.errstate(divide="raise"):
-        parallel_for(lambda unit: states.append(np.geterr()["divide"]), range(20))
+        parallel_for(lambda task: states.append(np.geterr()["divide"]), range(20))
     assert set(states) == {"raise"}
 
 
@@ -125,11 +125,18 @@ def test_a_thread_count_below_one_is_refused(value):
         set_num_threads(value)
 
 
-@pytest.mark.parametrize("value", ["two", "0", "-3", "1.5"])
+def test_more_threads_than_any_layer_can_use_are_refused():
+    before = threads.num_threads()
+    with pytest.raises(ValueError, match="num_threads \\(=257\\) must be at most 256"):
+        set_num_threads(257)
+    assert threads.num_threads() == before
+
+
+@pytest.mark.parametrize("value", ["two", "0", "-3", "1.5", "257", "20000", "9" * 5000])
 def test_a_wrong_environment_variable_is_named(value, monkeypatch):
     monkeypatch.setattr(threads, "_count", 0)
     monkeypatch.setenv("MINICNN_NUM_THREADS", value)
-    with pytest.raises(ValueError, match=f"MINICNN_NUM_THREADS \\(='{value}'\\) must be an integer of at least 1"):
+    with pytest.raises(ValueError, match=f"MINICNN_NUM_THREADS \\(='{value}'\\) must be an integer from 1 to 256"):
         threads.num_threads()
 
 
@@ -154,11 +161,11 @@ before = blas()
 minicnn.set_num_threads(2)
 from minicnn.cpu.threads import parallel_for
 assert blas() == before, "an import and a setting must leave BLAS alone"
-parallel_for(lambda unit: None, range(4))
+parallel_for(lambda task: None, range(4))
 assert blas() == {1}
 minicnn.release_blas()
 assert blas() == before
-parallel_for(lambda unit: None, range(4))
+parallel_for(lambda task: None, range(4))
 assert blas() == {1}
 print("good")
 """)
@@ -194,8 +201,8 @@ import minicnn, signal, time
 from minicnn.cpu.threads import parallel_for
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background begins deaf to it
 minicnn.set_num_threads(2)
-def body(unit):
-    if unit == 0:
+def body(task):
+    if task == 0:
         print("begun", flush=True)
     time.sleep(0.01)
 try:

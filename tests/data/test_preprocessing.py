@@ -90,7 +90,7 @@ def test_an_array_a_file_and_bytes_give_the_same(tmp_path):
     np.testing.assert_array_equal(prepare.read(decode.Packed("a in b", path.read_bytes())), wanted)
     with pytest.raises(ValueError, match=r"^a in b is not a picture"):
         prepare.read(decode.Packed("a in b", b"nothing"))
-    with pytest.raises(ValueError, match=r"must be uint8 \(1,H,W\) or \(3,H,W\)"):
+    with pytest.raises(ValueError, match=r"must be an array uint8 \(1,H,W\) or \(3,H,W\)"):
         prepare.read(np.zeros((4, 4, 4), np.uint8))
 
 

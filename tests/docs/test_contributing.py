@@ -18,6 +18,7 @@ EXAMPLES = {
     "Add a primitive and its CUDA kernel": (r"\blp_pool2d\b", "minicnn", {
         # the files of its op and its layer, and its loops
         "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/handlers.py",
+        "minicnn/crossing_cases.py",
         "minicnn/io/onnx/pooling.py",
         "minicnn/nn/pool.py", "minicnn/reference.py"}),
     "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md"}),

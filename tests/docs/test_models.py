@@ -28,7 +28,7 @@ def numbers(text):
 def everything_counted(spec):
     """The counts of a net: in all, of each layer, and of each block."""
     report = measure(spec).report
-    counted = set(report.totals.values()) | {int(n.replace(",", "")) for n in measure(spec).sees[:1] if n != "all"}
+    counted = set(report.totals.values()) | {int(n.replace(",", "")) for n in measure(spec).field[:1] if n != "all"}
     for part in (report, *(report.at_depth(depth) for depth in (1, 2, 3))):
         for layer in part.layers:
             counted |= {layer.parameters, layer.buffers, layer.macs, layer.activations, layer.values}

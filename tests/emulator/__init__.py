@@ -1,4 +1,4 @@
-"""A stand-in for CuPy that runs on a CPU: the device "emulated". Slow, and strict about everything.
+"""A module in CuPy's place that runs on a CPU: the device "emulated". Slow, and strict.
 
 `devices.get("emulated")` loads it under the name minicnn_emulator and gives `make()` to minicnn.gpu.Gpu.
 """
@@ -6,9 +6,10 @@
 import types
 
 import numpy as np
-from minicnn_emulator import cublas
-from minicnn_emulator.arrays import bare, guarded, moved, ndarray, wrap
-from minicnn_emulator.kernels import RawModule, Settings, problem
+
+from . import cublas
+from .arrays import bare, guarded, ndarray
+from .kernels import RawModule, Settings, problem
 
 __all__ = ["Emulated", "make", "problem"]
 
@@ -17,11 +18,11 @@ FUNCTIONS = {
     "full", "log", "log1p", "maximum", "minimum", "multiply", "ones", "ones_like", "sign", "sqrt", "stack", "subtract",
     "sum", "tanh", "where", "zeros", "zeros_like",
 }  # fmt: skip
-"""What minicnn may call on the device's array module; each of them is a function of CuPy 14 as well."""
+"""The functions of the array module that minicnn may call; each is also a function of CuPy 14."""
 
 
 class Emulated:
-    """The module cupy, as far as minicnn uses it. `emulator` holds the settings of its kernels."""
+    """The parts of the module cupy that minicnn uses. `emulator` holds the settings of its kernels."""
 
     ndarray = ndarray
     float32, float64, int32, int64, bool_, uint8 = np.float32, np.float64, np.int32, np.int64, np.bool_, np.uint8
@@ -49,28 +50,21 @@ class Emulated:
         return self.empty(a.shape, dtype or a.dtype)
 
     def asarray(self, values, dtype=None):
-        """From NumPy, a number, a list, or from the device itself, then without a copy if it can be."""
+        """From NumPy, a number, a list, or from the device itself, then without a copy if possible."""
         if isinstance(values, ndarray):
-            return values if dtype is None or values.dtype == np.dtype(dtype) else wrap(values.hidden.astype(dtype))
-        return ndarray(moved(np.asarray(values, dtype)))
+            return values if dtype is None or values.dtype == np.dtype(dtype) else values.astype(dtype)
+        return ndarray.of(np.asarray(values, dtype))
 
     def array(self, values, dtype=None):
         """A copy."""
-        return wrap(np.array(bare(values) if isinstance(values, ndarray) else values, dtype))
+        return ndarray.of(np.array(bare(values) if isinstance(values, ndarray) else values, dtype))
 
     def __getattr__(self, name):
         if name not in FUNCTIONS:
             raise AttributeError(f"the emulated CuPy has no {name}: see FUNCTIONS in tests/emulator/__init__.py")
-        function = getattr(np, name)
-
-        def call(*args, **kwargs):
-            sources = [a for a in args if isinstance(a, ndarray)]
-            return wrap(function(*map(bare, args), **{k: bare(v) for k, v in kwargs.items()}), sources)
-
-        call.__name__ = name
-        return call
+        return ndarray.function(getattr(np, name))
 
 
 def make(order="ascending", trace=False, flags=()):
-    """A CuPy of one's own, with its own settings."""
+    """A new emulated CuPy, with its own settings."""
     return Emulated(Settings(order=order, trace=trace, flags=tuple(flags)))

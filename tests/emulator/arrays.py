@@ -1,7 +1,8 @@
-"""Arrays of a GPU that is not there: they hold NumPy arrays and are none.
+"""Arrays of a simulated device: NumPy refuses them, and they refuse NumPy's arrays, as CuPy's do.
 
-NumPy refuses them and they refuse NumPy's arrays, as CuPy's do. New memory is filled with NaN (integers: all bits set)
-and ends at a page that nobody may touch, so that a kernel which forgets an output, or runs over the end, is caught.
+HiddenArray holds a NumPy array and is none. The emulated GPU's `ndarray` puts it into memory of its own, filled with
+NaN (integers: all bits set) and ending at a page that must not be touched, so that a kernel that forgets an output, or
+writes beyond the end, is caught.
 """
 
 import ctypes
@@ -22,7 +23,7 @@ _PAGE = mmap.PAGESIZE
 
 
 def guarded(shape, dtype):
-    """New memory as a NumPy array: not initialised, as far as one can see, a forbidden page behind its last byte."""
+    """New memory as a NumPy array, filled with NaN, a forbidden page behind its last byte."""
     dtype = np.dtype(dtype)
     count = math.prod(shape)
     room = -(-count * dtype.itemsize // 16) * 16
@@ -35,12 +36,11 @@ def guarded(shape, dtype):
     buffer = (ctypes.c_char * max(room, 1)).from_address(base + pages * _PAGE - room)
     weakref.finalize(buffer, _libc.munmap, base, (pages + 1) * _PAGE)
     ctypes.memset(ctypes.addressof(buffer), 0xFF, room)
-    array = np.frombuffer(buffer, dtype, count).reshape(shape)
-    return array
+    return np.frombuffer(buffer, dtype, count).reshape(shape)
 
 
-class ndarray:
-    """An array of the emulated device. `base`: the array whose memory it is a view of, or None."""
+class HiddenArray:
+    """An array of a simulated device. `base`: the array whose memory it is a view of, or None."""
 
     __slots__ = ("__weakref__", "base", "hidden")
     __hash__ = None
@@ -63,8 +63,7 @@ class ndarray:
     nbytes = property(lambda self: self.hidden.nbytes)
     strides = property(lambda self: self.hidden.strides)
     flags = property(lambda self: self.hidden.flags)
-    T = property(lambda self: wrap(self.hidden.T, [self]))
-    data = property(lambda self: types.SimpleNamespace(ptr=self.hidden.ctypes.data))
+    T = property(lambda self: self.wrap(self.hidden.T, [self]))
 
     def get(self):
         """A NumPy copy."""
@@ -75,16 +74,16 @@ class ndarray:
         return self.hidden.item()
 
     def __getitem__(self, index):
-        return wrap(self.hidden[_bare_index(index)], [self])
+        return self.wrap(self.hidden[bare_index(index)], [self])
 
     def __setitem__(self, index, value):
-        self.hidden[_bare_index(index)] = bare(value)
+        self.hidden[bare_index(index)] = bare(value)
 
     def __len__(self):
         return len(self.hidden)
 
     def __repr__(self):
-        return repr(self.hidden)
+        return f"{type(self).__name__}({self.hidden!r})"
 
     def __float__(self):
         return float(self.hidden)
@@ -95,11 +94,41 @@ class ndarray:
     def __bool__(self):
         return bool(self.hidden)
 
+    @classmethod
+    def of(cls, value):
+        """A NumPy result as a new array of the device."""
+        return cls(value)
+
+    @classmethod
+    def wrap(cls, value, sources=()):
+        """What NumPy computed, as arrays of the device, 0-d ones too: a view of a source stays a view of it."""
+        if isinstance(value, (tuple, list)):
+            return type(value)(cls.wrap(v, sources) for v in value)
+        if not isinstance(value, (np.ndarray, np.generic)):
+            return value
+        value = np.asarray(value)
+        for source in sources:
+            if source.hidden is value:
+                return source
+            if value.size and np.may_share_memory(value, source.hidden):
+                return cls(value, source if source.base is None else source.base)
+        return cls.of(value)
+
+    @classmethod
+    def function(cls, function):
+        """A function of NumPy arrays as one of the device's arrays."""
+        def call(*args, **kwargs):
+            sources = [a for a in args if isinstance(a, HiddenArray)]
+            return cls.wrap(function(*map(bare, args), **{k: bare(v) for k, v in kwargs.items()}), sources)
+
+        call.__name__ = function.__name__
+        return call
+
 
 def _method(name):
     def call(self, *args, **kwargs):
         value = getattr(self.hidden, name)(*map(bare, args), **{k: bare(v) for k, v in kwargs.items()})
-        return wrap(value, [self])
+        return self.wrap(value, [self])
 
     return call
 
@@ -107,7 +136,7 @@ def _method(name):
 def _operator(function, swapped=False):
     def call(self, other):
         a, b = self.hidden, bare(other)
-        return wrap(function(b, a) if swapped else function(a, b))
+        return self.wrap(function(b, a) if swapped else function(a, b))
 
     return call
 
@@ -122,19 +151,30 @@ def _in_place(function):
 
 for _name in ("sum", "mean", "var", "max", "min", "argmax", "argmin", "reshape", "transpose", "swapaxes", "copy",
               "astype", "ravel", "view", "__neg__", "__abs__", "__invert__"):  # fmt: skip
-    setattr(ndarray, _name, _method(_name))
+    setattr(HiddenArray, _name, _method(_name))
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
     _function = getattr(operator, f"__{_name}__")
-    setattr(ndarray, f"__{_name}__", _operator(_function))
-    setattr(ndarray, f"__r{_name}__", _operator(_function, swapped=True))
-    setattr(ndarray, f"__i{_name}__", _in_place(getattr(operator, f"__i{_name}__")))
+    setattr(HiddenArray, f"__{_name}__", _operator(_function))
+    setattr(HiddenArray, f"__r{_name}__", _operator(_function, swapped=True))
+    setattr(HiddenArray, f"__i{_name}__", _in_place(getattr(operator, f"__i{_name}__")))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
-    setattr(ndarray, f"__{_name}__", _operator(getattr(operator, _name)))
+    setattr(HiddenArray, f"__{_name}__", _operator(getattr(operator, _name)))
+
+
+class ndarray(HiddenArray):
+    """An array of the emulated GPU: its memory is guarded, and kernels get its address."""
+
+    __slots__ = ()
+    data = property(lambda self: types.SimpleNamespace(ptr=self.hidden.ctypes.data))
+
+    @classmethod
+    def of(cls, value):
+        return cls(moved(value))
 
 
 def bare(value):
     """The NumPy array inside; TypeError for a NumPy array, which is on another device. Numbers pass."""
-    if isinstance(value, ndarray):
+    if isinstance(value, HiddenArray):
         return value.hidden
     if isinstance(value, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>: move it to the device with asarray")
@@ -143,26 +183,11 @@ def bare(value):
     return value
 
 
-def _bare_index(index):
+def bare_index(index):
     """As `bare`, but index arrays may be NumPy's: CuPy takes them."""
     if isinstance(index, tuple):
-        return tuple(map(_bare_index, index))
-    return index.hidden if isinstance(index, ndarray) else index
-
-
-def wrap(value, sources=()):
-    """What NumPy computed as arrays of the device, 0-d ones too: a view of a source stays one, the rest is copied."""
-    if isinstance(value, (tuple, list)):
-        return type(value)(wrap(v, sources) for v in value)
-    if not isinstance(value, (np.ndarray, np.generic)):
-        return value
-    value = np.asarray(value)
-    for source in sources:
-        if source.hidden is value:
-            return source
-        if value.size and np.may_share_memory(value, source.hidden):
-            return ndarray(value, source if source.base is None else source.base)
-    return ndarray(moved(value))
+        return tuple(map(bare_index, index))
+    return index.hidden if isinstance(index, HiddenArray) else index
 
 
 def moved(value):

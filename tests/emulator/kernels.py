@@ -11,9 +11,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from minicnn_emulator.arrays import ndarray
 
 from minicnn.gpu.kernel_file import instances
+
+from .arrays import ndarray
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("MINICNN_EMULATOR_CACHE", Path(tempfile.gettempdir()) / f"minicnn-emulator-{os.getuid()}"))
@@ -147,7 +148,7 @@ def _made(suffix: str, key: str, build) -> Path:
         CACHE.mkdir(parents=True, exist_ok=True)
         draft = f"{path}.{os.getpid()}"
         build(draft)
-        os.replace(draft, path)                                    # whole or not at all, whoever else makes it too
+        os.replace(draft, path)                                    # other processes may build it too
     return path
 
 

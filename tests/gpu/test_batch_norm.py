@@ -100,9 +100,9 @@ def test_sums_of_no_images_are_zero(gpu):
 
 @pytest.mark.parametrize("shape", [(32, 64, 56, 56), (128, 16, 32, 32), (32, 2048, 7, 7), (1, 64, 224, 224), (256, 10)])
 def test_a_reduction_fills_the_gpu(shape):
-    (channels, images, pixels), (along, at_once) = batch_norm._cut(np.broadcast_to(np.float32(0), shape))
+    (channels, images, pixels), (along, at_once) = batch_norm._grid_and_block(np.broadcast_to(np.float32(0), shape))
     assert channels == shape[1]
-    assert images * pixels <= batch_norm.PARTS
+    assert images * pixels <= batch_norm.MAX_PARTS
     assert along * at_once == 256
     values = np.prod(shape)
     assert channels * images * pixels * 256 >= min(values // 16, 132 * 4 * 256)      # four blocks a multiprocessor

@@ -91,7 +91,7 @@ class Hopper:
 
 
 ABLE = [(name, layer, dtype) for name, a in conv.ALGORITHMS.items() for layer in LAYERS for dtype in TOLERANCE
-        if a.able(Hopper, Conv2dGeometry.of(*LAYERS[layer]), np.dtype(dtype))]  # fmt: skip
+        if a.supports(Hopper, Conv2dGeometry.of(*LAYERS[layer]), np.dtype(dtype))]  # fmt: skip
 
 
 def test_the_two_general_algorithms_do_everything():
@@ -104,7 +104,7 @@ def test_the_two_general_algorithms_do_everything():
 def test_every_algorithm_computes_the_definition(gpu, name, layer, dtype):
     x, w, b, dy, g = drawn(LAYERS[layer], dtype)
     algorithm = conv.ALGORITHMS[name]
-    if name == "tensor_core" and not algorithm.able(gpu, g, np.dtype(dtype)):
+    if name == "tensor_core" and not algorithm.supports(gpu, g, np.dtype(dtype)):
         pytest.skip("this GPU has no tensor cores for TF32")
     exact = by_definition(x, w, b, dy, *LAYERS[layer][2:])
     got = computed(gpu, algorithm, x, w, b, dy, g)
@@ -142,7 +142,7 @@ def test_every_tile_makes_the_same_result(gpu, name, tile, monkeypatch):
     layer = ((1, 3, 9, 13), (67, 3, 3, 3), 1, 1, 1, 1)
     monkeypatch.setattr(implicit_gemm, "choose_tile", lambda *args, **more: tile)
     x, w, b, dy, g = drawn(layer, "float32")
-    if not conv.ALGORITHMS[name].able(gpu, g, x.dtype):
+    if not conv.ALGORITHMS[name].supports(gpu, g, x.dtype):
         pytest.skip("no tensor cores")
     exact = by_definition(x, w, b, dy, *layer[2:])
     compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 3e-6, "float32")
@@ -160,8 +160,8 @@ def test_tile_sizes():
     assert chosen(64, 100352) == (64, 128)
     assert chosen(512, 1568) == (64, 64)
     assert chosen(8, 100) == (64, 64)
-    assert chosen(128, 27, many=100352) == (64, 64)
-    assert chosen(512, 4608, many=1568) == (128, 128)
+    assert chosen(128, 27, splittable=True) == (64, 64)
+    assert chosen(512, 4608, splittable=True) == (128, 128)
 
 
 def test_dw_of_many_windows_is_summed_in_parts_in_one_order(gpu):
@@ -171,7 +171,7 @@ def test_dw_of_many_windows_is_summed_in_parts_in_one_order(gpu):
     exact = by_definition(x, w, b, dy, *layer[2:])
     for name in ("im2col", "implicit_gemm", "tensor_core", "winograd"):
         algorithm = conv.ALGORITHMS[name]
-        if not algorithm.able(gpu, g, x.dtype):
+        if not algorithm.supports(gpu, g, x.dtype):
             continue
         first, second = (computed(gpu, algorithm, x, w, b, dy, g) for _ in range(2))
         compare(first, exact, SHARPER[name], "float32")
@@ -183,15 +183,15 @@ def test_dw_of_many_windows_is_summed_in_parts_in_one_order(gpu):
 def test_large_batches_go_through_in_pieces(emulated, name, monkeypatch):
     """Images whose columns or tiles do not fit the workspace are done some at a time."""
     gpu = emulated()
-    monkeypatch.setattr(winograd, "WORKSPACE", 40000)
-    monkeypatch.setattr(conv.im2col, "COLUMNS", 9000)
+    monkeypatch.setattr(winograd, "CHUNK_BYTES", 40000)
+    monkeypatch.setattr(conv.im2col, "CHUNK_COLUMN_BYTES", 9000)
     K = 1 if name == "pointwise" else 3
     layer = ((11, 3, 6, 7), (4, 3, K, K), 1, K // 2, 1, 1)
     x, w, b, dy, g = drawn(layer, "float64")
     if name == "winograd":
-        assert len(list(winograd.batches(g, x.dtype))) > 2
+        assert len(list(winograd.chunks(g, x.dtype))) > 2
     if name == "im2col":
-        assert len(conv.im2col._images(g, x.dtype)) > 2
+        assert len(conv.im2col._chunks(g, x.dtype)) > 2
     exact = by_definition(x, w, b, dy, *layer[2:])
     compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 1e-12, "float64")
 
@@ -225,7 +225,7 @@ def test_an_algorithm_can_be_asked_for(emulated, monkeypatch):
             assert conv.choose(gpu, g, f32) == name
     with minicnn.conv_algorithm("winograd"):
         assert conv.choose(gpu, strided, f32) == "tensor_core"     # what it can't do the policy does
-    with minicnn.conv_algorithm("banded"):
+    with minicnn.conv_algorithm("few_channels"):
         assert conv.choose(gpu, g, f32) == "tensor_core"           # the CPU's
     monkeypatch.setenv("MINICNN_CONV", "im2col")
     assert conv.choose(gpu, g, f32) == "im2col"
@@ -238,7 +238,7 @@ def test_an_algorithm_can_be_asked_for(emulated, monkeypatch):
 def test_a_window_too_wide_for_the_table_of_taps_is_left_to_im2col(emulated):
     gpu = emulated()
     g = Conv2dGeometry.of((1, 1, 1, 40000), (1, 1, 1, 2), dilation=(1, 39000))
-    assert not implicit_gemm.able(gpu, g, np.dtype("float32"))
+    assert not implicit_gemm.supports(gpu, g, np.dtype("float32"))
     assert conv.choose(gpu, g, np.dtype("float32")) == "depthwise"
     g = Conv2dGeometry.of((1, 2, 1, 40000), (1, 2, 1, 2), dilation=(1, 39000))
     assert conv.choose(gpu, g, np.dtype("float32")) == "im2col"
@@ -254,7 +254,7 @@ def test_tf32_is_off_unless_allowed(gpu, name):
     layer = ((2, 40, 6, 5), (9, 40, K, K), 1, K // 2, 1, 1)
     x, w, b, dy, g = drawn(layer, "float32")
     algorithm = conv.ALGORITHMS[name]
-    if not tensor_core.able(gpu, g, x.dtype):
+    if not tensor_core.supports(gpu, g, x.dtype):
         pytest.skip("no tensor cores")
     exact = by_definition(x, w, b, dy, *layer[2:])
     compare(computed(gpu, algorithm, x, w, b, dy, g), exact, SHARPER[name], "float32")

@@ -65,8 +65,8 @@ MISSING = [
     (cupy(35, driver=0), "CuPy 14.2.0 is installed, but this machine has no NVIDIA driver: install one"),
     (cupy(35, driver=12040), "the NVIDIA driver is made for CUDA 12.4 and CuPy for CUDA 13.2: update the driver, or "
                              "install the CuPy for its CUDA"),
-    (cupy(100), "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"),
-    (cupy(count=0), "the NVIDIA driver sees no GPU: look at nvidia-smi, and at CUDA_VISIBLE_DEVICES"),
+    (cupy(100), "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"),
+    (cupy(count=0), "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"),
     (cupy(999), "CUDA cannot be started: cudaError999: something long"),
     (cupy(nvrtc=RuntimeError("Failure finding libnvrtc.so.13\nmore")),
      "a CUDA library is missing (Failure finding libnvrtc.so.13): pip install 'cupy-cuda13x[ctk]'"),
@@ -110,7 +110,7 @@ def test_a_gpu_that_is_there(pretend):
 
 
 @pytest.mark.parametrize(("module", "text", "usable"), [
-    (cupy(100), "gpu    none: the NVIDIA driver sees no GPU: look at nvidia-smi", False),
+    (cupy(100), "gpu    none: the NVIDIA driver finds no GPU: check nvidia-smi", False),
     (cupy(), "cuda:0 NVIDIA Imaginary, 80 GiB, compute capability 9.0, CuPy 14.2.0, CUDA 13.2", True),
 ])  # fmt: skip
 def test_the_command_says_it(pretend, module, text, usable):

@@ -26,7 +26,7 @@ def test_any_share(gpu, p):
 
 
 def test_more_values_than_the_grid_has_threads(gpu, monkeypatch):
-    monkeypatch.setattr("minicnn.gpu.dropout.BLOCKS", 2)           # 2 · 256 threads of 4 values
+    monkeypatch.setattr("minicnn.gpu.dropout.FULL_GRID_BLOCKS", 2)           # 2 · 256 threads of 4 values
     np.testing.assert_array_equal(
         gpu.to_numpy(gpu.dropout_mask((5001,), 0.5, 3, 4)), cpu.dropout_mask((5001,), 0.5, 3, 4)
     )

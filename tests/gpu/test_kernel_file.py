@@ -82,6 +82,18 @@ def test_a_launch(file, gpu):
     assert file.kernel("plain") is file.kernel("plain")
 
 
+def test_a_launch_with_arguments_by_name(file, gpu):
+    x, y = gpu.asarray(np.arange(8, dtype=np.float32)), gpu.xp.empty(8, np.float32)
+    kernel = file.kernel("scale", np.float32)
+    kernel((1,), (8,), x, y, twice=False, n=8, factor=3)
+    np.testing.assert_array_equal(gpu.to_numpy(y), np.arange(8) * 3.0)
+    wrong = "scale<float> takes the arguments factor, n, twice by name: count, n missing or unknown"
+    with pytest.raises(TypeError, match=wrong):
+        kernel((1,), (8,), x, y, twice=False, count=8, factor=3)
+    with pytest.raises(TypeError, match="scale<float> takes 5 arguments, not 4"):
+        kernel((1,), (8,), x, y, 3, 8)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
@@ -116,7 +128,7 @@ def test_an_instance_that_is_not_there(file):
 
 
 def test_a_file_that_is_not_there(gpu, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no kernel file .*none\.cu: minicnn is installed incomplete"):
+    with pytest.raises(FileNotFoundError, match=r"there is no kernel file .*none\.cu: the installation of minicnn"):
         KernelFile(gpu.xp, tmp_path / "none.cu")
 
 

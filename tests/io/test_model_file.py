@@ -14,8 +14,8 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from minicnn import Tensor, models, nn, seed
-from minicnn.io import atomic, model_file
+from minicnn import Tensor, atomic, models, nn, seed
+from minicnn.io import model_file
 from minicnn.io.model_file import Description
 
 DIGITS = tuple("0123456789")

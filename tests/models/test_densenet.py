@@ -141,7 +141,7 @@ def test_the_dotted_names_of_older_checkpoints_load_too():
         assert all(np.array_equal(array, state[name]) for name, array in net.state_dict().items())
     # Neither a transition's norm, nor a name that only looks like an old one, is touched.
     for name in ("features.transition1.norm.1.weight", "features.denselayer1.relu.1.weight", "classifier.weight"):
-        assert densenet.todays_name(name) == name
+        assert densenet.current_name(name) == name
     wrong = dict(dotted)
     del wrong["features.denseblock1.denselayer1.norm.1.bias"]
     with pytest.raises(ValueError, match=r"missing: features\.denseblock1\.denselayer1\.norm1\.bias"):

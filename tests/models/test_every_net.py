@@ -10,8 +10,25 @@ from minicnn.gradcheck import check_directions
 from minicnn.inspect import summary
 from minicnn.nn import BatchNorm2d, Dropout, StochasticDepth, init
 from minicnn.ops.softmax import cross_entropy
+from tests.thinned import thinned
 
 NETS = [(name, variant) for name in models.names() for variant in models.variants(name) or [""]]
+
+REPRESENTATIVES = {
+    "lenet5", "alexnet", "zfnet", "nin_cifar", "nin_imagenet", "vgg11", "vgg11_lrn", "vgg16_c", "vgg11_bn", "googlenet",
+    "inception_v3", "resnet18", "resnet50", "plain20", "resnet20", "preact_resnet18", "preact_resnet164", "wrn_16_4",
+    "wide_resnet50_2", "resnext29_8x64d", "resnext50_32x4d", "resnet110_stochastic_depth", "densenet40_12",
+    "densenet_bc100_12", "densenet121", "squeezenet1_0", "squeezenet1_1", "mobilenet_v1", "mobilenet_v2",
+    "mobilenet_v3_large", "mobilenet_v3_small",
+}  # fmt: skip
+"""The smallest net of each file with each kind of block and each way to end. The others only have more of these blocks,
+or wider ones: `make slow` checks them."""
+
+
+def test_every_file_of_nets_is_represented():
+    assert set(models.names()) >= REPRESENTATIVES
+    files = {name: models.MODELS[name][0].__module__ for name in models.names()}
+    assert {files[name] for name in REPRESENTATIVES} == set(files.values())
 
 
 HOW = {  # what some nets need to learn eight images: others take the defaults of `how`
@@ -66,7 +83,8 @@ def open_the_relus(net):
             module.bias.data = module.bias.data + 2
 
 
-@pytest.mark.parametrize(("name", "variant"), NETS, ids=lambda part: part or "-")
+@pytest.mark.parametrize(("name", "variant"), thinned(NETS, lambda name, variant: name in REPRESENTATIVES),
+                         ids=lambda part: part or "-")
 def test_the_gradient_of_the_whole_net(name, variant):
     """In training, all parameters at once, along random directions, against finite differences in float64.
 

@@ -6,7 +6,8 @@ import pytest
 from minicnn import Tensor, models, nn, no_grad, seed
 from minicnn.io.model_file import Description
 from minicnn.io.onnx import content
-from tests.models.test_every_net import HOW, NETS, how, small
+from tests.models.test_every_net import HOW, NETS, REPRESENTATIVES, how, small
+from tests.thinned import thinned
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
@@ -14,7 +15,7 @@ ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: p
 TOLERANCE = 1e-5
 """Of the largest logit. What was measured lies between 1e-7 and 2e-6."""
 
-HEAVY = ("resnet1202", "preact_resnet1001", "wrn_22_8", "wrn_28_10", "wrn_28_12", "inception_v3")
+HEAVY = ("inception_v3",)
 
 
 def settled(net, images):
@@ -60,7 +61,7 @@ def compare(net, x, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"), [pytest.param(*n, marks=pytest.mark.slow if n[0] in HEAVY else ()) for n in NETS],
+    ("name", "variant"), thinned(NETS, lambda name, variant: name in REPRESENTATIVES and name not in HEAVY),
     ids=lambda part: part or "-")  # fmt: skip
 def test_it_gives_the_same_logits(name, variant):
     _, scale, width, _ = how(name, variant, **HOW.get((name, variant), {}))

@@ -130,8 +130,8 @@ def test_options():
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ((110 + 1,), r"^depth \(=111\) must be 9n \+ 2, with n blocks in each of the 3 stages: 110 or 119 is near$"),
-    ((111, "basic"), r"^depth \(=111\) must be 6n \+ 2, with n blocks in each of the 3 stages: 110 or 116 is near$"),
+    ((110 + 1,), r"^depth \(=111\) must be 9n \+ 2, with n blocks in each of the 3 stages: use 110 or 119$"),
+    ((111, "basic"), r"^depth \(=111\) must be 6n \+ 2, with n blocks in each of the 3 stages: use 110 or 116$"),
     ((164, "wide"), r"^unknown block 'wide'\. Known: basic, bottleneck$"),
 ])  # fmt: skip
 def test_bad_options(arguments, sentence):

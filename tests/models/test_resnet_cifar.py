@@ -100,8 +100,8 @@ def test_options():
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ((21,), r"^depth \(=21\) must be 6n \+ 2, with n blocks in each of the 3 stages: 20 or 26 is near$"),
-    ((2,), r"^depth \(=2\) must be 6n \+ 2, with n blocks in each of the 3 stages: 8 or 14 is near$"),
+    ((21,), r"^depth \(=21\) must be 6n \+ 2, with n blocks in each of the 3 stages: use 20 or 26$"),
+    ((2,), r"^depth \(=2\) must be 6n \+ 2, with n blocks in each of the 3 stages: use 8 or 14$"),
     ((0,), r"^depth \(=0\) must be at least 1$"),
     ((20, "C"), r"^unknown shortcut 'C'.* Known: A, B$"),
 ])  # fmt: skip

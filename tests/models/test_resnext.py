@@ -85,7 +85,7 @@ def test_options():
 
 
 @pytest.mark.parametrize(("arguments", "options", "sentence"), [
-    ((8, 64, 30), {}, r"^depth \(=30\) must be 9n \+ 2, with n blocks in each of the 3 stages: 29 or 38 is near$"),
+    ((8, 64, 30), {}, r"^depth \(=30\) must be 9n \+ 2, with n blocks in each of the 3 stages: use 29 or 38$"),
     ((8, 64), {"width": -1}, r"^width \(=-1\) must be above 0"),
     ((0, 64), {}, r"must be at least 1"),
 ])  # fmt: skip

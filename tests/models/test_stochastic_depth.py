@@ -75,8 +75,9 @@ def test_options():
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
-    ({"depth": 111}, r"^depth \(=111\) must be 6n \+ 2, with n blocks in each of the 3 stages: 110 or 116 is near$"),
-    ({"survival": 0}, r"^survival \(=0\) must be above 0 and at most 1: it is the last block's chance to stay$"),
+    ({"depth": 111}, r"^depth \(=111\) must be 6n \+ 2, with n blocks in each of the 3 stages: use 110 or 116$"),
+    ({"survival": 0}, r"^survival \(=0\) must be above 0 and at most 1: it is the probability that the last block "
+                      "stays$"),
     ({"survival": 1.5}, r"^survival \(=1.5\) must be above 0 and at most 1"),
 ])  # fmt: skip
 def test_bad_options(options, sentence):

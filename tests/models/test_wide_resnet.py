@@ -82,7 +82,7 @@ def test_options():
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    ((30, 4), r"^depth \(=30\) must be 6n \+ 4, with n blocks in each of the 3 stages: 28 or 34 is near$"),
+    ((30, 4), r"^depth \(=30\) must be 6n \+ 4, with n blocks in each of the 3 stages: use 28 or 34$"),
     ((28, 0), r"^k \(=0\) must be at least 1$"),
     ((28, 2, 1.0), r"^Dropout: p \(=1.0\) must be at least 0 and below 1"),
 ])  # fmt: skip

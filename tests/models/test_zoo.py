@@ -28,6 +28,10 @@ COUNTS = [  # model, options, input (None: its own), parameters, MACs (None: not
     ("inception_v3", {}, None, 23_834_568, 5_713_216_096),
     ("resnet18", {}, None, 11_689_512, 1_814_073_344),
     ("resnet34", {}, None, 21_797_672, 3_663_761_408),
+    # without the three projections: 64·128 + 128·256 + 256·512 weights and 2 for each of their 896 maps;
+    # 64·128 products on 28×28, 128·256 on 14×14 and 256·512 on 7×7 outputs
+    ("plain18", {}, None, 11_689_512 - 172_032 - 1_792, 1_814_073_344 - 3 * 6_422_528),
+    ("plain34", {}, None, 21_797_672 - 172_032 - 1_792, 3_663_761_408 - 3 * 6_422_528),
     ("resnet50", {}, None, 25_557_032, 4_089_184_256),
     ("resnet101", {}, None, 44_549_160, 7_801_405_440),
     ("resnet152", {}, None, 60_192_808, 11_513_626_624),
@@ -52,7 +56,7 @@ COUNTS = [  # model, options, input (None: its own), parameters, MACs (None: not
     ("alexnet", {"variant": "paper"}, None, 60_965_224, 724_406_816),
     ("alexnet", {"variant": "paper", "groups": 1}, None, 62_378_344, 1_135_256_096),
     ("zfnet", {}, None, 62_357_608, 1_168_032_896),
-    ("zfnet", {"wide": True}, None, 107_627_624, 2_476_704_896),
+    ("zfnet", {"variant": "wide"}, None, 107_627_624, 2_476_704_896),
     ("vgg16_c", {}, None, 133_638_952, None),
     ("nin_cifar", {}, None, 966_986, 222_486_528),
     ("nin_imagenet", {}, None, 7_595_176, 1_105_996_320),
@@ -211,6 +215,40 @@ def test_every_number_in_the_remarks_is_one_that_we_count():
     for entry in literature().values():
         for remark in entry.remarks:
             assert {int(n.replace(",", "")) for n in re.findall(r"\b\d{1,3}(?:,\d{3})+\b", remark)} <= known
+
+
+def test_what_the_common_resnets_cost_more_than_the_papers():
+    for name, percent in (("resnet50", "5.99 %"), ("resnet101", "3.05 %"), ("resnet152", "2.05 %")):
+        common, paper = (measure(name, options)[1].totals["macs"] for options in ({}, {"variant": "paper"}))
+        assert f"{100 * (common - paper) / paper:.2f} %" == percent
+        assert f": the same parameters, {percent} more multiply-adds" in literature()[name].remarks[0]
+
+
+DIFFER = {"alexnet", "googlenet", "mobilenet_v2", "mobilenet_v3_large", "preact_resnet1001", "resnext29_16x64d"}
+"""Nets whose paper prints a size that our count does not round to; their remarks or pages say why."""
+
+
+def test_the_sizes_that_papers_print_are_our_counts_rounded():
+    checked = set()
+    for name, entry in literature().items():
+        for claim in entry.claims:
+            said = re.match(r"(\d+\.?\d*) million", claim.words)
+            if claim.what == "parameters" and said:
+                digits = len(said[1].partition(".")[2])
+                count = measure(name, {})[1].totals["parameters"] / 1e6
+                assert (f"{count:.{digits}f}" == said[1]) is (name not in DIFFER), name
+                assert abs(count - float(said[1])) < 0.04 * count
+                checked.add(name)
+    assert len(checked) > 30
+    assert checked > DIFFER
+
+
+def test_one_recipe_a_column():
+    known = literature()
+    assert (known["resnext101_64x4d"].top1, known["resnext101_64x4d"].top1_modern) == (79.6, 83.246)
+    both = [entry for entry in known.values() if entry.top1_modern]
+    assert all(entry.top1_modern > entry.top1 for entry in both)
+    assert all(entry.top1 < 80 for entry in known.values() if entry.top1), "no classic recipe reaches 80 %"
 
 
 def test_the_literature_speaks_of_nets_that_exist():

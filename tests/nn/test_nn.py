@@ -152,7 +152,7 @@ def test_watch_is_told_of_each_module_after_it_has_computed():
 
 def test_repr_shows_the_tree():
     text = repr(Sequential({"conv": nn.Conv2d(1, 2, 3), "act": nn.ReLU()}))
-    assert text.startswith("Sequential(\n  (conv): Conv2d(in_channels=1, out_channels=2, kernel_size=(3, 3)")
+    assert text.startswith("Sequential(\n  (conv): Conv2d(1, 2, kernel_size=3)")
     assert text.endswith("  (act): ReLU()\n)")
 
 
@@ -299,7 +299,7 @@ def test_trainable_pooling_starts_as_the_average():
     (lambda: nn.Linear(3, -1), "out_features (=-1) must be at least 1"),
     (lambda: nn.BatchNorm2d(0), "num_features (=0) must be at least 1"),
     (lambda: nn.TrainableAvgPool2d(0), "channels (=0) must be at least 1"),
-    (lambda: nn.Dropout(1), "Dropout: p (=1) must be at least 0 and below 1: it is the share that is switched off"),
+    (lambda: nn.Dropout(1), "Dropout: p (=1) must be at least 0 and below 1: it is the probability that"),
     (lambda: nn.Dropout2d(-0.1), "Dropout2d: p (=-0.1) must be at least 0 and below 1"),
     (lambda: nn.StochasticDepth(float("nan")), "StochasticDepth: p (=nan) must be at least 0 and below 1"),
     (lambda: nn.StochasticDepth(0.5, mode="rows"), "StochasticDepth: mode must be 'row' or 'batch', not 'rows'"),

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minicnn import GradientError, cpu, ops
-from minicnn.cpu.lrn import _band
 from minicnn.cpu.padding import crop
-from minicnn.geometry import Conv2dGeometry, Pool2dGeometry
+from minicnn.geometry import Conv2dGeometry, Pool2dGeometry, channel_band
 from minicnn.ops import add, divide, getitem, matmul, mean, multiply, power, reshape, subtract, transpose
 from minicnn.ops import sum as total
 from minicnn.ops_table import spaced
@@ -287,7 +286,7 @@ def lrn_alpha_divided_by_n_in_backward(dy, x):
 
 def _over_window(values, size):
     """Σ values[c'] over the window of c, not mirrored."""
-    return np.einsum("nc...,cd->nd...", values, _band(values.shape[1], size, values.dtype))
+    return np.einsum("nc...,cd->nd...", values, channel_band(values.shape[1], size).astype(values.dtype))
 
 
 @bug(ops.local_response_norm, "x", MAPS, **_damping)

@@ -92,8 +92,9 @@ def fortran(a):
     return a if a is None or a.ndim == 0 else np.asfortranarray(a)
 
 
-@pytest.mark.parametrize("layout", [every_other, fortran])
-@every_case
+@pytest.mark.parametrize(("row", "case", "layout"), [
+    pytest.param(*p.values, layout, id=f"{p.id}-{layout.__name__}", marks=() if (i + j) % 2 == 0 else pytest.mark.slow)
+    for i, p in enumerate(CASES) for j, layout in enumerate((every_other, fortran))])  # in turn
 def test_strides_do_not_matter(row, case, layout):
     arrays = case.inputs(0)
     laid_out = [layout(a) for a in arrays]

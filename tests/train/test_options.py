@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, data, no_grad
-from minicnn.cli.settings import parsed
+from minicnn.cli.settings import given
 from minicnn.io import model_file
 from minicnn.ops.softmax import softmax
 from minicnn.train import Config, Run
@@ -68,13 +68,14 @@ def test_the_page_lists_the_settings_as_they_are_declared():
 
 
 def test_values_of_set_are_toml_and_a_bare_word_is_a_string():
-    assert parsed(["aux=true", "width=0.5", "blocks=3", "variant=1998", "name=relu6", "a = \"b c\"", "l=[1, 2]"]) == {
-        "aux": True, "width": 0.5, "blocks": 3, "variant": "1998", "name": "relu6", "a": "b c", "l": [1, 2]}
-    assert parsed(["variant='caffe'"]) == {"variant": "caffe"}
+    pairs = ["aux=true", "width=0.5", "blocks=3", "variant=1998", "name=relu6", "a = \"b c\"", "l=[1, 2]"]
+    assert given({"options": pairs, "lr": None, "milestones": "3, 5"}) == {"milestones": [3, 5], "options": {
+        "aux": True, "width": 0.5, "blocks": 3, "variant": "1998", "name": "relu6", "a": "b c", "l": [1, 2]}}
+    assert given({"options": ["variant='caffe'"]}) == {"options": {"variant": "caffe"}}
 
 
 @pytest.mark.parametrize(("args", "text"), [
-    (["--set", "width"], "--set 'width' must be KEY=VALUE, such as width=0.5"),
+    (["--set", "width"], "--set 'width' must be KEY=VALUE, such as --set num_classes=10"),
     (["--set", "=3"], "--set '=3' must be KEY=VALUE"),
     (["--set", "aux=true"], "unknown option of model lenet5 'aux'"),
     (["--model", "lenet5:2000"], "unknown variant of model lenet5 '2000'"),

@@ -289,6 +289,7 @@ def test_what_a_body_knows_is_found_out_by_trying(learned, tmp_path, given, foun
     assert json.loads((tmp_path / "run" / "head.json").read_text())["normalisation"] == found
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verbs(minicnn_, learned, tmp_path):
     folder, body, _, _ = learned
     run = tmp_path / "run"

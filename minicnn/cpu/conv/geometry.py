@@ -1,6 +1,5 @@
-"""The geometry of the convolutions that compute a gradient."""
+"""The geometry of the convolutions that compute dx."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -8,22 +7,22 @@ from typing import NamedTuple
 from minicnn.geometry import Axis
 
 
-def backward(dy, g):
+def dx_as_conv2d(dy, g):
     """(dy, geometry) of the convolution with `filters.transposed(w)` that gives dx; for windows at stride 1.
 
     Pixel h is read by output i through tap h − i·1 + before, so tap p of the turned filter reads dy at
-    h + p·D − (extent − 1 − before). Where the padding was wider than a window, some outputs saw nothing but zeros:
-    they are cut away.
+    h + p·D − (extent − 1 − before). Where the padding is wider than a window, some outputs read only zeros: they are
+    cut off.
     """
     (down, vertical), (across, horizontal) = (
-        within(axis.out, axis.kernel, axis.dilation, axis.extent - 1 - axis.before, axis.size)
+        trimmed_axis(axis.out, axis.kernel, axis.dilation, axis.extent - 1 - axis.before, axis.size)
         for axis in (g.vertical, g.horizontal)
     )
     return dy[:, :, down, across], replace(g, C=g.O, O=g.C, vertical=vertical, horizontal=horizontal)
 
 
-class Phase(NamedTuple):
-    """A stride-1 convolution of a part of dy with some of the taps, which gives every S-th pixel of dx."""
+class PhaseConv(NamedTuple):
+    """A convolution at stride 1 of a part of dy with some of the taps, which gives every S-th pixel of dx."""
 
     dy: tuple[slice, slice]
     taps: tuple[slice, slice]
@@ -32,36 +31,28 @@ class Phase(NamedTuple):
     horizontal: Axis
 
 
-def phases(g) -> Iterator[Phase]:
-    """For windows S apart: through one tap only every S-th pixel is read, so dx is S convolutions at stride 1 an axis.
-
-    Tap p reads pixel h from output i = (h + before − p·D)/S, where that is a whole number. A pixel that no tap can
-    reach belongs to no phase.
-    """
-    for down, taps_down, rows, vertical in _phases(g.vertical):
-        for across, taps_across, columns, horizontal in _phases(g.horizontal):
-            yield Phase((down, across), (taps_down, taps_across), (rows, columns), vertical, horizontal)
+def phase_convs(g) -> Iterator[PhaseConv]:
+    """dx for windows S apart: one convolution for each phase of the two axes (geometry.AxisPhase) that a tap reads."""
+    for dy_rows, taps_down, rows, vertical in _phase_axes(g.vertical):
+        for dy_columns, taps_across, columns, horizontal in _phase_axes(g.horizontal):
+            yield PhaseConv((dy_rows, dy_columns), (taps_down, taps_across), (rows, columns), vertical, horizontal)
 
 
-def _phases(axis):
-    """(outputs, taps, pixels, geometry) of each phase of an axis."""
-    S, D = axis.stride, axis.dilation
-    step = S // math.gcd(S, D)                                     # taps so far apart read the same phase
-    for phase in range(min(S, axis.size)):
-        first = next((p for p in range(min(step, axis.kernel)) if (phase + axis.before - p * D) % S == 0), None)
-        if first is None:
+def _phase_axes(axis):
+    """(slice of the outputs, of the taps, of the pixels, Axis of the convolution) for each phase of an axis."""
+    for first, count, taps in axis.phases():
+        if not taps:
             continue
-        count = len(range(first, axis.kernel, step))
-        size, apart = len(range(phase, axis.size, S)), step * D // S          # outputs from tap to tap
-        nearest = (phase + axis.before - first * D) // S           # the output that reads pixel `phase` through `first`
-        outputs, turned = within(axis.out, count, apart, apart * (count - 1) - nearest, size)
-        yield outputs, slice(first, axis.kernel, step), slice(phase, axis.size, S), turned
+        apart = taps.step * axis.dilation // axis.stride           # outputs from tap to tap
+        nearest = (first + axis.before - taps[0] * axis.dilation) // axis.stride      # reads pixel `first` by taps[0]
+        outputs, turned = trimmed_axis(axis.out, len(taps), apart, apart * (len(taps) - 1) - nearest, count)
+        yield outputs, slice(taps.start, taps.stop, taps.step), slice(first, axis.size, axis.stride), turned
 
 
-def within(size, kernel, dilation, before, out):
-    """(a part of 0 … size, the Axis over it) of `out` windows at stride 1 whose first begins at −before.
+def trimmed_axis(size, kernel, dilation, before, out):
+    """(slice, Axis) for `out` windows at stride 1, the first beginning at −before: the part of 0 … size that they read.
 
-    What no window reaches is cut away, so that the padding is nowhere negative.
+    What no window reaches is cut off, so that the padding is nowhere negative.
     """
     extent = dilation * (kernel - 1) + 1
     low = min(max(-before, 0), size)

@@ -1,6 +1,6 @@
 """Convolution as a matrix product (Chellapilla, Puri & Simard 2006).
 
-Write the C·KH·KW pixels under each window as one column; then every filter meets every window in one product:
+Write the C·KH·KW pixels under each window as one column; then one product multiplies every filter with every window:
 
     y (O, L)  =  w (O, K) · cols (K, L)         K = C·KH·KW taps of a filter,  L = OH·OW windows
 
@@ -13,7 +13,7 @@ import numpy as np
 from minicnn.cpu.padding import crop, pad
 
 
-def able(g, dtype):
+def supports(g, dtype):
     """Every convolution."""
     return True
 

@@ -10,7 +10,10 @@ position in the transformed tile:
 
     U (36, C, O)  =  G w Gᵀ         V (36, P, C)  =  Bᵀ d B         M = V · U         y  =  Aᵀ M A
 
-for P tiles. The transforms are exact in real arithmetic; in float32 they cost about a digit.
+for P tiles. The transforms are exact in real arithmetic; in float32 they lose about a digit.
+
+Here a tile is the m×m outputs of the papers. A chunk is what a thread transforms at a time: the tiles of some rows of
+some images. A block is one or several chunks whose tiles are multiplied together.
 
 The gradients are the same steps transposed: dx is the convolution of dy with the filters turned by 180°, and
 
@@ -18,33 +21,35 @@ The gradients are the same steps transposed: dx is the convolution of dy with th
 """
 
 import functools
-import itertools
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from minicnn.cpu import strips
 from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
-from minicnn.cpu.conv.geometry import backward
-from minicnn.cpu.layout import images, pixels, region
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, split
+from minicnn.cpu.conv.geometry import dx_as_conv2d
+from minicnn.cpu.gemm import blocked_matmul
+from minicnn.cpu.layout import as_nchw, padded_region, to_nhwc
+from minicnn.cpu.threads import num_threads, parallel_for, scratch, split, sum_of_shares
 
 POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
-"""Where the polynomials are evaluated. Beside 0 and ±1, a number and minus its inverse keep the rounding small: with
-½ and −2 F(4×4, 3×3) is twice as exact in float32 as with 2 and −2 (Barabasz et al. 2020)."""
+"""Where the polynomials are evaluated. After 0 and ±1, pairs of a number and minus its inverse keep the rounding small:
+with ½ and −2 F(4×4, 3×3) is twice as exact in float32 as with 2 and −2 (Barabasz et al. 2020)."""
 
-UNIT = 4 << 20
-"""Bytes of transformed tiles, V and M together, that a thread works on at a time. Less would fit its own cache better,
-but then two threads meet too often at Python's lock."""
-UNITS = 2
-"""Where all threads work on one block, how many units each has of it: they stay in the cache that the cores share."""
-WORTH_SHARING = 1 << 20
-"""Bytes of transformed tiles that take a thread longer than it takes to wake another."""
-FEW = 1 << 15
-"""Filters, C/G·O of them, that every thread can afford to go through for each of its units."""
+CHUNK_BYTES = 4 << 20
+"""Bytes of transformed tiles, V and M together, in a chunk. Fewer would fit a core's own cache better, but then threads
+wait for Python's lock too often."""
+CHUNKS_PER_THREAD = 2
+"""Where all threads work on one block, it has so many chunks for each: they stay in the cache that the cores share."""
+MIN_PARALLEL_BYTES = 1 << 20
+"""Bytes of transformed tiles below which a layer is too small to be worth waking a thread."""
+MAX_FILTERS_PER_THREAD = 1 << 15
+"""C/G·O filters up to which each thread works on a block of its own: it then reads all filters again for each chunk."""
+TRANSFORM_FILTERS = 8192
+"""Filters that a thread transforms at a time."""
 
 
-def able(g, dtype):
+def supports(g, dtype):
     """Stride 1, no dilation; 3×3, 5×5 and 3×5 taps, or 3, 5 or 7 along one axis alone."""
     steps = {step for a in (g.vertical, g.horizontal) for step in (a.stride, a.dilation)}
     few, many = sorted((g.KH, g.KW))
@@ -54,58 +59,53 @@ def able(g, dtype):
 def conv2d(x, w, b, g):
     """y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A, tile by tile."""
     plan = Plan(g, w.dtype)
-    x, U = pixels(x), plan.filters(w)                                         # (N, H, W, C), (n², C/G, O)
+    x, U = to_nhwc(x), plan.transform_filters(w)                              # (N, H, W, C), (n², C/G, O)
     y = np.empty((g.N, g.OH, g.OW, g.O), x.dtype)
 
     def work(block):
-        units, P = block
-        V, M = plan.positions("V", P, g.C), plan.positions("M", P, g.O)
+        V, M = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
 
         def multiply(k):                                         # (n², G, P, C/G) @ (n², G, C/G, O/G) → (n², G, P, O/G)
-            strips.multiply(*(by_group(a[k], g.G) for a in (V, U, M)))
+            blocked_matmul(*(by_group(a[k], g.G) for a in (V, U, M)))
 
-        parallel_for(lambda unit: plan.tiles(x, unit, V), units)
-        parallel_for(multiply, plan.some)
+        parallel_for(lambda chunk: plan.transform_pixels(x, chunk, V), block)
+        parallel_for(multiply, plan.position_slices)
         if b is not None:
-            M[plan.ones] += b
-        parallel_for(lambda unit: plan.outputs(M, unit, y), units)
+            M[plan.bias_position] += b
+        parallel_for(lambda chunk: plan.compute_outputs(M, chunk, y), block)
 
     parallel_for(lambda share: [work(block) for block in share], plan.shares())
-    return images(y)
+    return as_nchw(y)
 
 
 def conv2d_dx(dy, w, g):
     """The convolution of dy with the filters turned by 180°."""
-    dy, back = backward(dy, g)
-    return conv2d(dy, transposed(w, g.G), None, back)
+    dy, dx_geometry = dx_as_conv2d(dy, g)
+    return conv2d(dy, transposed(w, g.G), None, dx_geometry)
 
 
 def conv2d_dw(dy, x, g):
-    """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles; each thread sums its own, and the sums are added in their order."""
-    plan = Plan(g, x.dtype, careful=True)
-    x, dy = pixels(x), pixels(dy)
-    shares = plan.shares()
-    dU = np.zeros((max(1, len(shares)), plan.n[0] * plan.n[1], g.C // g.G, g.O), x.dtype)
+    """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles; each thread sums over its share, the sums are added in order."""
+    plan = Plan(g, x.dtype, for_dw=True)
+    x, dy = to_nhwc(x), to_nhwc(dy)
 
-    def work(share):
-        for units, P in shares[share]:
-            V, D = plan.positions("V", P, g.C), plan.positions("M", P, g.O)
+    def add(share, dU):
+        for block in share:
+            V, D = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
 
-            def transform(unit, V=V, D=D):
-                plan.tiles(x, unit, V)
-                plan.gradients(dy, unit, D)
+            def transform(chunk, V=V, D=D):
+                plan.transform_pixels(x, chunk, V)
+                plan.transform_gradients(dy, chunk, D)
 
             def multiply(k, V=V, D=D):                           # (n², G, C/G, P) @ (n², G, P, O/G) → (n², G, C/G, O/G)
-                V_k, D_k, dU_k = (by_group(a, g.G) for a in (V[k], D[k], dU[share, k]))
+                V_k, D_k, dU_k = (by_group(a, g.G) for a in (V[k], D[k], dU[k]))
                 dU_k += np.matmul(V_k.swapaxes(2, 3), D_k, out=scratch("product", dU_k.shape, x.dtype))
 
-            parallel_for(transform, units)
-            parallel_for(multiply, plan.some)
+            parallel_for(transform, block)
+            parallel_for(multiply, plan.position_slices)
 
-    parallel_for(work, range(len(shares)))
-    for other in dU[1:]:
-        dU[0] += other
-    return plan.filter_gradients(dU[0])
+    shape = (plan.n[0] * plan.n[1], g.C // g.G, g.O)
+    return plan.transform_filter_gradients(sum_of_shares(plan.shares(), add, shape, x.dtype))
 
 
 def by_group(matrices, G):
@@ -113,98 +113,94 @@ def by_group(matrices, G):
     return matrices.reshape(*matrices.shape[:2], G, -1).swapaxes(1, 2)
 
 
+class Chunk(NamedTuple):
+    """The tiles `start` to `stop` of a block: all tiles in the tile rows `rows` of the images `images`, two ranges."""
+
+    images: tuple[int, int]
+    rows: tuple[int, int]
+    start: int
+    stop: int
+
+
 class Plan:
     """How one layer is cut into tiles of m×m outputs, and the four transforms. Axis by axis: (down, across)."""
 
-    def __init__(self, g, dtype, careful=False):
+    def __init__(self, g, dtype, for_dw=False):
         self.g, self.dtype = g, np.dtype(dtype)
         taps = (g.KH, g.KW)
-        self.m = tuple(outputs_a_tile(out, r, careful) for out, r in zip((g.OH, g.OW), taps))
+        self.m = tuple(outputs_per_tile(out, r, for_dw) for out, r in zip((g.OH, g.OW), taps))
         self.n = tuple(m + r - 1 for m, r in zip(self.m, taps))
         self.count = tuple(-(-out // m) for out, m in zip((g.OH, g.OW), self.m))      # tiles in an image
-        self.AT, self.GG, self.BT = both_ways(self.m, taps, self.dtype)
+        self.AT, self.GG, self.BT = matrices_2d(self.m, taps, self.dtype)
         # at the point 1 every output has weight 1: what is added to M there is added to all of y
-        self.ones = sum(step * (n > 1) for step, n in zip((self.n[1], 1), self.n))
+        self.bias_position = sum(step * (n > 1) for step, n in zip((self.n[1], 1), self.n))
         positions = self.n[0] * self.n[1]
         self.tile_bytes = positions * (g.C + g.O) * self.dtype.itemsize
-        self.alone = g.C // g.G * g.O <= FEW                       # else all threads work on one block
-        self.some = [slice(*k) for k in split(positions, 1 if self.alone else positions)]
+        self.block_per_thread = g.C // g.G * g.O <= MAX_FILTERS_PER_THREAD    # else all threads work on one block
+        self.position_slices = [slice(*k) for k in split(positions, 1 if self.block_per_thread else positions)]
 
-    def units(self):
-        """(images, tile rows, tiles): some whole images, or some rows of one, about UNIT bytes and as many a thread."""
-        (th, tw), N = self.count, self.g.N
-        parts, total = num_threads(), N * th * tw * self.tile_bytes
-        parts = -(-total // (UNIT * parts)) * parts if total > WORTH_SHARING else 1
+    def chunk_ranges(self):
+        """(images, tile rows) of each chunk: some whole images, or some rows of one; as many chunks for each thread."""
+        (th, tw), N, threads = self.count, self.g.N, num_threads()
+        total = N * th * tw * self.tile_bytes
+        parts = -(-total // (CHUNK_BYTES * threads)) * threads if total > MIN_PARALLEL_BYTES else 1
         if parts <= N:
-            return [(n, (0, th), (n[1] - n[0]) * th * tw) for n in split(N, parts)]
-        return [((n, n + 1), r, (r[1] - r[0]) * tw) for n in range(N) for r in split(th, -(-parts // N))]
+            return [(n, (0, th)) for n in split(N, parts)]
+        return [((n, n + 1), r) for n in range(N) for r in split(th, -(-parts // N))]
 
     def shares(self):
-        """The units in blocks ([(images, rows, first tile, stop)], tiles in all), and the blocks in shares.
+        """The blocks, lists of chunks, in shares.
 
-        Where there are few filters a unit is a block, and every thread takes its share of them. Where there are many,
-        all threads work on one block of several units: the filters are then read once for many tiles.
+        Where there are few filters a chunk is a block, and every thread has its share of the blocks. Where there are
+        many, all threads work on one block of several chunks: the filters are then read once for many tiles.
         """
-        units = self.units()
-        size = 1 if self.alone else UNITS * num_threads()
+        ranges = self.chunk_ranges()
+        size = 1 if self.block_per_thread else CHUNKS_PER_THREAD * num_threads()
         blocks = []
-        for i in range(0, len(units), size):
-            ends = list(itertools.accumulate(tiles for *_, tiles in units[i : i + size]))
-            starts = [0, *ends[:-1]]
-            blocks.append(([(*unit[:2], *p) for unit, *p in zip(units[i : i + size], starts, ends)], ends[-1]))
-        return [blocks[a:b] for a, b in split(len(blocks), num_threads() if self.alone else 1)]
+        for i in range(0, len(ranges), size):
+            stop = 0
+            blocks.append([])
+            for images, rows in ranges[i : i + size]:
+                start, stop = stop, stop + (images[1] - images[0]) * (rows[1] - rows[0]) * self.count[1]
+                blocks[-1].append(Chunk(images, rows, start, stop))
+        return [blocks[a:b] for a, b in split(len(blocks), num_threads() if self.block_per_thread else 1)]
 
-    def positions(self, name, P, channels):
-        """Scratch for transformed tiles: (n², P, channels), one matrix for each position in a tile."""
-        return scratch(name, (self.n[0] * self.n[1], P, channels), self.dtype)
+    def transformed(self, name, block, channels):
+        """Scratch for a block's P transformed tiles: (n², P, channels), one matrix for each position in a tile."""
+        return scratch(name, (self.n[0] * self.n[1], block[-1].stop, channels), self.dtype)
 
-    def filters(self, w):
+    def transform_filters(self, w):
         """U = G w Gᵀ: w (O,C,KH,KW) → (n², C, O)"""
         taps = taps_first(w).reshape(w.shape[2] * w.shape[3], -1)             # (KH·KW, C·O)
-        U = np.empty((self.n[0] * self.n[1], taps.shape[1]), self.dtype)
-        both = self.GG                                                        # (n², KH·KW)
+        return _multiply_filters(self.GG, taps).reshape(-1, w.shape[1], w.shape[0])
 
-        def transform(columns):
-            np.matmul(both, taps[:, slice(*columns)], out=U[:, slice(*columns)])
-
-        parallel_for(transform, split(taps.shape[1], -(-taps.shape[1] // 8192)), U.size)
-        return U.reshape(len(U), w.shape[1], w.shape[0])
-
-    def filter_gradients(self, dU):
+    def transform_filter_gradients(self, dU):
         """dw = Gᵀ dU G: (n², C, O) → (O,C,KH,KW)"""
-        both = self.GG.T                                                      # (KH·KW, n²)
-        n2, C, O = dU.shape
-        dU = dU.reshape(n2, C * O)
-        taps = np.empty((len(both), C * O), self.dtype)
-
-        def transform(columns):
-            np.matmul(both, dU[:, slice(*columns)], out=taps[:, slice(*columns)])
-
-        parallel_for(transform, split(C * O, -(-C * O // 8192)), dU.size)
+        _, C, O = dU.shape
+        taps = _multiply_filters(self.GG.T, dU.reshape(len(dU), C * O))       # (KH·KW, C·O)
         return taps_last(taps.reshape(self.g.KH, self.g.KW, C, O))
 
-    def tiles(self, x, unit, V):
-        """V = Bᵀ x B for the tiles of a unit: overlapping groups of n×n pixels, m apart."""
-        n, (first, stop), start, end = unit
-        (mv, mh), (nv, nh), tw = self.m, self.n, self.count[1]
-        down, across = self.g.vertical.before, self.g.horizontal.before
-        here = region(x, n, mv * first - down, mv * (stop - first) + nv - mv, -across, mh * tw + nh - mh, "image")
-        self._transform(here, self.BT, (mv, mh), (stop - first, tw), V[:, start:end])
+    def transform_pixels(self, x, chunk, V):
+        """V = Bᵀ x B for the tiles of a chunk: overlapping groups of n×n pixels, m apart."""
+        (first, stop), (mv, mh), (nv, nh), tw = chunk.rows, self.m, self.n, self.count[1]
+        top, left = mv * first - self.g.vertical.before, -self.g.horizontal.before
+        pixels = padded_region(x, chunk.images, top, mv * (stop - first) + nv - mv, left, mh * tw + nh - mh)
+        self._transform(pixels, self.BT, (mv, mh), (stop - first, tw), V[:, chunk.start : chunk.stop])
 
-    def gradients(self, dy, unit, D):
-        """D = A dy Aᵀ for the tiles of a unit: groups of m×m pixels side by side."""
-        n, (first, stop), start, end = unit
-        (mv, mh), tw = self.m, self.count[1]
-        here = region(dy, n, mv * first, mv * (stop - first), 0, mh * tw, "image")
-        self._transform(here, [a.T for a in self.AT], (mv, mh), (stop - first, tw), D[:, start:end])
+    def transform_gradients(self, dy, chunk, D):
+        """D = A dy Aᵀ for the tiles of a chunk: groups of m×m pixels side by side."""
+        (first, stop), (mv, mh), tw = chunk.rows, self.m, self.count[1]
+        pixels = padded_region(dy, chunk.images, mv * first, mv * (stop - first), 0, mh * tw)
+        A = [a.T for a in self.AT]
+        self._transform(pixels, A, (mv, mh), (stop - first, tw), D[:, chunk.start : chunk.stop])
 
     def _transform(self, image, matrix, step, count, out):
-        """matrix · tile · matrixᵀ for the count tiles `step` apart in an image (N, H, W, C) → out (n², P, C)"""
+        """matrix · tile · matrixᵀ for `count` tiles, `step` pixels apart in an image (N, H, W, C) → out (n², P, C)"""
         N, _, W, C = image.shape
         (nv, kv), (nh, kh) = matrix[0].shape, matrix[1].shape                 # n rows of a result from k of a tile
         s = image.strides
         rows = as_strided(image, (N, count[0], kv, W * C), (s[0], step[0] * s[1], s[1], image.itemsize))
-        if nv == 1:                                                # one tap down: nothing to transform
+        if nv == 1:                                                # one tap down: the transform is the identity
             t = rows.transpose(2, 0, 1, 3)
         else:
             t = scratch("rows", (nv, N, count[0], W * C), self.dtype)
@@ -212,45 +208,59 @@ class Plan:
         c = C * self.dtype.itemsize
         columns = scratch("columns", (nv, kh, N, *count, C), self.dtype)
         columns[...] = as_strided(t, columns.shape, (t.strides[0], c, *t.strides[1:3], step[1] * c, image.itemsize))
-        np.matmul(matrix[1], columns.reshape(nv, kh, -1), out=flat(out, nv, nh))          # (n, n, P·C)
+        np.matmul(matrix[1], columns.reshape(nv, kh, -1), out=by_position(out, nv, nh))   # (n, n, P·C)
 
-    def outputs(self, M, unit, y):
-        """y = Aᵀ M A for the tiles of a unit, cut off where a tile hangs over the edge."""
-        n, (first, stop), start, end = unit
-        (mv, mh), (nv, nh), tw, O = self.m, self.n, self.count[1], y.shape[3]
-        P = end - start
+    def compute_outputs(self, M, chunk, y):
+        """y = Aᵀ M A for the tiles of a chunk, cut off where a tile extends beyond the edge."""
+        (first, stop), (mv, mh), (nv, nh), tw, O = chunk.rows, self.m, self.n, self.count[1], y.shape[3]
+        P = chunk.stop - chunk.start
         across = scratch("rows", (nv, mh, P * O), self.dtype)
-        np.matmul(self.AT[1], flat(M[:, start:end], nv, nh), out=across)      # (n, m, P·O)
+        np.matmul(self.AT[1], by_position(M[:, chunk.start : chunk.stop], nv, nh), out=across)       # (n, m, P·O)
         tiles = across
         if nv > 1:
             tiles = scratch("columns", (mv, mh, P * O), self.dtype)
             np.matmul(self.AT[0], across.swapaxes(0, 1), out=tiles.swapaxes(0, 1))            # (m, m, P·O)
-        tiles = tiles.reshape(mv, mh, n[1] - n[0], stop - first, tw, O)
+        images = slice(*chunk.images)
+        tiles = tiles.reshape(mv, mh, -1, stop - first, tw, O)
         for i in range(mv):
             for j in range(mh):
-                here = y[n[0] : n[1], mv * first + i : mv * stop : mv, j::mh]
-                here[...] = tiles[i, j, :, : here.shape[1], : here.shape[2]]
+                out = y[images, mv * first + i : mv * stop : mv, j::mh]
+                out[...] = tiles[i, j, :, : out.shape[1], : out.shape[2]]
 
 
-def flat(matrices, nv, nh):
+def by_position(transformed, nv, nh):
     """(n², P, C), P a slice of a longer axis → (n, n, P·C), a view."""
-    s = matrices.strides
-    return as_strided(matrices, (nv, nh, matrices.shape[1] * matrices.shape[2]), (nh * s[0], s[0], matrices.itemsize))
+    s = transformed.strides
+    shape = (nv, nh, transformed.shape[1] * transformed.shape[2])
+    return as_strided(transformed, shape, (nh * s[0], s[0], transformed.itemsize))
 
 
-def outputs_a_tile(out, taps, careful):
+def _multiply_filters(matrix, filters):
+    """matrix · filters (…, filters), on all threads."""
+    count = filters.shape[1]
+    out = np.empty((len(matrix), count), filters.dtype)
+
+    def multiply(chunk):
+        columns = slice(*chunk)
+        np.matmul(matrix, filters[:, columns], out=out[:, columns])
+
+    parallel_for(multiply, split(count, -(-count // TRANSFORM_FILTERS)), max(matrix.shape) * count)
+    return out
+
+
+def outputs_per_tile(out, taps, for_dw):
     """The m that needs the fewest products for `out` outputs of a filter with `taps` taps; of equals the smaller.
 
-    careful: F(4×4, 5×5) is left out. Its dw, a sum over all tiles, errs by more than 2·10⁻⁵ in float32.
+    for_dw: F(4×4, 5×5) is left out. Its dw, a sum over all tiles, has an error above 2·10⁻⁵ in float32.
     """
     if taps == 1:
         return 1
-    choices = (2,) if taps == 7 or (careful and taps == 5) else (2, 4)
+    choices = (2,) if taps == 7 or (for_dw and taps == 5) else (2, 4)
     return min(choices, key=lambda m: -(-out // m) * (m + taps - 1))
 
 
 @functools.cache
-def both_ways(m, taps, dtype):
+def matrices_2d(m, taps, dtype):
     """(the two Aᵀ, G ⊗ G (n², KH·KW), the two Bᵀ), each for (down, across)"""
     AT, G, BT = zip(*map(matrices, m, taps, (dtype, dtype)))
     return AT, np.kron(*G), BT

@@ -1,8 +1,8 @@
-"""Which convolution algorithm computes what on a GPU.
+"""Which algorithm computes a convolution on a GPU.
 
-Each algorithm is a file with the same four functions as on the cpu: `able` (can it?), `conv2d`, `conv2d_dx`,
-`conv2d_dw`. `im2col` is the textbook's and the one to read first. POLICY is what is chosen when nobody says otherwise
-(minicnn.conv_algorithm does).
+Each algorithm is a file with the same four functions as on the cpu: `supports` (whether it can), `conv2d`, `conv2d_dx`,
+`conv2d_dw`. `im2col` is the textbook's and the one to read first. POLICY chooses, unless an algorithm is asked for by
+name (minicnn.conv_algorithm).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ ALGORITHMS = {
 }  # fmt: skip
 
 POLICY = (
-    ("depthwise", lambda g: True),                                 # memory is the limit: nothing is copied
-    ("pointwise", lambda g: g.vertical.stride == g.horizontal.stride == 1),       # a product as it stands
+    ("depthwise", lambda g: True),                                 # limited by memory, and this one copies nothing
+    ("pointwise", lambda g: g.vertical.stride == g.horizontal.stride == 1),       # one product, without any copy
     ("tensor_core", lambda g: True),                               # float32 where there are tensor cores
     ("implicit_gemm", lambda g: True),
     ("im2col", lambda g: True),
 )
-"""(algorithm, where it is the fastest), best first. By arithmetic alone: nothing here has been timed on a GPU."""
+"""(algorithm, where it is the fastest), best first. From arithmetic alone: nothing here was timed on a GPU."""
 
 
 def choose(gpu, g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
     asked = asked_algorithm()
-    if asked in ALGORITHMS and ALGORITHMS[asked].able(gpu, g, dtype):
+    if asked in ALGORITHMS and ALGORITHMS[asked].supports(gpu, g, dtype):
         return asked
-    return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].able(gpu, g, dtype))
+    return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].supports(gpu, g, dtype))
 
 
 def conv2d(gpu, x, w, b, g):

@@ -1,16 +1,16 @@
-"""One channel a group, no products of matrices: each filter slides over its own map (kernels/depthwise.cu).
+"""One channel in each group, no matrix product: each filter slides over its own map (kernels/depthwise.cu).
 
-There is little to compute for each value that is read, so that memory sets the pace: im2col would write and read every
+There is little to compute for each value that is read, so memory limits the speed; im2col would write and read every
 pixel KH·KW times.
 """
 
 from minicnn.gpu.conv.implicit_gemm import sum_of_parts
 
-ROWS = 4
+ROWS_PER_THREAD = 4
 """Outputs of a thread at stride 1, one below the other."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """One channel in each group; any number of filters for it."""
     return g.G == g.C > 0
 
@@ -19,7 +19,7 @@ def conv2d(gpu, x, w, b, g):
     xp, times = gpu.xp, g.O // g.C
     x, w, b = xp.ascontiguousarray(x), xp.ascontiguousarray(w), None if b is None else xp.ascontiguousarray(b)
     y = xp.empty((g.N, g.O, g.OH, g.OW), x.dtype)
-    if in_rows(g):
+    if supports_rows(g):
         _rows(gpu, x, w, b, y, times, g.vertical.before, g.horizontal.before)
     else:
         gpu.kernel("depthwise.cu", "depthwise", x.dtype).over(y.size, x, w, b, y, g.N, g.O, times, *_sizes(g))
@@ -29,7 +29,7 @@ def conv2d(gpu, x, w, b, g):
 def conv2d_dx(gpu, dy, w, g):
     xp, times = gpu.xp, g.O // g.C
     dy, dx = xp.ascontiguousarray(dy), xp.empty((g.N, g.C, g.H, g.W), dy.dtype)
-    if in_rows(g) and times == 1:                                  # dy with the filters turned by 180°
+    if supports_rows(g) and times == 1:                                  # dy with the filters turned by 180°
         turned = xp.ascontiguousarray(w[:, :, ::-1, ::-1])
         _rows(gpu, dy, turned, None, dx, 1, g.KH - 1 - g.vertical.before, g.KW - 1 - g.horizontal.before)
     else:
@@ -39,7 +39,7 @@ def conv2d_dx(gpu, dy, w, g):
 
 
 def conv2d_dw(gpu, dy, x, g):
-    """In parts, so that there are blocks enough; then the sum of the parts."""
+    """In parts, so that there are enough blocks; then the sum of the parts."""
     xp = gpu.xp
     dy, x = xp.ascontiguousarray(dy), xp.ascontiguousarray(x)
     windows, taps = g.N * g.OH * g.OW, next(n for n in (5, 3, 1) if g.KW % n == 0)
@@ -53,14 +53,14 @@ def conv2d_dw(gpu, dy, x, g):
     return sum_of_parts(gpu, parts)
 
 
-def in_rows(g):
-    """Whether depthwise_rows can do it."""
+def supports_rows(g):
+    """Whether the kernel depthwise_rows supports it."""
     return g.KH == g.KW and g.KH in (3, 5) and all(a.stride == a.dilation == 1 for a in (g.vertical, g.horizontal))
 
 
 def _rows(gpu, x, w, b, y, times, before, left):
-    (N, O, OH, OW), (H, W), strips = y.shape, x.shape[2:], -(-y.shape[2] // ROWS)
-    gpu.kernel("depthwise.cu", "depthwise_rows", x.dtype, w.shape[2], ROWS).over(
+    (N, O, OH, OW), (H, W), strips = y.shape, x.shape[2:], -(-y.shape[2] // ROWS_PER_THREAD)
+    gpu.kernel("depthwise.cu", "depthwise_rows", x.dtype, w.shape[2], ROWS_PER_THREAD).over(
         N * O * strips * OW, x, w, b, y, N, O, times, H, W, before, left, OH, OW, strips
     )
 

@@ -3,16 +3,16 @@
     y (O, L)  =  w (O, K) · cols (K, L)         K = C/G·KH·KW taps of a filter,  L = OH·OW windows
 
 for each image and group; the gradients are the two transposed products. The columns take KH·KW/S² times the memory of
-the images, so some images at a time are laid out, few enough for their columns to stay in the GPU's L2 cache.
+the images, so they are made for a chunk of the images at a time, small enough to stay in the GPU's L2 cache.
 """
 
 from minicnn.gpu.gemm import gemm
 
-COLUMNS = 24 << 20
-"""Bytes of columns at a time."""
+CHUNK_COLUMN_BYTES = 24 << 20
+"""Bytes of columns in a chunk of images."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """Every convolution."""
     return True
 
@@ -36,10 +36,10 @@ def conv2d(gpu, x, w, b, g):
     """y = w · cols + b"""
     y = gpu.xp.empty((g.N, g.O, g.OH, g.OW), x.dtype)
     maps, filters = _maps(y, g), _filters(gpu, w, g)
-    for here in _images(g, x.dtype):
-        cols = _columns(im2col(gpu, x[here], g), g)
+    for chunk in _chunks(g, x.dtype):
+        cols = _columns(im2col(gpu, x[chunk], g), g)
         for k in range(g.G):
-            gemm(gpu, filters[k], cols[:, k], maps[here, k])       # (O/G, K) · (n, K, L) → (n, O/G, L)
+            gemm(gpu, filters[k], cols[:, k], maps[chunk, k])       # (O/G, K) · (n, K, L) → (n, O/G, L)
     if b is not None:
         y += b.reshape(g.O, 1, 1)
     return y
@@ -49,30 +49,30 @@ def conv2d_dx(gpu, dy, w, g):
     """dx = col2im(wᵀ · dy)"""
     xp = gpu.xp
     dx, dy, filters = xp.empty((g.N, g.C, g.H, g.W), dy.dtype), xp.ascontiguousarray(dy), _filters(gpu, w, g)
-    for here in _images(g, dy.dtype):
-        maps = _maps(dy, g)[here]
+    for chunk in _chunks(g, dy.dtype):
+        maps = _maps(dy, g)[chunk]
         cols = xp.empty((len(maps), g.C, g.KH, g.KW, g.OH, g.OW), dy.dtype)
         for k in range(g.G):                                       # (K, O/G) · (n, O/G, L) → (n, K, L)
             gemm(gpu, filters[k].T, maps[:, k], _columns(cols, g)[:, k])
-        dx[here] = col2im(gpu, cols, g)
+        dx[chunk] = col2im(gpu, cols, g)
     return dx
 
 
 def conv2d_dw(gpu, dy, x, g):
-    """dw = Σ_n dy · colsᵀ, an image after the other"""
+    """dw = Σ_n dy · colsᵀ, one image after the other"""
     xp = gpu.xp
     dy, dw = xp.ascontiguousarray(dy), xp.zeros((g.O, g.C // g.G, g.KH, g.KW), x.dtype)
-    for here in _images(g, x.dtype):
-        cols, maps = _columns(im2col(gpu, x[here], g), g), _maps(dy, g)[here]
+    for chunk in _chunks(g, x.dtype):
+        cols, maps = _columns(im2col(gpu, x[chunk], g), g), _maps(dy, g)[chunk]
         for n in range(len(maps)):                                 # (G, O/G, L) · (G, L, K) → (G, O/G, K)
             gemm(gpu, maps[n], cols[n].transpose(0, 2, 1), _filters(gpu, dw, g), accumulate=True)
     return dw
 
 
-def _images(g, dtype):
-    """Slices of images whose columns take about COLUMNS bytes."""
+def _chunks(g, dtype):
+    """The images in chunks whose columns take about CHUNK_COLUMN_BYTES: slices."""
     size = g.C * g.KH * g.KW * g.OH * g.OW * dtype.itemsize
-    step = max(1, COLUMNS // max(1, size))
+    step = max(1, CHUNK_COLUMN_BYTES // max(1, size))
     return [slice(n, n + step) for n in range(0, g.N, step)]
 
 

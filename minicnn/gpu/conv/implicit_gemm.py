@@ -1,15 +1,16 @@
 """Convolution as a matrix product whose columns are never stored (kernels/conv_gemm.cuh, implicit_gemm.cu).
 
-im2col writes KH·KW/S² times the images to memory and reads them back. Here each block of threads picks the pixels that
-it needs, tile by tile, on the way to its multiplications. Which pixel belongs to which tap is said by a table, made
-once for a geometry; with another table the same kernel computes dx. dw sums over all windows of the batch, in parts
-that different blocks compute, added in a fixed order: the same bits each time.
+im2col writes KH·KW/S² times the images to memory and reads them back. Here each block of threads reads the pixels that
+it multiplies directly from the image, tile by tile. A table, computed once for a geometry, says which pixel each tap
+reads; with another table the same kernel computes dx. dw is a sum over all windows of the batch: different blocks sum
+parts of it, and the parts are added in a fixed order, so that each run gives the same bits.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -18,12 +19,12 @@ TILES = {
                 (64, 64): "FmaTile<float,64,64,16,4,4>"},
     "float64": {(64, 64): "FmaTile<double,64,64,8,4,4>"},
 }  # fmt: skip
-"""{dtype: {(rows, columns) of the result that a block makes: the tile's name in kernels/}}"""
+"""{dtype: {(rows, columns) of the result that a block computes: the tile's name in kernels/}}"""
 FILE = "implicit_gemm.cu"
 
 
-def able(gpu, g, dtype):
-    """Every convolution whose taps lie less than 32,768 pixels from the window's corner: the table holds 16 bits."""
+def supports(gpu, g, dtype):
+    """Every convolution whose taps lie less than 32,768 pixels from the window's corner: the table's 16 bits."""
     return g.G < 1 << 16 and all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
 
 
@@ -43,55 +44,57 @@ def conv2d_dw(gpu, dy, x, g):
 
 
 def gathered(gpu, x, w, b, g, file, tiles):
-    """y: source x, the taps of the filters as they stand."""
+    """y: source x, all taps of the filters."""
     xp = gpu.xp
     y = xp.empty((g.N, g.O, g.OH, g.OW), x.dtype)
-    taps, bias = table(gpu, "y", g), None if b is None else xp.ascontiguousarray(b)
-    w = filters(gpu, w, g).transpose(0, 2, 3, 4, 1)                           # (G, C/G, KH, KW, O/G)
-    launch(gpu, file, tiles, xp.ascontiguousarray(x), xp.ascontiguousarray(w), bias, y, taps, g.G, g.O // g.G,
-           (g.N, g.OH, g.OW), (g.vertical.stride, g.horizontal.stride))  # fmt: skip
+    bias = None if b is None else xp.ascontiguousarray(b)
+    w = filters(w, g).transpose(0, 2, 3, 4, 1)                                # (G, C/G, KH, KW, O/G)
+    gather(gpu, file, tiles, xp.ascontiguousarray(x), xp.ascontiguousarray(w), bias, y, y_table(gpu, g), g.G,
+           pixels=(g.OH, g.OW), step=(g.vertical.stride, g.horizontal.stride))  # fmt: skip
     return y
 
 
 def gathered_dx(gpu, dy, w, g, file, tiles):
-    """dx: source dy; one launch for each phase of the stride, with the taps that meet it."""
+    """dx: source dy; one launch for each phase of the stride (geometry.Axis.phases), with the taps that read it."""
     xp = gpu.xp
     dx, dy = xp.empty((g.N, g.C, g.H, g.W), dy.dtype), xp.ascontiguousarray(dy)
-    w = filters(gpu, w, g).transpose(0, 3, 4, 1, 2)                           # (G, KH, KW, O/G, C/G)
-    for phase in phases(g):
-        here = xp.ascontiguousarray(w[:, evenly(phase.p), evenly(phase.q)])
-        launch(gpu, file, tiles, dy, here, None, dx, table(gpu, "dx", g, phase), g.G, g.C // g.G,
-               (g.N, phase.rows, phase.columns), (1, 1), (phase.h, phase.w),
-               (g.vertical.stride, g.horizontal.stride))  # fmt: skip
+    w = filters(w, g).transpose(0, 3, 4, 1, 2)                                # (G, KH, KW, O/G, C/G)
+    for phase in product(g.vertical.phases(), g.horizontal.phases()):
+        first, pixels, taps = zip(*phase)                                     # (down, across) each
+        p, q = (slice(t.start, t.stop, t.step) for t in taps)
+        gather(gpu, file, tiles, dy, xp.ascontiguousarray(w[:, p, q]), None, dx, dx_table(gpu, g, phase), g.G,
+               pixels=pixels, start=first, every=(g.vertical.stride, g.horizontal.stride))  # fmt: skip
     return dx
 
 
-def launch(gpu, file, tiles, source, w, bias, result, taps, G, M, pixels, step, start=(0, 0), every=(1, 1)):
-    """conv_gather: `result` at `pixels` (N, rows, columns), from `start` on and `every` so many.
+def gather(gpu, file, tiles, source, w, bias, result, table, G, pixels, step=(1, 1), start=(0, 0), every=(1, 1)):
+    """Launch conv_gather for `pixels` (rows, columns) of the result's maps: from pixel `start` on, `every` so many.
 
-    source (N,C,H,W)   w (G,K,…,M), a filter a column   result (N,O,H,W)
+    source (N,C,H,W)   w (G,K,…,M), a filter a column   result (N,G·M,OH,OW)   step: from pixel to pixel in the source
     """
-    (N, PH, PW), K, (H, W), (OH, OW) = pixels, len(taps), source.shape[2:], result.shape[2:]
+    (N, channels, H, W), (OH, OW), (PH, PW) = source.shape, result.shape[2:], pixels
+    K, M, C = len(table), result.shape[1] // G, channels // G
     if N * PH * PW == 0 or M == 0:
         return
     rows, columns = tile = choose_tile(gpu, tiles, M, N * PH * PW, G)
-    channels = source.shape[1] // G
     gpu.kernel(file, "conv_gather", result.dtype, tiles[tile])(
         (-(-N * PH * PW // columns), -(-M // rows), G), (256,),
-        source, w, taps, bias, result, K, M, N * PH * PW, PH, PW, *step, H, W, channels * G * H * W, channels * H * W,
-        G * M * OH * OW, M * OH * OW, OH * OW, start[0] * OW + start[1], every[0] * OW, every[1],
+        x=source, w=w, table=table, bias=bias, y=result, K=K, M=M, pixels=N * PH * PW, PH=PH, PW=PW,
+        SV=step[0], SH=step[1], H=H, W=W, x_image=channels * H * W, x_group=C * H * W,
+        y_image=G * M * OH * OW, y_group=M * OH * OW, y_plane=OH * OW,
+        y_start=start[0] * OW + start[1], y_row=every[0] * OW, y_column=every[1],
     )  # fmt: skip
 
 
 def gathered_dw(gpu, dy, x, g, file, tiles):
-    """dw: the sum over all windows, in parts; then the parts."""
+    """dw: the sum over all windows in parts, one for each block along z; then the sum of the parts."""
     xp = gpu.xp
     x, dy = xp.ascontiguousarray(x), xp.ascontiguousarray(dy)
     shape = (g.O, g.C // g.G, g.KH, g.KW)
     M, K, windows = g.O // g.G, g.C // g.G * g.KH * g.KW, g.N * g.OH * g.OW
     if windows == 0 or M * K == 0:
         return xp.zeros(shape, x.dtype)
-    rows, columns = tile = choose_tile(gpu, tiles, M, K, g.G, many=windows)
+    rows, columns = tile = choose_tile(gpu, tiles, M, K, g.G, splittable=True)
     grid = (-(-K // columns), -(-M // rows))
     count = min(-(-2 * gpu.multiprocessors // (math.prod(grid) * g.G)), -(-windows // 256), 65535 // g.G)
     each = -(-windows // count)
@@ -99,9 +102,10 @@ def gathered_dw(gpu, dy, x, g, file, tiles):
     count = -(-windows // each)
     parts = xp.empty((count, *shape), x.dtype)
     gpu.kernel(file, "conv_dw", x.dtype, tiles[tile])(
-        (*grid, g.G * count), (256,), dy, x, table(gpu, "y", g), parts, K, M, windows, each, g.G, g.OH, g.OW,
-        g.vertical.stride, g.horizontal.stride, g.H, g.W, g.C * g.H * g.W, g.C // g.G * g.H * g.W, g.O * g.OH * g.OW,
-        M * g.OH * g.OW,
+        (*grid, g.G * count), (256,),
+        dy=dy, x=x, table=y_table(gpu, g), parts=parts, K=K, M=M, windows=windows, each=each, G=g.G, OH=g.OH, OW=g.OW,
+        SV=g.vertical.stride, SH=g.horizontal.stride, H=g.H, W=g.W, x_image=g.C * g.H * g.W,
+        x_group=g.C // g.G * g.H * g.W, dy_image=g.O * g.OH * g.OW, dy_group=M * g.OH * g.OW,
     )  # fmt: skip
     return sum_of_parts(gpu, parts)
 
@@ -115,14 +119,14 @@ def sum_of_parts(gpu, parts):
     return total
 
 
-def choose_tile(gpu, tiles, M, N, G, many=0):
-    """(rows, columns) of the tile for a result of M × N in G groups, summed over `many` products.
+def choose_tile(gpu, tiles, M, N, G, splittable=False):
+    """(rows, columns) of the tile for a result of M × N in G groups. splittable: different blocks may sum parts of it.
 
-    The largest that is not mostly empty and leaves every multiprocessor two blocks, as a sum that can be split does.
+    The largest tile that is at least half full, if it gives every multiprocessor two blocks or the sum is splittable.
     """
     for rows, columns in tiles:
         blocks = -(-M // rows) * -(-N // columns) * G
-        if rows < 2 * M and columns < 2 * N and (many or blocks >= 2 * gpu.multiprocessors):
+        if rows < 2 * M and columns < 2 * N and (splittable or blocks >= 2 * gpu.multiprocessors):
             return rows, columns
     return min(tiles)
 
@@ -130,56 +134,39 @@ def choose_tile(gpu, tiles, M, N, G, many=0):
 # --------------------------------------------------------------------------------------------------- tables of the taps
 
 
-@dataclass(frozen=True)
-class Phase:
-    """The pixels h, h + S, … and w, w + S, … of dx, `rows` × `columns` of them, and the taps p, q that meet them."""
+def y_table(gpu, g):
+    """The table of taps for y and dw: tap (p, q) of channel c."""
+    def taps():
+        c, p, q = np.indices((g.C // g.G, g.KH, g.KW)).reshape(3, -1)
+        row = p * g.vertical.dilation - g.vertical.before
+        column = q * g.horizontal.dilation - g.horizontal.before
+        return (c * g.H + row) * g.W + column, row, column
 
-    h: int
-    w: int
-    rows: int
-    columns: int
-    p: tuple[int, ...]
-    q: tuple[int, ...]
-
-
-def phases(g) -> list[Phase]:
-    """All pixels of dx, by their phase; at stride 1 there is one."""
-
-    def along(axis):
-        return [(first, -(-(axis.size - first) // axis.stride),
-                 tuple(p for p in range(axis.kernel) if (first + axis.before - p * axis.dilation) % axis.stride == 0))
-                for first in range(min(axis.stride, axis.size))]  # fmt: skip
-
-    return [Phase(h, w, rows, columns, p, q)
-            for h, rows, p in along(g.vertical) for w, columns, q in along(g.horizontal)]  # fmt: skip
+    return _cached_table(gpu, ("y", g), taps)
 
 
-def evenly(taps) -> slice:
-    """The slice of these taps, which lie evenly apart."""
-    return slice(taps[0], taps[-1] + 1, taps[1] - taps[0] if len(taps) > 1 else 1) if taps else slice(0)
+def dx_table(gpu, g, phase):
+    """The table of taps for a phase of dx, (down, across): the taps that read its pixels, for each filter o."""
+    def taps():
+        i, j, o = np.indices((*(len(taps) for _, _, taps in phase), g.O // g.G)).reshape(3, -1)
+        row, column = ((first + axis.before - np.array(taps, int)[k] * axis.dilation) // axis.stride     # no remainder
+                       for axis, (first, _, taps), k in zip((g.vertical, g.horizontal), phase, (i, j)))  # fmt: skip
+        return (o * g.OH + row) * g.OW + column, row, column
+
+    return _cached_table(gpu, ("dx", g, phase), taps)
 
 
-def table(gpu, what, g, phase=None):
-    """The table of taps for y (and dw), or for a phase of dx, on the device: K × (offset, row and column)."""
-    key = ("taps", what, replace(g, N=1), phase)                   # the same for any number of images
+def _cached_table(gpu, key, taps):
+    """The table on the device, K × (offset, row and column in 16 bits each); the same for any number of images."""
+    what, g, *phase = key
+    key = ("taps", what, replace(g, N=1), *phase)
     if key not in gpu.cache:
-        v, h = g.vertical, g.horizontal
-        if what == "y":
-            C, (H, W) = g.C // g.G, (g.H, g.W)
-            c, p, q = np.indices((C, g.KH, g.KW)).reshape(3, -1)
-            row, column = p * v.dilation - v.before, q * h.dilation - h.before
-        else:
-            C, (H, W) = g.O // g.G, (g.OH, g.OW)
-            i, j, c = np.indices((len(phase.p), len(phase.q), C)).reshape(3, -1)
-            p, q = np.array(phase.p, int)[i], np.array(phase.q, int)[j]
-            row = (phase.h + v.before - p * v.dilation) // v.stride           # whole: that is what the phase is about
-            column = (phase.w + h.before - q * h.dilation) // h.stride
-        offset = (c * H + row) * W + column
+        offset, row, column = taps()
         both = np.stack([row, column], 1).astype(np.int16).view(np.int32)     # (K, 1)
         gpu.cache[key] = gpu.xp.asarray(np.concatenate([offset[:, None].astype(np.int32), both], 1))
     return gpu.cache[key]
 
 
-def filters(gpu, w, g):
+def filters(w, g):
     """w (O,C/G,KH,KW) → (G, O/G, C/G, KH, KW)"""
     return w.reshape(g.G, g.O // g.G, g.C // g.G, g.KH, g.KW)

@@ -1,9 +1,9 @@
 """The implicit product on tensor cores (kernels/mma.cuh, tensor_core.cu), from compute capability 8.0 on.
 
-float32 goes through them as 3xTF32: each factor is the sum of two numbers that a tensor core can multiply, and three of
-the four products are added; what is left out is 2⁻²² of a product, less than float32's own rounding. Under
+A float32 product is computed as 3xTF32: each factor is the sum of two numbers that a tensor core can multiply, and
+three of the four products are added; the fourth is 2⁻²² of the product, less than float32's own rounding. Under
 minicnn.allow_tf32() each factor is rounded to one such number instead: a third of the work, three digits. (An infinite
-factor gives NaN in 3xTF32, for ∞ − ∞ is part of splitting it.)
+factor gives NaN in 3xTF32, because splitting it computes ∞ − ∞.)
 """
 
 from minicnn.gpu.conv import implicit_gemm
@@ -14,9 +14,9 @@ TILES = {terms: {shape: f"TensorTile<{terms},{shape[0]},{shape[1]}>" for shape i
          for terms in (1, 3)}  # fmt: skip
 
 
-def able(gpu, g, dtype):
-    """float32, on a GPU that has them."""
-    return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.able(gpu, g, dtype)
+def supports(gpu, g, dtype):
+    """float32, on a GPU that has tensor cores for TF32."""
+    return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.supports(gpu, g, dtype)
 
 
 def conv2d(gpu, x, w, b, g):

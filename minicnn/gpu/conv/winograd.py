@@ -2,8 +2,8 @@
 
     V = Bᵀ x B     U = G w Gᵀ     M = U · V, 36 matrix products     y = Aᵀ M A
 
-It pays where there are many channels: the transforms move each image 2¼ times in each direction, whatever the channels
-are summed to. dx is the convolution of dy with the filters turned by 180°; dw = Gᵀ [ Σ (A dy Aᵀ) · Vᵀ ] G.
+It pays where there are many channels: the transforms read and write each image 2¼ times, however many filters there
+are. dx is the convolution of dy with the filters turned by 180°; dw = Gᵀ [ Σ (A dy Aᵀ) · Vᵀ ] G.
 """
 
 from dataclasses import replace
@@ -11,11 +11,11 @@ from dataclasses import replace
 from minicnn.geometry import Axis
 from minicnn.gpu.gemm import gemm
 
-WORKSPACE = 256 << 20
-"""Bytes of transformed tiles at a time; images that need more go through in several batches."""
+CHUNK_BYTES = 256 << 20
+"""Bytes of transformed tiles in a chunk of images."""
 
 
-def able(gpu, g, dtype):
+def supports(gpu, g, dtype):
     """3×3 filters at stride 1, without dilation, in one group."""
     return g.KH == g.KW == 3 and g.G == 1 and all(a.stride == a.dilation == 1 for a in (g.vertical, g.horizontal))
 
@@ -25,11 +25,11 @@ def conv2d(gpu, x, w, b, g):
     xp = gpu.xp
     x, w, b = xp.ascontiguousarray(x), xp.ascontiguousarray(w), None if b is None else xp.ascontiguousarray(b)
     y, U = xp.empty((g.N, g.O, g.OH, g.OW), x.dtype), transformed_filters(gpu, w)         # U (36, O, C)
-    for here, n, P in batches(g, x.dtype):
+    for chunk, n, P in chunks(g, x.dtype):
         M = xp.empty((36, g.O, P), x.dtype)
-        gemm(gpu, U, transformed_images(gpu, x[here], g), M)                  # (36, O, C) · (36, C, P) → (36, O, P)
+        gemm(gpu, U, transformed_images(gpu, x[chunk], g), M)                  # (36, O, C) · (36, C, P) → (36, O, P)
         gpu.kernel("winograd.cu", "winograd_outputs", x.dtype).over(
-            g.O * P, M, b, y[here], n, g.O, g.OH, g.OW, *tiles(g), g.OW % 4 == 0
+            g.O * P, M, b, y[chunk], n, g.O, g.OH, g.OW, *tiles(g), g.OW % 4 == 0
         )
     return y
 
@@ -47,12 +47,12 @@ def conv2d_dw(gpu, dy, x, g):
     xp = gpu.xp
     x, dy = xp.ascontiguousarray(x), xp.ascontiguousarray(dy)
     dw, dU = xp.empty((g.O, g.C, 3, 3), x.dtype), xp.zeros((36, g.O, g.C), x.dtype)
-    for here, n, P in batches(g, x.dtype):
+    for chunk, n, P in chunks(g, x.dtype):
         D = xp.empty((36, g.O, P), x.dtype)
         gpu.kernel("winograd.cu", "winograd_gradients", x.dtype).over(
-            g.O * P, dy[here], D, n, g.O, g.OH, g.OW, *tiles(g)
+            g.O * P, dy[chunk], D, n, g.O, g.OH, g.OW, *tiles(g)
         )
-        V = transformed_images(gpu, x[here], g)
+        V = transformed_images(gpu, x[chunk], g)
         gemm(gpu, D, V.transpose(0, 2, 1), dU, accumulate=True)               # (36, O, P) · (36, P, C) → (36, O, C)
     gpu.kernel("winograd.cu", "winograd_filter_gradients", x.dtype)((-(-g.O * g.C // 256),), (256,), dU, dw, g.O * g.C)
     return dw
@@ -81,10 +81,10 @@ def tiles(g):
     return -(-g.OH // 4), -(-g.OW // 4)
 
 
-def batches(g, dtype):
-    """(images, how many, how many tiles they have): so many at a time that V and M take about WORKSPACE bytes."""
+def chunks(g, dtype):
+    """(slice of images, how many, how many tiles they have): chunks for which V and M take about CHUNK_BYTES."""
     TH, TW = tiles(g)
-    step = max(1, WORKSPACE // (36 * (g.C + g.O) * TH * TW * dtype.itemsize))
+    step = max(1, CHUNK_BYTES // (36 * (g.C + g.O) * TH * TW * dtype.itemsize))
     for start in range(0, g.N, step):
         n = min(step, g.N - start)
         yield slice(start, start + n), n, n * TH * TW

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 import minicnn
-from minicnn import arguments
-from minicnn.io import atomic
+from minicnn import arguments, atomic
 from minicnn.io.model_file import Description, to_json
 from minicnn.io.onnx.fold import fold_batch_norm
 from minicnn.io.onnx.graph import Graph, Value

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.geometry import Conv2dGeometry
+from minicnn.geometry import Conv2dGeometry, channel_band
 from minicnn.io.onnx.graph import Graph, Value
 from minicnn.io.onnx.pooling import pads
 
@@ -45,8 +45,7 @@ def local_response_norm(graph: Graph, x: Value, *, size: int, alpha: float, beta
         return graph.add("LRN", x, size=size, alpha=float(alpha), beta=float(beta), bias=float(k))
     scale = alpha if variant == "paper" else alpha / size
     C = x.shape[1]
-    away = np.arange(C)[None] - np.arange(C)[:, None]                         # (C, C): c' − c
-    band = ((away >= -(size // 2)) & (away <= (size - 1) // 2)).astype(np.float32) * np.float32(scale)
+    band = channel_band(C, size).T.astype(np.float32) * np.float32(scale)     # (C, C): the window of c in row c
     maps = x if x.ndim > 2 else graph.add("Unsqueeze", x, graph.ints(2), shape=(*x.shape, 1))
     w = graph.constant(band.reshape(C, C, *[1] * (maps.ndim - 2)))
     b = graph.constant(np.full(C, k, np.float32))

@@ -1,13 +1,13 @@
 """Few channels: several neighbouring outputs from one wider window.
 
 With few channels and filters the columns of im2col are short and the product is narrow: copying costs more than
-multiplying. A window that is (r−1)·S pixels wider holds the pixels of r neighbouring outputs. Give it r·O filters, each
-of the given ones r times, moved by S pixels each time and zero elsewhere (a band matrix):
+multiplying. A window that is (r−1)·S pixels wider holds the pixels of r neighbouring outputs. It gets r·O filters, each
+of the given filters r times, moved by S pixels each time and zero elsewhere (a band matrix):
 
     w'[t·O + o, c, p, q]  =  w[o, c, p, q − t·S]        t = 0 … r−1,        stride S' = r·S
 
-and the product makes r pixels at once, side by side, which in memory is just where they belong. It multiplies by some
-zeros, (KW + (r−1)·S)/KW times the products, and copies that many times less than r times the pixels.
+Then the product computes r pixels at once, side by side, as they lie in memory. Some of its factors are zeros: it takes
+(KW + (r−1)·S)/KW times the multiplications, and copies one wider window instead of r windows.
 """
 
 import functools
@@ -17,47 +17,47 @@ import numpy as np
 
 from minicnn.cpu.conv import tiled
 from minicnn.cpu.conv.filters import transposed
-from minicnn.cpu.conv.geometry import backward
-from minicnn.cpu.layout import images, pixels
+from minicnn.cpu.conv.geometry import dx_as_conv2d
+from minicnn.cpu.layout import as_nchw, to_nhwc
 from minicnn.geometry import Axis
 
 
-def able(g, dtype):
+def supports(g, dtype):
     """One group, no dilation across. Where a wider window does not pay, r is 1: the tiled product as it is."""
     return g.G == 1 and g.horizontal.dilation == 1
 
 
 def conv2d(x, w, b, g):
     """The tiled product with the wider filters."""
-    wide, r = widened(g)
-    y = tiled.conv2d(x, band(w, r, g), None if b is None else np.tile(b, r), wide)
-    return images(pixels(y).reshape(g.N, g.OH, g.OW, g.O))
+    wide, r = widen(g)
+    y = tiled.conv2d(x, widen_filters(w, r, g), None if b is None else np.tile(b, r), wide)
+    return as_nchw(to_nhwc(y).reshape(g.N, g.OH, g.OW, g.O))
 
 
 def conv2d_dx(dy, w, g):
     """At stride 1 the convolution of dy with the filters turned by 180°, else the gradient of the wider filters."""
     if g.vertical.stride == g.horizontal.stride == 1:
-        dy, back = backward(dy, g)
-        return conv2d(dy, transposed(w, 1), None, back)
-    wide, r = widened(g)
-    return tiled.conv2d_dx(joined(dy, wide), band(w, r, g), wide)
+        dy, dx_geometry = dx_as_conv2d(dy, g)
+        return conv2d(dy, transposed(w, 1), None, dx_geometry)
+    wide, r = widen(g)
+    return tiled.conv2d_dx(join_neighbours(dy, wide), widen_filters(w, r, g), wide)
 
 
 def conv2d_dw(dy, x, g):
-    """The tiled gradient of the wider filters, each copy's share added up."""
-    wide, r = widened(g)
-    dw = tiled.conv2d_dw(joined(dy, wide), x, wide).reshape(r, g.O, g.C, g.KH, wide.KW)
+    """The tiled gradient of the wider filters; the gradients of the r copies of a filter are added."""
+    wide, r = widen(g)
+    dw = tiled.conv2d_dw(join_neighbours(dy, wide), x, wide).reshape(r, g.O, g.C, g.KH, wide.KW)
     S = g.horizontal.stride
     return sum(dw[t, ..., t * S : t * S + g.KW] for t in range(r))
 
 
-def together(g):
-    """r: how many outputs of a row to make at once, of the divisors of OW the one that costs least."""
-    return min((r for r in range(1, min(g.OW, 16) + 1) if g.OW % r == 0), key=lambda r: nanoseconds(g, r))
+def outputs_per_window(g):
+    """r: how many outputs of a row one window computes: of the divisors of OW the one that costs least."""
+    return min((r for r in range(1, min(g.OW, 16) + 1) if g.OW % r == 0), key=lambda r: cost_per_output(g, r))
 
 
-def nanoseconds(g, r):
-    """What an output pixel costs a thread, about: its multiplications and its share of the window's copying.
+def cost_per_output(g, r):
+    """About how many nanoseconds an output pixel takes on a thread: its multiplications and its part of the copying.
 
     Three numbers, fitted to measurements on a Zen 4: 0.02 ns a multiply-add, ¼ ns to copy a value, 6 ns to begin a row
     of a window.
@@ -67,14 +67,14 @@ def nanoseconds(g, r):
 
 
 @functools.lru_cache(4096)
-def widened(g):
+def widen(g):
     """(the geometry of the wider filters, r)"""
-    r, h = together(g), g.horizontal
+    r, h = outputs_per_window(g), g.horizontal
     across = Axis(h.size, h.kernel + (r - 1) * h.stride, h.stride * r, h.before, h.after)
     return replace(g, O=g.O * r, horizontal=across), r
 
 
-def band(w, r, g):
+def widen_filters(w, r, g):
     """w (O,C,KH,KW) → (r·O, C, KH, KW + (r−1)·S)"""
     if r == 1:
         return w
@@ -85,6 +85,6 @@ def band(w, r, g):
     return wide.reshape(r * g.O, *wide.shape[2:])
 
 
-def joined(dy, wide):
+def join_neighbours(dy, wide):
     """dy (N,O,OH,OW) with r neighbours as one pixel: (N, r·O, OH, OW/r)"""
-    return images(pixels(dy).reshape(wide.N, wide.OH, wide.OW, wide.O))
+    return as_nchw(to_nhwc(dy).reshape(wide.N, wide.OH, wide.OW, wide.O))

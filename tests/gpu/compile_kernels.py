@@ -1,7 +1,7 @@
 """What every CUDA kernel needs of a GPU: registers, shared memory, spills. No GPU is needed to find out.
 
-    python -m benchmarks.gpu.kernels            compiles each kernel for each target with nvcc and prints the table
-    python -m benchmarks.gpu.kernels --write    and writes it into kernels/README.md
+    python -m tests.gpu.compile_kernels            compiles each kernel for each target with nvcc and prints the table
+    python -m tests.gpu.compile_kernels --write    and writes it into kernels/README.md
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from minicnn.gpu.kernel_file import FOLDER, OPTIONS, expand, instances
 TARGETS = ("sm_75", "sm_80", "sm_90", "sm_100")
 """Turing, Ampere, Hopper, Blackwell. CUDA 13 supports nothing older than the first."""
 README = FOLDER / "README.md"
-BLOCK = "benchmarks.gpu.kernels"
+BLOCK = "tests.gpu.compile_kernels"
 MOST_SHARED = 48 << 10
 
 
@@ -119,7 +119,7 @@ def rows(found: list[Needs]) -> str:
 
 def main(arguments=None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.kernels", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu.compile_kernels", description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write the table into kernels/README.md")
     args = parser.parse_args(arguments)
     if reason := missing():
