@@ -154,7 +154,7 @@ def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, a
     assert minicnn_("eval", folder)[0] == 0, "what there is can be used"
     rc, out, err = minicnn_("train", "--resume", folder, *["--json"] * as_json)
     assert (rc, err) == (0, "")
-    assert "goes on after step 10\n" in out or as_json
+    assert "continues after step 10\n" in out or as_json
     for name in ("best.safetensors", "last.safetensors", "test.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
