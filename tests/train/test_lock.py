@@ -29,6 +29,7 @@ CLAIM = textwrap.dedent("""
     for _ in range(20):
         print(folder.claim(Config(model=sys.argv[1])), flush=True)
 """)
+from tests.work import NEVER
 
 
 def process(script, *args, **more):
@@ -39,7 +40,7 @@ def process(script, *args, **more):
 
 
 def end(started):
-    out, _ = started.communicate("\n", timeout=60)
+    out, _ = started.communicate("\n", timeout=NEVER)
     assert started.returncode == 0
     return out.split()
 
