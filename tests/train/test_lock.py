@@ -11,6 +11,7 @@ from minicnn.train import Config, Run
 from minicnn.train import folder as run_folder
 from minicnn.train.lock import NAME, Lock
 from tests.train.tiny import TINY
+from tests.work import NEVER
 
 HOLD = textwrap.dedent("""
     import sys, time
@@ -29,7 +30,6 @@ CLAIM = textwrap.dedent("""
     for _ in range(20):
         print(folder.claim(Config(model=sys.argv[1])), flush=True)
 """)
-from tests.work import NEVER
 
 
 def process(script, *args, **more):
