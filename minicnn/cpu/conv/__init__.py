@@ -14,7 +14,7 @@ import functools
 import numpy as np
 
 from minicnn.cpu.conv import depthwise, few_channels, few_pixels, im2col, pointwise, tiled, winograd
-from minicnn.settings import asked_algorithm
+from minicnn.settings import requested_algorithm
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
@@ -40,7 +40,7 @@ POLICY = (
 
 def choose(g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
-    return _choose(asked_algorithm(), g, np.dtype(dtype))
+    return _choose(requested_algorithm(), g, np.dtype(dtype))
 
 
 @functools.lru_cache(4096)

@@ -8,7 +8,7 @@ name (minicnn.conv_algorithm).
 from __future__ import annotations
 
 from minicnn.gpu.conv import depthwise, im2col, implicit_gemm, pointwise, tensor_core, winograd
-from minicnn.settings import asked_algorithm
+from minicnn.settings import requested_algorithm
 
 ALGORITHMS = {
     "im2col": im2col, "implicit_gemm": implicit_gemm, "tensor_core": tensor_core, "pointwise": pointwise,
@@ -27,7 +27,7 @@ POLICY = (
 
 def choose(gpu, g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
-    asked = asked_algorithm()
+    asked = requested_algorithm()
     if asked in ALGORITHMS and ALGORITHMS[asked].supports(gpu, g, dtype):
         return asked
     return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].supports(gpu, g, dtype))
