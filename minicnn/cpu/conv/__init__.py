@@ -1,10 +1,9 @@
 """Which algorithm computes a convolution.
 
 Each algorithm is a file with the same four functions: `supports` (whether it can), `conv2d`, `conv2d_dx`, `conv2d_dw`.
-`im2col` is the textbook's and the one to read first; `tiled` is the same in tiles; the others save multiplications or
-copies where the geometry allows it. POLICY chooses, unless an algorithm is asked for by name (minicnn.conv_algorithm).
-What it chooses needs, besides its arguments and its result, at most 20 MB a thread, and the filters 4 times and once
-more for each thread.
+`im2col` is the textbook algorithm; read it first. `tiled` computes it tile by tile. The others save multiplications or
+copies for some geometries. POLICY chooses, unless an algorithm is requested by name (minicnn.conv_algorithm). The extra
+memory of its choice is at most 20 MB per thread, 4 copies of the filters, and one more copy per thread.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ POLICY = (
     ("few_channels", lambda g: True),
     ("tiled", lambda g: True),
 )
-"""(algorithm, where it is the fastest), best first. In float64 Winograd is left out: float64 users want accuracy."""
+"""(algorithm, where it is the fastest), best first. Not Winograd in float64: float64 users want accuracy."""
 
 
 def choose(g, dtype) -> str:
@@ -67,5 +66,5 @@ def conv2d_dw(dy, x, g):
 
 
 def _ignore_float_errors():
-    """OpenBLAS also computes on values beside a small matrix, and drops the results: their warnings mean nothing."""
+    """OpenBLAS also computes on memory next to a small matrix and discards the results: ignore their warnings."""
     return np.errstate(invalid="ignore", over="ignore", divide="ignore", under="ignore")

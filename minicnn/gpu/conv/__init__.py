@@ -1,8 +1,8 @@
 """Which algorithm computes a convolution on a GPU.
 
-Each algorithm is a file with the same four functions as on the cpu: `supports` (whether it can), `conv2d`, `conv2d_dx`,
-`conv2d_dw`. `im2col` is the textbook's and the one to read first. POLICY chooses, unless an algorithm is asked for by
-name (minicnn.conv_algorithm).
+Each algorithm is a file with the same four functions as on the CPU: `supports` (whether it can), `conv2d`, `conv2d_dx`,
+`conv2d_dw`. `im2col` is the textbook algorithm; read it first. POLICY chooses, unless an algorithm is requested by name
+(minicnn.conv_algorithm).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POLICY = (
     ("implicit_gemm", lambda g: True),
     ("im2col", lambda g: True),
 )
-"""(algorithm, where it is the fastest), best first. From arithmetic alone: nothing here was timed on a GPU."""
+"""(algorithm, where it is the fastest), best first. Derived from operation counts: not yet timed on a GPU."""
 
 
 def choose(gpu, g, dtype) -> str:
