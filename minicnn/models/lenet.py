@@ -50,7 +50,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, variant: str = "modern",
     variant="caffe": Caffe's example, for 28×28 images: wider, and no activation after the convolutions.
         431,080 parameters, 2,293,000 multiply-adds.
 
-    Weights are drawn with he_normal; in "1998" from U(−2.4/F, 2.4/F), F the inputs of a unit, as in the paper's appendix A.
+    Weights are drawn with he_normal; in "1998" from U(−2.4/F, 2.4/F), F a unit's inputs, as in the paper's appendix A.
     """
     K = positive("num_classes", num_classes)
     if variant not in VARIANTS:

@@ -1,7 +1,7 @@
 """VGG: Simonyan & Zisserman 2014, "Very deep convolutional networks for large-scale image recognition", table 1.
 
 Two differences. Before the dense layers, adaptive average pooling makes the maps 7×7: it changes nothing at 224×224
-and allows other image sizes. Weights are drawn with he_normal; the paper draws those of net A from N(0, 0.1²) and starts the
+and allows other image sizes. Weights are drawn with he_normal; the paper draws net A's from N(0, 0.1²) and starts the
 deeper nets from a trained A. `width` multiplies the channels of every layer, including the 4096 units.
 """
 

@@ -22,8 +22,8 @@ def zfnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "standar
     width: multiplies the channels of every layer, including the 4096 units.
 
     Weights are drawn from N(0, 0.01²), biases 0. Fig. 3 does not give the padding; its sizes 110, 55, 26, 13, 6 need
-    padding 1 in conv1, 0 in conv2, and pooling that rounds up. The "contrast normalisation across feature maps" after the
-    first two poolings is AlexNet's response normalisation here, with its constants. Not included: in training, the
+    padding 1 in conv1, 0 in conv2, and pooling that rounds up. The "contrast normalisation across feature maps" after
+    the first two poolings is AlexNet's response normalisation here, with its constants. Not included: in training, the
     paper rescales filters of conv1 whose root mean square is above 0.1.
     """
     K = positive("num_classes", num_classes)
