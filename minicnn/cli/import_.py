@@ -34,7 +34,7 @@ def import_(
         str, typer.Option(help="How pictures are normalised: " + ", ".join(PREPROCESSING) + ".")
     ] = "imagenet",
     skip: Annotated[
-        list[str] | None, typer.Option(help="Leave a part of the file out, such as aux1; repeatable.")
+        list[str] | None, typer.Option(help="Leave a part of the file out, such as aux1; may be repeated.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ):

@@ -14,7 +14,7 @@ from minicnn.cli import console
 
 ModelSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="An option of the net, such as num_classes=10; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the net, such as num_classes=10; may be repeated."),
 ]
 """The type of a verb's argument for --set KEY=VALUE."""
 

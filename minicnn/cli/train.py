@@ -40,7 +40,7 @@ def train(
         bool, typer.Option("--find-lr", help="Only search for a learning rate: a picture and a suggestion.")
     ] = False,
     fast_dev_run: Annotated[
-        bool, typer.Option("--fast-dev-run", help="Test with three batches of each split, then delete the files.")
+        bool, typer.Option("--fast-dev-run", help="A test run: three batches of each split, in a temporary folder.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only one JSON document, at the end.")
@@ -68,7 +68,7 @@ def train(
         with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
             run_report.go(Run(chosen, folder, overwrite=True), as_json)
         if not as_json:
-            console.say("A fast dev run: training, saving, testing and drawing work; all files are deleted.")
+            console.say("A fast dev run: training, saving, testing and drawing work; its temporary folder was deleted.")
         return None
     return run_report.go(Run(chosen, out, overwrite), as_json)
 

@@ -127,7 +127,7 @@ class OneCycleLR(Schedule):
     def __init__(self, optimizer: Optimizer, total_steps: int, pct_start: float = 0.3, div_factor: float = 25.0,
                  final_div_factor: float = 1e4):
         if not 0 < pct_start < 1:
-            raise ValueError(f"pct_start (={pct_start}) must lie between 0 and 1: it is the share of the steps in "
+            raise ValueError(f"pct_start (={pct_start}) must be between 0 and 1: it is the share of the steps in "
                              "which the rate rises")
         self.total_steps, self.pct_start = positive("total_steps", total_steps), pct_start
         self.div_factor, self.final_div_factor = div_factor, final_div_factor

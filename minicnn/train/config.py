@@ -85,7 +85,7 @@ class Config:
                            known_dataset, verbs="")  # fmt: skip
     validation: float = setting(0.1, "Data", "Share of each class of the training images for validation, which chooses "
                                              "the best epoch.")  # fmt: skip
-    test: float = setting(0.15, "Data", "Share of each class of a folder for testing.", share)
+    test: float = setting(0.15, "Data", "Share of each class of a folder of pictures for testing.", share)
     fit: str = setting("crop", "Data", "How a picture is fitted to the net's size: stretch and pad keep all of it, "
                                        "crop keeps the centre.", FITS)  # fmt: skip
     size: int = setting(0, "Data", "Height and width of the images made from picture files; 0: the net's default.",
@@ -103,7 +103,7 @@ class Config:
                                          "on), all.", verbs="transfer")  # fmt: skip
     epochs: int = setting(20, "Optimisation", "Passes over the training images.", at_least(1))
     batch_size: int = setting(32, "Optimisation", "Images per batch.", at_least(1))
-    optimizer: str = setting("adamw", "Optimisation", f"{', '.join(OPTIMIZERS)}.", OPTIMIZERS)
+    optimizer: str = setting("adamw", "Optimisation", f"The optimiser: {', '.join(OPTIMIZERS)}.", OPTIMIZERS)
     lr: float = setting(2e-3, "Optimisation", "Highest learning rate.", above_zero)
     momentum: float = setting(0.9, "Optimisation", "Momentum of sgd.", not_negative)
     accumulate: int = setting(1, "Optimisation", "Batches per step of the optimiser.", at_least(1))
