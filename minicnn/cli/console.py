@@ -155,13 +155,13 @@ def track(work: Iterable[T], what: str, quiet: bool = False, total: int | None =
             tell(done + 1, total)
 
 
-def ticker(what: str, every: float = PIPE_SECONDS) -> Callable[[int, int | None], None]:
-    """A function of (done, total) that prints "WHAT: DONE of TOTAL" on stderr, once in `every` seconds."""
+def ticker(what: str) -> Callable[[int, int | None], None]:
+    """A function of (done, total) that prints "WHAT: DONE of TOTAL" on stderr, once in PIPE_SECONDS."""
     last = time.monotonic()
 
     def tell(done: int, total: int | None) -> None:
         nonlocal last
-        if done != total and time.monotonic() - last >= every:
+        if done != total and time.monotonic() - last >= PIPE_SECONDS:
             last = time.monotonic()
             print(f"{what}: {done:,}" + (f" of {total:,}" if total else ""), file=sys.stderr, flush=True)
 

@@ -137,8 +137,7 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
     monkeypatch.setattr(Run, "train", stopped)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("as_json", "number", "code"), [(False, signal.SIGINT, 130), (True, signal.SIGTERM, 143)])
 @pytest.mark.usefixtures("undrawn")
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)
@@ -154,7 +153,7 @@ def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, a
     assert minicnn_("eval", folder)[0] == 0, "what there is can be used"
     rc, out, err = minicnn_("train", "--resume", folder, *["--json"] * as_json)
     assert (rc, err) == (0, "")
-    assert "goes on after step 10\n" in out or as_json
+    assert "continues after step 10\n" in out or as_json
     for name in ("best.safetensors", "last.safetensors", "test.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
