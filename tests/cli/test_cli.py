@@ -154,7 +154,7 @@ def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, a
     assert minicnn_("eval", folder)[0] == 0, "what there is can be used"
     rc, out, err = minicnn_("train", "--resume", folder, *["--json"] * as_json)
     assert (rc, err) == (0, "")
-    assert "goes on after step 10\n" in out or as_json
+    assert "continues after step 10\n" in out or as_json
     for name in ("best.safetensors", "last.safetensors", "test.json"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
 
@@ -263,7 +263,7 @@ def test_version(minicnn_):
     (["train", "--weight-decay", "-1"], "weight_decay (=-1.0) must be a number of at least 0"),
     (["train", "--warmup", "-1"], "warmup (=-1.0) must be a number of at least 0"),
     (["train", "--label-smoothing", "2"], "label_smoothing (=2.0) must be at least 0 and below 1"),
-    (["train", "--validation", "1"], "validation (=1.0) must lie between 0 and 1"),
+    (["train", "--validation", "1"], "validation (=1.0) must be between 0 and 1"),
     (["train", "--size", "-1"], "size (=-1) must be at least 0"),
     (["train", "--augment", "flop"], "unknown augmentation 'flop': did you mean 'flip'?"),
     (["train", "--schedule", "multistep", "--milestones", "3,x"], "--milestones '3,x' must be epochs with commas"),
