@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -98,14 +99,21 @@ def choose(what: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
+@contextlib.contextmanager
+def usage_errors(*more: type[Exception]) -> Iterator[None]:
+    """Within the block a ValueError, or one of `more`, becomes a usage error (exit code 2) with the same sentence."""
+    try:
+        yield
+    except (ValueError, *more) as problem:  # type: ignore[misc]
+        raise UsageError(str(problem)) from None
+
+
 def device(name: str) -> str:
     """`name`, if that device is usable; otherwise a usage error that says why not."""
     from minicnn import devices
 
-    try:
+    with usage_errors():
         devices.get(name)
-    except ValueError as problem:
-        raise UsageError(str(problem)) from None
     return name
 
 
@@ -126,11 +134,9 @@ def check_out(path: Path, endings: Sequence[str], option: str = "--out", overwri
 
 def progress(quiet: bool = False):
     """A progress bar for a terminal; its tasks have a description, a total and a field `loss`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from minicnn.train.fit import progress_bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
-               TimeRemainingColumn())  # fmt: skip
-    return Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
+    return progress_bar(out, quiet or not out.is_terminal)
 
 
 def track(work: Iterable[T], what: str, quiet: bool = False, total: int | None = None) -> Iterator[T]:
@@ -149,13 +155,13 @@ def track(work: Iterable[T], what: str, quiet: bool = False, total: int | None =
             tell(done + 1, total)
 
 
-def ticker(what: str, every: float = PIPE_SECONDS) -> Callable[[int, int | None], None]:
-    """A function of (done, total) that prints "WHAT: DONE of TOTAL" on stderr, once in `every` seconds."""
+def ticker(what: str) -> Callable[[int, int | None], None]:
+    """A function of (done, total) that prints "WHAT: DONE of TOTAL" on stderr, once in PIPE_SECONDS."""
     last = time.monotonic()
 
     def tell(done: int, total: int | None) -> None:
         nonlocal last
-        if done != total and time.monotonic() - last >= every:
+        if done != total and time.monotonic() - last >= PIPE_SECONDS:
             last = time.monotonic()
             print(f"{what}: {done:,}" + (f" of {total:,}" if total else ""), file=sys.stderr, flush=True)
 

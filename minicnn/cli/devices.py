@@ -16,7 +16,7 @@ def devices(as_json: console.Json = False):
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
     gpu.update({"why_not": missing} if missing else backends.gpu_facts())
-    chosen = {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(),
+    chosen = {"threads": facts["threads"], "conv_algorithm": settings.requested_algorithm(),
               "tf32": settings.tf32_allowed()}  # fmt: skip
     report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu,
               "settings": chosen}  # fmt: skip

@@ -36,10 +36,8 @@ def evaluate(
 ):
     """Evaluate a trained model: top-1 and top-5, class by class, confusion matrix, and its most confident mistakes."""
     console.choose("split", split, SPLITS)
-    try:
+    with console.usage_errors():
         known_dataset("dataset", dataset or "digits")
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     model, about = model_file.load(model_path(run))
     classes = about.classes
     if not dataset and (run / CONFIG).is_file():

@@ -55,7 +55,7 @@ def check(
         bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Draw --sweep in this picture.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: console.Json = False,
 ):
     """Compare the gradients of ops with finite differences in float64, and their float32 with float64."""
     rows = [row for target in targets or ["all"] for row in _rows(target, shapes)]

@@ -68,10 +68,8 @@ def assemble(
                                  f"{len(names)} labels: leave it out")  # fmt: skip
     options = {**options, "num_classes": len(names)}
     shape = models.input_shape(model, options.get("variant", ""))
-    try:
+    with console.usage_errors():
         net = models.build(model, **options)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     report = load_into(net, weights, strict=False, skip=skip)
     if not report.ok:
         raise ValueError(f"{weights} does not fit {model} with {console.count(len(names), 'class', 'classes')} "

@@ -76,10 +76,8 @@ def of_zoo(model: str, settings: Iterable[str] | dict[str, Any] | None = None) -
 
     options = dict(settings) if isinstance(settings, dict) else parse(settings)
     console.choose("model", model.partition(":")[0], models.names())
-    try:
+    with console.usage_errors():
         return models.resolve(model, options)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
 
 
 def find(model: str, settings: Iterable[str] | None = None, input_size: str = "") -> Named:
@@ -120,11 +118,8 @@ def _built(name: str, options: dict[str, Any]):
     from minicnn import models
     from minicnn.nn import init
 
-    try:
-        with init.shapes_only():
-            return models.build(name, **options)
-    except (ValueError, TypeError) as problem:
-        raise console.UsageError(str(problem)) from None
+    with console.usage_errors(TypeError), init.shapes_only():
+        return models.build(name, **options)
 
 
 def _is_path(model: str) -> bool:

@@ -54,9 +54,7 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     if "milestones" in values:
         values["milestones"] = _numbers(values["milestones"])
     if "options" in values:
-        values["options"] = options = parse(values["options"])
-        if type(options.get("variant")) is int:            # --set variant=1998: variants are words
-            options["variant"] = str(options["variant"])
+        values["options"] = parse(values["options"])
     return values
 
 

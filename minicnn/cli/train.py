@@ -76,10 +76,8 @@ def train(
 def _settings(config: Path | None, given: dict) -> Config:
     """The settings of a file, overridden by the command line; a usage error for an invalid one."""
     values = {**(from_toml(config) if config else {}), **given}
-    try:
+    with console.usage_errors():
         return read(values)
-    except (ValueError, TypeError) as problem:
-        raise console.UsageError(str(problem)) from None
 
 
 def _resumed(folder: Path) -> Run:

@@ -59,10 +59,8 @@ def transfer(
         values["validation"] = 0.0
     if preprocess != "auto":
         console.choose("preprocessing", preprocess, NORMALISATIONS)
-    try:
+    with console.usage_errors():
         chosen = read(values)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     with console.progress(as_json) as progress:
         bar = progress.add_task("", loss="")
 

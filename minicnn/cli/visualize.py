@@ -36,6 +36,8 @@ class Scene:
     layer: str
     """The one given with --layer, or ""."""
     out: Path
+    quiet: bool
+    """Without a progress bar."""
 
     @property
     def share(self) -> str:
@@ -78,7 +80,7 @@ def visualize(
     with model.evaluating(), no_grad():
         probabilities = softmax(model(units.to_tensor(model, x))).numpy()[0]
     k = which(class_, about.classes) if class_ else int(probabilities.argmax())
-    scene = Scene(model, shown, x, probabilities, k, about.classes[k].split(",")[0], layer, out)
+    scene = Scene(model, shown, x, probabilities, k, about.classes[k].split(",")[0], layer, out, as_json)
     report = draw(scene)
     if as_json:
         return console.print_json({"picture": str(out), "what": what, "image": str(image), "class": about.classes[k],
@@ -186,7 +188,7 @@ def _occlusion(s: Scene) -> dict:
     size = max(1, min(s.x.shape[2:]) // 6)
     stride = max(1, size // 4)
     p = occlusion.occlusion(s.model, s.x, s.k, size, stride,
-                            progress=lambda work: console.track(work, "covering"))  # fmt: skip
+                            progress=lambda work: console.track(work, "covering", s.quiet))  # fmt: skip
     title = f"{s.share}: its probability with {size}×{size} pixels covered; bright where it falls"
     plots.heatmap(s.image, occlusion.mean_per_pixel(p, s.image.shape[1:], size, stride), s.out, title, "probability",
                  reverse=True)  # fmt: skip

@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,7 @@ class Splits:
         return self._changed(preprocessing=preprocessing)
 
     def _changed(self, **changes: Any) -> Splits:
-        names = ("name", "classes", "train", "validation", "test", "preprocessing", "augment", "in_memory")
-        return Splits(**{name: getattr(self, name) for name in names} | changes)
+        return Splits(**{f.name: getattr(self, f.name) for f in fields(Splits)} | changes)
 
     def loader(self, split: Source, batch_size: int, workers: int = -1, augment: str = "", **more: Any) -> Loader:
         """The batches of one of the splits, ready for a net.

@@ -6,6 +6,7 @@ The net's own forward code runs on the device "meta", whose arrays have shapes a
 from __future__ import annotations
 
 import contextlib
+import math
 
 from minicnn import meta
 from minicnn.inspect.summary_table import Layer, Summary
@@ -50,8 +51,8 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             blocks[name] = Layer(name, kind, shape, None, None, 1, 0, 0, 0, 0, 0, *sight)
         if is_block and not holds:
             return
-        size, before = _count(shape), inputs[0]
-        peak = max(peak, size + _count(before.shape[1:]))
+        size, before = math.prod(shape), inputs[0]
+        peak = max(peak, size + math.prod(before.shape[1:]))
         macs = module.macs(output.shape[1:])
         reshaped = output.size == before.size and output.ndim != before.ndim
         looks = macs or (output.data.fields != before.data.fields and not reshaped)
@@ -125,10 +126,3 @@ def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int
         return (value, value) if isinstance(value, int) else tuple(value) if value else None
 
     return pair("kernel_size"), pair("stride"), getattr(module, "groups", 1)
-
-
-def _count(shape) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count

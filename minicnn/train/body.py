@@ -18,7 +18,7 @@ import numpy as np
 
 from minicnn import models
 from minicnn.data import Splits
-from minicnn.io.weights import load_into
+from minicnn.io.weights import below
 from minicnn.names import unknown
 from minicnn.nn import BatchNorm2d, Conv2d, Linear, Module, Parameter, init, watch
 from minicnn.tensor import Tensor, no_grad
@@ -33,11 +33,6 @@ class Split:
     name: str
     layer: Linear | Conv2d
     new: list[str]
-
-    @property
-    def is_convolution(self) -> bool:
-        """A 1×1 convolution whose scores are then averaged over the image, as in SqueezeNet."""
-        return isinstance(self.layer, Conv2d)
 
 
 def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
@@ -70,11 +65,6 @@ def trained_parameters(model: Module, config: Config, options: dict, splits: Spl
     return groups(model, head, config.lr, config.body_rate, config.layer_decay)
 
 
-def load_body(model: Module, head: Split, weights) -> None:
-    """Load a weights file into all layers but the new ones. ValueError if it does not fit exactly."""
-    load_into(model, weights, skip=head.new)
-
-
 def freeze(model: Module, head: Split, unfreeze: str = "") -> list[str]:
     """Freeze all but the head and the parts of the body that `unfreeze` names. → the parameters that are trained
 
@@ -82,8 +72,8 @@ def freeze(model: Module, head: Split, unfreeze: str = "") -> list[str]:
     The statistics of every batch norm stay frozen; see above.
     """
     names = [name for name, _ in model.named_parameters()]
-    learn = {name for name in names if _below(name, head.name)}
-    aux = {name for name in names for part in head.new if _below(name, part)} - learn
+    learn = {name for name in names if below(name, head.name)}
+    aux = {name for name in names for part in head.new if below(name, part)} - learn
     for part in filter(None, map(str.strip, unfreeze.split(","))):
         learn |= set(_named(names, part)) - aux
     for name, parameter in model.named_parameters():
@@ -98,15 +88,11 @@ def _named(names: list[str], part: str) -> list[str]:
     if part == "all":
         return names
     known, rest = part.removesuffix("-"), part.endswith("-")
-    found = [i for i, name in enumerate(names) if _below(name, known)]
+    found = [i for i, name in enumerate(names) if below(name, known)]
     if not found:
         parts = {".".join(name.split(".")[:n]) for name in names for n in (1, 2)}
         raise ValueError(f"unfreeze: {unknown('part', known, parts)}; a - at the end means: from there to the end")
     return names[found[0] :] if rest else [names[i] for i in found]
-
-
-def _below(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
 
 
 def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> list[dict]:
@@ -116,7 +102,7 @@ def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> 
     blocks: dict[str, list[Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = "head" if _below(name, head.name) else ".".join(name.split(".")[:2])
+            key = "head" if below(name, head.name) else ".".join(name.split(".")[:2])
             blocks.setdefault(key, []).append(parameter)
     made = [{"params": blocks.pop("head"), "lr": lr}]
     for depth, parameters in enumerate(reversed(blocks.values())):
@@ -151,7 +137,7 @@ def put_in(head: Split, weight: np.ndarray, bias: np.ndarray, features: np.ndarr
     classes changes no probability, so the biases are raised until hardly any score is below 0.
     """
     layer = head.layer
-    if head.is_convolution:
+    if isinstance(layer, Conv2d):  # 1×1, its scores averaged over the image afterwards
         scores = features @ weight.T + bias                                   # (N, K), averages over an image
         spread = np.abs(scores - scores.mean(1, keepdims=True)).max()
         bias = bias + 4 * spread - scores.mean()
@@ -159,5 +145,3 @@ def put_in(head: Split, weight: np.ndarray, bias: np.ndarray, features: np.ndarr
     for parameter, values in ((layer.weight, weight), (layer.bias, bias)):
         array = np.asarray(values, parameter.dtype).reshape(parameter.shape)
         parameter.data = Tensor(array, device=parameter.device).data
-
-

@@ -260,13 +260,9 @@ def _shown(verbose: bool, epochs: int, steps: int):
         yield (lambda step, loss: None), (lambda record: None)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, transient=True,
-                  disable=not (console.is_terminal or console.is_jupyter)) as progress:
+    with progress_bar(console, not (console.is_terminal or console.is_jupyter)) as progress:
         bar = progress.add_task("", total=steps, loss="")
 
         def on_step(step, loss):
@@ -274,3 +270,12 @@ def _shown(verbose: bool, epochs: int, steps: int):
             progress.update(bar, description=f"epoch {epoch + 1}", completed=done + 1, loss=f"loss {loss:.4f}")
 
         yield on_step, lambda record: console.print(line(record, epochs), markup=False)
+
+
+def progress_bar(console: Any, hidden: bool) -> Any:
+    """A progress bar of rich; its tasks have a description, a total and a field `loss`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
+               TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=console, transient=True, disable=hidden)

@@ -45,8 +45,12 @@ def input_shape(config: Config) -> tuple[int, int, int]:
 
 def some_batches(split: Any, batches: int, config: Config) -> Any:
     """`batches` batches of images, drawn with the seed: always the same ones."""
-    order = np.random.default_rng([config.seed, 3]).permutation(len(split))
-    return split.select(np.sort(order[: batches * config.batch_size]))
+    return drawn(split, batches * config.batch_size, [config.seed, 3])
+
+
+def drawn(split: Any, count: int, key: list[int]) -> Any:
+    """At most `count` images, drawn with the seed `key`, in their order."""
+    return split.select(np.sort(np.random.default_rng(key).permutation(len(split))[:count]))
 
 
 def preparer(device: str = "cpu") -> Callable[[Any], Tensor]:

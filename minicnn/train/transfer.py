@@ -16,12 +16,13 @@ import numpy as np
 from minicnn import models, rng
 from minicnn.data import NORMALISATIONS, Splits
 from minicnn.io import model_file
+from minicnn.io.weights import load_into
 from minicnn.train import body, build, folder, linear_head
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete
 from minicnn.train.lock import Lock
 from minicnn.train.run import Run
-from minicnn.train.source import open_splits, preparer
+from minicnn.train.source import drawn, open_splits, preparer
 
 VIEWS = (("features of the pictures", "none"), ("features of their mirror images", "flip:1"))
 """Each training picture is used as it is, and mirrored."""
@@ -49,7 +50,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     prepare = preparer(config.device)
     blank = prepare(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = body.split(model, base, options, blank)
-    body.load_body(model, head, config.weights)
+    load_into(model, config.weights, skip=head.new)
     trained = body.freeze(model, head, config.unfreeze)
 
     def features(chosen, what, augment="none"):
@@ -61,7 +62,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     def loss(name):
         nonlocal splits
         splits = _normalised(splits, name)
-        few = splits.train.select(_some(splits.train.labels, config.seed))
+        few = drawn(splits.train, TRIED, [config.seed, 5])
         x = features(few, f"which normalisation: {name}")
         solved = linear_head.fit(x[None], few.labels, len(splits.classes), seed=config.seed)
         return solved.tried[solved.strength][0]
@@ -102,12 +103,6 @@ def _of_model_file(weights: str):
     except ValueError:
         return None
     return tuple(about.mean), tuple(about.std)
-
-
-def _some(labels: np.ndarray, seed: int) -> np.ndarray:
-    """The pictures to compare normalisations on: at most TRIED, drawn with the seed, in order."""
-    order = np.random.default_rng([seed, 5]).permutation(len(labels))
-    return np.sort(order[:TRIED])
 
 
 def _reported(batches: Iterable, tell: Callable[[int], None]):

@@ -137,8 +137,7 @@ def interrupt(monkeypatch, at, number=signal.SIGINT, times=1):
     monkeypatch.setattr(Run, "train", stopped)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("as_json", "number", "code"), [(False, signal.SIGINT, 130), (True, signal.SIGTERM, 143)])
 @pytest.mark.usefixtures("undrawn")
 def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, as_json, number, code):
     whole, folder, handler = tmp_path / "whole", tmp_path / "run", signal.getsignal(number)

@@ -127,8 +127,8 @@ def test_a_tolerance_that_nothing_meets(minicnn_, own):
 
 @pytest.mark.parametrize(("function", "said"), [
     ("no_mask", r"no_mask: nothing was checked: all 12 were left out \(x\[0, 0\], .*Give inputs away from kinks"),
-    ("in_place", r"in_place changes its argument x in place, so that it gives another value at every call"),
-    ("random", r"random gives different values at the same point: it is random, or keeps something"),
+    ("in_place", r"in_place changes its argument x in place, so every call returns another value"),
+    ("random", r"random returns different values for the same arguments: it is random, or it stores"),
 ])
 def test_what_was_not_checked_is_not_right(minicnn_, tmp_path, function, said):
     (tmp_path / "mine.py").write_text(NOT_CHECKED)

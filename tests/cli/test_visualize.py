@@ -79,7 +79,7 @@ def test_occlusion_and_deconvnet_report_their_numbers(call):
     report = look(call, "--what", "occlusion")
     assert report["size"] == 5
     assert report["least"] == np.min(report["map"])
-    units = look(call, "--what", "deconvnet", "--layer", "conv1")["units"]
+    units = look(call, "--what", "deconvnet", "--layer", "conv1", "--out", "units.png")["units"]
     assert len(units) == 9
     for unit in units:
         i, j = unit["at"]

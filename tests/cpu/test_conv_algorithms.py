@@ -15,6 +15,7 @@ from minicnn.cpu import conv, threads
 from minicnn.cpu.conv import winograd
 from minicnn.geometry import Conv2dGeometry
 from minicnn.ops.conv import conv2d
+from tests.thinned import thinned
 
 WHAT = ("y", "dx", "dw")
 TOLERANCE = dict.fromkeys(conv.ALGORITHMS, 2e-6) | {"winograd": 2e-5}
@@ -202,7 +203,12 @@ def test_the_same_thread_count_gives_the_same_bits(count):
         threads.set_num_threads(before)
 
 
-@pytest.mark.parametrize("case", SUITE, ids=lambda case: case.name)
+TYPICAL = {"many small images", "ResNet conv5_x", "ResNet-50 squeeze", "AlexNet conv1", "AlexNet conv2", "LeNet-5 C1",
+           "Inception 1×7", "ResNeXt 3×3", "depthwise, deep", "stride two"}
+"""One layer of each kind: large and small maps, 1×1, large and long filters, groups, depthwise, strided."""
+
+
+@pytest.mark.parametrize("case", thinned(SUITE, lambda case: case.name in TYPICAL), ids=lambda case: case.name)
 def test_the_policys_choice_keeps_to_its_workspace(case):
     run = ConvRun(case)
     filters = run.w.nbytes

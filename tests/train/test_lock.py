@@ -11,6 +11,7 @@ from minicnn.train import Config, Run
 from minicnn.train import folder as run_folder
 from minicnn.train.lock import NAME, Lock
 from tests.train.tiny import TINY
+from tests.work import NEVER
 
 HOLD = textwrap.dedent("""
     import sys, time
@@ -39,7 +40,7 @@ def process(script, *args, **more):
 
 
 def end(started):
-    out, _ = started.communicate("\n", timeout=60)
+    out, _ = started.communicate("\n", timeout=NEVER)
     assert started.returncode == 0
     return out.split()
 

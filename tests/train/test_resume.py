@@ -19,6 +19,7 @@ from minicnn import atomic, data, rng
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
+from tests.thinned import thinned
 from tests.train.fuzz_runs import run as fuzz
 from tests.train.kill_test import MINICNN, kill
 from tests.train.tiny import TINY, folder_of_pictures
@@ -67,7 +68,7 @@ WAYS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", thinned(WAYS, lambda way: way != "sgd"))                       # which "everything" has
 def test_a_run_that_was_interrupted_three_times_ends_as_one_that_was_not(tmp_path, way):
     settings = config(**WAYS[way], checkpoint_steps=2)
     whole = Run(settings, tmp_path / "whole")
@@ -327,7 +328,7 @@ def test_a_checkpoint_that_does_not_belong_here(stopped, what):
      "features.0.weight is (6, 1, 3, 3), must be (6, 1, 5, 5)"),
     (lambda a: a.update({"optimizer.0.0": np.zeros(3, np.float32)}),
      "the optimiser's array 0.0 has shape (3,), but its parameter (6, 1, 5, 5)"),
-    (lambda a: a.pop("optimizer.0.steps"), "the optimiser's state counts the steps of other parameters"),
+    (lambda a: a.pop("optimizer.0.steps"), "the optimiser's state has step counts and arrays"),
 ])  # fmt: skip
 def test_a_checkpoint_with_other_arrays(stopped, arrays, text):
     changed(stopped, arrays=arrays)
@@ -450,4 +451,4 @@ def test_changed_pictures_under_their_old_names_are_refused(tmp_path, monkeypatc
     with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes has changed since the run started: restore "):
         Run.resume(tmp_path / "run")
     path.write_bytes(kept)
-    assert Run.resume(tmp_path / "run").state.schedule.t == 2
+    assert Run.resume(tmp_path / "run").state.schedule.t == 1
