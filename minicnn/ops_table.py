@@ -1,11 +1,11 @@
-"""The table of ops: for each its definition, and cases to try it on.
+"""The table of ops: each with its definition and its test cases.
 
 `minicnn gradcheck` and the tests both read it: values against the definition, gradients against finite differences,
 dtypes, strides, determinism, on every device. A new op gets one row here.
 
-Inputs are drawn so that nothing can cancel: all extents of a shape differ, so that a swapped axis shows; where an op
-has kinks or ties, values are `spaced` far from them; LRN is tried at α ≈ 1, for at the paper's 1e-4 a wrong sum hardly
-shows.
+Inputs are chosen so that errors are visible. All sizes in a shape differ, so a swapped axis changes the result. Ops
+with kinks or ties get values `spaced` away from them. LRN uses α ≈ 1, since at the paper's 1e-4 a wrong sum hardly
+changes the result.
 
 `cases` are small and run everywhere, on every device; `crossing` cases (crossing_cases.py) run once, on the CPU.
 """
@@ -24,7 +24,7 @@ from minicnn.crossing_cases import CROSSING
 
 @dataclass(frozen=True)
 class Row:
-    """An op, its definition in NumPy, and cases to try both on."""
+    """An op, its definition in NumPy, and test cases for both."""
 
     op: Callable
     definition: Callable

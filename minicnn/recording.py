@@ -1,4 +1,4 @@
-"""Switches of the engine: whether it records, whether it checks what it keeps, and who is called after each op."""
+"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks after each op."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def no_grad() -> Iterator[None]:
 def debug() -> AbstractContextManager[None]:
     """`with debug():` backward refuses arrays that were changed in place after the forward pass.
 
-    Ops keep their arrays for backward, not copies, so that a change in between makes the gradient wrong. Inside the
-    block each op takes checksums of its arrays, and backward compares them: slower, for finding a mistake.
+    Ops store references to their arrays for backward, not copies, so a change in between makes the gradient wrong.
+    Inside the block each op computes checksums of its arrays, and backward compares them: slower, for debugging.
     """
     return within(debugging, True)
 
@@ -32,6 +32,6 @@ def debug() -> AbstractContextManager[None]:
 def watch_ops(callback: Callable) -> AbstractContextManager[None]:
     """Within `with watch_ops(f):`, f(op, args, hyper, y) is called after each op has computed the Tensor y.
 
-    args: the op's arrays in their order, as they were given (Tensors, plain arrays, numbers, None).
+    args: the op's arrays in order, as the caller passed them (Tensors, plain arrays, numbers, None).
     """
     return within(watchers, (*watchers.get(), callback))

@@ -1,4 +1,4 @@
-"""Every random number that minicnn draws comes from here, so that one `seed` makes a whole run repeatable.
+"""The source of all random numbers in minicnn, so that one `seed` makes a whole run repeatable.
 
 There are two kinds of draw. Weights and shuffles come from one NumPy generator on the host, whatever the device.
 Dropout masks are computed on the arrays' device, from a counter: draw number d of seed s is the same mask on every

@@ -36,7 +36,7 @@ def within(variable: contextvars.ContextVar[Any], value: Any) -> Iterator[None]:
 
 
 def conv_algorithm(name: str) -> AbstractContextManager[None]:
-    """`with conv_algorithm("im2col"):` computes every convolution inside it by that algorithm, where it is supported.
+    """`with conv_algorithm("im2col"):` uses this algorithm for every convolution in the block that it supports.
 
     name: one of ALGORITHMS; "auto" for the policy's choice. The environment variable MINICNN_CONV sets the same for a
     whole program. A convolution that the algorithm does not support (`winograd` at stride 2), or whose device does not
@@ -47,8 +47,8 @@ def conv_algorithm(name: str) -> AbstractContextManager[None]:
     return within(_algorithm, name)
 
 
-def asked_algorithm() -> str:
-    """The algorithm that was asked for, or "auto"."""
+def requested_algorithm() -> str:
+    """The requested algorithm, or "auto"."""
     asked = _algorithm.get() or os.environ.get("MINICNN_CONV") or "auto"
     if asked not in ALGORITHMS:
         raise ValueError(f"MINICNN_CONV: {unknown('convolution algorithm', asked, ALGORITHMS)}")

@@ -28,7 +28,7 @@ TF32 = "auto, TF32"
 
 
 def _policy(device: str) -> tuple[Any, tuple[Any, ...]]:
-    """(the package with ALGORITHMS and choose, the first arguments of their functions)"""
+    """(the package with ALGORITHMS and choose, the leading arguments of their functions)"""
     if device == "cpu":
         return cpu.conv, ()
     from minicnn.gpu import conv
@@ -145,7 +145,7 @@ def workspace(call: Callable[[], np.ndarray]) -> dict[str, int]:
     """The memory that a call on the CPU needs besides its arguments and its result, in bytes.
 
     workspace_bytes: the peak during the call, scratch buffers included, minus the result. scratch_bytes: the part of it
-    that the threads keep for the next call.
+    that the threads reuse in the next call.
     """
     threads.drop_scratch()
     already = tracemalloc.is_tracing()

@@ -1,4 +1,4 @@
-"""Batch norm: its reductions, first over parts of a channel and then over the parts, and its passes over the data.
+"""Batch norm: reductions over parts of each channel and then over the parts, and elementwise passes over the data.
 
 The kernels: kernels/batch_norm.cu.
 """
@@ -8,9 +8,9 @@ import math
 from minicnn.gpu.maps import FULL_GRID_BLOCKS, block_for, over_maps
 
 MAX_PARTS = 32
-"""The most parts of a channel: one for each lane of the warp that combines them."""
+"""The maximum number of parts of a channel: one for each lane of the warp that combines them."""
 WARPS_PER_BLOCK = 8
-"""Warps in a block of the second kernel, each for a channel."""
+"""Warps in a block of the second kernel, one for each channel."""
 
 
 def batch_norm_stats(gpu, x):

@@ -15,7 +15,7 @@ from minicnn.tensor import Tensor, no_grad
 
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
-    """What each layer of `model` makes of one image of `input_shape` (C,H,W), in eval mode. Print it, or read its rows.
+    """The layers of `model` for one image of `input_shape` (C,H,W), in eval mode. Print the result, or read its rows.
 
         print(inspect.summary(net, (3, 32, 32)))
 
@@ -67,7 +67,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             least = _least_size(model, input_shape[0])
             hint = f"; the smallest square image that this net takes is {least}×{least}" if least else ""
             raise ValueError(f"{problem}{hint}") from None
-    for name, module in model.named_modules():             # auxiliary classifiers, which work in training only
+    for name, module in model.named_modules():             # auxiliary classifiers, which compute in training only
         parameters, buffers = fresh(module, Parameter), fresh(module, Buffer)
         if parameters or buffers:
             kernel, stride, groups = _window(module)
@@ -79,7 +79,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
 def box(model: Module, input_shape: tuple[int, ...], name: str, i: int, j: int) -> tuple[list[int], list[int]]:
     """The receptive field of unit (i, j) in the maps of layer or block `name`: rows [from, to), columns [from, to).
 
-    Cut at the edge of the image; of a layer that is used twice, its last use counts.
+    Clipped at the edges of the image. For a layer that is used twice, its last use.
     """
     report = summary(model, input_shape)
     found = {x.name: x for x in report.layers} | report.blocks
@@ -105,7 +105,7 @@ def _least_size(model: Module, channels: int) -> int | None:
 
 @contextlib.contextmanager
 def _without_values(model: Module):
-    """The model in eval mode, its arrays on "meta"; afterwards everything is as it was."""
+    """The model in eval mode, its arrays on "meta"; both are restored afterwards."""
     tensors = [t for _, m in model.named_modules() for _, t in m.members() if isinstance(t, Tensor)]
     arrays = [(t, t.data) for t in tensors]
     try:

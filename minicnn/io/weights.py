@@ -29,7 +29,7 @@ _OTHER_FORMATS = {
 def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """{name: array} of a weights file. The format is recognised by the first bytes, not by the file's name.
 
-    16-bit floats become float32, which holds them exactly; other types stay as they are. In a PyTorch checkpoint the
+    16-bit floats become float32, which holds them exactly; other types are kept. In a PyTorch checkpoint the
     state dict may be nested ("state_dict", "model", …), and the prefix "module." of DataParallel is removed; arrays
     share memory where the tensors did. FileNotFoundError where there is no such file; ValueError, one sentence, where
     the file is damaged or of another format; OSError where it can't be opened.

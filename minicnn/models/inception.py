@@ -44,7 +44,7 @@ class BasicConv2d(Module):
 class InceptionA(Module):
     """Fig. 5, on 35×35 maps: two 3×3 convolutions have the receptive field of a 5×5, with 18/25 of the weights.
 
-    In the figure the other branch of convolutions is 1×1, 3×3; the net that Google released has 1×1, 5×5 there.
+    In the figure the other branch is 1×1, 3×3; the net that Google released has 1×1, 5×5 instead.
     x (N,C,H,W) → (N, 224 + pool_features, H, W)
     """
 
@@ -264,8 +264,8 @@ def inception_v3(num_classes: int = 1000, in_channels: int = 3, aux: bool = Fals
 
     aux=True adds the classifier on Mixed_6e. In training mode the net returns (logits, auxiliary logits), and
     aux_weights is (0.4,): the paper gives no weight for the second loss, Google's training code has 0.4. In eval mode
-    the net returns the logits alone. The classifier's 5×5 convolution needs 17×17 maps, so training then takes images
-    of at least 299 pixels, and its batch norm more than one of them.
+    the net returns only the logits. The classifier's 5×5 convolution needs 17×17 maps, so training needs images of at
+    least 299 pixels, and its batch norm needs more than one image.
 
     This is the net of Google's code, which is what "Inception-v3" usually means; torchvision's state dicts load. It
     differs from the paper. After the first pool it has 1×1 (80), 3×3 (192) and a pool, where table 1 has three 3×3

@@ -20,7 +20,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> Sequential:
-    """The shortcut where a block changes the shape, option B of §3.3: a 1×1 convolution brings x to F's shape."""
+    """The shortcut if a block changes the shape, option B of §3.3: a 1×1 convolution changes x to F's shape."""
     return Sequential(Conv2d(in_channels, out_channels, 1, stride, bias=False), BatchNorm2d(out_channels))
 
 

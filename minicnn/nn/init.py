@@ -1,7 +1,7 @@
-"""Initial weights, each with its paper. Drawn on the host as float32, so that a seed gives the same net on any device.
+"""Initial weights, with their papers. Drawn on the host as float32, so that a seed gives the same net on any device.
 
 For a filter bank (O, C/G, KH, KW) fan_in = C/G·KH·KW is the number of inputs that an output depends on, and fan_out =
-O·KH·KW the number of outputs that an input reaches; for a matrix (O, I) they are I and O.
+O·KH·KW the number of outputs that an input affects; for a matrix (O, I) they are I and O.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _draw_values = contextvars.ContextVar("draw_values", default=True)
 
 
 def shapes_only() -> AbstractContextManager[None]:
-    """Within `with shapes_only():` weights have shapes but no values, so that a large net is built in no time."""
+    """Within `with shapes_only():` weights have shapes but no values, so that large nets are built quickly."""
     return within(_draw_values, False)
 
 
@@ -49,7 +49,7 @@ def glorot_uniform(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def lecun_uniform(shape: tuple[int, ...], bound: float = 2.4) -> np.ndarray:
-    """U(−2.4/fan_in, 2.4/fan_in), LeNet-5's.   LeCun et al. 1998, appendix A"""
+    """U(−2.4/fan_in, 2.4/fan_in), as in LeNet-5.   LeCun et al. 1998, appendix A"""
     limit = bound / max(1, fans(shape)[0])
     return uniform(shape, limit)
 
@@ -60,7 +60,7 @@ def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
 
 
 def truncated_normal(shape: tuple[int, ...], std: float) -> np.ndarray:
-    """N(0, std²), values beyond 2·std are drawn again: TensorFlow's, used in the Inception nets"""
+    """N(0, std²), values beyond 2·std are drawn again, as in TensorFlow and the Inception nets"""
 
     def draw():
         x = generator().standard_normal(shape)
@@ -77,7 +77,7 @@ def uniform(shape: tuple[int, ...], bound: float) -> np.ndarray:
 
 
 def constant(shape: tuple[int, ...], value: float) -> np.ndarray:
-    """`value` everywhere."""
+    """All elements are `value`."""
     return _drawn(shape, lambda: np.full(shape, value))
 
 

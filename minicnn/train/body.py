@@ -1,12 +1,12 @@
-"""The parts of a net in transfer learning: the new head, the body that comes with weights, and what of it is trained.
+"""The parts of a net in transfer learning: the new head, the pretrained body, and the parameters that are trained.
 
-head      the layer whose shape depends on the number of classes: it is new
-body      everything before it: it comes with the weights and stays fixed ("frozen"), or is trained further, slowly
-features  the input of the head; those of a frozen body never change, so they are computed once
+head      the layer whose shape depends on the number of classes: it gets new weights
+body      everything before it: pretrained, and either fixed ("frozen") or trained further at a small learning rate
+features  the input of the head; a frozen body always gives the same ones, so they are computed once
 
 The trap is batch norm. In training it uses the statistics of the current batch and updates its running ones. In a body
-that was trained on a million pictures, a few small batches of other pictures spoil both, however small the learning
-rate is, and even where no weight is trained. So the statistics of every batch norm of the body stay frozen.
+that was trained on a million pictures, a few small batches of other pictures spoil both, at any learning rate, even if
+no weight is trained. So the statistics of every batch norm of the body stay frozen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minicnn.train.source import preparer
 
 @dataclass
 class Split:
-    """Where a net's head is: its name, the layer, and the names of all layers that are new together with it."""
+    """The head of a net: its name, the layer, and the names of all layers that get new weights."""
 
     name: str
     layer: Linear | Conv2d
@@ -36,10 +36,10 @@ class Split:
 
 
 def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
-    """Find the head of a net that was built with these options. image: any that it takes.
+    """Find the head of a net that was built with these options. image: any valid input.
 
-    The net is built for one more class; the layers whose shapes change are new. Auxiliary heads change too, but in eval
-    mode they are not called. ValueError where there is no such layer, or one of a kind whose input is not the features.
+    The net is built again with one more class; the layers whose shapes change get new weights. (Auxiliary heads, too,
+    but eval mode does not call them.) ValueError if there is no head, or it is not a linear layer or 1×1 convolution.
     """
     with init.shapes_only():
         other = models.build(name, **{**options, "num_classes": options["num_classes"] + 1})
@@ -52,13 +52,13 @@ def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
     plain = [key for key, m in layers.items() if isinstance(m, Linear)
              or (isinstance(m, Conv2d) and m.weight.shape[2:] == (1, 1))]  # fmt: skip
     if len(layers) != 1 or not plain:
-        raise ValueError(f"{name} has no single linear layer at its end that could be made anew for other classes, but "
+        raise ValueError(f"{name} has no single linear layer at its end that could be replaced for other classes, but "
                          f"{', '.join(layers) or 'none'}: choose another model")  # fmt: skip
     return Split(plain[0], layers[plain[0]], new)  # type: ignore[arg-type]
 
 
 def trained_parameters(model: Module, config: Config, options: dict, splits: Splits) -> list[dict]:
-    """Freeze what the settings do not unfreeze. → the other parameters, in groups with learning rates of their own"""
+    """Freeze all that the settings do not unfreeze. → the other parameters, in groups with their own learning rates"""
     blank = preparer(config.device)(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = split(model, models.resolve(config.model)[0], options, blank)
     freeze(model, head, config.unfreeze)
@@ -91,7 +91,7 @@ def _named(names: list[str], part: str) -> list[str]:
     found = [i for i, name in enumerate(names) if below(name, known)]
     if not found:
         parts = {".".join(name.split(".")[:n]) for name in names for n in (1, 2)}
-        raise ValueError(f"unfreeze: {unknown('part', known, parts)}; with a - at the end: all from there on")
+        raise ValueError(f"unfreeze: {unknown('part', known, parts)}; a - at the end means: from there to the end")
     return names[found[0] :] if rest else [names[i] for i in found]
 
 
@@ -113,8 +113,8 @@ def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> 
 def features(model: Module, head: Split, batches: Iterable, prepare) -> tuple[np.ndarray, np.ndarray]:
     """The body's features of the pictures, (N,F) float32, and their labels (N,). The body runs once, in eval mode.
 
-    Where the head is a convolution, whose scores are averaged over the image, the average is taken before it: that
-    gives the same, since both are linear, and takes far less memory.
+    If the head is a convolution whose scores are averaged over the image, the average is computed before it: both are
+    linear, so the result is the same, and it takes far less memory.
     """
     found, all_labels = [], []
 
@@ -131,10 +131,10 @@ def features(model: Module, head: Split, batches: Iterable, prepare) -> tuple[np
 
 
 def put_in(head: Split, weight: np.ndarray, bias: np.ndarray, features: np.ndarray) -> None:
-    """Set the head's weights to W (K,F) and its bias to b (K,), which were found for these features (N,F).
+    """Set the head's weights to W (K,F) and its bias to b (K,), the solution for these features (N,F).
 
-    After a convolution there may be a ReLU, as in SqueezeNet, which would cut off scores below 0. Adding one number to
-    the scores of all classes changes no probability, so the biases are raised until no score is below 0 in practice.
+    A ReLU after a convolution, as in SqueezeNet, would set scores below 0 to 0. Adding one number to the scores of all
+    classes changes no probability, so the biases are raised until hardly any score is below 0.
     """
     layer = head.layer
     if isinstance(layer, Conv2d):  # 1×1, its scores averaged over the image afterwards

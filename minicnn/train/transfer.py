@@ -1,8 +1,8 @@
-"""Transfer learning, from weights and pictures to a classifier: the head is solved, the body may be trained further.
+"""Transfer learning: a new head on a pretrained body. The head is solved; the body may be trained further.
 
 1. The body's features of each training picture, and of its mirror image, are computed once (body.py).
-2. The head is the best linear classifier of them (linear_head.py). That is head.safetensors; with a frozen body, all.
-3. With `unfreeze`, parts of the body are trained from there, slowly, in an ordinary run (run.py).
+2. The head is the best linear classifier of them (linear_head.py), written to head.safetensors.
+3. With `unfreeze`, parts of the body are then trained at a small learning rate, in an ordinary run (run.py).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ VIEWS = (("features of the pictures", "none"), ("features of their mirror images
 """Each training picture is used as it is, and mirrored."""
 
 TRIED = 200
-"""The number of pictures that unknown normalisations are compared on."""
+"""The most pictures used to compare normalisations."""
 
 
 def transfer(config: Config, where: str | Path | None = None, *, normalisation: str = "auto", overwrite: bool = False,
              on_batch: Callable[[str, int, int], None] = lambda what, done, all_: None) -> Run:  # fmt: skip
-    """Steps 1 and 2 into a run folder, with step 3 ready: `transfer(config, "runs/mine").train()`, then `.test()`.
+    """Do steps 1 and 2 in a run folder and prepare step 3: `transfer(config, "runs/mine").train()`, then `.test()`.
 
     config.weights: the file with the body's weights.   normalisation: that of the body's pictures, one of
-    NORMALISATIONS, or "auto": as a model file says, otherwise the best in cross-validation.
-    on_batch(what, done, all) reports progress. Errors about weights, pictures and model come before anything is
-    written.
+    NORMALISATIONS, or "auto": that of the model file, otherwise the best in cross-validation.
+    on_batch(what, done, all) reports progress. Errors about weights, pictures and model are raised before
+    anything is written.
     """
     config = complete(config.check())
     if where is not None:
@@ -97,7 +97,7 @@ def _normalised(splits: Splits, name) -> Splits:
 
 
 def _of_model_file(weights: str):
-    """(mean, std) that a model file states, None for other files of weights."""
+    """(mean, std) of a model file; None for other weights files."""
     try:
         about = model_file.description(weights)
     except ValueError:

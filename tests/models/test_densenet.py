@@ -179,9 +179,9 @@ def test_dropout_follows_every_convolution_but_the_first():
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
-    ({"depth": 41, "growth_rate": 12}, r"depth \(=41\) must be 3n \+ 4, .* 1 convolution.*: use 40, say"),
-    ({"depth": 43, "growth_rate": 12, "bottleneck": True}, r"depth \(=43\) must be 6n \+ 4, .* 2 conv.*: use 40, say"),
-    ({"depth": 4, "growth_rate": 12}, r"depth \(=4\) must be 3n \+ 4, .*: use 7, say"),
+    ({"depth": 41, "growth_rate": 12}, r"depth \(=41\) must be 3n \+ 4, .* 1 convolution.*, such as 40"),
+    ({"depth": 43, "growth_rate": 12, "bottleneck": True}, r"depth \(=43\) must be 6n \+ 4, .* 2 conv.*, such as 40"),
+    ({"depth": 4, "growth_rate": 12}, r"depth \(=4\) must be 3n \+ 4, .*, such as 7"),
     ({"depth": 40, "growth_rate": 0}, r"growth_rate \(=0\) must be at least 1"),
     ({"depth": 40, "growth_rate": 12, "compression": 1.5}, r"compression \(=1\.5\) must be above 0 and at most 1"),
     ({"depth": 40, "growth_rate": 12, "num_classes": 0}, r"num_classes \(=0\) must be at least 1"),

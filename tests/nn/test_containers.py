@@ -124,8 +124,8 @@ def test_another_attribute_of_a_sequential_belongs_to_it_too():
 
 
 @pytest.mark.parametrize(("name", "error", "sentence"), [
-    (0, TypeError, "Sequential: the name 0 must be a text without dots"),
-    ("a.b", TypeError, "Sequential: the name 'a.b' must be a text without dots"),
+    (0, TypeError, "Sequential: the name 0 must be a string without dots"),
+    ("a.b", TypeError, "Sequential: the name 'a.b' must be a string without dots"),
     ("train", ValueError, "Sequential: the name 'train' is already an attribute of a Sequential: choose another"),
     ("layers", ValueError, "Sequential: the name 'layers' is already an attribute"),
 ])  # fmt: skip

@@ -331,7 +331,7 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     (tmp_path / "other").mkdir()
     folder_of_pictures(tmp_path / "other" / "f", np.random.default_rng(1), per_class=2, classes=("discs", "stars"))
     rc, out, err = minicnn_("eval", run, "--data", tmp_path / "other" / "f")
-    assert "has the class 'stars', which the model does not know: it knows discs, stripes" in sentence(err, 1, rc)
+    assert "has the class 'stars', which the model does not have; it has discs, stripes" in sentence(err, 1, rc)
     picture = next((folder / "discs").iterdir())
     rc, out, err = minicnn_("predict", run, picture, "--json")
     (answer,) = document(out)
