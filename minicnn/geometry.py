@@ -7,13 +7,14 @@ OH × OW outputs; `dy` is the gradient of the loss with respect to y.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from minicnn import arguments
 
 LARGEST = 2**20  # limit for a kernel's size, a stride, a padding or a dilation
 MOST_TAPS = 2**22  # limit for the taps of one pooling window
@@ -190,14 +191,7 @@ def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
 
 def positive(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """`value` as an int; TypeError unless it is an integer, ValueError outside least … most."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if number < least:
-        raise ValueError(f"{name} (={value}) must be at least {least}")
+    number = arguments.integer(name, value, least)
     if most is not None and number > most:
         raise ValueError(f"{name} (={value}) must be at most {most:,}")
     return number

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from minicnn.settings import within
 
 recording = contextvars.ContextVar("recording", default=True)
-
-
-@contextlib.contextmanager
-def no_grad():
-    """`with no_grad():` ops compute values and record nothing. Also a decorator, `@no_grad()`."""
-    token = recording.set(False)
-    try:
-        yield
-    finally:
-        recording.reset(token)
-
-
 debugging = contextvars.ContextVar("debugging", default=False)
+watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
 
 
-@contextlib.contextmanager
-def debug():
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """`with no_grad():` ops compute values and record nothing. Also a decorator, `@no_grad()`."""
+    with within(recording, False):
+        yield
+
+
+def debug() -> AbstractContextManager[None]:
     """`with debug():` backward refuses arrays that were changed in place after the forward pass.
 
     Ops store references to their arrays for backward, not copies, so a change in between makes the gradient wrong.
     Inside the block each op computes checksums of its arrays, and backward compares them: slower, for debugging.
     """
-    token = debugging.set(True)
-    try:
-        yield
-    finally:
-        debugging.reset(token)
+    return within(debugging, True)
 
 
-watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
-
-
-@contextlib.contextmanager
-def watch_ops(callback: Callable):
+def watch_ops(callback: Callable) -> AbstractContextManager[None]:
     """Within `with watch_ops(f):`, f(op, args, hyper, y) is called after each op has computed the Tensor y.
 
     args: the op's arrays in order, as the caller passed them (Tensors, plain arrays, numbers, None).
     """
-    token = watchers.set((*watchers.get(), callback))
-    try:
-        yield
-    finally:
-        watchers.reset(token)
+    return within(watchers, (*watchers.get(), callback))

@@ -1,6 +1,7 @@
 """How tests call the program `minicnn`: in this process, or as a real one."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from minicnn.cli import console
 from minicnn.cli.app import main
 from tests.work import NEVER
 
@@ -16,6 +18,8 @@ SCRIPT = Path(sys.executable).with_name("minicnn")
 
 def caller(monkeypatch, capsys):
     """A function that calls the program in this process. → (exit code, stdout, stderr)"""
+    monkeypatch.setattr(console, "PIPE_SECONDS", math.inf)   # no line that only a slow machine prints
+
     def call(*args):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["minicnn", *map(str, args)])

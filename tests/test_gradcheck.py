@@ -156,7 +156,7 @@ def test_a_wrong_slope_beside_a_kink_is_still_caught():
         gradcheck(far_off, np.array([0.0, 1.0]))
 
 
-@pytest.mark.parametrize("seed", thinned(range(200), lambda seed: seed < 20))  # each draws 12 or more corners
+@pytest.mark.parametrize("seed", thinned(range(200), lambda seed: seed < 10))  # each draws 12 corners
 def test_no_false_alarm_among_kinks(seed):
     """Inputs that sit on kinks and ties, near them, and far; every op here is right, so nothing may be raised."""
     rng = np.random.default_rng(seed)

@@ -62,9 +62,9 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 
 def peak_memory() -> int | None:
-    """The most memory that this process has held at once, in bytes; None if the system does not tell."""
+    """The peak memory of this process in bytes; None if the system does not report it."""
     try:
-        # ru_maxrss on Linux starts at what the parent held when it forked; VmHWM starts again with the program
+        # ru_maxrss on Linux includes the parent's memory at the fork; VmHWM is reset when the program starts
         with open("/proc/self/status", encoding="ascii") as status:
             for line in status:
                 if line.startswith("VmHWM:"):

@@ -11,7 +11,7 @@ from minicnn.environment import environment
 
 
 def devices(as_json: console.Json = False):
-    """List what can compute here; without a GPU, why."""
+    """List the devices of this machine, and why a GPU is not usable."""
     facts = environment()
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 Box = tuple[float, float, float, float]
-"""(left, top, right, bottom) in pixels of the upright picture. What lies outside the picture is background."""
+"""(left, top, right, bottom) in pixels of the upright picture. Pixels outside the picture are background."""
 
 
 def whole(width: float, height: float) -> Box:

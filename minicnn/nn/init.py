@@ -6,28 +6,24 @@ O·KH·KW the number of outputs that an input affects; for a matrix (O, I) they 
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from minicnn import devices
 from minicnn.rng import generator
+from minicnn.settings import within
 
 _draw_values = contextvars.ContextVar("draw_values", default=True)
 
 
-@contextlib.contextmanager
-def shapes_only() -> Iterator[None]:
+def shapes_only() -> AbstractContextManager[None]:
     """Within `with shapes_only():` weights have shapes but no values, so that large nets are built quickly."""
-    token = _draw_values.set(False)
-    try:
-        yield
-    finally:
-        _draw_values.reset(token)
+    return within(_draw_values, False)
 
 
 def _drawn(shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Any:

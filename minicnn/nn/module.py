@@ -28,6 +28,7 @@ import numpy as np
 from minicnn import devices
 from minicnn.nn.settings_text import settings
 from minicnn.nn.state import LoadReport, read_state, write_state
+from minicnn.settings import within
 from minicnn.tensor import Tensor
 
 
@@ -45,14 +46,9 @@ class Buffer(Tensor):
 _watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("watchers", default=())
 
 
-@contextlib.contextmanager
-def watch(callback: Callable[[Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
+def watch(callback: Callable[[Module, tuple[Any, ...], Any], Any]) -> contextlib.AbstractContextManager[None]:
     """Within `with watch(f):`, f(module, inputs, output) is called after each module has computed."""
-    token = _watchers.set((*_watchers.get(), callback))
-    try:
-        yield
-    finally:
-        _watchers.reset(token)
+    return within(_watchers, (*_watchers.get(), callback))
 
 
 class Module:

@@ -34,7 +34,7 @@ def adaptive_max_pool2d(x: Array, *, output_size: Pair):
     xp = devices.of(x).xp
     (OH, OW), (N, C, H, W) = _output_size(x, output_size), x.shape
     boxes = [(i, j, slice(*rows), slice(*columns))
-             for i, rows in enumerate(_bounds(H, OH)) for j, columns in enumerate(_bounds(W, OW))]
+             for i, rows in enumerate(bounds(H, OH)) for j, columns in enumerate(bounds(W, OW))]
     y = xp.empty((N, C, OH, OW), x.dtype)
     for i, j, rows, columns in boxes:
         y[:, :, i, j] = x[:, :, rows, columns].max((2, 3))
@@ -87,7 +87,7 @@ def _output_size(x, output_size):
     return OH, OW
 
 
-def _bounds(size, out):
+def bounds(size, out):
     """(first row, last row + 1) of each of the `out` boxes."""
     return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
 
@@ -95,6 +95,6 @@ def _bounds(size, out):
 def _averaging(xp, size, out, dtype):
     """The matrix (out, size) whose row i holds 1/m on the m pixels of box i."""
     matrix = xp.zeros((out, size), dtype)
-    for i, (start, end) in enumerate(_bounds(size, out)):
+    for i, (start, end) in enumerate(bounds(size, out)):
         matrix[i, start:end] = 1 / (end - start)
     return matrix

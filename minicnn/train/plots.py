@@ -41,7 +41,7 @@ def curves(records: list[dict]) -> Any:
 
 
 def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
-    """How many images of each class (rows) were taken for each class (columns): right ones blue, mistakes red."""
+    """The number of images of each class (rows) predicted as each class (columns): correct blue, mistakes red."""
     K = len(classes)
     fig = figure(max(4.5, 0.55 * K), max(4.2, 0.52 * K))
     ax = fig.subplots()
@@ -76,7 +76,7 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
 
 
 def mistakes(assessment: Assessment, pictures, about: Description, path: str | Path, count: int = 12) -> None:
-    """The pictures that were taken for something else with the highest probability, as the model sees them, by name."""
+    """The most confident mistakes, drawn as the model's input, with file names."""
     worst = assessment.worst(count)
     columns = min(4, len(worst))
     rows = -(-len(worst) // columns)

@@ -56,7 +56,7 @@ def test_compare_without_a_picture(minicnn_, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir()), "nothing is drawn that nobody asked for"
     rc, out, err = minicnn_("compare", "lenet5", "--out", "chart.png")
     assert (rc, err) == (0, "")
-    assert "no picture: no ImageNet accuracy is known of these nets\n" in out
+    assert "no picture: no ImageNet accuracy is known for these nets\n" in out
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     rc, out, err = minicnn_("compare", "alexnet", "--out", "chart.png")
     assert (rc, err) == (0, "")
@@ -96,7 +96,7 @@ def test_names_in_the_chart_cover_neither_each_other_nor_a_point_and_are_whole(m
 
 
 def test_one_training_recipe_a_column_and_one_in_the_chart(minicnn_):
-    rc, out, err = minicnn_("compare", "resnext101_64x4d", "resnet50", "vgg16", "--chart", "chart.png")
+    rc, out, err = minicnn_("compare", "resnext101_64x4d", "resnet50", "vgg16", "--out", "chart.png")
     assert (rc, err) == (0, "")
     rows = {row["model"]: row for row in table(out, "model")}
     columns = [(rows[m]["top-1, %"], rows[m]["modern, %"]) for m in ("resnext101_64x4d", "resnet50", "vgg16")]
@@ -113,7 +113,7 @@ def test_the_area_of_a_disc_can_be_the_number_of_parameters(minicnn_, monkeypatc
     drawn = []
     real = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
-    assert minicnn_("compare", "vgg16", "resnet50", "mobilenet_v2", "--area", "parameters")[0] == 0
+    assert minicnn_("compare", "vgg16", "resnet50", "mobilenet_v2", "--area", "parameters", "--out", "a.png")[0] == 0
     discs = drawn[0].axes[0].collections[0].get_sizes()
     assert discs / discs[0] == pytest.approx([1, 25_557_032 / 138_357_544, 3_504_872 / 138_357_544])
     assert drawn[0].axes[0].get_legend().get_title().get_text() == "parameters"

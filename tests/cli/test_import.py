@@ -124,7 +124,7 @@ def test_a_file_that_is_there_stays_unless_told(minicnn_, weights, tmp_path):
     out_file.write_bytes(b"precious")
     args = ("import", "lenet5", weights, "--set", "num_classes=10", "--out", out_file)
     rc, _, err = minicnn_(*args)
-    assert sentence(err, 1, rc) == (f"{out_file} exists already and is kept: choose another --out, or say "
+    assert sentence(err, 1, rc) == (f"{out_file} exists already and is kept: choose another --out, or add "
                                     "--overwrite")  # fmt: skip
     assert minicnn_("import", "lenet5", weights, "--set", "num_classes=9", "--out", out_file, "--overwrite")[0] == 1
     assert out_file.read_bytes() == b"precious", "and if the new one can't be made"

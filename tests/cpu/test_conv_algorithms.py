@@ -1,6 +1,5 @@
 """Every convolution algorithm against the definition, on drawn geometries; the policy; threads that change no bit."""
 
-import itertools
 
 import numpy as np
 import pytest
@@ -15,26 +14,11 @@ from minicnn.cpu import conv, threads
 from minicnn.cpu.conv import winograd
 from minicnn.geometry import Conv2dGeometry
 from minicnn.ops.conv import conv2d
+from tests.definition import by_definition
+from tests.thinned import thinned
 
 WHAT = ("y", "dx", "dw")
 TOLERANCE = dict.fromkeys(conv.ALGORITHMS, 2e-6) | {"winograd": 2e-5}
-
-
-def by_definition(x, w, dy, S, P, D, G):
-    """(y, dx, dw), each product of the definition added where it belongs: a loop over outputs, taps and groups."""
-    y = np.zeros_like(dy)
-    dx, dw = np.zeros_like(x), np.zeros_like(w)
-    Cg, Og = x.shape[1] // G, w.shape[0] // G
-    for i, j, p, q in itertools.product(*map(range, (*y.shape[2:], *w.shape[2:]))):
-        h, v = i * S[0] + p * D[0] - P[0], j * S[1] + q * D[1] - P[1]
-        if not (0 <= h < x.shape[2] and 0 <= v < x.shape[3]):
-            continue
-        for k in range(G):
-            c, o = slice(k * Cg, (k + 1) * Cg), slice(k * Og, (k + 1) * Og)
-            y[:, o, i, j] += x[:, c, h, v] @ w[o, :, p, q].T
-            dx[:, c, h, v] += dy[:, o, i, j] @ w[o, :, p, q]
-            dw[o, :, p, q] += dy[:, o, i, j].T @ x[:, c, h, v]
-    return y, dx, dw
 
 
 @st.composite
@@ -202,7 +186,12 @@ def test_the_same_thread_count_gives_the_same_bits(count):
         threads.set_num_threads(before)
 
 
-@pytest.mark.parametrize("case", SUITE, ids=lambda case: case.name)
+TYPICAL = {"many small images", "ResNet conv5_x", "ResNet-50 squeeze", "AlexNet conv1", "AlexNet conv2", "LeNet-5 C1",
+           "Inception 1×7", "ResNeXt 3×3", "depthwise, deep", "stride two"}
+"""One layer of each kind: large and small maps, 1×1, large and long filters, groups, depthwise, strided."""
+
+
+@pytest.mark.parametrize("case", thinned(SUITE, lambda case: case.name in TYPICAL), ids=lambda case: case.name)
 def test_the_policys_choice_keeps_to_its_workspace(case):
     run = ConvRun(case)
     filters = run.w.nbytes

@@ -21,7 +21,7 @@ EXAMPLES = {
         "minicnn/crossing_cases.py",
         "minicnn/io/onnx/pooling.py",
         "minicnn/nn/pool.py", "minicnn/reference.py"}),
-    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md"}),
+    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md", "tests/nn/test_repr.py"}),
     "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
     "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),

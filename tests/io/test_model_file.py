@@ -229,7 +229,7 @@ def test_weights_without_a_description(net, tmp_path):
     for metadata in (None, {}, {"format": "pt"}):
         path = tmp_path / "m.safetensors"
         path.write_bytes(safetensors.numpy.save(net.state_dict(), metadata=metadata))
-        assert "holds weights, but does not say of which model" in sentence_of(path)
+        assert "holds weights, but does not name their model" in sentence_of(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', "{}", '{"format": 1}', "[" * 100_000,

@@ -11,6 +11,7 @@ from minicnn.train import Config, Run
 from minicnn.train import folder as run_folder
 from minicnn.train.lock import NAME, Lock
 from tests.train.tiny import TINY
+from tests.work import NEVER
 
 HOLD = textwrap.dedent("""
     import sys, time
@@ -39,7 +40,7 @@ def process(script, *args, **more):
 
 
 def end(started):
-    out, _ = started.communicate("\n", timeout=60)
+    out, _ = started.communicate("\n", timeout=NEVER)
     assert started.returncode == 0
     return out.split()
 
@@ -105,7 +106,7 @@ def test_of_two_runs_that_begin_at_once_in_one_folder_one_is_refused(tmp_path, m
             (tmp_path / "config.json").write_text("the other's")
 
     monkeypatch.setattr(run_folder, "refuse", refuse)
-    with pytest.raises(FileExistsError, match="holds a run already, which stays as it is"):
+    with pytest.raises(FileExistsError, match="already holds a run, which is kept"):
         Run(config(), tmp_path)
     assert (tmp_path / "config.json").read_text() == "the other's"
 
