@@ -5,7 +5,7 @@
 //
 //        channels of the chunk   first ............. last
 //        the window              [ behind | c | ahead ]  ->  slides by one: + the channel that comes in,
-//                                                            - the one that goes out, which the cache still holds
+//                                                            - the one that leaves, which is still in the cache
 //
 //   The sum is kept in double precision: in single precision, the rounding error of a large value would stay in the sum
 //   after the value has left the window.

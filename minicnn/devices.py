@@ -17,7 +17,7 @@ _backends: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
 """The loaded backends, by name. "meta" computes shapes but no values; `inspect.summary` uses it."""
 
 NAMES = ("cpu", "cuda:0", "auto")
-"""The names for users. `get` also knows "emulated", for tests: the GPU's kernels on the CPU."""
+"""The public names. `get` also accepts "emulated", for tests: the GPU's kernels on the CPU."""
 
 
 def get(name: str) -> Device:
@@ -100,7 +100,7 @@ def _emulated() -> Device:
     folder = Path(__file__).resolve().parent.parent / "tests" / "emulator"
     if not (folder / "__init__.py").exists():
         raise ValueError("device 'emulated' is for minicnn's own tests and needs its source tree, with tests/emulator "
-                         "beside the package: work in a clone. To compute, use 'cpu' or 'auto'")
+                         "next to the package: work in a clone. To compute, use 'cpu' or 'auto'")
     from minicnn.gpu import Gpu
 
     name = "minicnn_emulator"

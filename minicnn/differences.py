@@ -55,17 +55,17 @@ def slope(terms: Callable[[float], np.ndarray], h: float, noise: Noise) -> Slope
     A bend is the change of slope from one pair of neighbouring points to the next. On a smooth curve all bends are
     nearly equal; an outlier is a kink.
     """
-    apart = h / SIDE
-    values = np.stack([np.ravel(terms(i * apart)) for i in range(-SIDE, SIDE + 1)])    # (17, terms)
+    spacing = h / SIDE
+    values = np.stack([np.ravel(terms(i * spacing)) for i in range(-SIDE, SIDE + 1)])  # (17, terms)
     L = values.sum(1)
 
     def central(k):
-        return (L[SIDE + k] - L[SIDE - k]) / (2 * k * apart)
+        return (L[SIDE + k] - L[SIDE - k]) / (2 * k * spacing)
 
     coarse, fine = ((4 * central(k // 2) - central(k)) / 3 for k in (SIDE, SIDE // 2))
-    bends = np.diff(values, 2, axis=0) / apart                     # (15, terms)
+    bends = np.diff(values, 2, axis=0) / spacing                   # (15, terms)
     odd = abs(bends - np.median(bends, 0))
-    is_kink = odd > 5 * np.median(odd, 0) + 12 * noise.terms / apart
+    is_kink = odd > 5 * np.median(odd, 0) + 12 * noise.terms / spacing
     return Slope(float(coarse), float(10 * noise.total / h + abs(coarse - fine)), float(odd[is_kink].sum()))
 
 
@@ -99,7 +99,7 @@ def judge(terms: Callable[[float], np.ndarray], claimed: float, step: float, typ
         if best.uncertainty + best.jumps <= 0.1 * tolerance * scale:
             break
         if h > step and not found.jumps and found.uncertainty < 30 * noise.total / h:
-            break                                                  # round-off alone: a smaller step has more of it
+            break                                                  # only round-off: a smaller step has more of it
     off = abs(claimed - best.value)
     error = off / (scale + best.uncertainty / tolerance + 1e-300)
     faint = best.uncertainty > 0.01 * scale

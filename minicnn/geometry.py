@@ -70,7 +70,7 @@ class Axis:
         Tap p reads pixel h in window (h + before − p·dilation) / stride, if that is an integer. Therefore the pixels
         first, first + stride, … are all read by the same taps; at stride 1 there is one phase, with all taps.
         """
-        step = self.stride // math.gcd(self.stride, self.dilation)            # taps so far apart read the same phase
+        step = self.stride // math.gcd(self.stride, self.dilation)            # taps at this distance share a phase
         for first in range(min(self.stride, self.size)):
             tap = next((p for p in range(min(step, self.kernel))
                         if (first + self.before - p * self.dilation) % self.stride == 0), self.kernel)  # fmt: skip

@@ -104,16 +104,16 @@ def gradcheck(fn: Callable, *arrays, dy=None, step: float = 1e-5, tolerance: flo
     leaves = [Tensor(np.array(a, np.float64), True, device=device) if i in checked else _placed(a, device)
               for i, a in enumerate(arrays)]
     names = _argument_names(fn, len(arrays))
-    wanted = {names[i]: leaves[i] for i in checked}
-    size = sum(t.size for t in wanted.values())
+    checked_leaves = {names[i]: leaves[i] for i in checked}
+    size = sum(t.size for t in checked_leaves.values())
     if directions:
-        return check_directions(lambda: fn(*leaves, **hyper), wanted, name=name, dy=dy, directions=directions,
+        return check_directions(lambda: fn(*leaves, **hyper), checked_leaves, name=name, dy=dy, directions=directions,
                                 step=step, tolerance=tolerance, seed=seed)
     if size > LARGEST:
         raise ValueError(f"gradcheck: {size:,} elements would need {2 * size:,} evaluations (at most {LARGEST:,} "
                          "elements): use a smaller input, or directions=10 for a check along random directions")
     watched = {names[i]: a for i, a in enumerate(leaves) if a is not None}
-    return _check_elements(lambda: fn(*leaves, **hyper), wanted, watched, name, dy, step, tolerance, seed)
+    return _check_elements(lambda: fn(*leaves, **hyper), checked_leaves, watched, name, dy, step, tolerance, seed)
 
 
 def check_directions(f: Callable[[], Tensor], leaves: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]], *,
@@ -122,7 +122,7 @@ def check_directions(f: Callable[[], Tensor], leaves: Mapping[str, Tensor] | Ite
     """Compare ⟨gradient, v⟩ with (L(θ + h·v) − L(θ − h·v)) / 2h along random unit directions v through all leaves.
 
     For whole nets: `f` computes the output from the leaves, say `lambda: model(x)` with `model.named_parameters()` for
-    leaves, all float64. A check costs two evaluations, however many parameters there are.
+    leaves, all float64. A check needs two evaluations, for any number of parameters.
     """
     rng, leaves = _generator(seed), dict(leaves)
     report = Report(name or getattr(f, "__name__", "f"))

@@ -133,7 +133,7 @@ def flag(op_name, key, value):
 def result(op, args, result):
     """(y, the gradient functions, aux) from the value that the op's function returned, checked."""
     if not isinstance(result, tuple) or len(result) not in (2, 3):
-        got = f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__} alone"
+        got = f"{len(result)} values" if isinstance(result, tuple) else f"only a {type(result).__name__}"
         raise _breaks_the_rule(op, f"it returned {got}", "y, (dx, dw)")
     y, vjps = result[:2]
     aux = result[2] if len(result) == 3 else ()

@@ -214,10 +214,10 @@ class Op(Protocol[P]):
     __name__: str
     __wrapped__: Callable[..., Any]  # the function on plain arrays: (y, gradients) or (y, gradients, aux)
     arguments: Names  # its arrays
-    constants: Names  # those of them that get no gradient
-    optional: Names  # those of them that may be None
-    numbers: Names  # those of them that may be plain numbers
-    variadic: bool  # whether the last of them stands for any number of arrays
+    constants: Names  # arrays that get no gradient
+    optional: Names  # arrays that may be None
+    numbers: Names  # arrays that may be plain numbers
+    variadic: bool  # whether the last one is any number of arrays (*xs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """Compute, and record for `backward` unless under no_grad."""
@@ -230,7 +230,7 @@ def op(*, constants: Names = (), optional: Names = (), numbers: Names = ()) -> C
 def op(function=None, /, *, constants=(), optional=(), numbers=()):
     """Turn `f(*arrays, **hyper) -> (y, gradients)` into an op on Tensors.
 
-    gradients: a tuple with one function dy → dx per array, in their order (for a single array, that function alone);
+    gradients: a tuple with one function dy → dx per array, in order (for a single array, only that function);
     None for the arguments named in `constants` (labels, masks), which may have any dtype and get no gradient. An op may
     return a third item, a tuple of plain arrays, which becomes the Tensor's `.aux`. An argument may be None if it has a
     default or is named in `optional`, a plain number if it is named in `numbers`. The undecorated function is

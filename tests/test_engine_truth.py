@@ -20,7 +20,7 @@ def leaf(*values, dtype=np.float64):
 RULE = r"an op returns \(y, gradients\) or \(y, gradients, aux\), with one function dy → dx for each array"
 
 RETURNS = {
-    "y alone": (lambda x, w: x * 2, r"it returned a ndarray alone: return y, \(dx, dw\)"),
+    "y alone": (lambda x, w: x * 2, r"it returned only a ndarray: return y, \(dx, dw\)"),
     "y alone, as a tuple": (lambda x, w: (x * 2,), "it returned 1 values"),
     "nothing": (lambda x, w: None, "it returned a NoneType alone"),
     "four values": (lambda x, w: (x, x, x, x), "it returned 4 values"),

@@ -9,7 +9,7 @@ threads that work on different tiles run in parallel; the calling thread works t
 core's own cache, because between two NumPy calls a thread holds the lock, and others wait for it.
 
 BLAS is limited to one thread from the first use on: its threads would compete with the pool's for the cores (an idle
-OpenBLAS thread spins for milliseconds), and BLAS sees one product at a time where the pool sees the whole layer.
+OpenBLAS thread spins for milliseconds), and BLAS can split only one product at a time, the pool the whole layer.
 `release_blas` lifts the limit.
 
     MINICNN_NUM_THREADS    the number of threads; by default the number of cores that this process may use

@@ -66,9 +66,9 @@ def _grid_and_block(x):
     """(grid, block) of a reduction over each channel: the grid is (channels, parts along N, parts along P)."""
     N, C, P = _extents(x)
     along, at_once = block_for(P)
-    wanted = min(MAX_PARTS, -(-FULL_GRID_BLOCKS // max(1, C)))
-    of_images = max(1, min(-(-N // at_once), wanted))
-    of_pixels = max(1, min(-(-P // along), wanted // of_images))
+    parts = min(MAX_PARTS, -(-FULL_GRID_BLOCKS // max(1, C)))
+    of_images = max(1, min(-(-N // at_once), parts))
+    of_pixels = max(1, min(-(-P // along), parts // of_images))
     return (C, of_images, of_pixels), (along, at_once)
 
 

@@ -6,7 +6,7 @@ A kernel file is CUDA C++ that nvcc can compile. Three things are read from its 
     template <typename T>                          the names of the template parameters
     // instances: im2col<float> im2col<double>     what to compile; not needed without a template
 
-CuPy compiles a kernel at its first launch, for the machine's GPU, and keeps the result in ~/.cupy/kernel_cache.
+CuPy compiles a kernel at its first launch, for the machine's GPU, and stores the result in ~/.cupy/kernel_cache.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ FULL_GRID_BLOCKS = 2048
 
 def block_for(pixels):
     """(threads along a map, maps in a block): each thread has LOADS_PER_THREAD pixels or more, if the map is large."""
-    wanted = max(-(-pixels // LOADS_PER_THREAD), min(pixels, WARP_THREADS))
-    along = min(THREADS_PER_BLOCK, 1 << max(0, wanted - 1).bit_length())
+    threads = max(-(-pixels // LOADS_PER_THREAD), min(pixels, WARP_THREADS))
+    along = min(THREADS_PER_BLOCK, 1 << max(0, threads - 1).bit_length())
     return along, THREADS_PER_BLOCK // along
 
 

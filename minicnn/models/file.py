@@ -43,9 +43,9 @@ def save(path: str | os.PathLike[str], net: Module, *, classes: Sequence[str] = 
         if given and len(given) != count:
             raise ValueError(f"{what} has {len(given)} entries, but this {name} has {count} "
                              f"{'classes' if what == 'classes' else 'channels'}")
-    said = {"format": FORMAT, "model": name, "options": options, "classes": list(classes) or [str(i) for i in range(K)],
+    meta = {"format": FORMAT, "model": name, "options": options, "classes": list(classes) or [str(i) for i in range(K)],
             "input": [C, H, W], "mean": list(mean) or C * [0.0], "std": list(std) or C * [1.0]}
-    write_state(path, net.state_dict(), {"minicnn": json.dumps(said, ensure_ascii=False)})
+    write_state(path, net.state_dict(), {"minicnn": json.dumps(meta, ensure_ascii=False)})
 
 
 def load(path: str | os.PathLike[str]) -> Module:
@@ -55,8 +55,8 @@ def load(path: str | os.PathLike[str]) -> Module:
     """
     state, metadata = read_state(path)
     try:
-        said = json.loads(metadata["minicnn"])
-        name, options = zoo.resolve(said["model"], said["options"])
+        meta = json.loads(metadata["minicnn"])
+        name, options = zoo.resolve(meta["model"], meta["options"])
     except KeyError:
         raise ValueError(f"{path} holds weights but does not say of which net: build that net and use net.load(path), "
                          "or io.weights.load_into") from None
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str]) -> Module:
             expected = _shapes(zoo.build(name, **options))
         found = {key: array.shape for key, array in state.items() if not key.endswith("num_batches_tracked")}
         if found != expected:
-            raise ValueError(f"its arrays are not those of the {name} that its description names: write the file again")
+            raise ValueError(f"its arrays do not fit the {name} that its description names: write the file again")
         net = zoo.build(name, **options)
         net.load_state_dict(state)
     except (ValueError, TypeError) as problem:

@@ -127,7 +127,7 @@ class GoogLeNet(Module):
             C = module.out_channels
             return module
 
-        # The paper gives no constants for its normalisation: these are those of Krizhevsky et al. 2012
+        # The paper gives no constants for its normalisation: these are from Krizhevsky et al. 2012
         norms = [LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper") if variant == "paper" else Identity()
                  for _ in range(2)]
         self.conv1 = BasicConv2d(in_channels, scaled(64), 7, stride=2, padding=3, variant=variant)
@@ -173,7 +173,7 @@ class GoogLeNet(Module):
 def googlenet(
     num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", aux: bool = False, width: float = 1.0
 ) -> GoogLeNet:
-    """GoogLeNet, the winner of ILSVRC 2014, for 224×224 images: modules that convolve at several scales side by side.
+    """GoogLeNet, the winner of ILSVRC 2014, for 224×224 images: modules with parallel convolutions at several scales.
 
     1×1 convolutions before the wide filters keep it cheap. A mean over each map replaces AlexNet's large dense layers;
     one, 1024 → num_classes, remains.

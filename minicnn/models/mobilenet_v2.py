@@ -116,7 +116,7 @@ def nested_names(state: dict) -> dict:
         block, layer, rest = re.fullmatch(r"(?:(.*\d+\.conv\.)(\d+)\.)?(.*)", name).groups()
         if block not in flat:
             return name
-        threes = 2 if f"{block}6.weight" in state else 1   # up and depthwise, or depthwise alone
+        threes = 2 if f"{block}6.weight" in state else 1   # up and depthwise, or only depthwise
         i = int(layer)
         return f"{block}{i // 3}.{i % 3}.{rest}" if i < 3 * threes else f"{block}{i - 2 * threes}.{rest}"
 

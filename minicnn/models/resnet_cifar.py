@@ -75,7 +75,7 @@ def blocks_per_stage(depth: int, layers: int, others: int) -> int:
 def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """The paper's plain net of 6n + 2 layers, the baseline of its ResNets. Parameters: see resnet_cifar.
 
-    Initial weights: He normal, as in the paper. Beyond 50 layers it trains badly, which is what the paper shows.
+    Initial weights: He normal, as in the paper. Beyond 50 layers it trains badly, as the paper shows.
     """
     n = blocks_per_stage(depth, layers=2, others=2)
     return cifar_resnet(PlainBlock, n, cifar_channels(width), num_classes, in_channels)

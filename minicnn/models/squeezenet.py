@@ -17,7 +17,7 @@ from minicnn.tensor import Tensor
 
 
 class Fire(Module):
-    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and 3×3 filters side by side (fig. 1).
+    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and 3×3 filters in parallel (fig. 1).
 
     x (N,C,H,W) → y (N, 2·expand, H, W).   Parameters: S·(C + 1) + E·(S + 1) + E·(9S + 1), S and E the two widths.
     """

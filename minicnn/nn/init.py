@@ -33,7 +33,7 @@ def _drawn(shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Any:
 
 
 def he_normal(shape: tuple[int, ...], gain: float = 2.0) -> np.ndarray:
-    """N(0, gain/fan_in): with ReLU the signal keeps its variance.   He et al. 2015 (PReLU), eq. 10"""
+    """N(0, gain/fan_in): with ReLU, preserves the variance of the signal.   He et al. 2015 (PReLU), eq. 10"""
     return normal(shape, math.sqrt(gain / max(1, fans(shape)[0])))
 
 

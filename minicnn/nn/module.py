@@ -11,7 +11,7 @@ Layers in a set, in a dict with keys that are not strings, or in the class body 
 
 Two attributes tell a training loop how to train a net. `aux_weights`: if it is not empty, the net returns (logits,
 *auxiliary logits) in training mode, and the loss is loss(logits) + Σ aux_weights[i]·loss(auxiliary logits i); in eval
-mode it returns the logits alone. `loss`: a net may have a method loss(logits, labels) → scalar Tensor; None, the
+mode it returns only the logits. `loss`: a net may have a method loss(logits, labels) → scalar Tensor; None, the
 default, means cross-entropy.
 """
 

@@ -70,6 +70,6 @@ class LocalResponseNorm(Module):
         """x (N,C,…) → (N,C,…)"""
         if self.groups > 1 and x.shape[1] % self.groups:
             raise ValueError(f"x has {x.shape[1]} channels, which must be divisible by groups (={self.groups})")
-        apart = x.reshape(-1, x.shape[1] // self.groups, *x.shape[2:]) if self.groups > 1 else x    # (N·G, C/G, …)
-        y = local_response_norm(apart, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, variant=self.variant)
+        parts = x.reshape(-1, x.shape[1] // self.groups, *x.shape[2:]) if self.groups > 1 else x    # (N·G, C/G, …)
+        y = local_response_norm(parts, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, variant=self.variant)
         return y.reshape(x.shape) if self.groups > 1 else y

@@ -58,7 +58,7 @@ def _numpy_function(self, ufunc, method, *inputs, **options):
     if function is None or method != "__call__" or options:
         called = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise TypeError(f"np.{called}{'(…, ' + ', '.join(options) + '=…)' if options else ''} can't record a gradient: "
-                        "use the functions of minicnn.ops, or .numpy() where no gradient is needed")
+                        "use the functions of minicnn.ops, or .numpy() if no gradient is needed")
     return function(*inputs)
 
 

@@ -262,7 +262,7 @@ def test_version(minicnn_):
     (["train", "--weight-decay", "-1"], "weight_decay (=-1.0) must be a number of at least 0"),
     (["train", "--warmup", "-1"], "warmup (=-1.0) must be a number of at least 0"),
     (["train", "--label-smoothing", "2"], "label_smoothing (=2.0) must be at least 0 and below 1"),
-    (["train", "--validation", "1"], "validation (=1.0) must lie between 0 and 1"),
+    (["train", "--validation", "1"], "validation (=1.0) must be between 0 and 1"),
     (["train", "--size", "-1"], "size (=-1) must be at least 0"),
     (["train", "--augment", "flop"], "unknown augmentation 'flop': did you mean 'flip'?"),
     (["train", "--schedule", "multistep", "--milestones", "3,x"], "--milestones '3,x' must be epochs with commas"),

@@ -94,7 +94,7 @@ def test_occlusion_and_deconvnet_report_their_numbers(call):
     (["--class", "3"], 2, "unknown class '3'"),
     (["--class", "-1"], 2, "unknown class '-1'"),
     (["--layer", "fc"], 1, "Grad-CAM needs maps (N, C, h, w), but this Linear gives (1, 3)"),
-    (["--what", "maps", "--layer", "fc"], 1, "the layer 'fc' puts out (3,), not maps (C, h, w)"),
+    (["--what", "maps", "--layer", "fc"], 1, "the layer 'fc' outputs (3,), not maps (C, h, w)"),
     (["--what", "deconvnet", "--layer", "fc"], 1, "the layer 'fc' outputs no maps"),
     (["--what", "filters", "--layer", "bn1"], 1, "the layer 'bn1' is a BatchNorm2d and has no filters"),
     (["--out", "picture.txt"], 2, "--out picture.txt must end in .png, .jpg, .svg or .pdf"),

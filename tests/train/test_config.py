@@ -75,7 +75,7 @@ def test_optimisers_and_schedules_of_a_run(tmp_path, name, schedule):
     ({"weight_decay": math.inf}, ValueError, "weight_decay (=inf) must be a number of at least 0"),
     ({"label_smoothing": 1.0}, ValueError, "label_smoothing (=1.0) must be at least 0 and below 1"),
     ({"validation": 0.0}, ValueError, "validation (=0.0) must be between 0 and 1: it is the share"),
-    ({"validation": 1}, ValueError, "validation (=1) must lie between 0 and 1"),
+    ({"validation": 1}, ValueError, "validation (=1) must be between 0 and 1"),
     ({"lr": 0.0}, ValueError, "lr (=0.0) must be a number above 0"),
     ({"lr": math.nan}, ValueError, "lr (=nan) must be a number above 0"),
 ], ids=str)  # fmt: skip

@@ -43,9 +43,9 @@ def _phase_axes(axis):
     for first, count, taps in axis.phases():
         if not taps:
             continue
-        apart = taps.step * axis.dilation // axis.stride           # distance of the taps, in outputs
+        distance = taps.step * axis.dilation // axis.stride        # between taps, in outputs
         nearest = (first + axis.before - taps[0] * axis.dilation) // axis.stride      # reads pixel `first` by taps[0]
-        outputs, turned = trimmed_axis(axis.out, len(taps), apart, apart * (len(taps) - 1) - nearest, count)
+        outputs, turned = trimmed_axis(axis.out, len(taps), distance, distance * (len(taps) - 1) - nearest, count)
         yield outputs, slice(taps.start, taps.stop, taps.step), slice(first, axis.size, axis.stride), turned
 
 

@@ -127,7 +127,7 @@ def scattered_dx(dy, w, g):
     taps = taps_first(w)                                                      # (KH, KW, C/G, O)
     dx = np.empty((g.N, g.H, g.W, g.C), dy.dtype)
     by_group = [(np.ascontiguousarray(taps[..., o].reshape(-1, g.O // g.G).T), c, o) for c, o in groups(g)]
-    apart = -(-h.extent // h.stride)                               # windows at this horizontal distance do not overlap
+    distance = -(-h.extent // h.stride)                            # windows at this horizontal distance do not overlap
 
     def work(tile):
         images, (top, bottom) = tile                                          # images, rows of dx
@@ -140,7 +140,7 @@ def scattered_dx(dy, w, g):
                 dx[slice(*images), top:bottom, :, c] = 0
                 continue
             height = (stop - first - 1) * v.stride + v.extent
-            width = max((g.OW - 1) * h.stride + h.extent, h.before + g.W, apart * h.stride + h.extent)
+            width = max((g.OW - 1) * h.stride + h.extent, h.before + g.W, distance * h.stride + h.extent)
             sums = scratch("sums", (images[1] - images[0], height, width, C), dy.dtype)
             sums[...] = 0
             dy_tile = np.ascontiguousarray(dy[slice(*images), first:stop, :, o])         # (n, rows, OW, O/G)
@@ -149,8 +149,8 @@ def scattered_dx(dy, w, g):
             cols = cols.reshape(*dy_tile.shape[:3], g.KH, g.KW, C)
             windows = windows_of(sums, g, stop - first)
             for p in range(g.KH):
-                for j in range(min(apart, g.OW)):
-                    windows[:, :, j::apart, p] += cols[:, :, j::apart, p]
+                for j in range(min(distance, g.OW)):
+                    windows[:, :, j::distance, p] += cols[:, :, j::distance, p]
             # row `top` of dx is row top + before − first·stride of the sums
             offset = top + v.before - first * v.stride
             dx_tile = dx[slice(*images), top:bottom, :, c]

@@ -188,7 +188,7 @@ class Plan:
         self._transform(pixels, self.BT, (mv, mh), (stop - first, tw), V[:, chunk.start : chunk.stop])
 
     def transform_gradients(self, dy, chunk, D):
-        """D = A dy Aᵀ for the tiles of a chunk: groups of m×m pixels side by side."""
+        """D = A dy Aᵀ for the tiles of a chunk: adjacent groups of m×m pixels."""
         (first, stop), (mv, mh), tw = chunk.rows, self.m, self.count[1]
         pixels = padded_region(dy, chunk.images, mv * first, mv * (stop - first), 0, mh * tw)
         A = [a.T for a in self.AT]
@@ -211,7 +211,7 @@ class Plan:
         np.matmul(matrix[1], columns.reshape(nv, kh, -1), out=by_position(out, nv, nh))   # (n, n, P·C)
 
     def compute_outputs(self, M, chunk, y):
-        """y = Aᵀ M A for the tiles of a chunk, cut off where a tile extends beyond the edge."""
+        """y = Aᵀ M A for the tiles of a chunk, without the parts of tiles beyond the edge."""
         (first, stop), (mv, mh), (nv, nh), tw, O = chunk.rows, self.m, self.n, self.count[1], y.shape[3]
         P = chunk.stop - chunk.start
         across = scratch("rows", (nv, mh, P * O), self.dtype)

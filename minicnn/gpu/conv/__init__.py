@@ -18,7 +18,7 @@ ALGORITHMS = {
 POLICY = (
     ("depthwise", lambda g: True),                                 # limited by memory, and this one copies nothing
     ("pointwise", lambda g: g.vertical.stride == g.horizontal.stride == 1),       # one product, without any copy
-    ("tensor_core", lambda g: True),                               # float32 where there are tensor cores
+    ("tensor_core", lambda g: True),                               # float32 on tensor cores
     ("implicit_gemm", lambda g: True),
     ("im2col", lambda g: True),
 )

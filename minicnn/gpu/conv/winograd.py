@@ -1,4 +1,4 @@
-"""Winograd's convolution F(4×4, 3×3): 36 products where the definition needs 144 (kernels/winograd.cu and cuBLAS).
+"""Winograd's convolution F(4×4, 3×3): 36 products instead of 144 (kernels/winograd.cu and cuBLAS).
 
     V = Bᵀ x B     U = G w Gᵀ     M = U · V, 36 matrix products     y = Aᵀ M A
 
