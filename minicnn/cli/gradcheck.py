@@ -122,13 +122,8 @@ def _show(results: list[Result], seeds: int) -> None:
     table = console.table("op", ">cases", ">worst error", ">coordinates", "kinks left out")
     for r in results:
         kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
-        table.add_row(
-            r.op,
-            str(r.cases),
-            f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
-            f"{r.coordinates:,}",
-            kinks or "·",
-        )
+        table.add_row(r.op, str(r.cases), f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
+                      f"{r.coordinates:,}", kinks or "·")  # fmt: skip
     console.show(table)
     for r in results:
         if r.unclear:
