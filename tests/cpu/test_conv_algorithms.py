@@ -22,8 +22,8 @@ TOLERANCE = dict.fromkeys(conv.ALGORITHMS, 2e-6) | {"winograd": 2e-5}
 
 
 @st.composite
-def layers(draw, name):
-    """(x shape, w shape, S, P, D, G) that the algorithm called `name` is able to do."""
+def layers(draw, name, images):
+    """(x shape, w shape, S, P, D, G) that the algorithm called `name` supports; images: the numbers N to draw from."""
     two = lambda low, high: (draw(st.integers(low, high)), draw(st.integers(low, high)))  # noqa: E731
     K, S, D, P = two(1, 5), two(1, 3), two(1, 2), two(0, 6)
     G = draw(st.sampled_from((1, 1, 2, 3)))
@@ -41,19 +41,20 @@ def layers(draw, name):
         G, D = 1, (D[0], 1)
     if draw(st.booleans()):
         S = (1, 1)
-    N = draw(st.integers(0, 4))
+    N = draw(st.sampled_from(images))
     H, W = two(1, 15)
     assume(all(n + 2 * p >= d * (k - 1) + 1 for n, p, d, k in zip((H, W), P, D, K)))
     return (N, G * Cg, H, W), (G * Og, Cg, *K), S, P, D, G
 
 
-@pytest.mark.parametrize("draws", [30, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("draws", [10, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("images", [(0,), (1,), (2, 3, 4)], ids=["no-image", "one-image", "images"])
 @pytest.mark.parametrize("name", conv.ALGORITHMS)
-def test_algorithms_compute_the_definition(name, draws):
+def test_algorithms_compute_the_definition(name, images, draws):
     """Odd sizes, padding wider than the window, no image, one image: y, dx and dw in float32 and float64."""
-    algorithm, seen = conv.ALGORITHMS[name], set()
+    algorithm = conv.ALGORITHMS[name]
 
-    @given(layers(name), st.integers(0, 2**32), st.booleans(), st.sampled_from(("float32", "float64")))
+    @given(layers(name, images), st.integers(0, 2**32), st.booleans(), st.sampled_from(("float32", "float64")))
     @settings(max_examples=draws)
     def check(layer, seed, channels_last, dtype):
         x_shape, w_shape, S, P, D, G = layer
@@ -78,10 +79,8 @@ def test_algorithms_compute_the_definition(name, draws):
             assert abs(a - e).max(initial=0) <= tolerance * scale, what
         for a, was in zip((x, w, b, dy), before):
             np.testing.assert_array_equal(a, was)
-        seen.add((g.N, x_shape[2] % 2))
 
     check()
-    assert {n for n, _ in seen} >= {0, 1}
 
 
 def test_larger_layers_are_cut_into_tiles_and_lose_nothing():
