@@ -12,7 +12,7 @@ def table(out, first):
     words = [name for name, _ in header[:2] if name in (first, "kind")]
     rows = []
     for line in lines[at + 1 :]:
-        if not line.strip() or line.startswith("(Left out"):
+        if not line.strip() or line.startswith("(Not shown"):
             break
         left = dict(zip(words, line.split()))
         cells = {name: line[:end].split()[-1] if line[end - 1 : end].strip() else "" for name, end in header}
