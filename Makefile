@@ -1,13 +1,13 @@
-# make demo: train LeNet-5 on real digits and look at it.   make test: everything that must hold.
-# make slow: what make test leaves out: tests that train a net each, and the rest of the cross products (every net,
-#             every order of threads, every planted bug of a kernel), of which make test runs chosen cases.
-# make bench: measure everything and write docs/benchmarks.md; half an hour, on a machine with nothing else to do.
-#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, compares with PyTorch.
+# make demo: train LeNet-5 on real digits and draw the results.   make test: all checks except the slow tests.
+# make slow: the slow tests: those that train a net, and all combinations (every net, every order of threads, every
+#             planted bug of a kernel) of which make test runs selected cases.
+# make bench: measure everything and write docs/benchmarks.md; half an hour, on an otherwise idle machine.
+#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, adds a comparison with PyTorch.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # make oldest: the tests of the command line, files and data with every dependency at the oldest version that
 #             pyproject.toml declares, in .venv-oldest.
-# They need python3 (3.11 or newer) and make; what else they need they install into .venv, once.
+# They need python3 (3.11 or newer) and make; they install everything else into .venv, once.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -40,7 +40,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu.scaling
 	$(BIN)/python -m benchmarks.render
 
-# Newer versions of other packages warn about these old ones, so that warnings are no errors here.
+# Newer versions of other packages warn about these old ones, so warnings are not errors here.
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	$(PYTHON) tests/minimum_versions.py > .venv-oldest/pins.txt

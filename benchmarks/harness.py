@@ -1,7 +1,7 @@
 """What all benchmarks share: worker processes that take turns, and the JSON file of results.
 
 Each library runs in its own process and waits while another one is timed; its threads then sleep. (Two thread pools in
-one process disturb each other, and threads that have just worked keep spinning for some milliseconds: hence PAUSE.)
+one process disturb each other, and threads keep spinning for some milliseconds after their work: PAUSE waits for them.)
 The processes take turns, round after round, in reversed order each time: a slow minute of the machine affects all.
 """
 
@@ -31,7 +31,7 @@ THREAD_VARIABLES = ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THRE
 
 
 class Worker:
-    """A worker process, seen from outside: see worker.py."""
+    """A worker process, as the benchmark uses it; worker.py runs in it."""
 
     def __init__(self, name: str, module: str, *arguments: str, python: str = sys.executable, threads: int = 0):
         self.name = name
@@ -41,7 +41,7 @@ class Worker:
                                         text=True, encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, do: str, **request) -> dict:
-        """The answer to one request; SystemExit if it failed."""
+        """The response to one request; SystemExit if it failed."""
         try:
             print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
             line = self.process.stdout.readline()  # type: ignore[union-attr]
@@ -83,7 +83,7 @@ class Workers(contextlib.AbstractContextManager):
 
     @classmethod
     def on_cpu(cls, args: argparse.Namespace) -> Workers:
-        """minicnn, and what --vs names."""
+        """minicnn, and the competitors of --vs."""
         start = {"minicnn": lambda: minicnn(args.threads),
                  "torch": lambda: pytorch(args.torch_python, threads=args.threads),
                  "textbook": lambda: minicnn(args.threads, "textbook")}  # fmt: skip

@@ -1,6 +1,6 @@
 """minicnn's worker process: prepares convolutions, layers and nets to be timed, on the device that it is given.
 
-    python -m benchmarks.minicnn_worker cpu         started by harness.py; or cuda:0; or emulated, to try it all out
+    python -m benchmarks.minicnn_worker cpu         started by harness.py; or cuda:0; or emulated, to test it
 """
 
 import sys

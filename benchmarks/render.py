@@ -14,7 +14,7 @@ from benchmarks.markdown import circumstances, fill
 
 PAGES = {"cpu": ("benchmarks.md", cpu.BLOCKS, "Not measured yet: `make bench`."),
          "gpu": ("benchmarks-gpu.md", [gpu.gpu], "**Not measured yet**: no GPU was available.")}  # fmt: skip
-"""name: (its file; the functions that fill its blocks, each named like its block and like its JSON file; without it)"""
+"""name: (file; functions that fill its blocks, each named like its block and its JSON file; text without that file)"""
 
 
 def main(argv: list[str] | None = None) -> None:

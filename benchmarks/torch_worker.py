@@ -137,7 +137,7 @@ def net(spec):
 
 
 def load_weights(model, given):
-    """minicnn's weights into PyTorch's net: the names must be the same."""
+    """Load minicnn's weights into PyTorch's net: the names must be the same."""
     state = state_of(given)
     own = {k for k in model.state_dict() if not k.endswith("num_batches_tracked")}
     if own != set(state):

@@ -1,4 +1,4 @@
-"""The side of a worker process: it reads requests as JSON lines and answers each with one line.
+"""A worker process: it reads requests as JSON lines and answers each with one line.
 
     {"do": "about"}                                             → versions, threads
     {"do": "prepare", "spec": {"kind": "conv", …}}              → facts about the case, and the names of its calls

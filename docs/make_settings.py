@@ -24,7 +24,8 @@ def tables() -> str:
         for f in settings:
             default = f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]
             verb = " (`transfer` only)" if f.metadata["verbs"] == "transfer" else ""
-            rows.append(f"| `{f.name}` | {f.metadata['help']}{verb} | `{default!r}` |".replace("'", '"'))
+            shown = f"'{default}'".replace("'", '"') if isinstance(default, str) else repr(default)
+            rows.append(f"| `{f.name}` | {f.metadata['help']}{verb} | `{shown}` |")
         parts.append("\n".join([f"| {group} | | default |", "| --- | --- | --- |", *rows]))
     return "\n\n".join(parts)
 

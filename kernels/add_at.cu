@@ -1,7 +1,7 @@
-// add_at.cu: target[place] += values; a place that occurs several times gets all its values.
+// add_at.cu: target[place] += values; for repeated places the values add up.
 //
 // place (sorted)   0 0 3 3 3 7
-// threads          ^   ^     ^      the first of each run adds the whole run, from left to right: the same sum each time
+// threads          ^   ^     ^      the first of each run adds the whole run, from left to right: always in the same order
 #include "prelude.cuh"
 
 // instances: add_at<float> add_at<double>

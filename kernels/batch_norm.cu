@@ -1,12 +1,12 @@
-// batch_norm.cu: what batch norm does to x (N,C,P): moments or sums of each channel, and the passes that use them.
+// batch_norm.cu: batch norm of x (N,C,P): moments or sums of each channel, and the passes that use them.
 //
-// Reductions, in two kernels. 64 channels are too few blocks for a GPU, so each channel is cut into up to 32 parts:
+// Reductions, in two kernels. 64 channels are too few blocks for a GPU, so each channel is divided into up to 32 parts:
 //
 //   part 0..Y*Z-1   blockIdx.x the channel, blockIdx.y images, blockIdx.z pixels; in a block threadIdx.y images and
-//                   threadIdx.x pixels, side by side: coalesced                               -> parts [C][Y*Z]
-//   all parts       one warp a channel, one lane a part, merged by shuffles                   -> (C,)
+//                   threadIdx.x neighbouring pixels: coalesced                                -> parts [C][Y*Z]
+//   all parts       one warp per channel, one lane per part, merged by shuffles               -> (C,)
 //
-// Passes over x (apply, dx): spread as maps.cuh says; a thread keeps its channel's numbers in registers.
+// Passes over x (apply, dx): thread mapping as in maps.cuh; a thread holds its channel's numbers in registers.
 //
 // A following ReLU or residual sum could be computed in the same pass, which would save one pass over memory each. But
 // nets are written and recorded op by op, and a fused op would need its own primitive and gradient, and a change in every
@@ -32,7 +32,7 @@ __device__ inline int place_of_part() { return (blockIdx.x * gridDim.y + blockId
 
 // ---- moments ---------------------------------------------------------------------------------------------------
 
-// Of x - shift, the shift a channel's first value: where the mean is large, a mean in T would be rounded too coarsely.
+// Moments of x - shift, where shift is the channel's first value: if the mean is large, a mean in T is not accurate.
 // instances: moments_of_parts<float> moments_of_parts<double>
 template <typename T>
 __global__ void moments_of_parts(const T *x, T *n, T *mean, T *m2, int N, int C, int P) {

@@ -6,11 +6,11 @@
 //
 //     row  a·SV + tap[k].row        column  b·SH + tap[k].column        offset  tap[k].offset beyond row a·SV, column b·SH
 //
-// or 0 where that lies outside. The table of taps is computed once for a geometry (gpu/conv/implicit_gemm.py). Depending
+// or 0 if it is outside the image. The table of taps is computed once for a geometry (gpu/conv/implicit_gemm.py). Depending
 // on the table, the same kernel computes the convolution or its gradient dx:
 //
 //     y    source x, taps (c, p, q), row p·D − P, and SV, SH the stride
-//     dx   source dy, taps (o, p, q). Pixel h is read by window i through tap p where i·S = h + P − p·D. For the pixels of
+//     dx   source dy, taps (o, p, q). Pixel h is read by window i through tap p if i·S = h + P − p·D. For the pixels of
 //          one phase h ≡ h0 (mod S) these are the same taps, with i = a + (h0 + P − p·D)/S: one launch for each phase,
 //          with the table of its taps, and no multiplication by zero.
 //
@@ -74,8 +74,8 @@ conv_gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__rest
     });
 }
 
-// dw[m][k] = Σ_s dy[m][s] · source(k, s) over all windows s = (n, i, j): as many products as y has, but few results. So the
-// sum is split: block z computes part z / G of group z % G, over `each` windows, and sum_parts adds the parts in their order.
+// dw[m][k] = Σ_s dy[m][s] · source(k, s) over all windows s = (n, i, j): as many products as for y, but few results. So the
+// sum is split: block z computes part z / G of group z % G, over `each` windows, and sum_parts adds the parts in order.
 //
 // Both factors are read along s. 8 neighbouring threads read 8 neighbouring windows (a 32-byte sector) of one filter or
 // tap, the next 8 those of the next one; stored k-first, they have no bank conflicts (FmaTile) or two-way conflicts (TensorTile).

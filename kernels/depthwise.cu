@@ -1,6 +1,6 @@
 // depthwise.cu: every channel has its own filters, O = C·times in all; filter o reads channel c = o / times.
 //
-// There are few multiplications for each pixel that is read, so memory limits the speed. Each thread computes a pixel of
+// There are few multiplications per pixel that is read, so memory limits the speed. Each thread computes a pixel of
 // the result, neighbouring threads neighbouring pixels of a row, so that every access of a warp is 4 or 5 sectors.
 //
 // At stride 1 (depthwise_rows) a thread computes ROWS outputs, one below the other. Each row of pixels that it reads is
@@ -68,7 +68,7 @@ __global__ void depthwise_rows(const T *x, const T *w, const T *bias, T *y, int 
     }
 }
 
-// dx[n,c,h,v]: the sum over the channel's filters, taps and the windows whose tap lies on the pixel.
+// dx[n,c,h,v]: the sum over the channel's filters and taps, and the windows whose tap reads the pixel.
 // instances: depthwise_dx<float> depthwise_dx<double>
 template <typename T>
 __global__ void depthwise_dx(const T *dy, const T *w, T *dx, int N, int C, int times, int H, int W, int KH, int KW,
@@ -77,7 +77,7 @@ __global__ void depthwise_dx(const T *dy, const T *w, T *dx, int N, int C, int t
         const int v = e % W, h = e / W % H, c = e / (W * H) % C, n = e / (W * H) / C;
         T sum = T(0);
         for (int p = 0; p < KH; p++) {
-            const int i = h + PV - p * DV;  // i·S: the window whose tap p lies on row h
+            const int i = h + PV - p * DV;  // i·S: the window whose tap p reads row h
             if (i < 0 || i % SV || i / SV >= OH) continue;
             for (int q = 0; q < KW; q++) {
                 const int j = v + PH - q * DH;
@@ -93,7 +93,7 @@ __global__ void depthwise_dx(const T *dy, const T *w, T *dx, int N, int C, int t
 }
 
 // parts[z][o][p][q] = Σ dy·x over windows z·each … of the batch. A block sums TAPS taps (a row of the filter) of one
-// filter; blocks: x: rows of taps of all filters, y: the part. Neighbouring threads take neighbouring windows.
+// filter; blocks: x: rows of taps of all filters, y: the part. Neighbouring threads read neighbouring windows.
 // instances: depthwise_dw<float,1> depthwise_dw<float,3> depthwise_dw<float,5>
 // instances: depthwise_dw<double,1> depthwise_dw<double,3> depthwise_dw<double,5>
 template <typename T, int TAPS>

@@ -1,10 +1,10 @@
-// dropout.cu: masks from a counter: element i depends on (seed, draw, i) alone, so the mask is the same on every machine.
+// dropout.cu: masks from a counter: element i depends only on (seed, draw, i), so the mask is the same on every machine.
 //
 //   thread b  ->  block b of four 64-bit words: Philox 4x64-10 of the counter (b + 1, 0, draw, 0) under the key
-//                 (seed, 0)  ->  mask[4b] ... mask[4b + 3]; a warp writes 128 bytes in a row
+//                 (seed, 0)  ->  mask[4b] ... mask[4b + 3]; a warp writes 128 contiguous bytes
 //
-// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy's generator counts up before its
-// first block, hence b + 1.
+// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy's generator increments the counter
+// before its first block, hence b + 1.
 #include "prelude.cuh"
 
 struct Words { unsigned long long of[4]; };
@@ -15,7 +15,7 @@ __device__ inline Words philox4x64(unsigned long long c0, unsigned long long c2,
         unsigned long long high0 = __umul64hi(0xD2E7470EE14C6C93ull, c0), low0 = 0xD2E7470EE14C6C93ull * c0;
         unsigned long long high1 = __umul64hi(0xCA5A826395121157ull, c2), low1 = 0xCA5A826395121157ull * c2;
         c0 = high1 ^ c1 ^ k0, c1 = low1, c2 = high0 ^ c3 ^ k1, c3 = low0;
-        k0 += 0x9E3779B97F4A7C15ull, k1 += 0xBB67AE8584CAA73Bull;  // the golden ratio, and the root of 3 less 1
+        k0 += 0x9E3779B97F4A7C15ull, k1 += 0xBB67AE8584CAA73Bull;  // 2^64 · (golden ratio − 1), 2^64 · (√3 − 1)
     }
     return {{c0, c1, c2, c3}};
 }

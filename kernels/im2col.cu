@@ -1,10 +1,10 @@
-// im2col.cu: the pixels under every window, side by side, and the way back.   x (NC,H,W)   cols (NC,KH,KW,OH,OW)
+// im2col.cu: copies the pixels under every window to columns, and back.   x (NC,H,W)   cols (NC,KH,KW,OH,OW)
 //
 // im2col: one thread for each element of cols.   threads  0 1 2 3 …  →  windows j = 0 1 2 3 … of one tap (p, q)
 //     Neighbouring threads write neighbouring places, and at stride 1 read neighbouring pixels: a warp's 32 accesses
 //     are 4 sectors of 32 bytes each way.
-// col2im: one thread for each pixel. It adds the entries that the pixel was copied to: no two threads write to one place,
-//     so no atomics, and the sum is taken in the same order each time.
+// col2im: one thread for each pixel. It adds the entries that the pixel was copied to: no two threads write to one
+//     address, so there are no atomics, and the order of the sum is always the same.
 #include "prelude.cuh"
 
 // instances: im2col<float> im2col<double>
@@ -28,7 +28,7 @@ __global__ void col2im(const T *cols, T *dx, int NC, int H, int W, int KH, int K
         int w = e % W, h = e / W % H, nc = e / (W * H);
         T sum = T(0);
         for (int p = 0; p < KH; p++) {
-            int i = h + PV - p * DV;  // i·S: the window whose tap p lies on row h
+            int i = h + PV - p * DV;  // i·S: the window whose tap p reads row h
             if (i < 0 || i % SV || i / SV >= OH) continue;
             for (int q = 0; q < KW; q++) {
                 int j = w + PH - q * DH;

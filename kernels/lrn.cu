@@ -1,18 +1,18 @@
 // lrn.cu: local response normalisation of x (N,C,P) over `size` neighbouring channels, both ways.
 //
 //   One thread for each pixel and chunk of channels: threadIdx.x and blockIdx.y along the pixels (coalesced in every
-//   channel), the rest image and chunk, as maps.cuh says: its "map" is a chunk of an image.
+//   channel), the rest image and chunk, as in maps.cuh: its "map" is a chunk of an image.
 //
 //        channels of the chunk   first ............. last
 //        the window              [ behind | c | ahead ]  ->  slides by one: + the channel that comes in,
-//                                                            - the one that goes out, which the cache still holds
+//                                                            - the one that leaves, which is still in the cache
 //
 //   The sum is kept in double precision: in single precision, the rounding error of a large value would stay in the sum
 //   after the value has left the window.
 #include "maps.cuh"
 
 template <typename T>
-__device__ inline T damping(T s, T beta) {  // s^-beta, for the paper's 3/4 by roots
+__device__ inline T damping(T s, T beta) {  // s^-beta, for the paper's 3/4 with square roots
     if (beta != T(0.75)) return pow(s, -beta);
     T root = sqrt(s);
     return 1 / (root * sqrt(root));
@@ -47,7 +47,7 @@ __global__ void lrn(const T *x, T *y, T *s, int64 chunks, int chunk, int C, int 
     }
 }
 
-// dx = dy * s^-beta - 2 alpha beta * x * the sum of dy*y/s over the channels whose window holds c: the window mirrored
+// dx = dy * s^-beta - 2 alpha beta * x * the sum of dy*y/s over the channels whose window contains c: the mirrored window
 // instances: lrn_dx<float> lrn_dx<double>
 template <typename T>
 __global__ void lrn_dx(const T *dy, const T *x, const T *y, const T *s, T *dx, int64 chunks, int chunk, int C, int P,

@@ -1,15 +1,15 @@
-// maps.cuh: how a kernel that goes over maps of pixels spreads over the GPU.
+// maps.cuh: the thread mapping of kernels that loop over maps of pixels.
 //
-//   M maps of P pixels each, one behind the other in memory (of images: M = N*C, P = H*W):
+//   M maps of P pixels each, consecutive in memory (of images: M = N*C, P = H*W):
 //
 //        pixels ------------->
 //     m  [tx threads][tx threads] ...      threadIdx.x  along a map: neighbouring pixels: one request for each warp
 //     a  [tx threads][tx threads] ...      threadIdx.y  ty maps at once, tx * ty = 256: small maps share a block
 //     p  --------------------------        blockIdx.x   the next ty maps
-//     s  [tx threads][tx threads] ...      blockIdx.y   the next tx pixels, where maps are few but large
+//     s  [tx threads][tx threads] ...      blockIdx.y   the next tx pixels, if maps are few but large
 //
-// So a thread knows its map, and with one division its channel, without a division for every pixel. Maps are counted
-// in 64 bits; one map has less than 2^30 pixels, which maps.py checks.
+// So a thread computes its map, and its channel with one division, without a division for every pixel. Maps are counted
+// in 64 bits; one map has fewer than 2^30 pixels, which maps.py checks.
 #pragma once
 #include "prelude.cuh"
 

@@ -1,7 +1,7 @@
 // mma.cuh: the tile of tile.cuh on tensor cores, for compute capability 8.0 and later.
 //
 // A tensor core multiplies TF32 numbers, which have the range of a float and 10 bits of mantissa instead of 23, and adds
-// in float. TERMS = 1 rounds every factor: three digits are left. TERMS = 3 writes every float as a sum of two TF32
+// in float. TERMS = 1 rounds every factor: three correct digits. TERMS = 3 writes every float as a sum of two TF32
 // numbers, x = hi + lo, and adds lo·hi + hi·lo + hi·hi: a float's accuracy (lo·lo, 2⁻²² of the product, is left out) with
 // three times the work, which is still faster than the ordinary units.
 //
@@ -28,7 +28,7 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], 
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(__CUDA_ARCH__)
-    __trap();  // there is no such instruction: tensor_core.supports checks this
+    __trap();  // older GPUs lack the instruction: tensor_core.supports checks this
 #elif !defined(__CUDACC__)
     struct Lane { float a[4], b[2]; } mine;
     memcpy(mine.a, a, sizeof mine.a), memcpy(mine.b, b, sizeof mine.b);
@@ -42,8 +42,8 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], 
 #endif
 }
 
-// 8 warps, 2 down and 4 across; each makes BM/2 × BN/4 of the tile. PAD makes rows 8 banks apart: of what a warp reads
-// at once, 4 rows of 8 neighbours, each word is in a bank of its own.
+// 8 warps, 2 down and 4 across; each computes BM/2 × BN/4 of the tile. With PAD, rows are 8 banks apart: a warp reads
+// 4 rows of 8 neighbours at once, and each word is in a different bank.
 template <int TERMS, int BM_, int BN_>
 struct TensorTile {
     static constexpr int BM = BM_, BN = BN_, BK = 16, PAD = 8, THREADS = 256;
@@ -55,7 +55,7 @@ struct TensorTile {
     const int top = warp / 4 * WM, left = warp % 4 * WN;
 
     __device__ void step(const float (*A)[BM + PAD], const float (*B)[BN + PAD]) {
-#pragma unroll 1  // unrolled, it would need more registers than there are
+#pragma unroll 1  // unrolled, it would need too many registers
         for (int k = 0; k < BK; k += 8) {
             unsigned b[WN / 8][2], b_low[WN / 8][2];
 #pragma unroll

@@ -1,14 +1,14 @@
-// pool.cu: pooling with the largest, the mean or the p-norm of a window: forward, and back to the pixels.
+// pool.cu: pooling with the largest, the mean or the p-norm of a window, forward and backward.
 //
 //   forward    one thread for each output (map, oh, ow), as in maps.cuh; it reads the pixels of its window
-//   backward   one thread for each pixel (map, h, w); it adds what comes from the windows that contain it. No other
-//              thread writes there: no atomics, and the same sum each time
+//   backward   one thread for each pixel (map, h, w); it adds the contributions of the windows that contain it. No other
+//              thread writes there: no atomics, and always the same order of the sum
 //
 //   Tap p of window oh reads row oh*SH + p*DH - PH, so pixel h is tap p = (h + PH - oh*SH)/DH of window oh, if that
-//   is a whole number from 0 to KH - 1.
+//   is an integer from 0 to KH - 1.
 #include "maps.cuh"
 
-// The taps first <= p < end of a window that starts at pixel `start` which lie inside the image. So the loops over them
+// The taps first <= p < end that are inside the image, of a window that starts at pixel `start`. So the loops over them
 // need no checks, and all their loads can be issued at once.
 struct Taps { int first, end; };
 
@@ -20,13 +20,13 @@ __device__ inline Taps taps_inside(int start, int K, int D, int size) {
 struct Windows { int first, last; };
 
 __device__ inline Windows windows_over(int h, int K, int S, int P, int D, int out) {
-    int before = h + P - (K - 1) * D;  // where the window that has h as its last tap starts
+    int before = h + P - (K - 1) * D;  // the start of the window whose last tap reads h
     return {before > 0 ? (before + S - 1) / S : 0, min(out - 1, (h + P) / S)};
 }
 
 // ---- the largest -----------------------------------------------------------------------------------------------
 
-// winner = p*KW + q, the first of equals; a NaN wins over every number, the last NaN over all.
+// winner = p*KW + q, on a tie the first; a NaN wins over every number, and the last NaN over the others.
 // instances: max_pool<float,uint8> max_pool<float,int> max_pool<double,uint8> max_pool<double,int>
 template <typename T, typename I>
 __global__ void max_pool(const T *x, T *y, I *winner, int64 maps, int H, int W, int OH, int OW, int KH, int KW,
@@ -79,13 +79,13 @@ __global__ void max_pool_dx(const T *dy, const I *winner, T *dx, int64 maps, int
 
 // ---- the mean --------------------------------------------------------------------------------------------------
 
-// How many places of window number o the mean is over, on one axis: pixels from `low` up to `high`.
+// The number of taps of window o that the mean counts, on one axis: pixels from `low` up to `high`.
 __device__ inline int places(int o, int K, int S, int P, int low, int high) {
     int start = o * S - P;
     return max(1, min(start + K, high) - max(start, low));
 }
 
-// pad: whether the padding, zeros, counts. Taps are D pixels apart, as in the other kernels.
+// pad: whether the mean counts the padding, zeros. Taps are D pixels apart, as in the other kernels.
 // instances: avg_pool<float> avg_pool<double>
 template <typename T>
 __global__ void avg_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH, int SW,

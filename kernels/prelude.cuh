@@ -1,6 +1,6 @@
 // prelude.cuh: the one header that every kernel file includes.
 //
-// nvcc and NVRTC see the real CUDA. Any other C++ compiler gets cuda_host.h (tests/emulator), which runs the same
+// nvcc and NVRTC use the real CUDA. Any other C++ compiler includes cuda_host.h (tests/emulator), which runs the same
 // source on a CPU, one fiber for each CUDA thread.
 #pragma once
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)

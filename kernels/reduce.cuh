@@ -1,8 +1,8 @@
-// reduce.cuh: many values to one, always in the same order: within a warp by shuffles, within a block through shared
-// memory, between blocks by a second kernel. No atomics: the same bits in every run.
+// reduce.cuh: reductions, always in the same order: within a warp by shuffles, within a block through shared memory,
+// between blocks by a second kernel. No atomics: the same bits in every run.
 //
 //   lane  0  1  2  3  4  5  6  7
-//         +-----------+                 d = 4: lane 0 takes lane 4's, lane 1 lane 5's, ...
+//         +-----------+                 d = 4: lane 0 adds lane 4's value, lane 1 lane 5's, ...
 //         +-----+                       d = 2
 //         +--+                          d = 1: lane 0 has all. (The values of the other lanes are not used.)
 //
@@ -46,8 +46,8 @@ struct Sums {
 __device__ inline float nearly(float a, float b) { return __fdividef(a, b); }
 __device__ inline double nearly(double a, double b) { return a / b; }
 
-// How many values, their mean, and the sum of their squared distances from it. E[x^2] - E[x]^2 would lose all digits
-// where the mean is large; this does not (Welford 1962; merging: Chan, Golub & LeVeque 1979).
+// The number of values, their mean, and the sum of their squared distances from it. E[x^2] - E[x]^2 would lose all
+// digits if the mean is large; this does not (Welford 1962; merging: Chan, Golub & LeVeque 1979).
 template <typename T>
 struct Moments {
     T n, mean, m2;

@@ -2,7 +2,7 @@
 //
 //   forward    one warp for each row: lane l takes classes l, l + 32, ...; blockDim = (32, rows), threadIdx.y the row
 //                max  -> shuffles ->  sum of e^(z - max)  -> shuffles ->  p and the loss
-//              the row is read three times, the second and third time from the cache. There is no overflow and no log 0
+//              the row is read three times, the second and third time from the cache. It avoids overflow and log 0
 //   backward   one thread for each logit, as in maps.cuh: a row is a map, a class a pixel
 #include "maps.cuh"
 

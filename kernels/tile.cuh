@@ -3,14 +3,14 @@
 // A block of 256 threads computes a BM × BN tile of C. Step by step, BK rows of A (stored k-first, [BK][BM]) and BK rows
 // of B ([BK][BN]) are copied to shared memory, and every thread adds their products to its own TM × TN values in registers.
 //
-//                     across →   0 1 2 … BN/TN−1, four columns each, and the same again BN·4/TN further
+//                     across →   0 1 2 … BN/TN−1, four columns each, and four more BN·4/TN further
 //     down ↓   0    ┌──────────────────────────┐
 //              1    │ thread (down, across)    │      A thread reads its values of a row of A and of B as packs of four.
 //              …    │ owns rows 4·down … +3,   │      Its packs lie BM·4/TM and BN·4/TN apart, so that the packs that a
-//              BM/TM−1, and so on, of the tile │      warp reads at once lie side by side: no bank conflict.
+//              BM/TM−1, and so on, of the tile │      warp reads at once are contiguous: no bank conflict.
 //
 // The finished tile is stored through shared memory, a slice of rows at a time, so that a warp stores 32 neighbouring
-// columns (`store_tile`): directly from the registers its stores would be 16 bytes apart, in four times the sectors.
+// columns (`store_tile`). Directly from the registers, its stores would be 16 bytes apart, in four times the sectors.
 #pragma once
 #include "prelude.cuh"
 
@@ -48,7 +48,7 @@ struct FmaTile {
     static __device__ int row(int slice, int r) { return slice / 4 * (BM * 4 / TM) + r * 4 + slice % 4; }
 };
 
-// Shared memory of a tile: two buffers each of A and B, and in the end a slice of the result in the same place.
+// Shared memory of a tile: two buffers each of A and B; at the end, the same memory holds a slice of the result.
 template <typename T, class Tile>
 struct Shared {
     static constexpr int A_ROW = Tile::BM + Tile::PAD, B_ROW = Tile::BN + Tile::PAD;
@@ -82,7 +82,7 @@ __device__ void store_tile(const Tile &tile, Shared<T, Tile> &shared, Store stor
     auto rows = shared.slice();
 #pragma unroll
     for (int s = 0; s < Tile::SLICES; s++) {
-        __syncthreads();  // the last step, or the last slice, has been read
+        __syncthreads();  // wait until all threads have read the last step or slice
         tile.put(s, rows);
         __syncthreads();
 #pragma unroll

@@ -2,7 +2,7 @@
 //
 //   thread t  ->  weights t, t + (threads in the grid), ...: neighbouring threads access neighbouring weights
 //
-// The formulas are in minicnn/optim. What is the same for all weights is computed on the host.
+// The formulas are in minicnn/optim. Factors that are the same for all weights are computed on the host.
 #include "prelude.cuh"
 
 #define EACH_WEIGHT(i, n)                                                                    \

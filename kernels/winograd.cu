@@ -12,10 +12,10 @@
 // and ∞, where float32 loses about one digit (with 2 and −2 instead of ½ and −2 it loses more: Barabasz et al. 2020).
 //
 // One thread for each tile and channel, everything in registers.   threads  0 1 2 3 …  →  tiles  0 1 2 3 …  of one channel
-// Position k of neighbouring tiles lies side by side, so the 36 accesses to U, V, M are 4 sectors a warp each. Images are
+// Position k of neighbouring tiles is contiguous, so the 36 accesses to U, V, M are 4 sectors per warp each. Images are
 // read 4 pixels apart, which touches 4 times the sectors; the other 35 reads of the warp find them in the L1 cache.
 //
-// Filters lie 9 values apart. A block copies its 256 filters to shared memory or from it in order, so that neighbouring
+// Filters are 9 values apart. A block copies its 256 filters to or from shared memory in order, so that neighbouring
 // threads access neighbouring values; in shared memory, 9 values apart is 9 banks apart: no conflict.
 #include "prelude.cuh"
 
@@ -115,8 +115,8 @@ __global__ void winograd_filters(const T *w, T *U, int OC) {
     for (int k = 0; k < 36; k++) U[k * OC + e] = u[k];
 }
 
-// y = Aᵀ M A + bias.   M (36, O, P) → y (N,O,OH,OW), cut off where a tile extends beyond the edge; bias may be null. Where rows
-// begin at multiples of 16 bytes (`wide`) a row of a tile is stored as a whole.
+// y = Aᵀ M A + bias.   M (36, O, P) → y (N,O,OH,OW), without the parts of tiles beyond the edge; bias may be null. If rows
+// start at multiples of 16 bytes (`wide`), a row of a tile is stored as a whole.
 // instances: winograd_outputs<float> winograd_outputs<double>
 template <typename T>
 __global__ void winograd_outputs(const T *M, const T *bias, T *y, int N, int O, int OH, int OW, int TH, int TW,

@@ -27,7 +27,7 @@ _PARTS = ("data", "inspect", "io", "models", "nn", "optim", "reference", "train"
 
 
 def __getattr__(name):
-    """`minicnn.models` and the other parts are loaded when they are first asked for, so that the import stays quick."""
+    """Load `minicnn.models` and the other parts on first use, to keep `import minicnn` fast."""
     if name in _PARTS:
         return importlib.import_module(f"minicnn.{name}")
     if name == "fit":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,16 @@ def file_to_write(value: Any) -> Path:
 
 def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """The value as an int; TypeError unless it is an integer, ValueError outside least … most."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, not {short(value)}")
-    if value < least or (most is not None and value > most):
+    if number < least or (most is not None and number > most):
         rule = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} (={value}) must be {rule}")
-    return int(value)
+    return number
 
 
 def instance(name: str, value: Any, kind: type) -> None:

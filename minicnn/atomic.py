@@ -1,4 +1,4 @@
-"""Writing files atomically: a file is complete, or it is not there."""
+"""Writing files atomically: a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from minicnn import arguments
 def write(path: str | Path, content: bytes) -> None:
     """Write `content` to a temporary file in the same folder, flush it to the disk, and rename it to `path`.
 
-    After an interruption (power, a full disk, Ctrl-C) `path` holds the old content or the new, never a part of it.
-    FileNotFoundError where the folder does not exist; IsADirectoryError where `path` is a folder.
+    After an interruption (power, a full disk, Ctrl-C) `path` holds the complete old content or the complete new one.
+    FileNotFoundError if the folder does not exist; IsADirectoryError if `path` is a folder.
     """
     path = arguments.file_to_write(path)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(beside, path)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
     _flush_names(path.parent)
 
 
 def sweep(folder: str | Path, names: Iterable[str]) -> None:
-    """Remove the temporary files that a killed process left in the folder for the files of these names."""
+    """Remove the temporary files for these names that a killed process left in the folder."""
     for name in names:
         for part in Path(folder).glob(f".{name}.*.part"):
             part.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How the inputs of an op's cases are drawn."""
+"""Test cases of the ops: random inputs and hyper-parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Case:
-    """How to draw the inputs (one function of a generator an argument, or None) and the hyper-parameters."""
+    """A test case: for each argument a function that draws it from a generator, or None; and hyper-parameters."""
 
     draws: tuple
     hyper: dict
@@ -29,7 +29,7 @@ def normal(*shape):
 
 
 def spaced(*shape, low=-2.0, high=2.0, kinks=(0.0,)):
-    """Evenly spaced values from low to high, jittered and shuffled: no ties, and nothing close to a kink."""
+    """Evenly spaced values from low to high, jittered and shuffled: no ties, and no value close to a kink."""
 
     def draw(rng):
         n = int(np.prod(shape))
@@ -64,5 +64,5 @@ def mask(*shape):
 
 
 def case(*draws, **hyper) -> Case:
-    """Inputs to draw, then hyper-parameters."""
+    """A Case with these draw functions and hyper-parameters."""
     return Case(draws, hyper)

@@ -1,7 +1,7 @@
-"""Cases that cross what an implementation may be cut into, and hyper-parameters combined in pairs.
+"""Larger cases, which cross the borders of tiles, vectors and threads, and hyper-parameters combined in pairs.
 
-More than 8 channels, more than 32 rows, |x| > 3, a batch of one, matrices that are not square. There are many: they are
-checked along random directions, on the CPU, and in float32 against float64.
+More than 8 channels, more than 32 rows, |x| > 3, a batch of one, matrices that are not square. Since there are many
+cases, they run on the CPU only: gradients along random directions, and float32 against float64.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from minicnn.cases import Case, case, labels, mask, normal, positive, spaced, wi
 
 
 def pairwise(**options) -> list[dict]:
-    """Choices of the options in which each pair of values of two options occurs (greedy; all-pairs testing)."""
+    """Combinations of the options such that every pair of values of two options occurs (greedy all-pairs testing)."""
     def pairs_of(choice): return {frozenset(pair) for pair in itertools.combinations(choice.items(), 2)}
     choices = [dict(zip(options, values)) for values in itertools.product(*options.values())]
     pairs = {pair for choice in choices for pair in pairs_of(choice)}

@@ -1,8 +1,8 @@
-"""The interface between the mathematics and the machine: what a backend must offer.
+"""The interface that every backend implements.
 
-`Device` lists the primitives: what differs between NumPy and a GPU, and nothing else. An op that can be written once
-on `device.xp` (exp, sums, reshapes) needs no primitive. `cpu` implements them in NumPy, `gpu` in CuPy and CUDA, `meta`
-in shapes alone. Notation: see geometry.py.
+`Device` lists the primitives: the operations that need different code on NumPy and on a GPU. An op that can be written
+once with `device.xp` (exp, sums, reshapes) needs no primitive. `cpu` implements the primitives in NumPy, `gpu` in CuPy
+and CUDA, `meta` for shapes only. Notation: see geometry.py.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ Array = Any  # numpy.ndarray, or the same thing on another device
 
 
 class Device(Protocol):
-    """What a device must offer. Arrays are its own; nothing given is changed, except where a docstring says so."""
+    """The primitives of a device, on its own arrays. Arguments are not changed unless the docstring says so."""
 
     name: str
     """"cpu", "cuda:0", ..."""
 
     @property
     def xp(self) -> ModuleType | Any:
-        """The array module: numpy, or one that speaks its language."""
+        """The array module: numpy, or a module with the same functions."""
 
     def asarray(self, values: Array, dtype: Any = None) -> Array:
-        """An array of this device with these values, from NumPy or from itself; no copy where none is needed."""
+        """`values`, an array of NumPy or of this device, as an array of this device; copied only if necessary."""
 
     def to_numpy(self, array: Array) -> Array:
         """The same values as a numpy.ndarray."""
 
     def synchronize(self) -> None:
-        """Wait until everything asked of the device is done; what a clock needs before it is read."""
+        """Wait until the device has finished all its work; call it before reading a clock."""
 
     def elementwise(self, function: Callable[..., Array], *arrays: Array) -> Array:
-        """function(*arrays), of which each element depends on the arrays' elements in the same place alone.
+        """function(*arrays), where each element of the result depends only on the elements at the same position.
 
-        That it does lets a device call it on pieces, on several threads. Numbers may stand among the arrays; the
-        result lies in memory as the first array does.
+        Therefore a device may call it on parts of the arrays, on several threads. Arguments can also be numbers. The
+        result has the memory layout of the first array.
         """
 
     def matmul(self, a: Array, b: Array, bias: Array | None = None) -> Array:
@@ -51,7 +51,7 @@ class Device(Protocol):
         """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]"""
 
     def conv2d_dx(self, dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
-        """dx[n,c,h,w]: each dy[n,o,i,j] goes back to the pixels that it was made of, weighted by w[o,c,p,q]."""
+        """dx[n,c,h,w] = Σ w[o,c,p,q]·dy[n,o,i,j] over all o, p, q, i, j with h = i·S + p·D − P, w = j·S + q·D − P"""
 
     def conv2d_dw(self, dy: Array, x: Array, geometry: Conv2dGeometry) -> Array:
         """dw[o,c,p,q] = Σ_{n,i,j} dy[n,o,i,j] · x[n, c, i·S + p·D − P, j·S + q·D − P]"""
@@ -59,16 +59,16 @@ class Device(Protocol):
     # pooling: x, dx (N,C,H,W)   y, dy (N,C,OH,OW)
 
     def max_pool2d(self, x: Array, geometry: Pool2dGeometry) -> tuple[Array, Array]:
-        """(y, winner): the largest pixel of each window, and which tap it was, p·KW + q; on a tie the first one."""
+        """(y, winner): the largest pixel of each window, and the index p·KW + q of its tap; on a tie, the first."""
 
     def max_pool2d_dx(self, dy: Array, winner: Array, geometry: Pool2dGeometry) -> Array:
-        """dy goes to the winner of its window; a pixel that wins several windows gets the sum."""
+        """Each dy is added to the dx of its window's winner."""
 
     def avg_pool2d(self, x: Array, geometry: Pool2dGeometry, count_include_pad: bool) -> Array:
-        """The mean of each window, over its pixels or over its pixels and padding."""
+        """The mean of each window: over pixels and padding if count_include_pad, else over the pixels only."""
 
     def avg_pool2d_dx(self, dy: Array, geometry: Pool2dGeometry, count_include_pad: bool) -> Array:
-        """dy shared evenly among the pixels of its window."""
+        """Each dy is divided evenly among the pixels of its window."""
 
     def lp_pool2d(self, x: Array, p: float, geometry: Pool2dGeometry) -> Array:
         """y = (Σ |x|^p)^(1/p) over each window."""
@@ -82,7 +82,7 @@ class Device(Protocol):
         """Σ dy of each channel."""
 
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
-        """(mean, variance) of each channel; the variance divides by the number of values, not by one less."""
+        """(mean, variance) of each channel; the biased variance: divided by the number of values m, not by m − 1."""
 
     def batch_norm_apply(self, x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
         """y = (x − mean) · scale + shift, channel by channel."""
@@ -99,9 +99,9 @@ class Device(Protocol):
 
     def local_response_norm_dx(self, dy: Array, x: Array, y: Array, s: Array, size: int,
                                alpha: float, beta: float) -> Array:
-        """dx[c] = dy[c]·s[c]^(−β) − 2αβ·x[c]·Σ dy[c']·y[c'] / s[c'] over the channels c' whose window holds c."""
+        """dx[c] = dy[c]·s[c]^(−β) − 2αβ·x[c]·Σ dy[c']·y[c'] / s[c'] over the channels c' whose window contains c."""
 
-    # the rest
+    # losses, dropout, indexing, optimizers
 
     def cross_entropy(self, logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
         """(loss, p): loss[n] = −Σ_k q[n,k]·log p[n,k], p the softmax (N,K), q = (1 − ε)·one-hot + ε/K."""
@@ -113,7 +113,7 @@ class Device(Protocol):
         """Booleans, False with probability p; the same (shape, p, seed, draw) gives the same mask on every device."""
 
     def add_at(self, target: Array, index: Any, values: Array) -> None:
-        """target[index] += values, in place, an index that occurs twice adding twice."""
+        """target[index] += values, in place; values of repeated indices add up."""
 
     def sgd_update(self, param: Array, grad: Array, velocity: Array | None, *, lr: float, momentum: float,
                    nesterov: bool, weight_decay: float) -> None:

@@ -1,4 +1,4 @@
-"""Finds the backend of a name or of an array. The only file that knows every backend."""
+"""Finds the backend for a name or an array. The only file that imports every backend."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from minicnn.device import Array, Device
 from minicnn.names import unknown
 
 _backends: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
-"""The devices in use, by name. "meta" knows shapes but no values: what `inspect.summary` runs a net on."""
+"""The loaded backends, by name. "meta" computes shapes but no values; `inspect.summary` uses it."""
 
 NAMES = ("cpu", "cuda:0", "auto")
-"""The names for users. `get` also knows "emulated", for tests: the GPU's kernels on the CPU."""
+"""The public names. `get` also accepts "emulated", for tests: the GPU's kernels on the CPU."""
 
 
 def get(name: str) -> Device:
@@ -29,7 +29,7 @@ def get(name: str) -> Device:
     if name.split(":")[0] == "cuda":
         reason = why_no_gpu()
         if not reason and name not in ("cuda", "cuda:0"):
-            reason = "minicnn computes on one GPU, 'cuda:0': the environment variable CUDA_VISIBLE_DEVICES says which"
+            reason = "minicnn computes on one GPU, 'cuda:0': the environment variable CUDA_VISIBLE_DEVICES selects it"
         if reason:
             raise ValueError(f"device {name!r} is not usable: {reason}. Use 'cpu' or 'auto'")
         return _backends.setdefault("cuda:0", _gpu()[0])
@@ -40,7 +40,7 @@ def get(name: str) -> Device:
 
 def find(value: Array) -> Device | None:
     """The device that an array is on; None for anything else: a number, a list."""
-    for device in _backends.values():                              # called for every array of every op: no generator
+    for device in _backends.values():                              # a hot path: faster than a generator expression
         if isinstance(value, device.xp.ndarray):
             return device
     return None
@@ -55,13 +55,13 @@ def of(array: Array) -> Device:
 
 
 def borrows(array: Array, others: Sequence[Array]) -> bool:
-    """Whether `array` shares memory with one of `others`, or does not fill its own memory exactly once."""
+    """Whether `array` shares memory with one of `others`, or is a view of a larger or smaller array."""
     own = _owner(array)
     return own.nbytes != array.nbytes or any(own is _owner(other) for other in others)
 
 
 def _owner(array: Array) -> Array:
-    """The array whose memory this one is a view of; itself, if it is a view of none (but of bytes, for example)."""
+    """The array that owns this one's memory; this array itself if its base is not an array (but bytes, for example)."""
     return array if find(array.base) is None else _owner(array.base)
 
 
@@ -76,7 +76,7 @@ def why_no_gpu() -> str:
 
 
 def gpu_facts() -> dict[str, Any]:
-    """The GPU's name, bytes of memory and compute capability, and the versions of CuPy and CUDA."""
+    """The GPU's name, memory in bytes and compute capability, and the versions of CuPy and CUDA."""
     from minicnn.gpu import detect
 
     return detect.facts(get("cuda:0").xp)
@@ -96,11 +96,11 @@ def _gpu() -> tuple[Device, str]:
 
 
 def _emulated() -> Device:
-    """The GPU's backend on a CuPy that runs the kernels on the CPU (tests/emulator): slow, and checks every access."""
+    """The GPU backend with an emulated CuPy, which runs kernels on the CPU and checks every access (tests/emulator)."""
     folder = Path(__file__).resolve().parent.parent / "tests" / "emulator"
     if not (folder / "__init__.py").exists():
         raise ValueError("device 'emulated' is for minicnn's own tests and needs its source tree, with tests/emulator "
-                         "beside the package: work in a clone. To compute, use 'cpu' or 'auto'")
+                         "next to the package: work in a clone. To compute, use 'cpu' or 'auto'")
     from minicnn.gpu import Gpu
 
     name = "minicnn_emulator"

@@ -1,10 +1,10 @@
-"""Finite differences of L(t), a function of one number: its slope at 0, how sure that is, and the kinks around 0.
+"""Finite differences of a scalar function L(t): its slope at 0, the slope's uncertainty, and the kinks around 0.
 
-Each function takes `terms`: terms(t) is an array whose sum is L(t). Kinks are looked for in each term by itself, since
-in the sum those of several terms may cancel.
+Each function takes `terms`: terms(t) is an array whose sum is L(t). Kinks are searched for in each term separately,
+because in the sum the kinks of several terms may cancel.
 
-Three things spoil a difference quotient over the step h: round-off (∝ noise/h), truncation (∝ h²) and kinks within h.
-The noise is measured, not assumed: it grows with the number of operations behind L.
+A difference quotient with step h has three errors: round-off (∝ noise/h), truncation (∝ h²) and kinks within h. The
+noise is measured, not assumed, because it grows with the number of operations in L.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope of L at 0 and by how much it may be off."""
+    """The slope of L at 0, with its uncertainty."""
 
     value: float
     uncertainty: float  # from round-off and truncation
@@ -35,9 +35,9 @@ class Slope:
 
 
 def noise(terms: Callable[[float], np.ndarray]) -> Noise:
-    """Round-off, from third differences at steps so tiny that L itself is a straight line (Hamming 1971, §10).
+    """Round-off, from third differences at steps so small that L is a straight line (Hamming 1971, §10).
 
-    Their median is taken: a kink spoils only the few differences that reach across it.
+    The median is used, because a kink affects only the few differences that span it.
     """
     values = np.stack([np.ravel(terms(1e-9 * i)) for i in range(-6, 7)])
     rounding = 1.1e-16 * abs(values).max(0)                        # half a unit in the last place
@@ -52,26 +52,26 @@ def noise(terms: Callable[[float], np.ndarray]) -> Noise:
 def slope(terms: Callable[[float], np.ndarray], h: float, noise: Noise) -> Slope:
     """The slope over −h … h, from 17 points, with Richardson's extrapolation of the central differences.
 
-    Between neighbouring points L has a slope, from one pair to the next it bends. On a smooth curve all bends are
-    nearly the same; one that stands out is a kink.
+    A bend is the change of slope from one pair of neighbouring points to the next. On a smooth curve all bends are
+    nearly equal; an outlier is a kink.
     """
-    apart = h / SIDE
-    values = np.stack([np.ravel(terms(i * apart)) for i in range(-SIDE, SIDE + 1)])    # (17, terms)
+    spacing = h / SIDE
+    values = np.stack([np.ravel(terms(i * spacing)) for i in range(-SIDE, SIDE + 1)])  # (17, terms)
     L = values.sum(1)
 
     def central(k):
-        return (L[SIDE + k] - L[SIDE - k]) / (2 * k * apart)
+        return (L[SIDE + k] - L[SIDE - k]) / (2 * k * spacing)
 
     coarse, fine = ((4 * central(k // 2) - central(k)) / 3 for k in (SIDE, SIDE // 2))
-    bends = np.diff(values, 2, axis=0) / apart                     # (15, terms)
+    bends = np.diff(values, 2, axis=0) / spacing                   # (15, terms)
     odd = abs(bends - np.median(bends, 0))
-    is_kink = odd > 5 * np.median(odd, 0) + 12 * noise.terms / apart
+    is_kink = odd > 5 * np.median(odd, 0) + 12 * noise.terms / spacing
     return Slope(float(coarse), float(10 * noise.total / h + abs(coarse - fine)), float(odd[is_kink].sum()))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What finite differences say of one claimed gradient."""
+    """The result of checking one claimed gradient with finite differences."""
 
     kind: str  # "right", "wrong", "kink", "unclear"
     numeric: float
@@ -81,12 +81,12 @@ class Verdict:
 
 def judge(terms: Callable[[float], np.ndarray], claimed: float, step: float, typical: float, tolerance: float,
           noise: Noise) -> Verdict:
-    """Is `claimed` the slope of L at 0?   typical: the size of the gradients beside it.
+    """Is `claimed` the slope of L at 0?   typical: the size of the other gradients.
 
-    Begins with `step` and goes on to larger ones, where round-off counts less, until the slope is known to a tenth of
-    the tolerance. A central difference across kinks is off by half their jumps at most, so that a disagreement which
-    these explain is put down to them. The jumps of several kinks close together can cancel; then the slope changes
-    again at steps that are smaller than their distance.
+    Starts with `step` and tries larger steps, where round-off matters less, until the slope is known to a tenth of the
+    tolerance. Kinks change a central difference by at most half the sum of their jumps; a disagreement within that
+    bound counts as a kink. The jumps of several kinks close together can cancel; then the slope changes again at steps
+    smaller than the distance between them.
     """
     best = Slope(np.nan, np.inf, 0.0)
     for h in (step, *(s for s in (1000 * step, 100 * step, 10 * step, step / 10) if s <= 0.01)):
@@ -99,7 +99,7 @@ def judge(terms: Callable[[float], np.ndarray], claimed: float, step: float, typ
         if best.uncertainty + best.jumps <= 0.1 * tolerance * scale:
             break
         if h > step and not found.jumps and found.uncertainty < 30 * noise.total / h:
-            break                                                  # round-off alone: a smaller step has more of it
+            break                                                  # only round-off: a smaller step has more of it
     off = abs(claimed - best.value)
     error = off / (scale + best.uncertainty / tolerance + 1e-300)
     faint = best.uncertainty > 0.01 * scale

@@ -12,11 +12,11 @@ import minicnn
 from minicnn import devices
 
 BITS = ("minicnn", "numpy", "blas", "machine", "threads", "device")
-"""What decides the last bits of a result: where one of them differs, sums are added in another order."""
+"""The facts that determine the last bits of a result: if one differs, sums are added in another order."""
 
 
 def environment(device: str = "cpu") -> dict:
-    """Machine, versions and threads, as env.json holds them."""
+    """Machine, versions and threads, as stored in env.json."""
     blas = [
         f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} thread{'s' * (lib['num_threads'] != 1)}"
         for lib in threadpoolctl.threadpool_info()
@@ -36,6 +36,6 @@ def environment(device: str = "cpu") -> dict:
 
 
 def differences(then: dict, now: dict) -> str:
-    """What decides the last bits and has changed: "threads: 2, now 4", or ""."""
+    """The changes that affect the last bits of a result: "threads: 2, now 4", or ""."""
     names = [name for name in BITS if name != "blas" and then.get(name) != now.get(name)]
     return ", ".join(f"{name}: {then.get(name)}, now {now.get(name)}" for name in names)

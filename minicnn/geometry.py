@@ -1,4 +1,4 @@
-"""The geometry of a sliding window: where the windows lie, how many fit, and clear errors where they do not.
+"""The geometry of a sliding window: position and number of the windows, with clear errors if none fits.
 
 Notation, here and everywhere: N images, C channels, H × W pixels, O filters of KH × KW taps in G groups,
 OH × OW outputs; `dy` is the gradient of the loss with respect to y.
@@ -7,7 +7,6 @@ OH × OW outputs; `dy` is the gradient of the loss with respect to y.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-LARGEST = 2**20  # of a kernel's extent, a stride, a padding or a dilation
-MOST_TAPS = 2**22  # of one pooling window
+from minicnn import arguments
+
+LARGEST = 2**20  # limit for a kernel's size, a stride, a padding or a dilation
+MOST_TAPS = 2**22  # limit for the taps of one pooling window
 
 Pair = int | tuple[int, int]  # one integer for both axes, or (down, across)
 
@@ -41,12 +42,12 @@ class Axis:
 
     @cached_property
     def extent(self) -> int:
-        """Pixels from the first tap to the last, both counted."""
+        """Pixels from the first tap to the last, both included."""
         return self.dilation * (self.kernel - 1) + 1
 
     @cached_property
     def out(self) -> int:
-        """How many windows there are."""
+        """The number of windows."""
         room = self.size + self.before + self.after - self.extent
         if not self.ceil:
             return room // self.stride + 1
@@ -55,28 +56,28 @@ class Axis:
 
     @cached_property
     def padded(self) -> int:
-        """Pixels to lay out so that every tap of every window finds one (more than asked only with `ceil`)."""
+        """Length of the padded axis that the windows cover, at least size + before + after (more only with `ceil`)."""
         return max(self.size + self.before + self.after, (self.out - 1) * self.stride + self.extent)
 
     def tap(self, p: int) -> slice:
-        """Where tap p of all the windows lies on the padded axis."""
+        """The positions of tap p on the padded axis, one for each window."""
         start = p * self.dilation
         return slice(start, start + self.stride * (self.out - 1) + 1, self.stride)
 
     def phases(self) -> Iterator[tuple[int, int, range]]:
-        """The pixels, sorted by the taps that read them: (first pixel, how many pixels, taps) of each phase.
+        """The pixels, grouped by the taps that read them: (first pixel, number of pixels, taps) of each phase.
 
-        Tap p reads pixel h from window (h + before − p·dilation) / stride, where that is a whole number. So the pixels
+        Tap p reads pixel h in window (h + before − p·dilation) / stride, if that is an integer. Therefore the pixels
         first, first + stride, … are all read by the same taps; at stride 1 there is one phase, with all taps.
         """
-        step = self.stride // math.gcd(self.stride, self.dilation)            # taps so far apart read the same phase
+        step = self.stride // math.gcd(self.stride, self.dilation)            # taps at this distance share a phase
         for first in range(min(self.stride, self.size)):
             tap = next((p for p in range(min(step, self.kernel))
                         if (first + self.before - p * self.dilation) % self.stride == 0), self.kernel)  # fmt: skip
             yield first, len(range(first, self.size, self.stride)), range(tap, self.kernel, step)
 
     def counts(self, include_pad: bool) -> list[int]:
-        """How many pixels each window averages over: of the image alone, or of the image and the asked padding."""
+        """The number of pixels that each window averages over: without or with the requested padding."""
         low, high = (-self.before, self.size + self.after) if include_pad else (0, self.size)
         starts = range(-self.before, -self.before + self.stride * self.out, self.stride)
         return [max(1, min(s + self.kernel, high) - max(s, low)) for s in starts]
@@ -84,7 +85,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Window2d:
-    """Where KH×KW windows stand on N×C images of H×W: one Axis down, one across."""
+    """KH×KW windows that slide over N×C images of H×W pixels: one Axis down, one across."""
 
     N: int
     C: int
@@ -99,7 +100,7 @@ class Window2d:
     OW = property(lambda self: self.horizontal.out)
 
     def taps(self) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
-        """Each tap (p, q) and the index that cuts, from padded images, what it reads: an (N, C, OH, OW) view."""
+        """Each tap (p, q), and the index that selects the pixels it reads from padded images, (N, C, OH, OW)."""
         for p in range(self.KH):
             for q in range(self.KW):
                 yield p, q, (..., self.vertical.tap(p), self.horizontal.tap(q))
@@ -107,14 +108,14 @@ class Window2d:
 
 @dataclass(frozen=True)
 class Conv2dGeometry(Window2d):
-    """Where the windows of a convolution stand, and its O filters in G groups."""
+    """The windows of a convolution, and its O filters in G groups."""
 
     O: int
     G: int
 
     @classmethod
     def of(cls, x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1, b_shape=None) -> Conv2dGeometry:
-        """Check the shapes and hyper-parameters of a convolution; ValueError or TypeError says what does not fit."""
+        """Check the shapes and hyper-parameters of a convolution; ValueError or TypeError if they are invalid."""
         _need_rank("conv2d", "x", x_shape, "(N, C, H, W)")
         _need_rank("conv2d", "w", w_shape, "(O, C/groups, KH, KW)")
         N, C, H, W = x_shape
@@ -144,7 +145,7 @@ class Conv2dGeometry(Window2d):
 
 @dataclass(frozen=True)
 class Pool2dGeometry(Window2d):
-    """Where the windows of a pooling stand."""
+    """The windows of a pooling layer."""
 
     @classmethod
     def of(cls, x_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False) -> Pool2dGeometry:
@@ -160,11 +161,11 @@ class Pool2dGeometry(Window2d):
         _need_pixels("pooling", x_shape)
         if K[0] * K[1] > MOST_TAPS:
             raise ValueError(f"kernel_size (={K}) makes windows of {K[0] * K[1]:,} taps: at most {MOST_TAPS:,} are "
-                             "allowed; pool in two steps, or use global_avg_pool2d for one number a map")
+                             "allowed; pool in two steps, or use global_avg_pool2d for one number per map")
         for axis in axes:
             if 2 * axis.before > axis.extent:
                 raise ValueError(f"padding (={axis.before}) must be at most half the window (={axis.extent} pixels): "
-                                 f"a larger one makes windows of nothing but padding")
+                                 f"a larger one makes windows that hold only padding")
         _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
 
@@ -189,29 +190,22 @@ def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
 
 
 def positive(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """`value` as an int with least ≤ value ≤ most, or a sentence."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if number < least:
-        raise ValueError(f"{name} (={value}) must be at least {least}")
+    """`value` as an int; TypeError unless it is an integer, ValueError outside least … most."""
+    number = arguments.integer(name, value, least)
     if most is not None and number > most:
         raise ValueError(f"{name} (={value}) must be at most {most:,}")
     return number
 
 
 def channels_last(shape: tuple[int, ...], C: int) -> str:
-    """The end of a sentence if images of this shape seem to have their C channels in the last axis, else ""."""
+    """A hint for an error message if images of this shape seem to have their C channels in the last axis, else ""."""
     if len(shape) != 4 or shape[3] != C or shape[1] == C:
         return ""
     return ": images are (N, C, H, W), channels first? Then x.transpose(0, 3, 1, 2)"
 
 
 def _conv_padding(padding: Any, K: tuple[int, int], S: tuple[int, int], D: tuple[int, int]) -> list[tuple[int, int]]:
-    """((top, bottom), (left, right)). "same" keeps the size; where it is uneven the extra pixel goes after."""
+    """((top, bottom), (left, right)). "same" keeps the size; an odd pixel goes to the bottom or right."""
     if isinstance(padding, str) and padding == "same":
         if S != (1, 1):
             raise ValueError(f"padding='same' needs stride 1, not {S}: give the padding as a number")

@@ -1,18 +1,18 @@
 """Are the gradients right? Compare them with finite differences.
 
-For a random direction dy in the outputs, L(a) = Σ dy · f(a) is a plain number. For each coordinate of each argument
+For a random direction dy in the outputs, L(a) = Σ dy · f(a) is a scalar. For each coordinate of each argument
 
-    numeric = (L(a + h·e) − L(a − h·e)) / 2h      must equal the analytic gradient that backward gives,
+    numeric = (L(a + h·e) − L(a − h·e)) / 2h      must equal the analytic gradient that `backward` computes,
 
-in float64 to about eight digits: h = 1e-5 is near the cube root of float64's 1e-16, where truncation (∝ h²) and
-round-off (∝ 1/h) are both least; `sweep` shows the V that they make. Where the two disagree at h, other steps decide
-(differences.py). Traps:
+in float64 to about eight digits: h = 1e-5 is near the cube root of float64's 1e-16, where the sum of truncation (∝ h²)
+and round-off (∝ 1/h) is least; `sweep` measures this V-shaped curve. If the gradients disagree at h, other steps decide
+(differences.py). Pitfalls:
 
 - a constant dy. Σ_k softmax ≡ 1 and Σ x̂ ≡ 0, so with dy = 1 even an all-zero backward of softmax or batch norm passes.
-- kinks. Across relu's corner the difference quotient belongs to neither side: such coordinates are left out and named.
-- round-off. It grows with the depth of a net: a gradient that drowns in it is not called wrong.
-- a function that is random, or changes its arguments: it has no gradient to compare with, and is refused.
-- nothing left to compare: that is an error as well.
+- kinks. Across relu's corner the difference quotient is neither side's slope: such coordinates are left out and listed.
+- round-off. It grows with the depth of a net: a gradient smaller than the round-off is not reported as wrong.
+- a function that is random, or changes its arguments: it has no gradient to compare with, which is an error.
+- no coordinate left to compare: that is an error as well.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class GradientError(AssertionError):
 
 
 class UnrepeatableError(ValueError):
-    """The function gives other values at the same point, or changes its arguments: it has no gradient to check."""
+    """The function returns different values for the same arguments, or changes them: it has no gradient to check."""
 
 
 class NothingCheckedError(AssertionError):
-    """Not one coordinate could be compared; carries the report."""
+    """No coordinate could be compared; carries the report."""
 
     def __init__(self, report):
         self.report = report
@@ -60,7 +60,7 @@ class NothingCheckedError(AssertionError):
 
 @dataclass
 class Report:
-    """What was compared and how well it agreed."""
+    """How many coordinates were compared, the worst error, and what was left out."""
 
     function: str
     worst: float = 0.0  # the largest relative error
@@ -69,8 +69,8 @@ class Report:
     unclear: list[str] = field(default_factory=list)  # left out because finite differences can't tell
     faint: int = 0  # compared, but round-off hides more than 1 % of their gradient
 
-    def judged(self, verdict, name):
-        """Count one coordinate."""
+    def add(self, verdict, name):
+        """Add the verdict on one coordinate."""
         if verdict.kind == "right":
             self.coordinates += 1
             self.worst = max(self.worst, float(verdict.error))
@@ -78,8 +78,8 @@ class Report:
         else:
             (self.kinks if verdict.kind == "kink" else self.unclear).append(name)
 
-    def finished(self):
-        """The report, unless it is about nothing."""
+    def checked(self):
+        """The report; NothingCheckedError if no coordinate was compared."""
         if not self.coordinates:
             raise NothingCheckedError(self)
         return self
@@ -104,16 +104,16 @@ def gradcheck(fn: Callable, *arrays, dy=None, step: float = 1e-5, tolerance: flo
     leaves = [Tensor(np.array(a, np.float64), True, device=device) if i in checked else _placed(a, device)
               for i, a in enumerate(arrays)]
     names = _argument_names(fn, len(arrays))
-    wanted = {names[i]: leaves[i] for i in checked}
-    size = sum(t.size for t in wanted.values())
+    checked_leaves = {names[i]: leaves[i] for i in checked}
+    size = sum(t.size for t in checked_leaves.values())
     if directions:
-        return check_directions(lambda: fn(*leaves, **hyper), wanted, name=name, dy=dy, directions=directions,
+        return check_directions(lambda: fn(*leaves, **hyper), checked_leaves, name=name, dy=dy, directions=directions,
                                 step=step, tolerance=tolerance, seed=seed)
     if size > LARGEST:
         raise ValueError(f"gradcheck: {size:,} elements would need {2 * size:,} evaluations (at most {LARGEST:,} "
                          "elements): use a smaller input, or directions=10 for a check along random directions")
     watched = {names[i]: a for i, a in enumerate(leaves) if a is not None}
-    return _check_elements(lambda: fn(*leaves, **hyper), wanted, watched, name, dy, step, tolerance, seed)
+    return _check_elements(lambda: fn(*leaves, **hyper), checked_leaves, watched, name, dy, step, tolerance, seed)
 
 
 def check_directions(f: Callable[[], Tensor], leaves: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]], *,
@@ -122,7 +122,7 @@ def check_directions(f: Callable[[], Tensor], leaves: Mapping[str, Tensor] | Ite
     """Compare ⟨gradient, v⟩ with (L(θ + h·v) − L(θ − h·v)) / 2h along random unit directions v through all leaves.
 
     For whole nets: `f` computes the output from the leaves, say `lambda: model(x)` with `model.named_parameters()` for
-    leaves, all float64. A check costs two evaluations, however many parameters there are.
+    leaves, all float64. A check needs two evaluations, for any number of parameters.
     """
     rng, leaves = _generator(seed), dict(leaves)
     report = Report(name or getattr(f, "__name__", "f"))
@@ -146,12 +146,12 @@ def check_directions(f: Callable[[], Tensor], leaves: Mapping[str, Tensor] | Ite
             if verdict.kind == "wrong":
                 raise GradientError(report.function, "all arguments together", None, claimed, verdict.numeric,
                                     verdict.error, tolerance)
-        report.judged(verdict, f"direction {i}")
-    return report.finished()
+        report.add(verdict, f"direction {i}")
+    return report.checked()
 
 
 def sweep(fn: Callable, *arrays, steps: Sequence[float] = STEPS, seed: int = 0, **hyper) -> list[tuple[float, float]]:
-    """(h, worst relative error) for each step size h: truncation falls as h², round-off rises as 1/h; a V."""
+    """(h, worst relative error) for each step size h, a V-shaped curve: round-off ∝ 1/h plus truncation ∝ h²."""
     return [(float(h), gradcheck(fn, *arrays, step=h, seed=seed, tolerance=np.inf, **hyper).worst) for h in steps]
 
 
@@ -183,14 +183,14 @@ def _check_elements(f, leaves, watched, name, dy, step, tolerance, seed):
         verdict = judge(along, claimed, step, typical, tolerance, round_off)
         if verdict.kind == "wrong":
             raise GradientError(name, argument, index, claimed, verdict.numeric, verdict.error, tolerance)
-        report.judged(verdict, f"{argument}{list(index)}")
+        report.add(verdict, f"{argument}{list(index)}")
     for names in (report.kinks, report.unclear):
         names.sort(key=_reading_order)
-    return report.finished()
+    return report.checked()
 
 
 def _reading_order(name):
-    """"x[2, 10]" after "x[2, 9]"."""
+    """A key for sorting: "x[2, 10]" after "x[2, 9]"."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
@@ -200,18 +200,18 @@ def _generator(seed):
 
 
 def _projection(name, f, watched, dy, rng):
-    """(dy, terms): a direction in the outputs, and the terms dy·f() of L, once f is known to be repeatable."""
+    """(dy, terms): a direction in the outputs, and a function for the terms dy·f() of L, if f is repeatable."""
     before = {k: checksum(_plain(a)) for k, a in watched.items() if devices.find(_plain(a))}
     with no_grad():
         y = np.array(f().numpy())
         changed = [k for k, sum_before in before.items() if checksum(_plain(watched[k])) != sum_before]
         again = f().numpy()
     if changed:
-        raise UnrepeatableError(f"{name} changes its argument {changed[0]} in place, so that it gives another value at "
-                                "every call and has no gradient to check: work on a copy, such as x = x + 1 for x += 1")
+        raise UnrepeatableError(f"{name} changes its argument {changed[0]} in place, so every call returns another "
+                                "value and there is no gradient to check: work on a copy (x = x + 1 instead of x += 1)")
     if y.shape != again.shape or (abs(y - again) > 1e-12 * abs(y).max(initial=1.0)).any():
-        raise UnrepeatableError(f"{name} gives different values at the same point: it is random, or keeps something "
-                                "from one call to the next. Draw the random numbers once, outside, and pass them in "
+        raise UnrepeatableError(f"{name} returns different values for the same arguments: it is random, or it stores "
+                                "state between calls. Draw the random numbers once, outside, and pass them in "
                                 "(a mask, a seed); call eval() on a net with dropout")
     dy = rng.standard_normal(y.shape) if dy is None else np.asarray(dy, np.float64)
     if dy.shape != y.shape:

@@ -1,8 +1,8 @@
 """A backend that computes no values, only shapes and receptive fields: the device "meta".
 
 A net on "meta" runs its own forward code, but each array knows only its shape, its dtype, and which pixels of the
-image one of its elements depends on. So `inspect.summary` measures VGG-19 in milliseconds, without its memory. What
-needs values or gradients is refused: every primitive and function that is missing here raises a sentence.
+image one of its elements depends on. So `inspect.summary` measures VGG-19 in milliseconds, without its memory. Code
+that needs values or gradients gets a clear error: every primitive and function that is missing here raises one.
 
 Receptive fields (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"): going
 through a window of K taps, dilation D, stride S and padding P,
@@ -10,7 +10,7 @@ through a window of K taps, dilation D, stride S and padding P,
     size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
 
 along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where branches
-meet, the field is the smallest that contains the fields of all.
+join, the field is the smallest one that contains the fields of all branches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_VALUES = "an array on 'meta' has a shape but no values: build the model witho
 
 @dataclass(frozen=True)
 class Field:
-    """The field of an axis's element 0: `size` pixels from pixel `start` on; the next element's begins `jump` later."""
+    """The field of an axis's element 0: `size` pixels from pixel `start` on. The next element's starts `jump` later."""
 
     size: int = 1
     jump: int = 1
@@ -55,7 +55,7 @@ HERE: Fields = (Field(), Field())
 
 
 class ndarray:
-    """A shape, a dtype and, for what was computed from an image, the receptive field of its first element."""
+    """A shape, a dtype and, if it was computed from an image, the receptive field of its first element."""
 
     base = None
 
@@ -150,14 +150,14 @@ class ndarray:
 
 
 def _combine(*args, **ignored):
-    """What any function of single elements gives: the broadcast shape, the floating dtype, the fields together."""
+    """The result of any elementwise function: broadcast shape, common dtype, joined fields."""
     arrays = [a for a in args if isinstance(a, ndarray)]
     dtype, shape = np.result_type(*(a.dtype for a in arrays)), np.broadcast_shapes(*(a.shape for a in arrays))
     return ndarray(shape, dtype, _joined(*(_broadcast(a, shape) for a in arrays)))
 
 
 def _broadcast(array, shape):
-    """The array with a field that does not move along axes that broadcasting repeats: one element for all places."""
+    """The array with jump 0 along broadcast axes, where all positions read one element."""
     if array.fields is None or array.ndim != 4 or array.shape[2:] == shape[2:]:
         return array
     down, across = (Field(f.size, 0, f.start) if n == 1 != out else f
@@ -226,7 +226,7 @@ def _missing(what):
 
 
 def image(shape) -> ndarray:
-    """An image (N,C,H,W) to begin with: the field of each pixel is the pixel itself."""
+    """An input image (N,C,H,W): the field of each pixel is the pixel itself."""
     return ndarray(shape, np.float32, HERE)
 
 

@@ -1,4 +1,4 @@
-"""Names and values in sentences: the message for an unknown name, and values cut to a readable length."""
+"""Names and values in error messages: unknown names, and values cut to a readable length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as it can stand in a sentence, whatever a file contains: its repr, at most 80 characters long."""
+    """A value for an error message: its repr, at most 80 characters long, safe for values read from any file."""
     if isinstance(value, (list, tuple)):                    # one level: a pickle can nest them a million deep
         inner = [f"a {type(v).__name__}" if isinstance(v, (list, tuple)) else short(v) for v in value[:11]]
         text = ", ".join(inner) + (", …" if len(value) > 11 else "")

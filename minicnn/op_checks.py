@@ -1,4 +1,4 @@
-"""Checks of what an op is given and what it returns: one sentence with the op, the argument, the rule and the fix."""
+"""Checks of an op's arguments and results. Each error is one sentence: the op, the argument, the rule and the fix."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from minicnn import devices
 
-_PLAIN = {int, float, bool, str, type(None)}                       # types of hyper-parameters that need no look
+_PLAIN = {int, float, bool, str, type(None)}                       # types of hyper-parameters that need no check
 _REAL = (int, float, np.integer, np.floating)
 
 
 def dtype(array):
-    """`array`, if a Tensor may hold its dtype."""
+    """`array`; TypeError unless a Tensor may hold its dtype."""
     if str(array.dtype) not in ("float32", "float64") and array.dtype.kind not in "iub":
         raise TypeError(f"a Tensor holds float32, float64, integers or booleans, not {array.dtype}: "
                         "convert the array with .astype('float32')")
@@ -26,11 +26,11 @@ def from_lists(data):
     try:
         return np.asarray(data)
     except ValueError:
-        raise ValueError("Tensor: nested lists must hold numbers, and as many in every row") from None
+        raise ValueError("Tensor: nested lists must hold numbers, the same count in every row") from None
 
 
 def declaration(op):
-    """What `@op` says of the arrays of a function."""
+    """TypeError unless the op has arrays, and the names given to `@op` are names of its arrays."""
     unknown = {*op.constants, *op.optional, *op.numbers} - {*op.arguments}
     if unknown or not op.arguments:
         raise TypeError(f"{op.__name__}: an op takes one array or more, and constants, optional and numbers name some "
@@ -38,7 +38,7 @@ def declaration(op):
 
 
 def names(op, count):
-    """The names of an op's first `count` arrays; those of a `*xs` all have its name."""
+    """The names of an op's first `count` arrays; all arrays of a `*xs` are called xs."""
     known = op.arguments
     return known if count <= len(known) else (*known, *known[-1:] * (count - len(known)))
 
@@ -81,7 +81,7 @@ def arguments(op, args, hyper):
 def _plain(op, key, value):
     """A hyper-parameter as a plain Python value: eps=np.float64(1e-5) must not decide the dtype."""
     if key in op.arguments:
-        raise TypeError(f"{op.__name__}: {key} was given twice, by place and by name")
+        raise TypeError(f"{op.__name__}: {key} was given twice, by position and by name")
     if any(hasattr(v, "requires_grad") for v in (value if isinstance(value, (tuple, list)) else (value,))):
         raise TypeError(f"{op.__name__}: {key} is a Tensor, but hyper-parameters are plain Python values: "
                         f"pass {key}={key}.item(), or {key}={key}.data for an index")
@@ -99,13 +99,13 @@ def _number_or_none(op, name, value):
 
 
 def brief(value):
-    """A wrong value as it stands in a sentence: itself where it is short, its type where it is long."""
+    """A wrong value for an error message: its repr if that is short, else its type."""
     return repr(value) if value is None or (isinstance(value, (*_REAL, complex, str)) and len(repr(value)) < 40) else (
         f"a {type(value).__name__}")
 
 
 def number(op_name, key, value, least=-math.inf, below=math.inf):
-    """The hyper-parameter `value`, if it is a number with least ≤ value < below; NaN and infinity are none."""
+    """The hyper-parameter `value`, if it is a finite number with least ≤ value < below; else an error."""
     if isinstance(value, bool) or not isinstance(value, _REAL):
         raise TypeError(f"{op_name}: {key} must be a number, not {brief(value)}")
     if not (math.isfinite(_finite(value, f"{op_name}: {key}")) and least <= value < below):
@@ -115,7 +115,7 @@ def number(op_name, key, value, least=-math.inf, below=math.inf):
 
 
 def _finite(value, what):
-    """The number `value`, unless it is an integer too large for a float."""
+    """The number `value`; ValueError if it is an integer too large for a float."""
     try:
         float(value)
     except OverflowError:
@@ -124,21 +124,21 @@ def _finite(value, what):
 
 
 def flag(op_name, key, value):
-    """The hyper-parameter `value`, if it is True or False."""
+    """The hyper-parameter `value`; TypeError unless it is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{op_name}: {key} must be True or False, not {brief(value)}")
     return bool(value)
 
 
 def result(op, args, result):
-    """(y, the gradient functions, aux) of what the op's function returned."""
+    """(y, the gradient functions, aux) from the value that the op's function returned, checked."""
     if not isinstance(result, tuple) or len(result) not in (2, 3):
-        got = f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__} alone"
+        got = f"{len(result)} values" if isinstance(result, tuple) else f"only a {type(result).__name__}"
         raise _breaks_the_rule(op, f"it returned {got}", "y, (dx, dw)")
     y, vjps = result[:2]
     aux = result[2] if len(result) == 3 else ()
     if callable(aux) or (isinstance(aux, tuple) and any(map(callable, aux))):
-        raise _breaks_the_rule(op, "it returned gradient functions in the third place", "y, (dx, dw)")
+        raise _breaks_the_rule(op, "it returned gradient functions as the third item", "y, (dx, dw)")
     if not isinstance(aux, tuple) or callable(y):
         wrong = "the first item is a function" if callable(y) else f"aux is a {type(aux).__name__}, not a tuple"
         raise _breaks_the_rule(op, wrong, "y, (dx, dw), (mean, var)")
@@ -180,7 +180,7 @@ def value(op, device, dtype, y):
 
 
 def missing(op, device, problem):
-    """Raise NotImplementedError if an AttributeError means that the device lacks what an op needs; else return."""
+    """Raise NotImplementedError if an AttributeError means that the device lacks a function of the op; else return."""
     owner = problem.obj
     if owner is device or owner is device.xp or (device.name == "meta" and devices.find(owner) is device):
         raise NotImplementedError(f"{op.__name__}: device {device.name!r} has no {problem.name!r}: "
@@ -188,7 +188,7 @@ def missing(op, device, problem):
 
 
 def gradient(op_name, parent, dx):
-    """`dx`, if it has its argument's shape and dtype."""
+    """`dx`; AssertionError unless it has its argument's shape and dtype."""
     x = parent.data
     if type(dx) is type(x) and dx.shape == x.shape and dx.dtype == x.dtype:
         return dx
@@ -202,12 +202,12 @@ def gradient(op_name, parent, dx):
 
 
 def checksums(named, arrays):
-    """(name, array, checksum) of each array, to find out later whether it was changed in place."""
+    """(name, array, checksum) of each array, to detect later whether it was changed in place."""
     return tuple((name, a, checksum(a)) for name, a in zip(named, arrays) if devices.find(a) is not None)
 
 
 def unchanged(op_name, sums):
-    """A sentence if one of the arrays was changed after its checksum was taken."""
+    """RuntimeError if one of the arrays was changed after its checksum was computed."""
     for name, array, before in sums:
         if checksum(array) != before:
             raise RuntimeError(f"backward: {name} of {op_name!r} was changed in place after the forward pass, so that "

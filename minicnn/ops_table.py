@@ -1,11 +1,11 @@
-"""The table of ops: for each its definition, and cases to try it on.
+"""The table of ops: each with its definition and its test cases.
 
 `minicnn gradcheck` and the tests both read it: values against the definition, gradients against finite differences,
 dtypes, strides, determinism, on every device. A new op gets one row here.
 
-Inputs are drawn so that nothing can cancel: all extents of a shape differ, so that a swapped axis shows; where an op
-has kinks or ties, values are `spaced` far from them; LRN is tried at α ≈ 1, for at the paper's 1e-4 a wrong sum hardly
-shows.
+Inputs are chosen so that errors are visible. All sizes in a shape differ, so a swapped axis changes the result. Ops
+with kinks or ties get values `spaced` away from them. LRN uses α ≈ 1, since at the paper's 1e-4 a wrong sum hardly
+changes the result.
 
 `cases` are small and run everywhere, on every device; `crossing` cases (crossing_cases.py) run once, on the CPU.
 """
@@ -24,7 +24,7 @@ from minicnn.crossing_cases import CROSSING
 
 @dataclass(frozen=True)
 class Row:
-    """An op, its definition in NumPy, and cases to try both on."""
+    """An op, its definition in NumPy, and test cases for both."""
 
     op: Callable
     definition: Callable
@@ -66,249 +66,152 @@ _norm = (normal(3, 4, 5, 2), normal(4), normal(4))
 
 TABLE: tuple[Row, ...] = (
     # arithmetic and shapes
-    row(
-        ops.add,
-        np.add,
+    row(ops.add, np.add,
         case(normal(3, 4), normal(3, 4)),
         case(normal(2, 3, 4), normal(3, 1)),
-        case(normal(1, 4), normal(3, 1)),
-    ),
+        case(normal(1, 4), normal(3, 1))),
     row(ops.subtract, np.subtract, case(normal(3, 4), normal(3, 4)), case(normal(4), normal(2, 3, 4))),
     row(ops.multiply, np.multiply, case(normal(3, 4), normal(3, 4)), case(normal(2, 1, 4), normal(3, 1))),
     row(ops.divide, np.divide, case(normal(3, 4), positive(3, 4)), case(normal(3, 1), positive(2, 1, 4))),
     row(ops.negative, np.negative, case(normal(3, 4))),
-    row(
-        ops.power,
-        lambda x, *, exponent: np.power(x, exponent),
+    row(ops.power, lambda x, *, exponent: np.power(x, exponent),
         case(normal(3, 4), exponent=3),
-        case(positive(3, 4), exponent=-0.5),
-    ),
-    row(
-        ops.matmul,
-        np.matmul,
+        case(positive(3, 4), exponent=-0.5)),
+    row(ops.matmul, np.matmul,
         case(normal(3, 4), normal(4, 5)),
         case(normal(2, 3, 4), normal(4, 5)),
-        case(normal(5, 1, 3, 4), normal(2, 4, 6)),
-    ),
-    row(
-        ops.getitem,
-        _index,
+        case(normal(5, 1, 3, 4), normal(2, 4, 6))),
+    row(ops.getitem, _index,
         case(normal(4, 5), index=(slice(1, 3), slice(None, None, -2))),
         case(normal(4, 5), index=2),
         case(normal(4, 5), index=(np.array([0, 2, 0, 3]),)),
-        case(normal(4, 5, 2), index=(Ellipsis, 1)),
-    ),
-    row(
-        ops.sum,
-        np.sum,
+        case(normal(4, 5, 2), index=(Ellipsis, 1))),
+    row(ops.sum, np.sum,
         case(normal(3, 4, 5)),
         case(normal(3, 4, 5), axis=1),
-        case(normal(3, 4, 5), axis=(0, -1), keepdims=True),
-    ),
-    row(
-        ops.mean,
-        np.mean,
+        case(normal(3, 4, 5), axis=(0, -1), keepdims=True)),
+    row(ops.mean, np.mean,
         case(normal(3, 4, 5)),
         case(normal(3, 4, 5), axis=1),
-        case(normal(3, 4, 5), axis=(0, -1), keepdims=True),
-    ),
-    row(
-        ops.max,
-        np.max,
+        case(normal(3, 4, 5), axis=(0, -1), keepdims=True)),
+    row(ops.max, np.max,
         case(spaced(3, 4, 5)),
         case(spaced(3, 4, 5), axis=1),
-        case(spaced(3, 4, 5), axis=(0, -1), keepdims=True),
-    ),
-    row(
-        ops.min,
-        np.min,
+        case(spaced(3, 4, 5), axis=(0, -1), keepdims=True)),
+    row(ops.min, np.min,
         case(spaced(3, 4, 5)),
         case(spaced(3, 4, 5), axis=1),
-        case(spaced(3, 4, 5), axis=(0, -1), keepdims=True),
-    ),
+        case(spaced(3, 4, 5), axis=(0, -1), keepdims=True)),
     row(ops.abs, np.abs, case(spaced(3, 4))),
-    row(
-        ops.clip,
-        lambda x, *, low=None, high=None: np.minimum(
+    row(ops.clip, lambda x, *, low=None, high=None: np.minimum(
             np.maximum(x, -np.inf if low is None else low), np.inf if high is None else high),
         case(spaced(3, 4, kinks=(-1.0, 0.5)), low=-1, high=0.5),
         case(spaced(3, 4, kinks=(0.5,)), high=0.5),
-        case(spaced(3, 4, kinks=(-1.0,)), low=-1.0),
-    ),
+        case(spaced(3, 4, kinks=(-1.0,)), low=-1.0)),
     row(ops.exp, np.exp, case(normal(3, 4))),
     row(ops.log, np.log, case(positive(3, 4))),
     row(ops.sqrt, np.sqrt, case(positive(3, 4))),
-    row(
-        ops.reshape,
-        lambda x, *, shape: np.reshape(x, shape),
+    row(ops.reshape, lambda x, *, shape: np.reshape(x, shape),
         case(normal(3, 4, 5), shape=(5, -1)),
-        case(normal(3, 4), shape=(2, 3, 2)),
-    ),
-    row(
-        ops.squeeze,
-        lambda x, *, axis=None: np.squeeze(x, axis),
+        case(normal(3, 4), shape=(2, 3, 2))),
+    row(ops.squeeze, lambda x, *, axis=None: np.squeeze(x, axis),
         case(normal(3, 1, 4, 1)),
         case(normal(3, 1, 4, 1), axis=-1),
-        case(normal(1, 3, 1), axis=(0, 2)),
-    ),
+        case(normal(1, 3, 1), axis=(0, 2))),
     row(ops.transpose, np.transpose, case(normal(3, 4, 5)), case(normal(3, 4, 5), axes=(1, -1, 0))),
-    row(
-        ops.flatten,
-        lambda x, *, start_axis=1: np.reshape(x, (*x.shape[:start_axis], -1)),
+    row(ops.flatten, lambda x, *, start_axis=1: np.reshape(x, (*x.shape[:start_axis], -1)),
         case(_image),
-        case(_image, start_axis=2),
-    ),
-    row(
-        ops.concat,
-        lambda *xs, axis=1: np.concatenate(xs, axis),
+        case(_image, start_axis=2)),
+    row(ops.concat, lambda *xs, axis=1: np.concatenate(xs, axis),
         case(normal(2, 3, 4), normal(2, 1, 4), normal(2, 2, 4)),
         case(normal(2, 3), normal(4, 3), axis=0),
-        case(normal(2, 3), normal(2, 4), axis=-1),
-    ),
+        case(normal(2, 3), normal(2, 4), axis=-1)),
     row(ops.pad2d, _pad2d, case(_image, padding=1), case(_image, padding=(1, 2, 3, 0), value=0.5)),
     # convolution and products
-    row(
-        ops.conv2d,
-        reference.conv2d,
+    row(ops.conv2d, reference.conv2d,
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)),
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), None, stride=2, padding=1),
         case(normal(2, 4, 7, 5), normal(6, 2, 3, 2), normal(6), stride=(3, 2), padding=(2, 1), groups=2),
         case(normal(2, 3, 6, 7), normal(6, 1, 2, 3), normal(6), padding="same", groups=3),
         case(normal(1, 2, 5, 8), normal(3, 2, 1, 7), None, padding=(0, 3)),
         case(normal(2, 2, 8, 7), normal(3, 2, 3, 2), None, dilation=(2, 3), padding=1),
-        case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2),
-    ),
-    row(
-        ops.linear,
-        reference.linear,
+        case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2)),
+    row(ops.linear, reference.linear,
         case(normal(3, 4), normal(5, 4), normal(5)),
-        case(normal(3, 4), normal(2, 4), None),
-    ),
+        case(normal(3, 4), normal(2, 4), None)),
     # pooling
-    row(
-        ops.max_pool2d,
-        reference.max_pool2d,
+    row(ops.max_pool2d, reference.max_pool2d,
         case(spaced(2, 3, 6, 5), kernel_size=2),
         case(spaced(2, 3, 7, 6), kernel_size=3, stride=2),
         case(spaced(2, 2, 6, 7), kernel_size=(3, 2), stride=1, padding=1),
         case(spaced(2, 2, 6, 7), kernel_size=3, stride=2, ceil_mode=True),
-        case(spaced(1, 2, 7, 8), kernel_size=2, stride=1, dilation=(2, 3), padding=(1, 0)),
-    ),
-    row(
-        ops.avg_pool2d,
-        reference.avg_pool2d,
+        case(spaced(1, 2, 7, 8), kernel_size=2, stride=1, dilation=(2, 3), padding=(1, 0))),
+    row(ops.avg_pool2d, reference.avg_pool2d,
         case(_image, kernel_size=2),
         case(normal(2, 2, 7, 6), kernel_size=3, stride=2, padding=1),
         case(normal(2, 2, 7, 6), kernel_size=(3, 2), stride=2, padding=1, count_include_pad=False),
         case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True),
-        case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
-    ),
-    row(
-        ops.lp_pool2d,
-        reference.lp_pool2d,
+        case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)),
+    row(ops.lp_pool2d, reference.lp_pool2d,
         case(_image, kernel_size=2),
         case(spaced(2, 2, 7, 6), norm_type=3, kernel_size=3, stride=2),
         case(spaced(2, 2, 6, 8), norm_type=1.5, kernel_size=(3, 2), stride=1),
-        case(_image, kernel_size=3, stride=2, ceil_mode=True),
-    ),
-    row(
-        ops.trainable_avg_pool2d,
-        reference.trainable_avg_pool2d,
+        case(_image, kernel_size=3, stride=2, ceil_mode=True)),
+    row(ops.trainable_avg_pool2d, reference.trainable_avg_pool2d,
         case(_image, normal(3), normal(3)),
-        case(_image, normal(3), normal(3), kernel_size=3, stride=1),
-    ),
-    row(
-        ops.adaptive_avg_pool2d,
-        reference.adaptive_avg_pool2d,
+        case(_image, normal(3), normal(3), kernel_size=3, stride=1)),
+    row(ops.adaptive_avg_pool2d, reference.adaptive_avg_pool2d,
         case(_image, output_size=(3, 2)),
         case(_image, output_size=1),
-        case(normal(1, 2, 3, 4), output_size=(5, 6)),
-    ),
-    row(
-        ops.adaptive_max_pool2d,
-        reference.adaptive_max_pool2d,
+        case(normal(1, 2, 3, 4), output_size=(5, 6))),
+    row(ops.adaptive_max_pool2d, reference.adaptive_max_pool2d,
         case(spaced(2, 3, 6, 5), output_size=(4, 3)),
-        case(spaced(2, 3, 6, 5), output_size=1),
-    ),
-    row(
-        ops.global_avg_pool2d,
-        lambda x: reference.adaptive_avg_pool2d(x, output_size=1)[:, :, 0, 0],
-        case(_image),
-    ),
-    row(
-        ops.global_max_pool2d,
-        lambda x: reference.adaptive_max_pool2d(x, output_size=1)[:, :, 0, 0],
-        case(spaced(2, 3, 6, 5)),
-    ),
+        case(spaced(2, 3, 6, 5), output_size=1)),
+    row(ops.global_avg_pool2d, lambda x: reference.adaptive_avg_pool2d(x, output_size=1)[:, :, 0, 0], case(_image)),
+    row(ops.global_max_pool2d, lambda x: reference.adaptive_max_pool2d(x, output_size=1)[:, :, 0, 0],
+        case(spaced(2, 3, 6, 5))),
     # activations
     row(ops.relu, lambda x: np.where(x > 0, x, 0), case(_curve)),
-    row(
-        ops.relu6,
-        lambda x: np.where(x > 6, 6, np.where(x > 0, x, 0)),
-        case(spaced(3, 4, 5, low=-3, high=9, kinks=(0, 6))),
-    ),
-    row(
-        ops.leaky_relu,
-        lambda x, *, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
+    row(ops.relu6, lambda x: np.where(x > 6, 6, np.where(x > 0, x, 0)),
+        case(spaced(3, 4, 5, low=-3, high=9, kinks=(0, 6)))),
+    row(ops.leaky_relu, lambda x, *, negative_slope=0.01: np.where(x > 0, x, negative_slope * x),
         case(_curve),
-        case(_curve, negative_slope=0.2),
-    ),
+        case(_curve, negative_slope=0.2)),
     row(ops.tanh, lambda x: (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x)), case(normal(3, 4))),
     row(ops.sigmoid, lambda x: 1 / (1 + np.exp(-x)), case(normal(3, 4))),
     row(ops.silu, lambda x: x / (1 + np.exp(-x)), case(normal(3, 4))),
-    row(
-        ops.hardsigmoid,
-        lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
-        case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3))),
-    ),
-    row(
-        ops.hardswish,
-        lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
-        case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3))),
-    ),
+    row(ops.hardsigmoid, lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
+        case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3)))),
+    row(ops.hardswish, lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
+        case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3)))),
     # softmax and losses
     row(ops.softmax, reference.softmax, case(normal(3, 4)), case(normal(2, 5, 3), axis=1)),
-    row(
-        ops.log_softmax,
-        lambda x, *, axis=-1: np.log(reference.softmax(x, axis=axis)),
+    row(ops.log_softmax, lambda x, *, axis=-1: np.log(reference.softmax(x, axis=axis)),
         case(normal(3, 4)),
-        case(normal(2, 5, 3), axis=1),
-    ),
-    row(
-        ops.cross_entropy,
-        reference.cross_entropy,
+        case(normal(2, 5, 3), axis=1)),
+    row(ops.cross_entropy, reference.cross_entropy,
         case(normal(5, 4), labels(5, 4)),
         case(normal(3, 7), labels(3, 7), label_smoothing=0.1),
-        case(normal(6, 3), labels(6, 3), weight=(0.5, 3.0, 1.25)),
-    ),
+        case(normal(6, 3), labels(6, 3), weight=(0.5, 3.0, 1.25))),
     row(ops.mse_loss, lambda x, t: np.mean((x - t) ** 2), case(normal(3, 4), normal(3, 4))),
     row(ops.binary_cross_entropy_with_logits, _bce, case(normal(3, 4), lambda rng: rng.uniform(0, 1, (3, 4)))),
     # normalisation and noise
-    row(
-        ops.batch_norm,
-        reference.batch_norm,
+    row(ops.batch_norm, reference.batch_norm,
         case(*_norm),
         case(normal(5, 3), normal(3), normal(3), eps=0.1),
-        case(normal(3, 4, 5, 2), None, None),
-    ),
-    row(
-        ops.batch_norm_inference,
-        reference.batch_norm_inference,
+        case(normal(3, 4, 5, 2), None, None)),
+    row(ops.batch_norm_inference, reference.batch_norm_inference,
         case(*_norm, normal(4), positive(4)),
-        case(normal(3, 4), None, None, normal(4), positive(4), eps=0.1),
-    ),
-    row(
-        ops.local_response_norm,
-        reference.local_response_norm,
+        case(normal(3, 4), None, None, normal(4), positive(4), eps=0.1)),
+    row(ops.local_response_norm, reference.local_response_norm,
         case(normal(2, 7, 3), size=5, alpha=1.1, beta=0.75, k=2.0, variant="paper"),
         case(normal(2, 7, 3, 2), size=5, alpha=1.1),
         case(normal(2, 6, 3), size=4, alpha=0.9, beta=0.6, k=1.5),
-        case(normal(2, 3, 4), size=9, alpha=1.0),
-    ),
+        case(normal(2, 3, 4), size=9, alpha=1.0)),
     row(ops.dropout, _masked, case(normal(3, 4, 5), mask(3, 4, 5), p=0.3)),
     row(ops.dropout2d, _masked, case(_image, mask(2, 3), p=0.3)),
     row(ops.stochastic_depth, _masked, case(_image, mask(2), p=0.3)),
-)
+)  # fmt: skip
 """Every op, in reading order."""
 
 ROWS = {r.name: r for r in TABLE}

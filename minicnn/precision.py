@@ -1,6 +1,6 @@
-"""float32 held against float64: values and gradients of an op must agree as well as float32 allows.
+"""float32 compared with float64: values and gradients of an op must agree as well as float32 allows.
 
-A number that is a sum of T products is off by about √T roundings, each 6e-8 of the largest term.
+A sum of T products has an error of about √T roundings, each 6e-8 of the largest term.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ ROUNDING = 2.0**-24
 
 
 class PrecisionError(AssertionError):
-    """A float32 value or gradient that is further from float64's than rounding explains."""
+    """A float32 value or gradient differs from float64's by more than rounding explains."""
 
 
 def check_float32(op, *arrays, seed: int = 0, **hyper) -> float:
-    """The largest difference between an op's float32 and float64, relative to the largest number of each array.
+    """The largest difference of an op's results in float32 and float64, relative to the largest number of each array.
 
-    A value that is a sum may be small because large terms cancel: it is judged by the largest argument as well.
-    Raises PrecisionError where it is above 2⁻²⁴·(30 + 4·√T), T the number of elements of the largest argument.
+    A sum may be small because large terms cancel, so its error may also be relative to the largest argument.
+    Raises PrecisionError if it is above 2⁻²⁴·(30 + 4·√T), T the number of elements of the largest argument.
     """
     single = [a.astype(np.float32) if a is not None and a.dtype.kind == "f" else a for a in arrays]
     double = [a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a for a in single]

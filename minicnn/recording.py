@@ -1,52 +1,37 @@
-"""Switches of the engine: whether it records, whether it checks what it keeps, and who is called after each op."""
+"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks after each op."""
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from minicnn.settings import within
 
 recording = contextvars.ContextVar("recording", default=True)
-
-
-@contextlib.contextmanager
-def no_grad():
-    """`with no_grad():` ops compute values and record nothing. Also a decorator, `@no_grad()`."""
-    token = recording.set(False)
-    try:
-        yield
-    finally:
-        recording.reset(token)
-
-
 debugging = contextvars.ContextVar("debugging", default=False)
-
-
-@contextlib.contextmanager
-def debug():
-    """`with debug():` backward refuses arrays that were changed in place after the forward pass.
-
-    Ops keep their arrays for backward, not copies, so that a change in between makes the gradient wrong. Inside the
-    block each op takes checksums of its arrays, and backward compares them: slower, for finding a mistake.
-    """
-    token = debugging.set(True)
-    try:
-        yield
-    finally:
-        debugging.reset(token)
-
-
 watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
 
 
-@contextlib.contextmanager
-def watch_ops(callback: Callable):
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """`with no_grad():` ops compute values and record nothing. Also a decorator, `@no_grad()`."""
+    with within(recording, False):
+        yield
+
+
+def debug() -> AbstractContextManager[None]:
+    """`with debug():` backward refuses arrays that were changed in place after the forward pass.
+
+    Ops store references to their arrays for backward, not copies, so a change in between makes the gradient wrong.
+    Inside the block each op computes checksums of its arrays, and backward compares them: slower, for debugging.
+    """
+    return within(debugging, True)
+
+
+def watch_ops(callback: Callable) -> AbstractContextManager[None]:
     """Within `with watch_ops(f):`, f(op, args, hyper, y) is called after each op has computed the Tensor y.
 
-    args: the op's arrays in their order, as they were given (Tensors, plain arrays, numbers, None).
+    args: the op's arrays in order, as the caller passed them (Tensors, plain arrays, numbers, None).
     """
-    token = watchers.set((*watchers.get(), callback))
-    try:
-        yield
-    finally:
-        watchers.reset(token)
+    return within(watchers, (*watchers.get(), callback))

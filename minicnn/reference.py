@@ -1,6 +1,6 @@
-"""The definitions, as plain loops: where a reader starts and what every test compares with.
+"""The definitions of the ops as plain loops: the starting point for readers, the reference for the tests.
 
-Nothing here is fast, nothing is clever, and nothing is imported but NumPy. Each function is its formula read aloud.
+The code is slow and simple, and imports only NumPy. Each function follows its formula term by term.
 Notation: N images, C channels, H × W pixels, O filters of KH × KW taps in G groups, OH × OW outputs.
 """
 
@@ -13,7 +13,7 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
     """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]      (LeCun 1998, §II.A)
 
     x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,)   →   y (N,O,OH,OW). Filter o sees only the channels of its own group.
-    Pixels outside the image are 0. padding="same" adds D·(K − 1) pixels in all, the odd one below and to the right.
+    Pixels outside the image are 0. padding="same" adds D·(K − 1) pixels in total, an odd one at the bottom and right.
     """
     N, _, H, W = x.shape
     O, Cg, KH, KW = w.shape
@@ -50,7 +50,7 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=
 
 
 def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
-    """y = the mean of the window: over pixels and padding, or over its pixels alone."""
+    """y = the mean of the window: over pixels and padding if count_include_pad, else over the pixels only."""
     return _pool(x, kernel_size, stride, padding, 1, ceil_mode,
                  lambda pixels, count: sum(pixels) / (count if count_include_pad else len(pixels)))
 
@@ -68,7 +68,7 @@ def trainable_avg_pool2d(x, a, b, *, kernel_size=2, stride=None):
 
 
 def _pool(x, kernel_size, stride, padding, dilation, ceil_mode, value):
-    """Call value(pixels of the window, number of places in the window that are image or asked padding)."""
+    """Call value(pixels of the window, number of its taps that are inside the image or the requested padding)."""
     N, C, H, W = x.shape
     KH, KW = _pair(kernel_size)
     SH, SW = _pair(kernel_size if stride is None else stride)
@@ -76,7 +76,7 @@ def _pool(x, kernel_size, stride, padding, dilation, ceil_mode, value):
     DH, DW = _pair(dilation)
 
     def windows(size, K, S, P, D):
-        """Starts of the windows. With ceil_mode one more may hang over the end, if it starts on a pixel or before."""
+        """Starts of the windows. With ceil_mode the last may extend beyond the padding, but not start there."""
         room = size + 2 * P - D * (K - 1) - 1
         out = (math.ceil(room / S) if ceil_mode else room // S) + 1
         if ceil_mode and (out - 1) * S >= size + P:
@@ -97,12 +97,12 @@ def _pool(x, kernel_size, stride, padding, dilation, ceil_mode, value):
 
 
 def adaptive_avg_pool2d(x, *, output_size):
-    """y[n,c,i,j] = mean of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise."""
+    """y[n,c,i,j] = mean over rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, and columns likewise."""
     return _adaptive(x, output_size, lambda window: sum(window) / len(window))
 
 
 def adaptive_max_pool2d(x, *, output_size):
-    """y[n,c,i,j] = maximum of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise."""
+    """y[n,c,i,j] = maximum over rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, and columns likewise."""
     return _adaptive(x, output_size, max)
 
 
@@ -149,7 +149,7 @@ def batch_norm(x, gamma=None, beta=None, *, eps=1e-5):
 
 
 def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
-    """y = γ·(x − μ)/√(σ² + ε) + β with a mean and a variance given beforehand."""
+    """y = γ·(x − μ)/√(σ² + ε) + β with a given mean and variance."""
     y = np.zeros_like(x)
     for c in range(x.shape[1]):
         y[:, c] = (1 if gamma is None else gamma[c]) * (x[:, c] - mean[c]) / math.sqrt(var[c] + eps)

@@ -1,6 +1,6 @@
-"""Every random number that minicnn draws comes from here, so that one `seed` makes a whole run repeatable.
+"""The source of all random numbers in minicnn, so that one `seed` makes a whole run repeatable.
 
-There are two kinds of draw. Weights and shuffles come from one NumPy generator on the host, whatever the device.
+There are two kinds of draw. Weights and shuffles come from one NumPy generator on the host, for every device.
 Dropout masks are computed on the arrays' device, from a counter: draw number d of seed s is the same mask on every
 device (Philox 4×64-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
 """

@@ -10,6 +10,8 @@ import contextlib
 import contextvars
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 from minicnn.names import unknown
 
@@ -24,8 +26,17 @@ _tf32: contextvars.ContextVar[bool | None] = contextvars.ContextVar("allow_tf32"
 
 
 @contextlib.contextmanager
-def conv_algorithm(name: str) -> Iterator[None]:
-    """`with conv_algorithm("im2col"):` computes every convolution inside it by that algorithm, where it is supported.
+def within(variable: contextvars.ContextVar[Any], value: Any) -> Iterator[None]:
+    """Within the block the context variable has this value."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def conv_algorithm(name: str) -> AbstractContextManager[None]:
+    """`with conv_algorithm("im2col"):` uses this algorithm for every convolution in the block that it supports.
 
     name: one of ALGORITHMS; "auto" for the policy's choice. The environment variable MINICNN_CONV sets the same for a
     whole program. A convolution that the algorithm does not support (`winograd` at stride 2), or whose device does not
@@ -33,34 +44,25 @@ def conv_algorithm(name: str) -> Iterator[None]:
     """
     if name not in ALGORITHMS:
         raise ValueError(unknown("convolution algorithm", name, ALGORITHMS))
-    token = _algorithm.set(name)
-    try:
-        yield
-    finally:
-        _algorithm.reset(token)
+    return within(_algorithm, name)
 
 
-def asked_algorithm() -> str:
-    """The algorithm that was asked for, or "auto"."""
+def requested_algorithm() -> str:
+    """The requested algorithm, or "auto"."""
     asked = _algorithm.get() or os.environ.get("MINICNN_CONV") or "auto"
     if asked not in ALGORITHMS:
         raise ValueError(f"MINICNN_CONV: {unknown('convolution algorithm', asked, ALGORITHMS)}")
     return asked
 
 
-@contextlib.contextmanager
-def allow_tf32(allowed: bool = True) -> Iterator[None]:
+def allow_tf32(allowed: bool = True) -> AbstractContextManager[None]:
     """`with allow_tf32():` a GPU may round the factors of float32 products to TF32, 10 bits of mantissa instead of 23.
 
     Several times faster on tensor cores, with errors in the fourth digit, so off by default. (PyTorch's convolutions
     do it by default.) The environment variable MINICNN_TF32=1 sets the same for a whole program. The CPU has no such
     units and ignores it.
     """
-    token = _tf32.set(bool(allowed))
-    try:
-        yield
-    finally:
-        _tf32.reset(token)
+    return within(_tf32, bool(allowed))
 
 
 def tf32_allowed() -> bool:

@@ -1,4 +1,4 @@
-"""The engine: a Tensor remembers which op made it, and `backward` plays that record back.
+"""The engine: a Tensor records the op that computed it, and `backward` goes through this record in reverse.
 
 An op is a function on plain arrays that returns its value and one gradient function per argument:
 
@@ -28,17 +28,17 @@ from minicnn.recording import debugging, no_grad, recording, watchers  # noqa: F
 
 
 class Tensor:
-    """An array on some device, and the record of where it came from.
+    """An array on a device, and the record of how it was computed.
 
     data: a NumPy or device array (shared, not copied), a number, or nested lists (Python floats become float32).
     requires_grad: whether `backward` leaves a gradient in `.grad`, a plain array of the same shape and dtype.
-    device, dtype: where to put the values and as what; by default they stay as they are.
+    device, dtype: the device and dtype of the values; by default those of `data`.
 
-    Do not change `.data` in place between the forward pass and `backward`: ops keep the array, not a copy.
+    Do not change `.data` in place between the forward pass and `backward`: ops store no copy of the array.
     `with minicnn.debug():` finds such a change.
     """
 
-    __hash__ = object.__hash__  # `==` compares values, so that hashing by identity must be asked for
+    __hash__ = object.__hash__  # `==` compares values, so hashing by identity must be restored
 
     grad: Array | None = None
     requires_grad = False
@@ -70,7 +70,7 @@ class Tensor:
     device: str = property(lambda self: devices.of(self.data).name)  # type: ignore[assignment]
 
     def numpy(self) -> np.ndarray:
-        """The values as a numpy.ndarray: shared with the Tensor on the cpu, copied from elsewhere."""
+        """The values as a numpy.ndarray: shared with the Tensor on the CPU, copied from other devices."""
         return devices.of(self.data).to_numpy(self.data)
 
     def item(self) -> float:
@@ -81,16 +81,16 @@ class Tensor:
         return self.numpy().item()
 
     def detach(self) -> Tensor:
-        """The same array, cut off from the graph."""
+        """A Tensor with the same array, detached from the graph."""
         return Tensor(self.data)
 
     def detach_(self, requires_grad: bool = False) -> Tensor:
-        """Cut this Tensor itself off from the graph: it becomes a leaf, where a later `backward` stops."""
+        """Detach this Tensor itself from the graph: it becomes a leaf, where a later `backward` stops."""
         self._op, self._parents, self._vjps, self.requires_grad = "", (), (), requires_grad
         return self
 
     def to(self, device: str) -> Tensor:
-        """The same values on `device`, and gradients flow back; the Tensor itself if it is there already."""
+        """The same values on `device`, with gradients; the Tensor itself if it is already there."""
         here, there = devices.of(self.data), devices.get(device)
         if here is there:
             return self
@@ -98,7 +98,7 @@ class Tensor:
         return _record("to", moved, (self,), (lambda dy: here.asarray(there.to_numpy(dy)),))
 
     def astype(self, dtype) -> Tensor:
-        """The same values in another dtype; between float32 and float64 gradients flow back, not to integers."""
+        """The same values in another dtype; with gradients between float32 and float64, not for integers."""
         device = devices.of(self.data)
         data = check.dtype(device.asarray(self.data, dtype))
         if data.dtype == self.dtype:
@@ -110,7 +110,7 @@ class Tensor:
     def backward(self, dy: Array | None = None, rules: Mapping[str, Callable] | None = None) -> None:
         """Add the gradient of Σ dy·self to `.grad` of every leaf that requires one, then free the graph.
 
-        dy: an array of this Tensor's shape; may be left out for a scalar, where it is 1. First order only.
+        dy: an array of this Tensor's shape; optional for a scalar, where it is 1. First derivatives only.
 
         rules: {name of an op: rule}. Such an op passes rule(dy, dx) back to its first argument in place of its gradient
         dx(dy): {"relu": lambda dy, dx: dx(dy.clip(0))} is guided backpropagation.
@@ -156,7 +156,7 @@ class Tensor:
 
     def __len__(self) -> int:
         if self.ndim == 0:
-            raise TypeError("len: a Tensor of shape () has no axis to go along: its number is .item()")
+            raise TypeError("len: a Tensor of shape () has no axis to iterate over: use .item() for its value")
         return len(self.data)
 
     def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self)))
@@ -202,7 +202,7 @@ class Tensor:
         def T(self) -> Tensor: ...
 
 
-Operand = Tensor | Array | float  # what may stand beside a Tensor in arithmetic
+Operand = Tensor | Array | float  # the other operand in arithmetic with a Tensor
 Axes = int | tuple[int, ...] | None  # None for all
 Names = tuple[str, ...]
 P = ParamSpec("P")
@@ -214,10 +214,10 @@ class Op(Protocol[P]):
     __name__: str
     __wrapped__: Callable[..., Any]  # the function on plain arrays: (y, gradients) or (y, gradients, aux)
     arguments: Names  # its arrays
-    constants: Names  # those of them that get no gradient
-    optional: Names  # those of them that may be None
-    numbers: Names  # those of them that may be plain numbers
-    variadic: bool  # whether the last of them stands for any number of arrays
+    constants: Names  # arrays that get no gradient
+    optional: Names  # arrays that may be None
+    numbers: Names  # arrays that may be plain numbers
+    variadic: bool  # whether the last one is any number of arrays (*xs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         """Compute, and record for `backward` unless under no_grad."""
@@ -230,7 +230,7 @@ def op(*, constants: Names = (), optional: Names = (), numbers: Names = ()) -> C
 def op(function=None, /, *, constants=(), optional=(), numbers=()):
     """Turn `f(*arrays, **hyper) -> (y, gradients)` into an op on Tensors.
 
-    gradients: a tuple with one function dy → dx per array, in their order (for a single array, that function alone);
+    gradients: a tuple with one function dy → dx per array, in order (for a single array, only that function);
     None for the arguments named in `constants` (labels, masks), which may have any dtype and get no gradient. An op may
     return a third item, a tuple of plain arrays, which becomes the Tensor's `.aux`. An argument may be None if it has a
     default or is named in `optional`, a plain number if it is named in `numbers`. The undecorated function is
@@ -269,7 +269,7 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
 
 
 def _record(name, data, parents, vjps, aux=()):
-    """A Tensor of `data` that knows its op, its parents and its gradient functions, if one of them may be called."""
+    """A Tensor of `data`; it records its op, parents and gradient functions if a parent requires a gradient."""
     out = object.__new__(Tensor)
     out.data = data
     if aux:
@@ -283,7 +283,7 @@ def _record(name, data, parents, vjps, aux=()):
 
 
 def _parents_first(root):
-    """Every node that needs a gradient, each one after its parents. No recursion: graphs are deep."""
+    """Every node that needs a gradient, each one after its parents. No recursion, because graphs can be deep."""
     order, seen, stack = [], set(), [(root, False)]
     while stack:
         node, parents_done = stack.pop()

@@ -3,7 +3,7 @@
     python -m benchmarks.cpu.scaling
 
 A convolution's exact work grows with N¹, with side², and with channels² (in and out together). A smaller exponent means
-that small cases have other costs, a larger one that large cases fall out of a cache.
+that small cases have a fixed cost, a larger one that large cases do not fit into a cache.
 """
 
 from operator import attrgetter

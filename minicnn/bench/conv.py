@@ -17,6 +17,7 @@ from minicnn.ops.conv import conv2d
 from minicnn.settings import allow_tf32, conv_algorithm
 from minicnn.tensor import Tensor
 
+FLOAT32 = np.dtype(np.float32)
 WHAT = ("forward", "dx", "dw")
 BOTH = "forward+backward"
 """The name of a forward pass with all gradients."""
@@ -27,7 +28,7 @@ TF32 = "auto, TF32"
 
 
 def _policy(device: str) -> tuple[Any, tuple[Any, ...]]:
-    """(the package with ALGORITHMS and choose, the first arguments of their functions)"""
+    """(the package with ALGORITHMS and choose, the leading arguments of their functions)"""
     if device == "cpu":
         return cpu.conv, ()
     from minicnn.gpu import conv
@@ -40,17 +41,16 @@ def algorithms(device: str = "cpu") -> list[str]:
     return list(_policy(device)[0].ALGORITHMS)
 
 
-def able(case: ConvCase, dtype: Any = np.float32, device: str = "cpu") -> list[str]:
+def able(case: ConvCase, device: str = "cpu") -> list[str]:
     """The algorithms that support this convolution."""
     package, first = _policy(device)
-    g, kind = case.geometry, np.dtype(dtype)
-    return [name for name, module in package.ALGORITHMS.items() if module.supports(*first, g, kind)]
+    return [name for name, module in package.ALGORITHMS.items() if module.supports(*first, case.geometry, FLOAT32)]
 
 
-def chosen(case: ConvCase, dtype: Any = np.float32, device: str = "cpu") -> str:
+def chosen(case: ConvCase, device: str = "cpu") -> str:
     """The algorithm that the policy chooses."""
     package, first = _policy(device)
-    return package.choose(*first, case.geometry, np.dtype(dtype))
+    return package.choose(*first, case.geometry, FLOAT32)
 
 
 class ConvRun:
@@ -61,13 +61,13 @@ class ConvRun:
     four on the device.
     """
 
-    def __init__(self, case: ConvCase, seed: int = 0, dtype: Any = np.float32, device: str = "cpu"):
+    def __init__(self, case: ConvCase, device: str = "cpu"):
         self.case, self.g, self.device, self.device_name = case, case.geometry, devices.get(device), device
-        rng, g = np.random.default_rng(seed), case.geometry
-        draw = [rng.standard_normal(shape, np.float32).astype(dtype, copy=False)
-                for shape in (case.input, case.w_shape, (g.O,), (g.N, g.O, g.OH, g.OW))]  # fmt: skip
-        self.x, self.w, self.b, self.dy = draw
-        self.w /= self.w.dtype.type(np.sqrt(np.prod(case.w_shape[1:])))       # makes y about as large as x
+        rng, g = np.random.default_rng(0), case.geometry
+        self.x, self.w, self.b, self.dy = (
+            rng.standard_normal(shape, np.float32)
+            for shape in (case.input, case.w_shape, (g.O,), (g.N, g.O, g.OH, g.OW)))  # fmt: skip
+        self.w /= np.float32(np.sqrt(np.prod(case.w_shape[1:])))              # makes y about as large as x
         if device == "cpu":
             self.x = self.x if g.C in (1, 3) else layout.as_nchw(layout.to_nhwc(self.x))
             self.dy = layout.as_nchw(layout.to_nhwc(self.dy))
@@ -145,7 +145,7 @@ def workspace(call: Callable[[], np.ndarray]) -> dict[str, int]:
     """The memory that a call on the CPU needs besides its arguments and its result, in bytes.
 
     workspace_bytes: the peak during the call, scratch buffers included, minus the result. scratch_bytes: the part of it
-    that the threads keep for the next call.
+    that the threads reuse in the next call.
     """
     threads.drop_scratch()
     already = tracemalloc.is_tracing()

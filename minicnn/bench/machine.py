@@ -1,4 +1,4 @@
-"""A description of this machine, and its highest rates: the roofs of the roofline model."""
+"""A description of this machine, and its peak rates: the roofs of the roofline model."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def time_calls(call: Callable, seconds: float = 0.1, least: int = 1, most: int =
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of some times: half of them lie between q1 and q3."""
+    """Median and quartiles of some times: half of them are between q1 and q3."""
 
     median: float
     q1: float
@@ -62,9 +62,9 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 
 def peak_memory() -> int | None:
-    """The most memory that this process has held at once, in bytes; None if the system does not tell."""
+    """The peak memory of this process in bytes; None if the system does not report it."""
     try:
-        # ru_maxrss on Linux starts at what the parent held when it forked; VmHWM starts again with the program
+        # ru_maxrss on Linux includes the parent's memory at the fork; VmHWM is reset when the program starts
         with open("/proc/self/status", encoding="ascii") as status:
             for line in status:
                 if line.startswith("VmHWM:"):

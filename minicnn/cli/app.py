@@ -17,7 +17,7 @@ TRAIN, LOOK, CHECK, MEASURE, DATA = "Train and use", "Look inside", "Check", "Me
 
 
 class Verb(NamedTuple):
-    """A verb: where its code is ("file:function", or "file:app" for a group), and what the first screen says of it."""
+    """A verb: the place of its code ("file:function", or "file:app" for a group), its help text and its examples."""
 
     code: str
     panel: str
@@ -28,13 +28,13 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("train:train", TRAIN, "Train a net, test it, and keep everything in a run folder.", (
         "train digits", "train photos --model resnet20 --epochs 30", "train --resume runs/digits-lenet5-1")),
-    "transfer": Verb("transfer:transfer", TRAIN, "Teach a trained net your own classes from a folder of pictures.", (
+    "transfer": Verb("transfer:transfer", TRAIN, "Adapt a trained net to the classes of your own pictures.", (
         "transfer photos --weights squeezenet.safetensors", "transfer photos --weights r18.pth --model resnet18")),
     "eval": Verb("evaluate:evaluate", TRAIN, "Measure a trained model: accuracy, confusions, mistakes.", (
         "eval runs/demo", "eval runs/demo --split train", "eval net.safetensors --data photos")),
     "predict": Verb("predict:predict", TRAIN, "Classify pictures: the most probable classes as bars.", (
         "predict runs/demo picture.png", "predict runs/demo photos/", "cat picture.png | minicnn predict runs/demo -")),
-    "import": Verb("import_:import_", TRAIN, "Make a model file of PyTorch's weights, without PyTorch.", (
+    "import": Verb("import_:import_", TRAIN, "Make a model file from PyTorch's weights, without PyTorch.", (
         "import squeezenet1_1 weights.pth --out net.safetensors",
         "import resnet18 w.safetensors --set num_classes=10 --out net.safetensors")),
     "export": Verb("export:export", TRAIN, "Write a trained model as ONNX or safetensors.", (
@@ -48,18 +48,18 @@ VERBS = {
         "compare vgg16 resnet50", "compare --out chart.png")),
     "diff": Verb("diff:diff", LOOK, "Compare two nets layer by layer.", (
         "diff alexnet:paper alexnet", "diff resnet20 mine.py::Net --input 3x32x32")),
-    "cite": Verb("cite:cite", LOOK, "Show a net's paper: its claims, our counts, why sources differ.", (
+    "cite": Verb("cite:cite", LOOK, "Show a net's paper: its figures, our counts, why sources differ.", (
         "cite googlenet", "cite alexnet:paper")),
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
-    "gradcheck": Verb("gradcheck:check", CHECK, "Compare gradients with finite differences; yours, too.", (
+    "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (
         "shape 227 -k 11 -s 4", "shape 32 -k 3 -p 1")),
     "bench": Verb("bench:app", MEASURE, "Measure convolutions or a whole net on this machine.", (
         "bench conv", "bench conv --input 16,64,56,56 -k 3 -p 1", "bench model resnet20")),
-    "devices": Verb("devices:devices", MEASURE, "List what can compute here; without a GPU, why.", ("devices",)),
+    "devices": Verb("devices:devices", MEASURE, "List the devices, and why a GPU is not usable.", ("devices",)),
     "datasets": Verb("datasets:datasets", DATA, "List the datasets, where they are, how to get them.", ("datasets",)),
     "data": Verb("data:app", DATA, "Download datasets; check and pack your own pictures.", (
         "data get cifar-10", "data doctor photos", "data pack photos shards")),
@@ -67,7 +67,7 @@ VERBS = {
 
 
 class Verbs(typer.core.TyperGroup):
-    """The group of all verbs: the first screen needs no verb's code, and a call loads that of one verb only."""
+    """The group of all verbs: `minicnn --help` loads no verb's code, and a call loads only that of its verb."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that `args` name, loaded."""
@@ -92,21 +92,16 @@ def load(name: str) -> Any:
 
 
 def _epilog(verb: Verb) -> str:
-    """The examples, a paragraph each: that is how typer keeps them on lines of their own."""
+    """The examples as paragraphs, because typer joins the lines of a paragraph."""
     lines = (line if " minicnn " in line else f"minicnn {line}" for line in verb.examples)
     return "\n\n".join(("Examples:", *lines))
 
 
 HELP = {"help_option_names": ["-h", "--help"]}
-app = typer.Typer(
-    cls=Verbs,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings=HELP,
-    invoke_without_command=True,
-)
+app = typer.Typer(cls=Verbs, add_completion=False, pretty_exceptions_enable=False, context_settings=HELP,
+                  invoke_without_command=True)  # fmt: skip
 for _name, _verb in VERBS.items():
-    # what the first screen shows; the call is answered by `load`
+    # for `minicnn --help`; a call uses `load`
     app.command(_name, help=_verb.help, rich_help_panel=_verb.panel)(lambda: None)
 
 
@@ -132,17 +127,17 @@ def options(
 
 
 def main() -> None:
-    """The program `minicnn`. MINICNN_DEBUG=1 shows where a failure came from."""
+    """The program `minicnn`. MINICNN_DEBUG=1 shows the traceback of an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×, and that is no reason to stop
+            stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×: print a substitute
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
-        if code == 130:  # what typer makes of Ctrl-C, without a word
+        if code == 130:  # typer turns Ctrl-C into this, silently
             console.fail("stopped", 130)
     except console.UsageError as problem:
-        message = problem.format_message()  # empty where a group without a verb printed its help
+        message = problem.format_message()  # empty if a group without a verb printed its help
         code = console.fail(message, 2) if message else 2
     except (KeyboardInterrupt, typer.Abort):
         code = console.fail("stopped", 130)
@@ -157,11 +152,11 @@ def main() -> None:
 FAILURES = (
     ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError, MemoryError
 )  # fmt: skip
-"""What becomes one sentence; anything else is a fault of ours, with a traceback."""
+"""Errors that become one sentence; any other is a bug in minicnn and gets a traceback."""
 
 
 def _code_of(problem: Exception) -> int:
-    """Print what went wrong. → the exit code"""
+    """Print the error. → the exit code"""
     train = sys.modules.get("minicnn.train")  # loaded only by verbs that train
     if train is not None and isinstance(problem, train.Stopped):  # everything is saved
         print(problem, file=sys.stderr)

@@ -25,15 +25,14 @@ from minicnn.inspect.summary_table import mega, times
 app = typer.Typer(no_args_is_help=True, add_completion=False,
                   help="Measure this machine: one convolution or the suite, or a whole net.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Seconds = Annotated[float, typer.Option(help="How long to repeat each measurement.", min=0.001)]
-Threads = Annotated[int, typer.Option(help="Threads to compute with; 0: MINICNN_NUM_THREADS, or every core.", min=0)]
+Threads = Annotated[int, typer.Option(help="Threads; 0: MINICNN_NUM_THREADS, or one per core.", min=0)]
 
 EXPLAIN_CONV = """\
 ms: the median time of a call; --json has its quartiles, too.
 GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW operations (a multiplication and its addition are two) in that time.
 % GEMM: the same as a share of {gemm:.0f} GFLOP/s, the rate of a large matrix product here on {threads}.
-To give each of them an empty task takes {wake:.0f} µs.
+Starting an empty task on each of them takes {wake:.0f} µs.
 Winograd's algorithm multiplies less than the formula says, so it can be above 100.
 workspace: the peak memory besides the arguments and the result.
 error: the largest error against float64, as a share of the result's largest value; float32 itself has 6e-08.
@@ -60,7 +59,7 @@ def conv(
     ] = "",
     seconds: Seconds = 0.3,
     threads: Threads = 0,
-    as_json: Json = False,
+    as_json: console.Json = False,
 ):
     """Time convolutions, forward, dx and dw, by each algorithm: speed, memory, error against float64."""
     cases = [_case(input_, filters, kernel, stride, padding, groups)] if input_ else list(SUITE)
@@ -123,10 +122,8 @@ def _case(input_, filters, kernel, stride, padding, groups) -> ConvCase:
     N, C, H, W = shape
     case = ConvCase("", (N, C, H, W), filters or C, _pair("--kernel", kernel), _pair("--stride", stride),
                     _pair("--padding", padding, least=0), groups)  # fmt: skip
-    try:
+    with console.usage_errors():
         Conv2dGeometry.of(case.input, case.w_shape, case.stride, case.padding, 1, groups)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     return case
 
 
@@ -162,18 +159,16 @@ def model(
     seconds: Seconds = 2.0,
     threads: Threads = 0,
     device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
-    as_json: Json = False,
+    as_json: console.Json = False,
 ):
-    """Time a training step, and inference on one image and on a batch: images a second, memory."""
+    """Time a training step, and inference on one image and on a batch: images per second, memory."""
     console.choose("model", name, dict.fromkeys([*models.names(), *NETS]))
     options = {"variant": variant} if variant else {} if name in models.names() else None
     shape = parse_shape(input_size) if input_size else None
     device = console.device(device)
     _use(threads)
-    try:
+    with console.usage_errors():
         run = NetRun(name, batch, shape, images=0, options=options, device=device)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     macs = _macs(run)
     calls: dict[str, tuple[Callable, int, int]] = {"training step": (lambda: run.step().item(), run.batch, 3)}
     for count in (1, run.batch):

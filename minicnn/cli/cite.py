@@ -18,14 +18,14 @@ from minicnn.inspect.literature import entry
 from minicnn.inspect.summary_table import times
 
 FULL = 109
-"""A line of our docstrings that would be longer than this with the next word was broken because of its length."""
+"""A docstring line that the next word would make longer than this continues on the next line."""
 
 
 def cite(
     model: Annotated[str, typer.Argument(help="A net: NAME, such as googlenet, or NAME:VARIANT.")],
     as_json: console.Json = False,
 ):
-    """Show where a net comes from: the paper, its claims, our exact count of each variant, and why they differ."""
+    """Show a net's paper and its figures, our exact count of each variant, and why they differ."""
     model, options = of_zoo(model)
     builder = models.MODELS[model][0]
     known, variants = entry(model), _counted(model, options.get("variant"))
@@ -61,14 +61,14 @@ def cite(
 
 
 def _print(text: str) -> None:
-    """Print a docstring: in a terminal narrower than our source, its paragraphs are broken again."""
+    """Print a docstring; in a terminal narrower than the source, wrap its paragraphs again."""
     if console.out.is_terminal:
         text = "\n".join(_broken(text.splitlines(), console.out.width))
     console.out.print(text + "\n", markup=False, soft_wrap=True)
 
 
 def _broken(lines: list[str], width: int) -> Iterator[str]:
-    """Paragraphs, broken at `width`. A line continues if the first word of the next one had no room on it."""
+    """Paragraphs wrapped at `width`. A line continues if the first word of the next one did not fit on it."""
     joined: list[str] = []
     last = ""
     for line in lines:

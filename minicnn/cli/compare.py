@@ -16,7 +16,7 @@ from minicnn.inspect.summary_table import mega
 
 
 class Area(enum.StrEnum):
-    """What the area of a disc in the chart stands for."""
+    """The meaning of a disc's area in the chart."""
 
     memory = "memory"
     parameters = "parameters"
@@ -32,9 +32,9 @@ def compare(
     ] = None,
     input_size: InputSize = "",
     settings: ModelSettings = None,
-    area: Annotated[Area, typer.Option(help="What the area of a disc is: memory for inference, or parameters.")
+    area: Annotated[Area, typer.Option(help="What the area of a disc shows: memory for inference, or parameters.")
                     ] = Area.memory,
-    out: Annotated[Path | None, typer.Option(help="Draw accuracy against operations in this picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture to write: accuracy against operations.")] = None,
     as_json: console.Json = False,
 ):
     """Compare nets: size, work, memory and the literature's accuracy; draw accuracy against operations."""
@@ -66,7 +66,7 @@ def compare(
 
 
 def _known(found: Named) -> Entry:
-    """What the literature says of it: of the weights' own variant, with no option changed."""
+    """Its figures in the literature; only for the variant with published weights, and default options."""
     from minicnn import models as zoo
 
     base, options = found.name.partition(":")[0], {**found.options}
@@ -76,9 +76,9 @@ def _known(found: Named) -> Entry:
 
 
 def _draw(rows: list[dict[str, Any]], area: Area, out: Path) -> str:
-    """Draw the chart. → the sentence that says why there is none; empty where there is one."""
+    """Draw the chart. → "", or one sentence that says why there is none."""
     if not rows:
-        return "no picture: no ImageNet accuracy is known of these nets"
+        return "no picture: no ImageNet accuracy is known for these nets"
     from minicnn.inspect import accuracy_chart
 
     key, unit = ("inference_bytes", "MB") if area is Area.memory else ("parameters", "million")

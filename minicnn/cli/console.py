@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 UNSAFE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 UNSAFE |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""Characters that command a terminal or turn the direction of writing, and what is printed in their place."""
+"""Control characters and changes of writing direction, and the text that is printed instead."""
 
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
 
@@ -32,11 +33,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The type of a verb's argument for --json."""
 
 UsageError: Any = typer.BadParameter.__mro__[1]
-"""click's error for a wrong command line (exit code 2): where typer keeps it depends on its version."""
+"""click's error for a wrong command line (exit code 2): its place in typer depends on the version."""
 
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 PIPE_SECONDS = 10.0
-"""On a pipe, where a bar makes no sense, long work prints a line this often."""
+"""Seconds between the progress lines of long work on a pipe, which has no progress bar."""
 
 
 def fail(sentence: str, code: int) -> int:
@@ -46,7 +47,7 @@ def fail(sentence: str, code: int) -> int:
 
 
 def clean(text: str) -> str:
-    """Text from a file or a folder, safe to print: characters that command a terminal are shown, not sent."""
+    """Text from a file or a folder, safe to print: control characters are replaced by escapes."""
     return text.translate(UNSAFE)
 
 
@@ -61,7 +62,7 @@ def print_json(value) -> None:
 
 
 def say(text: str, markup: bool = True) -> None:
-    """Print a sentence: a terminal breaks it between words, a pipe gets it on one line."""
+    """Print a sentence: wrapped in a terminal, on one line on a pipe."""
     out.print(text if markup else clean(text), markup=markup, soft_wrap=not out.is_terminal)
 
 
@@ -71,12 +72,12 @@ def count(n: int, word: str, plural: str = "") -> str:
 
 
 def program() -> str:
-    """How to call this program in a shell: "minicnn" where it is on the PATH, otherwise as it was called."""
+    """How to call this program in a shell: "minicnn" if it is on the PATH, otherwise as it was called."""
     return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else shlex.quote(sys.argv[0])
 
 
 def suggest(title: str, commands: dict[str, str]) -> None:
-    """Print commands, written for "minicnn", each with what it does: beside it, or below where there is no room."""
+    """Print commands with explanations, beside them or, in a narrow terminal, below."""
     shown = {program() + command.removeprefix("minicnn"): why for command, why in commands.items()}
     longest = max(map(len, shown))
     room = out.width if out.is_terminal else math.inf
@@ -84,7 +85,7 @@ def suggest(title: str, commands: dict[str, str]) -> None:
     out.print(title)
     for command, why in shown.items():
         text = f"  {command:<{longest}}   {why}" if beside else f"  {command}\n      {why}"
-        out.print(text, markup=False, soft_wrap=True)      # a command that is broken can't be copied
+        out.print(text, markup=False, soft_wrap=True)      # a wrapped command can't be copied
 
 
 def choose(what: str, name: str, known: Iterable[str]) -> str:
@@ -98,14 +99,21 @@ def choose(what: str, name: str, known: Iterable[str]) -> str:
     return name
 
 
+@contextlib.contextmanager
+def usage_errors(*more: type[Exception]) -> Iterator[None]:
+    """Within the block a ValueError, or one of `more`, becomes a usage error (exit code 2) with the same sentence."""
+    try:
+        yield
+    except (ValueError, *more) as problem:  # type: ignore[misc]
+        raise UsageError(str(problem)) from None
+
+
 def device(name: str) -> str:
-    """`name`, if that device can compute here; otherwise a usage error that says why not."""
+    """`name`, if that device is usable; otherwise a usage error that says why not."""
     from minicnn import devices
 
-    try:
+    with usage_errors():
         devices.get(name)
-    except ValueError as problem:
-        raise UsageError(str(problem)) from None
     return name
 
 
@@ -126,11 +134,9 @@ def check_out(path: Path, endings: Sequence[str], option: str = "--out", overwri
 
 def progress(quiet: bool = False):
     """A progress bar for a terminal; its tasks have a description, a total and a field `loss`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from minicnn.train.fit import progress_bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
-               TimeRemainingColumn())  # fmt: skip
-    return Progress(*columns, console=out, transient=True, disable=quiet or not out.is_terminal)
+    return progress_bar(out, quiet or not out.is_terminal)
 
 
 def track(work: Iterable[T], what: str, quiet: bool = False, total: int | None = None) -> Iterator[T]:
@@ -174,7 +180,7 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 def show(table: Table, optional: Sequence[str] = ()) -> None:
-    """Print a table; on a pipe the whole of it.
+    """Print a table; on a pipe always in full.
 
     In a terminal that is too narrow, columns named in `optional` are dropped, the first one first; then words are cut.
     Numbers and the first column stay whole.
@@ -196,7 +202,7 @@ def show(table: Table, optional: Sequence[str] = ()) -> None:
     words = [c for c in table.columns[1:] if c.justify != "right"]
     while words and width(table) > room and (widest := max(words, key=_set_width)) and _set_width(widest) > 8:
         widest.width = _set_width(widest) - 1
-    # rich itself would cut all columns alike; the terminal breaks what is still too wide
+    # rich itself would cut all columns equally; the terminal wraps a table that is still too wide
     Console(file=out.file, highlight=False, emoji=False, width=max(width(table), 1)).print(table)
     if names:
         say(f"(Not shown, because the terminal is narrow: {', '.join(names)}. A pipe gets all: `… | less -S`.)")
@@ -208,7 +214,7 @@ def width(table: Table) -> int:
 
 
 def _with_columns(columns: Sequence[Column]) -> Table:
-    """A table of these columns of another one."""
+    """A table with these columns of another table."""
     made = table(*(f"{'>' * (c.justify == 'right')}{c.header}" for c in columns))
     for cells in zip(*(c.cells for c in columns)):
         made.add_row(*cells)
@@ -233,7 +239,7 @@ def _set_width(column: Column) -> int:
 
 
 def bars(names: list[str], probabilities, width: int = 40) -> Iterator[str]:
-    """A line for each name: its probability as a bar and in per cent; in a terminal as wide as the terminal allows."""
+    """A line for each name: its probability as a bar and in per cent; as wide as the terminal allows."""
     from rich.cells import cell_len, set_cell_size
 
     room = out.width if out.is_terminal else 160

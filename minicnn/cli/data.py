@@ -52,13 +52,13 @@ def examine(
     ] = None,
     as_json: console.Json = False,
 ):
-    """Check every picture of a folder: damaged, odd, huge and duplicate ones, balance and sizes.
+    """Check every picture of a folder: damaged, unusual, huge and duplicate ones; balance and sizes of the classes.
 
     The exit code is 1 if training would fail.
     """
     started = time.perf_counter()
     with _bar(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("looking at pictures", total=None)
+        task = bar.add_task("checking pictures", total=None)
         tell = console.ticker("pictures checked") if bar.disable else lambda done, of: None
 
         def progress(done: int, of: int):
@@ -109,7 +109,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
             console.say(f"… and {len(groups) - EXAMPLES} more groups of {word}; --json lists all", markup=False)
     totals = [sum(row.values()) for row in counts.values()]
     if totals and max(totals) > 10 * min(totals):
-        console.say(f"The largest class has {max(totals) / min(totals):.0f} times the pictures of the smallest: "
+        console.say(f"The largest class has {max(totals) / min(totals):.0f} times as many pictures as the smallest: "
                     "accuracy says little about the small ones; class weights or more pictures help.", markup=False)
     if report.structure:
         console.say(f"not ready to train: {report.structure}", markup=False)
@@ -130,7 +130,7 @@ def pack(
     seed: Annotated[int, typer.Option(help="Seed of the splits and of the order.")] = 0,
     as_json: console.Json = False,
 ):
-    """Pack a folder of pictures into tar shards (webdataset's layout), for data that outgrows a folder."""
+    """Pack a folder of pictures into tar shards (webdataset's layout), for data that is too large for a folder."""
     pictures = ImageFolder(folder, validation=validation, test=test, seed=seed)
     made = []
     with _bar(MofNCompleteColumn()) as bar:
@@ -147,6 +147,6 @@ def pack(
 
 
 def _bar(*columns) -> Progress:
-    """A progress bar on stderr, because stdout is for the answer; on a pipe there is none."""
+    """A progress bar on stderr, because stdout is for the result; none on a pipe."""
     return Progress(TextColumn("{task.description}"), BarColumn(), *columns, transient=True,
                     console=Console(stderr=True), disable=not sys.stderr.isatty())

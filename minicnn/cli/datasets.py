@@ -9,7 +9,7 @@ from minicnn.data import registry
 
 
 def datasets(as_json: console.Json = False):
-    """List the datasets: what they are, whether and where they are here, and how to get them."""
+    """List the datasets: description, folder, whether they are downloaded, and how to get them."""
     rows: list[dict[str, Any]] = []
     for entry in registry.DATASETS.values():
         missing = entry.missing
@@ -22,7 +22,7 @@ def datasets(as_json: console.Json = False):
         })  # fmt: skip
     if as_json:
         return console.print_json(rows)
-    table = console.table("dataset", "here", "what it is", ">download", "folder")
+    table = console.table("dataset", "here", "description", ">download", "folder")
     for row in rows:
         size = f"{row['download_bytes'] / 1e6:.0f} MB" if row["download_bytes"] else "none"
         table.add_row(row["dataset"], "yes" if row["here"] else "no", row["about"], size, row["folder"])
@@ -30,5 +30,5 @@ def datasets(as_json: console.Json = False):
     for row in rows:
         if row["missing"]:
             console.say(f"{row['dataset']}: `{row['get']}` downloads it from {row['home']}", markup=False)
-    console.say("Your own: a folder of pictures, a folder for each class; `minicnn data doctor FOLDER` looks at it. "
+    console.say("Your own: a folder of pictures, a folder for each class; `minicnn data doctor FOLDER` checks it. "
                 "Or tar shards, which `minicnn data pack` makes.", markup=False)

@@ -11,12 +11,12 @@ from minicnn.environment import environment
 
 
 def devices(as_json: console.Json = False):
-    """List what can compute here; without a GPU, why."""
+    """List the devices of this machine, and why a GPU is not usable."""
     facts = environment()
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}
     gpu.update({"why_not": missing} if missing else backends.gpu_facts())
-    chosen = {"threads": facts["threads"], "conv_algorithm": settings.asked_algorithm(),
+    chosen = {"threads": facts["threads"], "conv_algorithm": settings.requested_algorithm(),
               "tf32": settings.tf32_allowed()}  # fmt: skip
     report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu,
               "settings": chosen}  # fmt: skip

@@ -16,7 +16,7 @@ from minicnn.inspect.summary_table import times, window
 
 def diff(
     a: Annotated[str, typer.Argument(help="A net: NAME, NAME:VARIANT such as alexnet:paper, FILE.py::NET, a run.")],
-    b: Annotated[str, typer.Argument(help="Another.")],
+    b: Annotated[str, typer.Argument(help="The other net.")],
     input_size: InputSize = "",
     settings: ModelSettings = None,
     all_layers: Annotated[bool, typer.Option("--all", help="Show the layers that agree, too.")] = False,
@@ -47,7 +47,7 @@ def diff(
 
 
 def _changes(same: bool, x: Layer | None, y: Layer | None) -> tuple[str, ...]:
-    """A row: mark, a's words, b's words, change of parameters and of MACs."""
+    """A row: mark, description of a's layer and of b's, change of parameters and of MACs."""
     parameters, macs = ((getattr(y, key) if y else 0) - (getattr(x, key) if x else 0) for key in ("parameters", "macs"))
     mark = " " if same else "-" if y is None else "+" if x is None else "~"
     return mark, _words(x), _words(y), _signed(parameters), _signed(macs)
@@ -77,7 +77,7 @@ def _aligned(a, b) -> list[tuple[bool, Layer | None, Layer | None]]:
             pairs += [(True, x, y) for x, y in zip(a[a0:a1], b[b0:b1])]
             continue
         left, right = list(a[a0:a1]), list(b[b0:b1])
-        while left or right:                               # of a changed stretch, layers of one kind face each other
+        while left or right:                               # within a changed section, pair layers of the same kind
             if left and right and left[0].kind == right[0].kind:
                 pairs.append((False, left.pop(0), right.pop(0)))
             elif right and (not left or left[0].kind in {y.kind for y in right}):

@@ -22,7 +22,7 @@ from minicnn.train.source import SPLITS, preparer, split_of_run, whole_dataset
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
     dataset: Annotated[
-        str, typer.Option("--data", help="A dataset or a folder of pictures; by default what the model was trained on.")
+        str, typer.Option("--data", help="A dataset or a folder of pictures; by default the model's training data.")
     ] = "",
     split: Annotated[
         str, typer.Option(help="Which part of the pictures: " + ", ".join(SPLITS) + ".")
@@ -36,10 +36,8 @@ def evaluate(
 ):
     """Evaluate a trained model: top-1 and top-5, class by class, confusion matrix, and its most confident mistakes."""
     console.choose("split", split, SPLITS)
-    try:
+    with console.usage_errors():
         known_dataset("dataset", dataset or "digits")
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     model, about = model_file.load(model_path(run))
     classes = about.classes
     if not dataset and (run / CONFIG).is_file():
@@ -79,7 +77,7 @@ def _mistake(result: Assessment, i, classes) -> dict:
 
 
 def _draw(result: Assessment, chosen, about, folder: Path | None, count: int) -> list[str]:
-    """Draw the confusion matrix and the worst mistakes, where there is a folder for them. → their paths"""
+    """Draw the confusion matrix and the worst mistakes into `folder`, if there is one. → their paths"""
     if folder is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +110,7 @@ def _per_class(result: Assessment, classes: list[str]) -> None:
 
 
 def show(result, classes: list[str], what: str) -> None:
-    """Print an evaluation for people."""
+    """Print an evaluation."""
     right, total = int(result.confusion.trace()), int(result.confusion.sum())
     console.say(f"[bold]{console.escape(what)}: {100 * result.accuracy:.2f} % right[/] ({right:,} of "
                 f"{console.count(total, 'image')}), loss {result.loss:.4f}")

@@ -27,7 +27,7 @@ class Result:
 
     op: str
     cases: int = 0
-    worst: float | None = 0.0  # None where it is wrong: the error says how far off
+    worst: float | None = 0.0  # None if it is wrong: the message has the error
     coordinates: int = 0
     kinks: list[str] = field(default_factory=list)
     unclear: list[str] = field(default_factory=list)
@@ -41,8 +41,8 @@ def check(
         list[str] | None,
         typer.Argument(help="Names of ops, 'all', or your own: FILE.py::FUNCTION.", show_default="all"),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many different draws of the inputs to try.", min=1)] = 1,
-    first_seed: Annotated[int, typer.Option("--seed", help="The first of them.", min=0)] = 0,
+    seeds: Annotated[int, typer.Option(help="How many different random inputs to try.", min=1)] = 1,
+    first_seed: Annotated[int, typer.Option("--seed", help="The first seed.", min=0)] = 0,
     tolerance: Annotated[float, typer.Option(help="Largest relative error allowed.", min=1e-12)] = 1e-6,
     shapes: Annotated[
         str,
@@ -54,8 +54,8 @@ def check(
     draw_sweep: Annotated[
         bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Draw --sweep in this picture.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The picture that --sweep writes.")] = None,
+    as_json: console.Json = False,
 ):
     """Compare the gradients of ops with finite differences in float64, and their float32 with float64."""
     rows = [row for target in targets or ["all"] for row in _rows(target, shapes)]
@@ -101,12 +101,12 @@ def _check(row: Row, seeds: range, tolerance: float) -> Result:
 
 
 FINDINGS = (GradientError, NothingCheckedError, UnrepeatableError, PrecisionError)
-"""What the checker finds out about a function; any other exception is the function's own."""
+"""Exceptions that report a result of the check; any other is an error in the function."""
 
 
 @contextlib.contextmanager
 def _naming(row: Row):
-    """A user's own function may raise anything: say where, in one sentence."""
+    """Turn any exception in a user's own function into one sentence with its file and line."""
     try:
         yield
     except FINDINGS:
@@ -122,18 +122,13 @@ def _show(results: list[Result], seeds: int) -> None:
     table = console.table("op", ">cases", ">worst error", ">coordinates", "kinks left out")
     for r in results:
         kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
-        table.add_row(
-            r.op,
-            str(r.cases),
-            f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
-            f"{r.coordinates:,}",
-            kinks or "·",
-        )
+        table.add_row(r.op, str(r.cases), f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
+                      f"{r.coordinates:,}", kinks or "·")  # fmt: skip
     console.show(table)
     for r in results:
         if r.unclear:
             places = ", ".join(r.unclear[:3]) + f", … ({len(r.unclear)})" * (len(r.unclear) > 3)
-            console.out.print(f"{r.op}: finite differences cannot tell at {places}: several kinks lie there, or "
+            console.out.print(f"{r.op}: finite differences give no verdict at {places}: there are several kinks, or "
                               "round-off hides the gradient. Try other inputs, larger weights, or fewer layers")
     right = [r.worst for r in results if r.worst is not None]
     worst = f", worst relative error {max(right):.1e}" if right else ""
@@ -168,7 +163,7 @@ def _own(target: str, shapes: str) -> Row:
     inputs = getattr(module, f"{name}_inputs", None)
     if inputs is None:
         raise console.UsageError(
-            f"what shall {name} be checked on? Give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
+            f"{name} needs inputs: give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
             f"or write a function {name}_inputs(rng) beside it that returns a list of arrays"
         )
     return Row(_returning_a_tensor(function), function, (_Given(inputs),))
@@ -189,7 +184,7 @@ def _returning_a_tensor(function):
 
 
 class _Given(Case):
-    """A case whose inputs the user's own function draws."""
+    """A case with inputs from the user's FUNCTION_inputs."""
 
     def __init__(self, draw):
         super().__init__((draw,), {})
@@ -204,7 +199,7 @@ class _Given(Case):
 def _sweep(rows: list[Row], seed: int, out: Path | None, as_json: bool) -> None:
     """The V-curve of each op's first case, in a picture and in numbers."""
     if len(rows) > 8:
-        raise console.UsageError(f"--sweep draws a curve an op, and {len(rows)} are too many to read: name up to 8 ops")
+        raise console.UsageError(f"--sweep draws one curve per op, and {len(rows)} are too many: name up to 8 ops")
     curves = {}
     for row in rows:
         with _naming(row):
@@ -227,7 +222,7 @@ def _sweep(rows: list[Row], seed: int, out: Path | None, as_json: bool) -> None:
 
 
 def _is_right(points) -> bool:
-    """By the steps where truncation is small: at a larger one it can cancel the error of a wrong gradient."""
+    """Judged by small steps only: at a large one, truncation can cancel the error of a wrong gradient."""
     return min(error for h, error in points if h <= 1e-4) <= 1e-6
 
 
@@ -240,9 +235,9 @@ def _verdict(name, points) -> str:
     h, error = min(points, key=lambda point: point[1])
     best = f"{name}: smallest error {error:.1e}, at h = {h:.1e}"
     if not _is_right(points):
-        return f"{best}: the gradient is wrong, for a right one falls below 1e-06. minicnn gradcheck {name} says where"
+        return f"{best}: the gradient is wrong (a right one falls below 1e-06); minicnn gradcheck {name} says where"
     bends = max(points)[1] > 1e-4                                  # at the largest step truncation shows
-    straight = ": it is linear in each argument, so that nothing is cut off and the error only falls; tanh shows a V"
+    straight = ": the op is linear in each argument, so there is no truncation and the error only falls; tanh shows a V"
     return f"{best}: the gradient is right{'' if bends else straight}"
 
 

@@ -19,7 +19,7 @@ from minicnn.io.weights import load_into
 from minicnn.nn import Module
 
 PREPROCESSING = {name: (*numbers, 0 if name == "none" else 256) for name, numbers in NORMALISATIONS.items()}
-"""What pictures go through: mean and deviation, and the shorter side for 224 pixels."""
+"""Normalisations: mean and standard deviation, and the shorter side for 224 pixels."""
 
 
 def import_(
@@ -27,18 +27,18 @@ def import_(
     weights: Annotated[Path, typer.Argument(help="A .safetensors, .npz, .pt or .pth file with PyTorch's names.")],
     out: Annotated[Path, typer.Option(help="The model file to write.")],
     labels: Annotated[
-        Path | None, typer.Option(help="Class names: a JSON list, a JSON object by index, or a line each.")
+        Path | None, typer.Option(help="Class names: a JSON list, a JSON object by index, or one per line.")
     ] = None,
     settings: ModelSettings = None,
     preprocess: Annotated[
         str, typer.Option(help="How pictures are normalised: " + ", ".join(PREPROCESSING) + ".")
     ] = "imagenet",
     skip: Annotated[
-        list[str] | None, typer.Option(help="Leave a part of the file out, such as aux1; repeatable.")
+        list[str] | None, typer.Option(help="Leave a part of the file out, such as aux1; may be repeated.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ):
-    """Make a model file of other people's weights, for `minicnn predict`. PyTorch is not needed."""
+    """Make a model file from PyTorch's weights, for `minicnn predict`. PyTorch is not needed."""
     base, options = of_zoo(model, settings)
     console.choose("preprocessing", preprocess, PREPROCESSING)
     console.check_out(out, (), overwrite=overwrite)
@@ -46,7 +46,7 @@ def import_(
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
         draft = Path(folder) / out.name
         model_file.save(draft, net, about)
-        model_file.load(draft)  # the file gets its name only after it was read back
+        model_file.load(draft)  # the file gets its name only after a test read
         draft.replace(out)
     size = sum(p.size for p in net.parameters())
     console.say(f"{out}: {model}, {size:,} parameters, {console.count(len(about.classes), 'class', 'classes')}",
@@ -68,10 +68,8 @@ def assemble(
                                  f"{len(names)} labels: leave it out")  # fmt: skip
     options = {**options, "num_classes": len(names)}
     shape = models.input_shape(model, options.get("variant", ""))
-    try:
+    with console.usage_errors():
         net = models.build(model, **options)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     report = load_into(net, weights, strict=False, skip=skip)
     if not report.ok:
         raise ValueError(f"{weights} does not fit {model} with {console.count(len(names), 'class', 'classes')} "
@@ -108,5 +106,5 @@ def _labels(path: Path) -> list[str]:
                 f"{path} has no label for class {missing}: its keys must be 0 to {len(given) - 1}"
             ) from None
     if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"{path} must hold class names: a JSON list, a JSON object by index, or a line each")
+        raise ValueError(f"{path} must hold class names: a JSON list, a JSON object by index, or one per line")
     return given

@@ -14,7 +14,7 @@ from minicnn.cli import console
 
 ModelSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="An option of the net, such as num_classes=10; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="An option of the net, such as num_classes=10; may be repeated."),
 ]
 """The type of a verb's argument for --set KEY=VALUE."""
 
@@ -29,16 +29,16 @@ BEST = "best.safetensors"
 
 @dataclass(frozen=True)
 class Named:
-    """A net that the command line named, its weights without values."""
+    """A net from the command line, its weights without values."""
 
     name: str
     net: Any
     """A Module."""
     shape: tuple[int, int, int]
-    """(channels, height, width) of the images that it is applied to."""
+    """(channels, height, width) of the input images."""
     options: dict[str, Any]
     made_for: tuple[int, ...] = ()
-    """The shape that it was made for, where that is known."""
+    """The shape that the net was made for, if known."""
 
 
 def parse(settings: Iterable[str] | None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _literal(text: str) -> Any:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-    return value if isinstance(value, (bool, int, float, str, list, dict)) else text  # dates are no option of a net
+    return value if isinstance(value, (bool, int, float, str, list, dict)) else text  # no option is a date
 
 
 def of_zoo(model: str, settings: Iterable[str] | dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -76,10 +76,8 @@ def of_zoo(model: str, settings: Iterable[str] | dict[str, Any] | None = None) -
 
     options = dict(settings) if isinstance(settings, dict) else parse(settings)
     console.choose("model", model.partition(":")[0], models.names())
-    try:
+    with console.usage_errors():
         return models.resolve(model, options)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
 
 
 def find(model: str, settings: Iterable[str] | None = None, input_size: str = "") -> Named:
@@ -101,7 +99,7 @@ def _of_user(target: str, options: dict[str, Any], shape) -> Named:
     from minicnn.cli import user_file
 
     if shape is None:
-        raise console.UsageError(f"--input is missing: {target} does not say what images it takes; give channels x "
+        raise console.UsageError(f"--input is missing: {target} does not define its image size; give channels x "
                                  "height x width, such as --input 3x32x32")
     return Named(target, user_file.net(target, options), shape, options)
 
@@ -110,7 +108,7 @@ def _of_file(path: Path, model: str, options: dict[str, Any], shape) -> Named:
     from minicnn.io import model_file
 
     if options:
-        raise console.UsageError(f"--set changes a net that is built; {model} holds one whose options are fixed")
+        raise console.UsageError(f"--set is for a net that is built now; the options of the net in {model} are fixed")
     about = model_file.description(path)
     made_for = (about.input[0], about.input[1], about.input[2])
     return Named(model, _built(about.model, about.options), shape or made_for, about.options, made_for)
@@ -120,11 +118,8 @@ def _built(name: str, options: dict[str, Any]):
     from minicnn import models
     from minicnn.nn import init
 
-    try:
-        with init.shapes_only():
-            return models.build(name, **options)
-    except (ValueError, TypeError) as problem:
-        raise console.UsageError(str(problem)) from None
+    with console.usage_errors(TypeError), init.shapes_only():
+        return models.build(name, **options)
 
 
 def _is_path(model: str) -> bool:
@@ -132,7 +127,7 @@ def _is_path(model: str) -> bool:
 
 
 def model_path(run: Path) -> Path:
-    """The model file of a run folder; a model file itself stays what it is."""
+    """The model file of a run folder, or the model file itself."""
     if run.is_dir():
         if not (run / BEST).is_file():
             raise FileNotFoundError(f"{run} holds no {BEST}, so no trained model: train one with "

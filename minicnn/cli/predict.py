@@ -24,7 +24,7 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="Picture files, folders of them, or - for standard input.")],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 5,
     invert: Annotated[
-        bool, typer.Option("--invert", help="Swap dark and bright: for ink on paper, if the model knows bright digits.")
+        bool, typer.Option("--invert", help="Swap dark and bright: for ink on paper if the model expects bright ink.")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
     as_json: console.Json = False,
@@ -39,7 +39,7 @@ def predict(
     for name, source in console.track(sources, "classifying", as_json or len(sources) < 2):
         try:
             image = preprocessing.read(source)
-        except (OSError, ValueError) as problem:           # one bad file must not cost the answers to the others
+        except (OSError, ValueError) as problem:           # one bad file must not stop the others
             problems.append(str(problem))
             continue
         bright = not invert and _bright_edge(image) and about.trained_on in ("digits", "mnist")
@@ -58,7 +58,7 @@ def predict(
 
 
 def _sources(names: Iterable[str]) -> list[tuple[str, Any]]:
-    """(what to call it, what to read) for each picture: a file, those in a folder, or standard input."""
+    """(name, source) for each picture: a file, the files of a folder, or standard input."""
     found: list[tuple[str, Any]] = []
     for name in names:
         if name == "-":
@@ -78,7 +78,7 @@ def _show(name: str, classes: list[str], probabilities, bright: bool) -> None:
     for line in console.bars([_short(name) for name in classes], probabilities):
         console.out.print(line, markup=False, soft_wrap=True)
     if bright:
-        console.say("  The edge of the picture is bright, and this model knows bright digits on black: try --invert")
+        console.say("  The edge of the picture is bright, but this model expects bright digits on black: try --invert")
 
 
 def _short(name: str) -> str:

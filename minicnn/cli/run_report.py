@@ -1,4 +1,4 @@
-"""What `minicnn train` and `minicnn transfer` print about a run: while it trains, and its results."""
+"""The output of `minicnn train` and `minicnn transfer`: progress during training, and the results."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _images(count):
 
 
 def _train(run: Run, quiet: bool, asked) -> None:
-    """Train with a bar that counts the steps of an epoch, and a line an epoch."""
+    """Train with a bar that counts the steps of an epoch, and one line per epoch."""
     if quiet:
         run.train(asked=asked)
         return
@@ -83,7 +83,7 @@ def _train(run: Run, quiet: bool, asked) -> None:
 
 
 def _fitted(text: str) -> str:
-    """The line of an epoch, shortened where the terminal is narrower."""
+    """The line of an epoch, shortened for a narrow terminal."""
     room = console.out.width if console.out.is_terminal else math.inf
     for pattern, shorter in (("   ", "  "), ("training ", "train"), ("validation ", "val"), (r"  +[\d.]+ s", "")):
         if len(text) > room:
@@ -92,7 +92,7 @@ def _fitted(text: str) -> str:
 
 
 def _flow(metrics: list[dict]) -> None:
-    """The first and the last epoch's gradients, layer by layer, where they were written down."""
+    """The gradients of the first and the last epoch, layer by layer, if they were recorded."""
     rows = [r["layers"] for r in (metrics[0], metrics[-1]) if "layers" in r]
     if not rows:
         return
@@ -109,7 +109,7 @@ def _flow(metrics: list[dict]) -> None:
 
 
 def _draw(run: Run, result) -> list[str]:
-    """Draw what can be drawn. → the file names; without matplotlib, one sentence and none."""
+    """Draw the run's figures. → their file names; without matplotlib print one sentence, and return none."""
     test = run.splits.test if run.splits.test is not None else run.validation
     image = run.splits.preprocessing.read(test.picture(0))
     try:
@@ -127,14 +127,14 @@ def _draw(run: Run, result) -> list[str]:
 
 
 def _show_one(run: Run) -> None:
-    """Predict one test image, and leave it as a file to try things on."""
+    """Predict one test image, and save it as a file for further commands."""
     from PIL import Image
 
     preprocessing, classes = run.splits.preprocessing, list(run.splits.classes)
     image, label = run.splits.test[0]
     where = run.folder / "sample.png"
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(where)
-    console.out.print(f"\nOne test image ({where}), in truth {classes[label]}:", markup=False, soft_wrap=True)
+    console.out.print(f"\nOne test image ({where}), true class {classes[label]}:", markup=False, soft_wrap=True)
     p = classify(run.model, run.prepare(preprocessing.normalise(preprocessing.read(image)[None])))
     for bar in console.bars(classes, p):
         console.out.print(bar, markup=False)
@@ -150,7 +150,7 @@ def _what_next(run: Run) -> None:
         f"minicnn summary {run.config.model}": "the net, layer by layer",
     }
     if run.config.weights:
-        hints[f"minicnn eval {folder}"] = "class by class, and the worst mistakes in a picture"
+        hints[f"minicnn eval {folder}"] = "results by class, and a picture of the worst mistakes"
     else:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
         data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)

@@ -17,9 +17,9 @@ KINDS = {"int": int, "float": float, "bool": bool, "str": str, "list": str, "dic
 
 
 def with_settings(verb: str, **defaults: Any) -> Callable[[Callable], Callable]:
-    """Replace `**settings` of a verb by an option for each setting; the verb gets those that were given.
+    """Replace `**settings` of a verb by an option for each setting; the verb gets only those that were given.
 
-    defaults: the verb's own defaults, where they are not those of Config; they are shown in the help only.
+    defaults: the verb's own defaults if they differ from those of Config; they are only shown in the help.
     """
     def decorate(function: Callable) -> Callable:
         parameters = []
@@ -54,9 +54,7 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     if "milestones" in values:
         values["milestones"] = _numbers(values["milestones"])
     if "options" in values:
-        values["options"] = options = parse(values["options"])
-        if type(options.get("variant")) is int:            # --set variant=1998: variants are words
-            options["variant"] = str(options["variant"])
+        values["options"] = parse(values["options"])
     return values
 
 

@@ -18,7 +18,7 @@ def shape(
     dilation: Annotated[int, typer.Option("--dilation", "-d", help="Distance between taps, D.", min=1)] = 1,
     as_json: console.Json = False,
 ):
-    """Compute how many windows fit on an image, by floor and by ceil, and what happens where they do not fit evenly."""
+    """Compute how many windows fit on an image, by floor and by ceil, and which sizes and paddings fit evenly."""
     axis = Axis(size, kernel, stride, padding, padding, dilation)
     total = size + 2 * padding
     if axis.extent > total:
@@ -52,7 +52,7 @@ def shape(
 
 
 def _even(axis: Axis) -> str:
-    """What would make it fit: the nearest sizes, and a padding if there is one."""
+    """How to make the windows fit: the nearest sizes, and a padding if there is one."""
     room = axis.size + 2 * axis.before - axis.extent
     rest = room % axis.stride
     sizes = [str(size) for size in (axis.size - rest, axis.size - rest + axis.stride) if size > 0]

@@ -45,7 +45,7 @@ def summary(
 
 
 def measured(found: Named) -> inspect.Summary:
-    """The summary of a net that `find` found; ValueError where its images do not fit it."""
+    """The summary of a net that `find` found; ValueError if its images do not fit."""
     try:
         return inspect.summary(found.net, found.shape).named(found.name)
     except ValueError as problem:

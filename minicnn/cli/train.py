@@ -29,7 +29,7 @@ def train(
                                    show_default=Config.dataset)
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file of settings; options on the command line come first.")
+        Path | None, typer.Option(help="A TOML file of settings; options on the command line override it.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder, bit for bit.")] = None,
     out: Annotated[
@@ -40,10 +40,10 @@ def train(
         bool, typer.Option("--find-lr", help="Only search for a learning rate: a picture and a suggestion.")
     ] = False,
     fast_dev_run: Annotated[
-        bool, typer.Option("--fast-dev-run", help="Three batches of each split, to see that it works; nothing is kept.")
+        bool, typer.Option("--fast-dev-run", help="A test run: three batches of each split, in a temporary folder.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")
+        bool, typer.Option("--json", help="Print only one JSON document, at the end.")
     ] = False,
     **settings: Any,
 ):
@@ -54,32 +54,30 @@ def train(
     said = given({"dataset": dataset, **settings})
     if resume:
         if said or config or out or overwrite or find_lr or fast_dev_run:
-            raise console.UsageError(f"--resume goes on with the settings in {resume}/config.json: leave others out")
+            raise console.UsageError(f"--resume uses the settings in {resume}/config.json: leave out all other options")
         return run_report.go(_resumed(resume), as_json)
     if fast_dev_run:
         said |= {"epochs": 1, "limit_batches": 3, "schedule": "constant", "milestones": []}
     chosen = _settings(config, said)
     if chosen.model == AUTO and chosen.dataset not in data.names() and not as_json:
         console.say("no --model was given: resnet20 on colour images of 32 × 32; with few pictures `minicnn transfer` "
-                    "does better", markup=False)
+                    "is better", markup=False)
     if find_lr:
         return _find_lr(chosen, out or Path("lr.png"), as_json)
     if fast_dev_run and not out:
         with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
             run_report.go(Run(chosen, folder, overwrite=True), as_json)
         if not as_json:
-            console.say("A fast dev run: training, saving, testing and drawing work; nothing is kept.")
+            console.say("A fast dev run: training, saving, testing and drawing work; its temporary folder was deleted.")
         return None
     return run_report.go(Run(chosen, out, overwrite), as_json)
 
 
 def _settings(config: Path | None, given: dict) -> Config:
-    """A file's settings, and those of the command line over them; a usage error where one makes no sense."""
+    """The settings of a file, overridden by the command line; a usage error for an invalid one."""
     values = {**(from_toml(config) if config else {}), **given}
-    try:
+    with console.usage_errors():
         return read(values)
-    except (ValueError, TypeError) as problem:
-        raise console.UsageError(str(problem)) from None
 
 
 def _resumed(folder: Path) -> Run:
@@ -89,7 +87,7 @@ def _resumed(folder: Path) -> Run:
     except (OSError, ValueError, AttributeError):
         changed = f"{ENVIRONMENT} can't be read"
     if changed:
-        print(f"the run goes on, but not bit for bit as where it began ({changed})", file=sys.stderr)
+        print(f"the run continues, but not bit for bit: the environment has changed ({changed})", file=sys.stderr)
     return run
 
 

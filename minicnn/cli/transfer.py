@@ -28,27 +28,27 @@ def transfer(
     ],
     weights: Annotated[Path, typer.Option(help="The body's weights: a model file, .safetensors, .npz, .pt or .pth.")],
     preprocess: Annotated[
-        str, typer.Option(help=f"The body's normalisation: {', '.join(NORMALISATIONS)}. auto: as a model file says, or "
+        str, typer.Option(help=f"The body's normalisation: {', '.join(NORMALISATIONS)}. auto: that of a model file, or "
                                "the best in cross-validation on the training pictures.")
     ] = "auto",
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file of settings; options on the command line come first.")
+        Path | None, typer.Option(help="A TOML file of settings; options on the command line override it.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder, by default runs/DATA-MODEL-1, -2, …")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document at the end, and nothing else.")
+        bool, typer.Option("--json", help="Print only one JSON document, at the end.")
     ] = False,
     **settings: Any,
 ):
-    """Adapt a net that was trained elsewhere to your classes: a new head on a body that is fixed or trained slowly.
+    """Adapt a net that was trained elsewhere to your classes: a new head on a fixed or slowly trained body.
 
     The body's features of each picture, and of its mirror image, are computed once; the head is the best linear
     classifier of them, with a weight decay chosen by cross-validation. With --unfreeze parts of the body are trained
     from there.
 
-    The trap: batch norm in training mode would replace its statistics of a million pictures by those of a few batches,
-    even at a learning rate of 0. They stay frozen here.
+    Batch norm in training mode would replace its statistics of a million pictures by those of a few batches, even at a
+    learning rate of 0. So they stay frozen.
     """
     started = time.perf_counter()
     values = {**DEFAULTS, **(from_toml(config) if config else {}), **given(settings), "dataset": dataset}
@@ -59,10 +59,8 @@ def transfer(
         values["validation"] = 0.0
     if preprocess != "auto":
         console.choose("preprocessing", preprocess, NORMALISATIONS)
-    try:
+    with console.usage_errors():
         chosen = read(values)
-    except ValueError as problem:
-        raise console.UsageError(str(problem)) from None
     with console.progress(as_json) as progress:
         bar = progress.add_task("", loss="")
 
@@ -82,12 +80,12 @@ def _model_of(weights: Path) -> dict:
     try:
         about = description(weights)
     except (ValueError, OSError):
-        raise console.UsageError(f"--model is missing, and {weights} does not say what net it belongs to") from None
+        raise console.UsageError(f"--model is missing, and {weights} does not name its net") from None
     return {"model": about.model}
 
 
 def say(head: dict) -> None:
-    """What was found, for people."""
+    """Print how the head was solved."""
     console.say(f"{head['features']} features of {head['pictures']:,} pictures in {head['views']} views, computed once "
                 f"({head['seconds']:.1f} s); normalised as for {head['normalisation']}", markup=False)
     table = console.table(">λ", ">loss", ">right, %")

@@ -15,7 +15,7 @@ from minicnn.nn import Module, init
 
 
 def load(target: str, what: str = "function") -> tuple[Any, ModuleType]:
-    """(what NAME is in FILE.py, the file as a module), for FILE.py::NAME. The file is run, as Python runs any file.
+    """(the object NAME, the module) of FILE.py::NAME. The file is run, as Python runs any file.
 
     A usage error (exit code 2) where there is no such file or name; ValueError where running the file fails.
     """

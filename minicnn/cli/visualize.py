@@ -24,7 +24,7 @@ from minicnn.tensor import no_grad
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What to draw: a net, a picture as people and as the net see it, a class, a layer, and the file to write."""
+    """What to draw: a net, a picture before and after preprocessing, a class, a layer, and the file to write."""
 
     model: Module
     image: np.ndarray
@@ -52,18 +52,18 @@ def visualize(
     what: Annotated[str, typer.Option(help="filters, maps, saliency, guided, smooth-grad, grad-cam, occlusion or "
                                            "deconvnet.")] = "grad-cam",
     layer: Annotated[str, typer.Option(help="A layer's name, such as features.3; `minicnn summary` lists them.")] = "",
-    class_: Annotated[str, typer.Option("--class", help="A class's name or number; by default the likeliest.")] = "",
+    class_: Annotated[str, typer.Option("--class", help="A class's name or number; default: the most probable.")] = "",
     out: Annotated[
         Path | None, typer.Option(help="The picture to write; by default IMAGE-WHAT.png in the run folder.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights for a net of the zoo, as for import.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights for a net of the zoo, as for `minicnn import`.")] = None,
     labels: Annotated[Path | None, typer.Option(help="With --weights: class names.")] = None,
     settings: ModelSettings = None,
     preprocess: Annotated[str, typer.Option(help=f"With --weights: {', '.join(PREPROCESSING)}.")] = "imagenet",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
     as_json: console.Json = False,
 ):  # fmt: skip
-    """Draw what a net sees in a picture: filters, feature maps, and which pixels speak for a class."""
+    """Draw what a net sees in a picture: filters, feature maps, and the pixels that are evidence for a class."""
     draw = KINDS[console.choose("kind of picture", what, KINDS)]
     if out is None:
         if not Path(run).is_dir():
@@ -131,7 +131,7 @@ def _filters(s: Scene) -> dict:
 
 
 def _cut(w) -> str:
-    return "" if w.shape[1] in (1, 3) else f"; a filter a row, its first {min(8, w.shape[1])} channels"
+    return "" if w.shape[1] in (1, 3) else f"; one filter per row, its first {min(8, w.shape[1])} channels"
 
 
 def _maps(s: Scene) -> dict:
@@ -143,7 +143,7 @@ def _maps(s: Scene) -> dict:
     found = units.layer_outputs(s.model, s.x, {name: units.find_layer(s.model, name) for name in names})
     for name, values in found.items():
         if values.ndim != 4:
-            raise ValueError(f"the layer {name!r} puts out {values.shape[1:]}, not maps (C, h, w): choose one before")
+            raise ValueError(f"the layer {name!r} outputs {values.shape[1:]}, not maps (C, h, w): choose one before")
     if not found:
         raise ValueError(f"the layer {s.layer!r} computes nothing in eval mode: choose another layer")
     title = f"{s.layer}: its brightest maps" if s.layer else "the brightest maps, layer by layer"
@@ -201,7 +201,7 @@ def _deconvnet(s: Scene) -> dict:
     module = units.find_layer(s.model, name)
     values = units.layer_outputs(s.model, s.x, {name: module}).get(name)
     if values is None or values.ndim != 4:
-        raise ValueError(f"the layer {name!r} puts out no maps (C, h, w): choose a convolution, or a block of them")
+        raise ValueError(f"the layer {name!r} outputs no maps (C, h, w): choose a convolution, or a block of them")
     found, report = [], []
     for c, i, j in deconvnet.brightest_units(values[0], 9):
         rows, columns = inspect.box(s.model, shape, name, i, j)
@@ -210,7 +210,7 @@ def _deconvnet(s: Scene) -> dict:
         found.append(plots.Projection(f"map {c}\nat {i}, {j}", s.image[part], projection[part]))
         report.append({"map": c, "at": [i, j], "value": float(values[0, c, i, j]), "rows": rows, "columns": columns})
     why = "" if s.layer else ", the last convolution"
-    title = f"deconvnet: what lights up the {len(found)} brightest units of {name}{why}"
+    title = f"deconvnet: the pixels that activate the {len(found)} brightest units of {name}{why}"
     plots.projections(s.image, found, s.out, title)
     return {"layer": name, "units": report, "said": title}
 

@@ -1,4 +1,4 @@
-"""The backend in NumPy. Each primitive of device.Device is a function of this module.
+"""The NumPy backend. Each primitive of device.Device is a function of this module.
 
 Read `conv/im2col.py` first: the textbook convolution.
 """

@@ -1,7 +1,7 @@
 """Batch norm's passes over the data, in chunks: all steps run on a chunk while it is in the cache.
 
-A channel's value meets rows of C values, and NumPy is slow on rows of 16. So several pixels are seen as one long row,
-and the C values of the channels are repeated to the same length.
+The C per-channel values are broadcast over rows of C values, and NumPy is slow for short rows, such as C = 16.
+Therefore k pixels are viewed as one long row, and the per-channel values are repeated k times.
 """
 
 import functools
@@ -12,13 +12,13 @@ from minicnn.cpu.layout import from_rows, to_rows
 from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, scratch
 
 LONG_ROW_VALUES = 8192
-"""Values in a long row: the size of NumPy's own buffer, below which it copies what it broadcasts."""
+"""Values in a long row: the size of NumPy's buffer. For shorter rows, NumPy copies the broadcast operand."""
 
 
 def batch_norm_stats(x):
     rows = LongRows.of(x)
     x_rows, chunks = rows.view(x), rows.chunks
-    # Σ(x − s)² loses digits where the shift s is far from the mean. The mean of one row, a share 1/R of the values, is
+    # Σ(x − s)² loses digits if the shift s is far from the mean. The mean of one row, a share 1/R of the values, is
     # at most √R standard deviations from the mean of all
     shift = x_rows[0].reshape(-1, rows.C).mean(0)                             # (C,)
     shifts, sums = rows.repeat(shift), ChannelSums(rows, 2, x.dtype)
@@ -36,7 +36,7 @@ def batch_norm_stats(x):
 
 
 def batch_norm_apply(x, mean, scale, shift):
-    # x·scale + (shift − mean·scale): where the mean is large, no less exact than x itself
+    # x·scale + (shift − mean·scale): even for a large mean, as accurate as x itself
     rows = LongRows.of(x)
     x_rows, offset = rows.view(x), -mean.astype(np.float64) * scale + (0 if shift is None else shift)
     y, scales, offsets = np.empty_like(x_rows), rows.repeat(scale), rows.repeat(offset.astype(x.dtype))
@@ -92,13 +92,13 @@ def channel_sums(dy):
 
 
 class LongRows:
-    """M pixels of C values seen as M / k long rows of k pixels, and cut into chunks of several long rows."""
+    """M pixels of C values viewed as M / k long rows of k pixels, and divided into chunks of several long rows."""
 
     def __init__(self, M, C, threads):
         enough = -(-LONG_ROW_VALUES // C)
         divisors = [k for k in range(1, 4 * enough) if M % k == 0]
         self.M, self.C = M, C
-        self.k = next((k for k in divisors if k >= enough), divisors[-1])     # at worst 1: right, but slow
+        self.k = next((k for k in divisors if k >= enough), divisors[-1])     # at worst 1: correct, but slow
         rows_per_thread = -(-M // self.k // threads)
         self.chunk_rows = max(1, min(CHUNK_VALUES // (self.k * C), rows_per_thread))
         self.chunks = [slice(start, start + self.chunk_rows) for start in range(0, M // self.k, self.chunk_rows)]
@@ -109,7 +109,7 @@ class LongRows:
         return _long_rows(x.size // x.shape[1], x.shape[1], num_threads())
 
     def view(self, x):
-        """x (N,C,…) → (M/k, k·C): a view where x lies channels last, else a copy"""
+        """x (N,C,…) → (M/k, k·C): a view if x is stored channels last, else a copy"""
         return to_rows(x).reshape(self.M // self.k, self.k * self.C)
 
     def repeat(self, per_channel):
@@ -123,8 +123,8 @@ _long_rows = functools.lru_cache(LongRows)
 class ChannelSums:
     """`count` sums for each channel, first over each chunk and then over all chunks.
 
-    Within a chunk, f pixels side by side are summed in the arrays' own precision; these partial sums are added in
-    float64, in the chunks' order, whichever thread computed them: the same bits each time.
+    Within a chunk the pixels are summed in the arrays' own precision. These partial sums are added in float64, in the
+    order of the chunks, so the result does not depend on which thread computed which chunk.
     """
 
     def __init__(self, rows, count, dtype):
@@ -134,7 +134,7 @@ class ChannelSums:
         self.partial = np.empty((count, len(rows.chunks), self.width), dtype)
 
     def put(self, which, i, a, b=None):
-        """Sum number `which` of chunk i is Σ a, or Σ a·b."""
+        """Set sum number `which` of chunk i to Σ a, or Σ a·b."""
         a, out = a.reshape(-1, self.width), self.partial[which, i]
         if b is None:
             np.dot(self.ones[: len(a)], a, out=out)                # faster than a.sum(0); @ would hold the GIL

@@ -13,7 +13,7 @@ CHUNK_WORDS = CHUNK_VALUES // 2
 def dropout_mask(shape, p, seed, draw):
     """Element i compares the top 53 bits of word i of Philox 4×64-10, key `seed`, with p·2⁵³.
 
-    The counter's two low words number the groups of 4 words, the third is `draw`. So each chunk is computed on its own.
+    The counter's two low words number the groups of 4 words, the third is `draw`. So chunks are independent.
     """
     mask = np.empty(math.prod(shape), np.bool_)
     threshold = round(p * 2**53) / 2**53

@@ -5,7 +5,7 @@ import numpy as np
 from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, split
 
 MIN_CHUNKED_VALUES = 1 << 15
-"""Arrays of fewer values are computed as a whole: so few stay in the cache anyway."""
+"""Arrays with fewer values are computed as a whole: they fit in the cache."""
 
 
 def elementwise(function, *arguments):
@@ -13,11 +13,11 @@ def elementwise(function, *arguments):
     x = arrays[0]
     if x.size < MIN_CHUNKED_VALUES or any(a.shape != x.shape for a in arrays):
         return function(*arguments)
-    first = (slice(1),) * x.ndim                                   # one element tells the dtype of the result
+    first = (slice(1),) * x.ndim                                   # one element gives the dtype of the result
     y = np.empty_like(x, function(*[a[first] if isinstance(a, np.ndarray) else a for a in arguments]).dtype)
     size, out = chunk_size(y.size), flat(y)
     # a number becomes an array: NumPy's maximum, for example, takes three times as long with a number
-    inputs = [flat(as_laid_out(a, y)) if isinstance(a, np.ndarray) else np.full(size, a, x.dtype) for a in arguments]
+    inputs = [flat(with_layout(a, y)) if isinstance(a, np.ndarray) else np.full(size, a, x.dtype) for a in arguments]
 
     def compute(start):
         chunk = out[start : start + size]
@@ -37,13 +37,13 @@ def chunk_size(total):
 
 
 def flat(a):
-    """The values of an array without gaps, in the order in which they lie in memory: a view."""
+    """A flat view of an array without gaps, in memory order."""
     return a.transpose(sorted(range(a.ndim), key=lambda i: (-a.strides[i], -a.shape[i]))).reshape(-1)
 
 
-def as_laid_out(a, like):
-    """`a` with the memory layout of `like`, which has the same shape and no gaps: itself, or a copy."""
-    if laid_out_alike(a, like):
+def with_layout(a, like):
+    """`a` with the memory layout of `like`, which has the same shape and no gaps: `a` itself, or a copy."""
+    if same_layout(a, like):
         return a
     copy = np.empty_like(like, a.dtype)
     copy_chunks(a, copy, 4 * num_threads())
@@ -58,6 +58,6 @@ def copy_chunks(source, target, count, values=float("inf")):
     parallel_for(copy, split(len(source), count), values)
 
 
-def laid_out_alike(a, like):
-    """Whether equal indices are equal places in memory; axes of one element do not count."""
+def same_layout(a, like):
+    """Whether two arrays have the same memory layout; axes of size 1 are ignored."""
     return all(n == 1 or s * like.itemsize == t * a.itemsize for n, s, t in zip(a.shape, a.strides, like.strides))

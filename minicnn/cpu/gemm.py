@@ -1,4 +1,4 @@
-"""Products of matrices: the primitive `matmul` on all threads, and what the convolutions multiply their tiles with."""
+"""Matrix products: the primitive `matmul` on all threads, and the products of the convolutions' tiles."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ MIN_PARALLEL_MACS = 1 << 18
 """Multiply-adds below which a product is too small to be worth waking a thread."""
 
 MAX_TRANSPOSED_ROWS = 256
-"""A product with at most so many rows may be computed as its transpose: copying so few rows back is cheap."""
+"""A product with at most this many rows may be computed as its transpose: copying few rows back is cheap."""
 
 OPENBLAS_SMALL_MACS = 1_000_000
 """Multiply-adds of the largest product that OpenBLAS computes in place; for larger ones it packs the matrices first."""
 
 BIAS_ROW_VALUES = 4096
-"""Values in a row from which on NumPy adds it at full speed."""
+"""NumPy adds rows of at least this many values at full speed."""
 
 
 def matmul(a, b, bias=None):
@@ -44,7 +44,7 @@ def _matmul_by_rows(a, b):
 def blocked_matmul(a, b, out):
     """out = a · b for a tall a (…,P,K) and a small b (…,K,O), in blocks of rows that BLAS multiplies without packing.
 
-    One call of NumPy's matmul, which loops over the blocks in C. Where b is too large for that, packing pays and the
+    One call of NumPy's matmul, which loops over the blocks in C. If b is too large for that, packing is faster and the
     product is computed as a whole.
     """
     P, (K, O) = a.shape[-2], b.shape[-2:]
@@ -60,7 +60,7 @@ def blocked_matmul(a, b, out):
 
 
 def add_bias(matrix, bias):
-    """matrix (P,O) += bias (O,), in place; several rows are seen as one long row, which NumPy adds faster."""
+    """matrix (P,O) += bias (O,), in place; several rows are viewed as one long row, which NumPy adds faster."""
     repeats = max(1, BIAS_ROW_VALUES // len(bias)) if len(bias) else 1
     complete = len(matrix) // repeats * repeats
     long_rows = matrix[:complete].reshape(-1, repeats * len(bias))

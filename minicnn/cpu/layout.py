@@ -1,7 +1,7 @@
-"""How images lie in memory on the CPU: channels last.
+"""The memory layout of images on the CPU: channels last.
 
-An image array is always indexed x[n, c, h, w]. The arrays that the CPU computes lie in memory as (N, H, W, C): the C
-values of a pixel side by side. To NumPy that is a transposed view, and every op works on it as on any other array.
+An image array is always indexed x[n, c, h, w]. The arrays that the CPU computes are stored as (N, H, W, C): the C
+values of a pixel are contiguous. For NumPy that is a transposed view, and every op works on it as on any other array.
 
 Why: the windows of a convolution then consist of long contiguous runs, KW·C values each, which are copied at memory
 speed. In (N, C, H, W) a run ends after KW values, and a stride copies single values. A matrix product writes whole
@@ -14,7 +14,7 @@ from minicnn.cpu.threads import scratch
 
 
 def to_nhwc(x):
-    """x (N,C,H,W) → the same values as a contiguous (N,H,W,C): a view where x lies channels last, else a copy."""
+    """x (N,C,H,W) → the same values as a contiguous (N,H,W,C): a view if x is stored channels last, else a copy."""
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
@@ -31,7 +31,7 @@ def pixel_records(a):
 def padded_region(x, images, top, rows, left, columns):
     """`rows` × `columns` pixels of x (N,H,W,C), from row `top` and column `left` on, zeros outside the image.
 
-    images: (start, stop). → (n, rows, columns, C): a view of x where nothing lies outside, else this thread's scratch
+    images: (start, stop). → (n, rows, columns, C): a view of x if all pixels are inside, else this thread's scratch
     buffer "region", which the next call reuses.
     """
     _, H, W, C = x.shape
@@ -48,7 +48,7 @@ def padded_region(x, images, top, rows, left, columns):
 
 
 def to_rows(x):
-    """x (N,C,…) → the same values as a contiguous (M,C), a pixel a row: a view where x lies channels last."""
+    """x (N,C,…) → the same values as a contiguous (M,C), one pixel per row: a view if x is stored channels last."""
     return np.ascontiguousarray(np.moveaxis(x, 1, -1)).reshape(-1, x.shape[1])
 
 

@@ -1,10 +1,10 @@
-"""Padding an image so that every window finds all its pixels, and cropping it again."""
+"""Padding an image so that it contains every window, and cropping it again."""
 
 import numpy as np
 
 
 def pad(x, window, value=0):
-    """x (…,H,W) with the window's padding around it; `value` fills the new pixels."""
+    """x (…,H,W) with the window's padding around it; the new pixels are `value`."""
     v, h = window.vertical, window.horizontal
     if v.padded == v.size and h.padded == h.size:
         return x

@@ -21,13 +21,13 @@ def max_pool2d(x, g):
         best[...] = taps[0]
         for tap in taps[1:]:
             np.maximum(best, tap, out=best)
-        # the first tap that equals the best: its number is the count of taps before it, all of them not equal
+        # the index of the first tap that equals `best` is the number of taps before it
         none_yet, differs = (scratch(name, best.shape, np.bool_) for name in ("none yet", "differs"))
         won[...], none_yet[...] = 0, True
         for tap in taps[:-1]:
             np.logical_and(none_yet, np.not_equal(tap, best, out=differs), out=none_yet)
             np.add(won, none_yet.view(np.uint8), out=won)
-        if best.size and np.isnan(best.max()):                                # NaN equals nothing
+        if best.size and np.isnan(best.max()):                                # NaN equals no value
             for t, tap in enumerate(taps):
                 won[np.isnan(tap)] = t
         tile.store(best_buffer, y)
@@ -83,7 +83,7 @@ def lp_pool2d_dx(dy, x, y, p, g):
 
 
 def _window_sums(x, g):
-    """The sum of each window: x (N,H,W,C) → (N,OH,OW,C). First along the rows, then over those sums."""
+    """The sum of each window: x (N,H,W,C) → (N,OH,OW,C). First along the rows, then over the row sums."""
     y = np.empty((g.N, g.OH, g.OW, g.C), x.dtype)
     S = g.vertical.stride
 
@@ -112,18 +112,18 @@ def _window_sums(x, g):
 
 
 def _scatter(contributions, g, dtype):
-    """dx (N,C,H,W): the sum of what all windows and taps contribute. contributions(tile): see WindowTile.scatter."""
+    """dx (N,C,H,W): the sum of all windows' and taps' contributions. contributions(tile): see WindowTile.scatter."""
     dx = (np.empty if every_pixel_read(g) else np.zeros)((g.N, g.H, g.W, g.C), dtype)
     parallel_for(lambda tile: tile.scatter(contributions(tile), dx), pixel_tiles(g), _values_read(g))
     return as_nchw(dx)
 
 
 def _values_read(g):
-    """How many values the windows read, counted once for each window that reads them."""
+    """The number of values that all windows read; a value in several windows counts several times."""
     return g.N * g.OH * g.OW * g.KH * g.KW * g.C
 
 
 def _inverse_counts(g, include_pad, dtype):
-    """1 / how many values each window's mean is over → (OH, OW, C)"""
+    """1 / the number of values in each window's mean → (OH, OW, C)"""
     down, across = g.vertical.counts(include_pad), g.horizontal.counts(include_pad)
     return np.repeat((1 / np.outer(down, across).astype(dtype))[..., None], g.C, axis=-1)

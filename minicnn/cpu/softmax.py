@@ -1,4 +1,4 @@
-"""Softmax and cross entropy together, without overflow and without log 0, however large the logits."""
+"""Softmax and cross entropy together, without overflow and without log 0, even for large logits."""
 
 import numpy as np
 

@@ -1,18 +1,18 @@
-"""The pool of threads for everything that the CPU computes, and the words for how work is split.
+"""The thread pool for all computations on the CPU, and the terms for parts of the work.
 
     tile     a part of an output, some rows of some images, that a thread computes at a time
     chunk    a part of a flat array or of a matrix's rows, that a thread computes at a time
     share    the tiles or chunks of one thread, for a sum: each thread has its own sum, and the sums are added in order
 
 Each is a `task` of parallel_for. NumPy releases Python's lock (the GIL) inside copies, ufuncs and matrix products, so
-threads that work on different tiles run in parallel; the calling thread works too. Tiles and chunks are made larger
-than a core's own cache would like, because between two NumPy calls a thread holds the lock, and others wait for it.
+threads that work on different tiles run in parallel; the calling thread works too. Tiles and chunks are larger than a
+core's own cache, because between two NumPy calls a thread holds the lock, and others wait for it.
 
-BLAS is limited to one thread from the first use on: its own threads would compete with ours for the cores (an idle
-OpenBLAS thread spins for milliseconds), and BLAS sees one product at a time where the pool sees the whole layer.
+BLAS is limited to one thread from the first use on: its threads would compete with the pool's for the cores (an idle
+OpenBLAS thread spins for milliseconds), and BLAS can split only one product at a time, the pool the whole layer.
 `release_blas` lifts the limit.
 
-    MINICNN_NUM_THREADS    how many threads; by default the cores that this process may use
+    MINICNN_NUM_THREADS    the number of threads; by default the number of cores that this process may use
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ CHUNK_VALUES = 1 << 17
 MIN_PARALLEL_VALUES = 1 << 18
 """Values below which a computation is too small to be worth waking a thread, which takes 80 µs on a virtual machine."""
 MAX_THREADS = 256
-"""More threads than this are refused as a mistake: no layer has work for so many."""
+"""The limit for the number of threads; a larger number is probably a mistake."""
 
 
 def num_threads() -> int:
-    """How many threads compute: as set, as MINICNN_NUM_THREADS says, or the cores that this process may use.
+    """The number of threads: from set_num_threads, MINICNN_NUM_THREADS, or the cores that this process may use.
 
-    ValueError where MINICNN_NUM_THREADS is not an integer from 1 to MAX_THREADS.
+    ValueError if MINICNN_NUM_THREADS is not an integer from 1 to MAX_THREADS.
     """
     global _count
     if not _count:
@@ -64,7 +64,7 @@ def num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Compute with `count` threads from now on, the calling thread included: from 1 to MAX_THREADS."""
+    """Compute with `count` threads, from 1 to MAX_THREADS, including the calling thread."""
     global _count
     count = positive("num_threads", count)
     if count > MAX_THREADS:
@@ -74,7 +74,7 @@ def set_num_threads(count: int) -> None:
 
 
 def release_blas() -> None:
-    """Let BLAS use as many threads of its own as before; the next computation here limits it to one again."""
+    """Let BLAS use its own threads again; minicnn's next computation limits it to one thread again."""
     global _blas
     with _lock:
         if _blas is not None:
@@ -84,23 +84,23 @@ def release_blas() -> None:
 
 
 def split(total: int, parts: int) -> list[tuple[int, int]]:
-    """0 … total as at most `parts` ranges (start, stop), none empty, their lengths at most one apart."""
+    """Split 0 … total into at most `parts` ranges (start, stop), none empty, whose lengths differ by at most one."""
     parts = max(1, min(parts, total))
     edges = [total * i // parts for i in range(parts + 1)]
     return list(itertools.pairwise(edges)) if total else []
 
 
 def shares(total: int) -> list[tuple[int, int]]:
-    """0 … total split evenly among the threads: for sums, whose order must depend on the thread count alone."""
+    """Split 0 … total evenly among the threads: for sums, whose order must depend only on the number of threads."""
     return split(total, num_threads())
 
 
 def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: float = math.inf) -> None:
     """body(task) for every task, on all threads, in no fixed order: tasks must write to different places.
 
-    values: about how many values are computed in all; below MIN_PARALLEL_VALUES this thread does all tasks itself.
-    A free thread takes the next task. An error, or Ctrl-C, stops this: tasks that have begun are finished, no other is
-    begun, and the error is raised here. A parallel_for inside a body runs on the thread that it is called on.
+    values: the approximate number of values computed; below MIN_PARALLEL_VALUES the calling thread does all tasks.
+    A free thread takes the next task. After an error or Ctrl-C, running tasks finish, no other task starts, and the
+    error is raised here. A parallel_for inside a body runs on the thread that calls it.
     """
     tasks = list(tasks)
     helpers = min(num_threads(), len(tasks)) - 1
@@ -138,7 +138,7 @@ def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: fl
 
 def sum_of_shares(parts: list, add: Callable[[Any, np.ndarray], object], shape: tuple[int, ...], dtype: Any,
                   values: float = math.inf) -> np.ndarray:
-    """The sum over all shares: add(share, sum) adds a share to a sum of its own; the sums are added in their order."""
+    """The sum over all shares: add(share, sum) adds a share to its own sum; these sums are added in order."""
     sums = np.zeros((max(1, len(parts)), *shape), dtype)
     parallel_for(lambda i: add(parts[i], sums[i]), range(len(parts)), values)
     for other in sums[1:]:
@@ -150,7 +150,7 @@ def sum_of_shares(parts: list, add: Callable[[Any, np.ndarray], object], shape: 
 
 
 class _Scratch(threading.local):
-    """A thread's named buffers, kept from call to call: fresh memory costs three times as much to fill."""
+    """A thread's named buffers, reused between calls: filling newly allocated memory takes three times as long."""
 
     def __init__(self):
         self.buffers = _Buffers()
@@ -181,12 +181,12 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def scratch_bytes() -> int:
-    """How many bytes the buffers of all threads hold."""
+    """The total size of all threads' buffers, in bytes."""
     return sum(buffer.nbytes for buffers in list(_all_buffers) for buffer in list(buffers.values()))
 
 
 def drop_scratch() -> None:
-    """Free every thread's buffers. Not to be called during a computation."""
+    """Free every thread's buffers. Do not call it during a computation."""
     for buffers in list(_all_buffers):
         buffers.clear()
 
@@ -221,7 +221,7 @@ def _shut_pool() -> None:
 
 
 def _reset_after_fork() -> None:
-    """In a forked child, which has none of the parent's threads, and where no thread holds the lock."""
+    """Reset the pool and the lock in a forked child, which has none of the parent's threads."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
 
@@ -237,14 +237,14 @@ def _cores() -> int:
 def _keep_freed_memory() -> None:
     """Ask glibc to keep large freed blocks, so that the next layer's array reuses their pages.
 
-    By default every array over 32 MB is mapped anew, and a page fault on each of its pages takes 3 times a copy's time.
+    By default every array over 32 MB is newly mapped, and its page faults take 3 times as long as a copy of the array.
     """
     if not sys.platform.startswith("linux"):
         return
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3                    # glibc's malloc.h
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):                              # musl does not have it
+    except (OSError, AttributeError):                              # musl has no mallopt
         return
-    mallopt(M_MMAP_THRESHOLD, 1 << 28)                             # larger blocks would leave gaps that stay unused
+    mallopt(M_MMAP_THRESHOLD, 1 << 28)                             # larger blocks would leave unused gaps
     mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)

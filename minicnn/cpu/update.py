@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minicnn.cpu.elements import as_laid_out, chunk_size, flat, laid_out_alike
+from minicnn.cpu.elements import chunk_size, flat, same_layout, with_layout
 from minicnn.cpu.threads import parallel_for
 
 
@@ -36,11 +36,11 @@ def adam_update(param, grad, m, v, *, lr, beta1, beta2, eps, weight_decay, decou
 
 
 def _in_chunks(update, param, grad, *state):
-    """update(param, grad, *state) on chunks of them, on all threads; on the whole arrays where memory has gaps."""
-    if not all(laid_out_alike(a, np.empty_like(param)) for a in (param, *state)):
+    """update(param, grad, *state) on chunks, on all threads; on whole arrays if they have gaps in memory."""
+    if not all(same_layout(a, np.empty_like(param)) for a in (param, *state)):
         update(param, grad, *state)
         return
-    arrays = [flat(a) for a in (param, as_laid_out(grad, param), *state)]
+    arrays = [flat(a) for a in (param, with_layout(grad, param), *state)]
     size = max(1, chunk_size(param.size))
     starts = range(0, param.size, size)
     parallel_for(lambda start: update(*(a[start : start + size] for a in arrays)), starts, param.size)

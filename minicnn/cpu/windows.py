@@ -1,12 +1,12 @@
-"""Pooling windows, arranged so that what a tap reads in all windows of a tile is one contiguous run of values.
+"""Pooling windows, arranged so that the values that a tap reads in all windows of a tile are one contiguous run.
 
-Take every S-th pixel of every S-th row, from row a and column b of the padded image on: phase image (a, b). Window
-(i, j) reads through tap (p, q) pixel (i + ⌊p·D/S⌋, j + ⌊q·D/S⌋) of phase image (a, b) with a = p·D mod S and
-b = q·D mod S. So a tap reads a phase image from some pixel on, for all windows in one run, which NumPy processes at
-full speed. A phase image has a few more rows and columns than there are windows; the run passes over them, and what is
-computed there is dropped.
+Phase image (a, b) is every S-th pixel of every S-th row of the padded image, starting at row a and column b. Tap (p, q)
+of window (i, j) reads pixel (i + ⌊p·D/S⌋, j + ⌊q·D/S⌋) of the phase image with a = p·D mod S and b = q·D mod S. So for
+all windows of a tile, the tap reads one contiguous run of a phase image, which NumPy processes at full speed. A phase
+image has a few more rows and columns than there are windows; the run includes them, and the values computed there are
+discarded.
 
-Pooling reads these runs, and its gradient adds to them. The image is copied once, and not once for each tap.
+Pooling reads these runs, and its gradient adds to them. The image is copied once, not once per tap.
 """
 
 import math
@@ -16,7 +16,7 @@ from minicnn.cpu.threads import CHUNK_VALUES, num_threads, scratch
 
 
 class WindowTile:
-    """The windows of the rows `i` of images `n`, two slices; x lies as (N,H,W,C).
+    """The windows of rows `i` of images `n`, two slices; x is (N,H,W,C).
 
     A run is a flat array with the C values of every window, row after row. Buffers are this thread's scratch.
     """
@@ -24,7 +24,7 @@ class WindowTile:
     def __init__(self, g, n, i):
         v, h = g.vertical, g.horizontal
         self.g, self.n, self.i = g, n, i
-        # rows and columns that a phase image has more than there are windows
+        # additional rows and columns of a phase image, which belong to no window
         self.extra_rows, self.extra_columns = ((axis.extent - 1) // axis.stride for axis in (v, h))
         self.rows = i.stop - i.start
         self.shape = (n.stop - n.start, self.rows + self.extra_rows, g.OW + self.extra_columns, g.C)
@@ -33,7 +33,7 @@ class WindowTile:
         self.phases = [(a, b) for a in range(min(v.stride, v.extent)) for b in range(min(h.stride, h.extent))]
 
     def locate(self, p, q):
-        """((a, b) of the phase image that tap (p, q) reads, where in it the run begins)"""
+        """((a, b) of the phase image that tap (p, q) reads, start of the run in it)"""
         v, h = self.g.vertical, self.g.horizontal
         (down, a), (across, b) = divmod(p * v.dilation, v.stride), divmod(q * h.dilation, h.stride)
         return (a, b), down * self.row_values + across * self.g.C
@@ -51,7 +51,7 @@ class WindowTile:
         return image.reshape(-1)
 
     def _overlap(self, phase, first, stop):
-        """Which of a phase image's rows `first` to `stop`, and of its columns, lie inside the image.
+        """Which of a phase image's rows `first` to `stop`, and of its columns, are inside the image.
 
         → (range of rows, slice of the image's rows, range of columns, slice of the image's columns)
         """
@@ -84,13 +84,13 @@ class WindowTile:
         return self.run(buffer)
 
     def store(self, buffer, target):
-        """Copy the windows' values to their place in target (N,OH,OW,C)."""
+        """Copy the windows' values to their positions in target (N,OH,OW,C)."""
         target[self.n, self.i] = buffer[:, : self.rows, : self.g.OW]
 
     def scatter(self, contribution, dx):
-        """Add to each pixel the contribution of every window and tap that reads it; dx gets the rows that are complete.
+        """Add to each pixel the contributions of all windows and taps that read it, and store the complete rows in dx.
 
-        contribution(p, q, out) writes a run: what tap (p, q) of each window adds to the pixel that it reads.
+        contribution(p, q, out) writes a run: the value that tap (p, q) of each window adds to the pixel that it reads.
         """
         sums = {phase: self.buffer(f"sums {phase}", dx.dtype) for phase in self.phases}
         added, written = self.run(self.buffer("contribution", dx.dtype)), set()
@@ -114,7 +114,7 @@ class WindowTile:
 
 
 def strided_overlap(stride, first, count, size):
-    """Which of the `count` places first, first + stride, … lie in 0 … size: (their range, the slice of 0 … size)."""
+    """Which of `count` positions first, first + stride, … are in 0 … size: (their range, the slice of 0 … size)."""
     low = min(max(-(first // stride), 0), count)
     high = min(max((size - 1 - first) // stride + 1, low), count)
     start = first + low * stride
@@ -127,7 +127,7 @@ def output_tiles(g):
 
 
 def pixel_tiles(g):
-    """Tiles for `scatter`: each pixel is in the complete rows of one tile, which has all the windows that read it."""
+    """Tiles for `scatter`: each pixel is in the complete rows of one tile, which contains all windows that read it."""
     extra = (g.vertical.extent - 1) // g.vertical.stride
     return [WindowTile(g, n, slice(rows.start - extra, rows.stop)) for n, rows in _tiles(g, g.OH + extra)]
 

@@ -1,11 +1,11 @@
-"""Datasets by name or from your own files, and the way from their bytes to a network's input.
+"""Datasets by name or from your own files, and their conversion to the input of a net.
 
     digits = data.load("digits", validation=0.1)           # or a folder of pictures, or one of tar shards
     image, label = digits.train[0]                         # uint8 (1,28,28), 0 … 9
     for images, labels in data.Batches(digits.train, 64, shuffle=True):      # uint8 (64,1,28,28), int64 (64,)
         x = data.normalise(images, digits.mean, digits.std)                  # float32 (64,1,28,28)
 
-`minicnn datasets` lists the names; a new one is a function that gives a `Splits`, and an entry in registry.py.
+`minicnn datasets` lists the names; to add one, see registry.py.
 """
 
 from __future__ import annotations

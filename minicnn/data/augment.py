@@ -34,10 +34,10 @@ class Mixed(NamedTuple):
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A random part with `least` … 1 of the picture's area and an aspect ratio between 3:4 and 4:3.
+    """A random crop with `least` … 1 of the picture's area and an aspect ratio between 3:4 and 4:3.
 
-    Szegedy et al. 2014 (GoogLeNet), §6. The area and the logarithm of the ratio are uniform; where ten tries do not fit
-    into the picture, the largest part with an allowed ratio in its centre is taken.
+    Szegedy et al. 2014 (GoogLeNet), §6. The area and the logarithm of the ratio are uniform; if ten tries do not fit
+    into the picture, the largest centre crop with an allowed ratio is used.
     """
 
     least: float = 0.08
@@ -282,7 +282,7 @@ def spell(steps: tuple[Any, ...]) -> str:
 
 
 def check(steps: Any) -> None:
-    """ValueError for what is not a step, and where two steps choose the part of the picture, or two mix images."""
+    """ValueError for anything but steps, and if two steps choose the part of the picture, or two mix images."""
     for step in steps:
         if type(step) not in WORDS.values():
             raise ValueError(f"{short(step)} is not a step of an augmentation: use one of {', '.join(WORDS)}")

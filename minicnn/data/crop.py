@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 Box = tuple[float, float, float, float]
-"""(left, top, right, bottom) in pixels of the upright picture. What lies outside the picture is background."""
+"""(left, top, right, bottom) in pixels of the upright picture. Pixels outside the picture are background."""
 
 
 def whole(width: float, height: float) -> Box:
@@ -23,7 +23,7 @@ def middle(width: float, height: float, size: tuple[int, int], resize: int = 0) 
 
 
 def around(width: float, height: float, size: tuple[int, int]) -> Box:
-    """The smallest box with the shape of `size` (H, W) that contains the whole picture; two sides may lie outside."""
+    """The smallest box with the shape of `size` (H, W) that contains the whole picture; two sides may be outside."""
     H, W = size
     scale = max(width / W, height / H)
     return _centred(width, height, W * scale, H * scale)

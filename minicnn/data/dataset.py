@@ -16,12 +16,12 @@ Array = Any  # numpy.ndarray
 
 
 class Source:
-    """Pictures by number, wherever they lie, and their labels: the base of `Dataset`, `Files` and `Shards`.
+    """Pictures by index, in memory or in files, and their labels: the base of `Dataset`, `Files` and `Shards`.
 
-    train[0] is (image, label), the image (C,H,W) uint8 at its own size; train[:100] and train[[3, 1]] are some of them.
+    train[0] is (image, label), the image (C,H,W) uint8 at its own size; train[:100] and train[[3, 1]] are subsets.
 
     labels   (N,) int64, the index of the class, from 0
-    names    what to call each picture: its file's name
+    names    the name of each picture: its file's name
     """
 
     labels: Array
@@ -57,11 +57,11 @@ class Source:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset(Source):
-    """Images and what each one shows.
+    """Images in memory and their labels.
 
     images (N,C,H,W) uint8, 0..255   labels (N,) int64, the index of the class, from 0
 
-    ValueError or TypeError says what does not fit.
+    ValueError or TypeError if images and labels do not fit together.
     """
 
     images: Array
@@ -82,7 +82,7 @@ class Dataset(Source):
 
     @cached_property
     def names(self) -> Sequence[str]:
-        """What to call each image where one has to be named."""
+        """A name for each image, for reports: "image 0"."""
         return [f"image {i}" for i in range(len(self))]
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Files of datasets: where they lie, and reading their bytes, plain or gzipped, never more than is asked for."""
+"""Files of datasets: where they are, and reading their bytes, plain or gzipped, never more than requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding picture files that may be damaged or hostile: a part of the picture, upright, at a given size.
+"""Decoding picture files that may be damaged or hostile: a crop of the picture, upright, at a given size.
 
     image = decode.read("cat.jpg", crop.whole, (224, 224), channels=3)       # (3,224,224) uint8
 
@@ -38,7 +38,7 @@ MAX_MEMORY = 240 * 2**20
 """Bytes of memory that decoding one picture may take, apart from a few megabytes."""
 
 LARGE = 96 * 2**20
-"""Pictures that take more are decoded one at a time, by whichever thread."""
+"""Pictures that take more are decoded one at a time, over all threads."""
 
 BIG = 16 * 2**20
 """A picture of more pixels is first averaged down to about a quarter of this, strip by strip."""
@@ -92,7 +92,7 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
 
 
 def decoded(source: Any) -> Array:
-    """The whole picture at its own size, in colour: (3,H,W) uint8; an array stays what it is. Errors as `read`."""
+    """The whole picture at its own size, in colour: (3,H,W) uint8; an array is unchanged. Errors as `read`."""
     if isinstance(source, np.ndarray):
         return source
     with opened(source) as file:

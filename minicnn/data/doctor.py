@@ -37,7 +37,7 @@ KINDS = {
     "duplicate": (False, "equal files: a random split may put one into training and one into test"),
     "near duplicate": (False, "nearly equal pictures, with the same risk"),
     "blank": (False, "a single colour"),
-    "huge": (False, "over 16 megapixels: slow to decode; make it smaller once"),
+    "huge": (False, "over 16 megapixels: slow to decode; save a smaller copy"),
     "tiny": (False, "a side below 32 pixels"),
     "narrow": (False, "one side more than 4 times the other: much of it is cropped"),
     "animated": (False, "only the first frame is used"),
@@ -124,7 +124,7 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
             workers: int = 0) -> Report:
     """Check every file below a folder with `workers` threads (0: one for each core).
 
-    progress(files done, files in all). FileNotFoundError where there is no such folder.
+    progress(files done, all files). FileNotFoundError where there is no such folder.
     """
     root = arguments.path(root)
     arguments.integer("workers", workers, 0)

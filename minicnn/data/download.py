@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 Progress = Callable[[str, int, int], None]
-"""progress(name of the file, bytes received, bytes in all), called while a file is downloaded."""
+"""progress(name of the file, bytes received, all bytes), called while a file is downloaded."""
 
 ATTEMPTS = 3
 TIMEOUT = 30

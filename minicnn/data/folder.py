@@ -29,7 +29,7 @@ SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "
 """The names that folders of a split may have."""
 
 CLASSES_FILE = "classes.txt"
-"""A file beside the folders with one class on each line, for another order than the alphabetical one."""
+"""A file beside the folders with one class on each line, for an order other than alphabetical."""
 
 MAX_NAMES = 5  # in a message
 

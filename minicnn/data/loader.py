@@ -51,7 +51,7 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
         order = np.arange(len(self.dataset))
         if self.shuffle:
-            # looked up only now: seed() may have replaced the generator since __init__
+            # looked up here: seed() may have replaced the generator since __init__
             (generator() if self.rng is None else self.rng).shuffle(order)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             chosen = order[start : start + self.batch_size]

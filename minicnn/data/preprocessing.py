@@ -37,7 +37,7 @@ MAX_SIDE = 2**14
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture of any size becomes an image (channels, *size), and its bytes the input of a net.
+    """How a picture of any size becomes an image (channels, *size), and the image the input of a net.
 
     size           (H, W) of the net's input
     mean, std      one number for each channel on the scale 0 … 1:  x = (bytes/255 − mean) / std
@@ -107,7 +107,7 @@ class Preprocessing:
     def box(self, width: int, height: int) -> crop.Box:
         """The part of a picture of width × height that becomes the image: (left, top, right, bottom).
 
-        It lies partly outside of the picture where background is to be added.
+        It extends past the picture if background is added.
         """
         inner = self.inner[1:]
         if self.fit == "stretch":

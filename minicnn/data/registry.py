@@ -24,7 +24,7 @@ CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A dataset that `data.load` knows. `parts`: the files that it reads, as paths in its folder."""
+    """A dataset that `data.load` can load. `parts`: the files that it reads, as paths in its folder."""
 
     name: str
     load: Callable[[], Splits]
@@ -106,7 +106,7 @@ def load(name: str) -> Splits:
 def get(name: str, progress: download.Progress = lambda name, here, total: None) -> list[Path]:
     """Download the missing files of a dataset. Returns the new files.
 
-    Errors as `download.fetch`; ValueError for a dataset that is part of minicnn or whose archive holds something else.
+    Errors as `download.fetch`; ValueError for a dataset that is part of minicnn or whose archive lacks the files.
     """
     wanted = info(name)
     if not wanted.files:

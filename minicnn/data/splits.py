@@ -1,4 +1,4 @@
-"""What every dataset is, whether it comes by name, as a folder or as tar shards: three splits and what belongs to them.
+"""`Splits`, the form of every dataset, loaded by name, from a folder or from tar shards.
 
     digits = data.load("digits", validation=0.1)
     digits.train[0]                                    # (image (1,28,28) uint8, label)
@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,19 @@ from minicnn.data.preprocessing import NORMALISATIONS, Preprocessing, Transform
 from minicnn.data.transforms import check_channels
 
 PHOTOS = Preprocessing((224, 224), *NORMALISATIONS["imagenet"], resize=256)
-"""What picture files go through unless somebody says otherwise."""
+"""The default preprocessing of picture files."""
 
 HASHED = 2**28
-"""Bytes of picture files that `Splits.fingerprint` reads at most, apart from a few of each file."""
+"""The most bytes of picture files that `Splits.fingerprint` hashes whole."""
 
 
 @dataclass(eq=False, repr=False)
 class Splits:
-    """Training, validation and test images of one dataset, and what all three have in common.
+    """Training, validation and test images of one dataset, with their classes and preprocessing.
 
-    train, validation, test   `Dataset`s, `Files` or `Shards`; validation and test are None where there are none
+    train, validation, test   `Dataset`s, `Files` or `Shards`; validation and test may be None
     classes                   classes[label] is the label's name
-    preprocessing             how a picture becomes an image, and an image the numbers that a net takes
+    preprocessing             how a picture becomes an image, and an image the input of a net
     augment                   the usual changes to training images, as words for `Transform`
     in_memory                 whether the images are arrays; otherwise they are read from files
     """
@@ -92,13 +92,12 @@ class Splits:
         return self._changed(preprocessing=preprocessing)
 
     def _changed(self, **changes: Any) -> Splits:
-        names = ("name", "classes", "train", "validation", "test", "preprocessing", "augment", "in_memory")
-        return Splits(**{name: getattr(self, name) for name in names} | changes)
+        return Splits(**{f.name: getattr(self, f.name) for f in fields(Splits)} | changes)
 
     def loader(self, split: Source, batch_size: int, workers: int = -1, augment: str = "", **more: Any) -> Loader:
         """The batches of one of the splits, ready for a net.
 
-        workers: −1 is one per core where files have to be decoded, otherwise none.   more: as `Loader` takes them.
+        workers: −1 means one per core if the images are files, otherwise none.   more: as `Loader` takes them.
         """
         if workers < 0:
             workers = 0 if self.in_memory else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
@@ -110,7 +109,7 @@ class Splits:
         return self.loader(split, min(500, max(1, 2**22 // math.prod(self.preprocessing.shape))))
 
     def show(self, batch: Any = None, count: int = 16) -> Any:
-        """Draw images as the net gets them, with their classes. → a matplotlib figure
+        """Draw images as the net's input, with their classes. → a matplotlib figure
 
         batch: (images, labels) from `loader`; without it, the first training images with the usual augmentation.
         ModuleNotFoundError, one sentence, without matplotlib.
@@ -126,10 +125,10 @@ class Splits:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A checksum of the training and validation images, with names and labels: equal only if the data is.
+        """A checksum of the training and validation images, their names and labels, to detect changed data.
 
-        Arrays are hashed whole. So are picture files as long as all of them have at most HASHED bytes. Of larger data,
-        each file's size, beginning and end are hashed.
+        Arrays are hashed whole, and so are picture files of up to HASHED bytes together. Of larger data, only the size,
+        the beginning and the end of each file are hashed.
         """
         digest = hashlib.sha256()
         for split in (s for s in (self.train, self.validation) if s is not None):
@@ -139,7 +138,7 @@ class Splits:
 
     @functools.cached_property
     def names_fingerprint(self) -> str:
-        """The same of names and labels alone, as checkpoints of format 1 hold it."""
+        """The checksum of names and labels alone, as in checkpoints of format 1."""
         digest = hashlib.sha256()
         for split in (s for s in (self.train, self.validation) if s is not None):
             _hash_names(digest, split)
@@ -182,9 +181,9 @@ def _ends(path: Path, each: int) -> tuple[bytes, bytes, int]:
 
 
 def stratified(split: Any, share: float, seed: int, stream: int, whole: Any = None) -> tuple[Any, Any]:
-    """(the rest, `share` of each class), drawn with `seed`; `stream` tells two draws with one seed apart.
+    """(the rest, `share` of each class), drawn with `seed`; `stream` separates two draws with one seed.
 
-    Of n pictures of a class ⌊n·share + ½⌋ are put aside, at least one where there are 2 or more, and never all; n is
+    Of n pictures of a class, ⌊n·share + ½⌋ are split off, at least one where there are 2 or more, and never all; n is
     counted in `whole`, by default in `split` itself. Each class has its own generator, so none depends on another.
     Both parts keep the order. (split, None) where share is 0.
     """

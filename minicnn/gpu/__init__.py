@@ -1,9 +1,9 @@
-"""The backend in CuPy and in our own CUDA kernels (kernels/*.cu): the class `Gpu`.
+"""The GPU backend, with CuPy and the CUDA kernels in kernels/*.cu: the class `Gpu`.
 
-It gets the CuPy module as an argument and imports none, so tests can pass another module, which runs the kernels on a
-CPU. Each primitive is a function in the file that has the same name as on the cpu side; its first argument is the Gpu.
+The CuPy module is an argument, not an import, so tests can pass another module, which runs the kernels on a CPU. Each
+primitive is a function in the file with the same name as in cpu/; its first argument is the Gpu.
 
-Images lie in memory as (N, C, H, W): neighbouring threads work on neighbouring pixels of a row, so that a warp of 32
+Images are stored as (N, C, H, W): neighbouring threads work on neighbouring pixels of a row, so that a warp of 32
 threads reads and writes contiguous memory.
 """
 
@@ -18,12 +18,12 @@ from minicnn.gpu.kernel_file import FOLDER, Kernel, KernelFile
 
 
 class Gpu:
-    """A backend (device.Device).   xp: CuPy, or a module in its place.   folder: where the kernels are."""
+    """A backend (device.Device).   xp: CuPy, or a replacement.   folder: the folder of the kernels."""
 
     def __init__(self, xp: Any, name: str, folder: Path = FOLDER):
         self.xp, self.name, self.folder = xp, name, folder
         self.cache: dict[Any, Any] = {}
-        """What algorithms keep from call to call: the tables of a geometry."""
+        """Data that algorithms reuse between calls: the tables of taps of each geometry."""
         self._files: dict[str, KernelFile] = {}
 
     def kernel(self, file: str, name: str, *arguments: Any) -> Kernel:
@@ -34,16 +34,16 @@ class Gpu:
 
     @functools.cached_property
     def multiprocessors(self) -> int:
-        """How many multiprocessors the GPU has; each runs one or several blocks at a time."""
+        """The GPU's number of multiprocessors; each runs one or several blocks at a time."""
         return int(self.xp.cuda.Device().attributes["MultiProcessorCount"])
 
     @functools.cached_property
     def compute_capability(self) -> int:
-        """Which instructions it has: 75 (Turing), 80 (Ampere), 90 (Hopper), 100 (Blackwell)."""
+        """The GPU's generation: 75 (Turing), 80 (Ampere), 90 (Hopper), 100 (Blackwell)."""
         return int(self.xp.cuda.Device().compute_capability)
 
     def asarray(self, values, dtype=None):
-        """An array of this device, from NumPy or from itself."""
+        """The values, an array of NumPy or of this device, as an array of this device."""
         return self.xp.asarray(values, dtype)
 
     def to_numpy(self, array):

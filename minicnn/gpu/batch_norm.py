@@ -1,4 +1,4 @@
-"""Batch norm: its reductions, first over parts of a channel and then over the parts, and its passes over the data.
+"""Batch norm: reductions over parts of each channel and then over the parts, and elementwise passes over the data.
 
 The kernels: kernels/batch_norm.cu.
 """
@@ -8,9 +8,9 @@ import math
 from minicnn.gpu.maps import FULL_GRID_BLOCKS, block_for, over_maps
 
 MAX_PARTS = 32
-"""The most parts of a channel: one for each lane of the warp that combines them."""
+"""The maximum number of parts of a channel: one for each lane of the warp that combines them."""
 WARPS_PER_BLOCK = 8
-"""Warps in a block of the second kernel, each for a channel."""
+"""Warps in a block of the second kernel, one for each channel."""
 
 
 def batch_norm_stats(gpu, x):
@@ -66,9 +66,9 @@ def _grid_and_block(x):
     """(grid, block) of a reduction over each channel: the grid is (channels, parts along N, parts along P)."""
     N, C, P = _extents(x)
     along, at_once = block_for(P)
-    wanted = min(MAX_PARTS, -(-FULL_GRID_BLOCKS // max(1, C)))
-    of_images = max(1, min(-(-N // at_once), wanted))
-    of_pixels = max(1, min(-(-P // along), wanted // of_images))
+    parts = min(MAX_PARTS, -(-FULL_GRID_BLOCKS // max(1, C)))
+    of_images = max(1, min(-(-N // at_once), parts))
+    of_pixels = max(1, min(-(-P // along), parts // of_images))
     return (C, of_images, of_pixels), (along, at_once)
 
 

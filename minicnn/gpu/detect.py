@@ -32,7 +32,7 @@ def _problem(cupy) -> str:
         if error.status == 35 and runtime.driverGetVersion() == 0:
             return f"CuPy {cupy.__version__} is installed, but this machine has no NVIDIA driver: install one"
         if error.status == 35:                                     # cudaErrorInsufficientDriver
-            return (f"the NVIDIA driver is made for CUDA {_version(runtime.driverGetVersion())} and CuPy for CUDA "
+            return (f"the NVIDIA driver is made for CUDA {_version(runtime.driverGetVersion())}, but CuPy for CUDA "
                     f"{_version(runtime.runtimeGetVersion())}: update the driver, or install the CuPy for its CUDA")
         if error.status == 100:                                    # cudaErrorNoDevice
             return "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"
@@ -64,7 +64,7 @@ def facts(cupy) -> dict:
 
 
 def _version(number: int) -> str:
-    """13020 as NVIDIA writes it, 13.2."""
+    """13020 in NVIDIA's notation, "13.2"."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 

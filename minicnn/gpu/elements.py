@@ -6,13 +6,13 @@ def elementwise(gpu, function, *arrays):
 
 
 def add_at(gpu, target, index, values):
-    """target[index] += values, always in the same order: in CuPy's own `add.at` the order of threads decides.
+    """target[index] += values, always in the same order; the order in CuPy's `add.at` depends on the threads.
 
-    An index array can name a place several times: the places are sorted, and one thread adds all values of a place.
+    An array of indices can contain an index several times: they are sorted, and one thread adds all values of an index.
     """
     xp = gpu.xp
     if not any(hasattr(i, "ndim") or isinstance(i, list) for i in (index if isinstance(index, tuple) else (index,))):
-        target[index] += values                                    # slices and integers name each place once
+        target[index] += values                                    # slices and integers contain each index once
         return
     places = xp.arange(target.size).reshape(target.shape)[index]
     values = xp.ascontiguousarray(xp.broadcast_to(values, places.shape)).reshape(-1)

@@ -1,4 +1,4 @@
-"""Matrix products, by cuBLAS.
+"""Matrix products with cuBLAS.
 
 `cupy.matmul` copies transposed operands in 3 dimensions, and repeats an operand that all products of a batch share.
 cuBLAS itself needs neither, so it is called directly: a transposed matrix is a flag, and a shared one has a stride of 0
@@ -23,12 +23,12 @@ def matmul(gpu, a, b, bias=None):
 
 
 def gemm(gpu, a, b, out, accumulate=False):
-    """out = a · b, or out += a · b; the same for each of a batch.
+    """out = a · b, or out += a · b; for a batch, one product for each item.
 
-    a (M,K) or (B,M,K)   b (K,L) or (B,K,L)   out (M,L) or (B,M,L), its matrices row by row. A 2-D operand is used for
-    the whole batch. An operand's matrices may lie row by row or column by column, with gaps: neither is copied.
+    a (M,K) or (B,M,K)   b (K,L) or (B,K,L)   out (M,L) or (B,M,L), stored row by row. A 2-D operand is used for the
+    whole batch. Operands may be stored row by row or column by column, with gaps; they are not copied.
 
-    cuBLAS stores matrices column by column, which makes our `out` outᵀ = bᵀ · aᵀ: so a and b are exchanged.
+    cuBLAS stores matrices column by column, so it computes outᵀ = bᵀ · aᵀ: a and b are exchanged.
     """
     xp = gpu.xp
     (M, L), K, batch = out.shape[-2:], a.shape[-1], out.shape[0] if out.ndim == 3 else 1
@@ -46,7 +46,7 @@ def gemm(gpu, a, b, out, accumulate=False):
     b, ldb, stride_b, b_turned = _laid_out(xp, b)
     same, ldc, stride_c, c_turned = _laid_out(xp, out)
     if same is not out or c_turned:
-        raise ValueError("gemm: out must lie row by row")
+        raise ValueError("gemm: out must be stored row by row")
     one, beta = np.array(1, out.dtype), np.array(int(accumulate), out.dtype)
     real = REAL[out.dtype.name]
     compute = COMPUTE_64F if real else COMPUTE_32F_FAST_TF32 if tf32_allowed() else COMPUTE_32F
@@ -58,7 +58,7 @@ def gemm(gpu, a, b, out, accumulate=False):
 
 
 def _laid_out(xp, matrix):
-    """(the matrices, elements from row to row, from matrix to matrix, whether they lie column by column)"""
+    """(the matrices, elements from row to row, from matrix to matrix, whether they are stored column by column)"""
     item = matrix.dtype.itemsize
     rows, columns = matrix.shape[-2:]
     down, across = (s // item for s in matrix.strides[-2:])

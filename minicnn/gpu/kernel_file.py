@@ -1,12 +1,12 @@
-"""From a .cu file to a call in Python: load, compile once, check every argument, launch.
+"""Calls a .cu file from Python: load, compile once, check every argument, launch.
 
-A kernel file is CUDA C++ that nvcc compiles as it is. Three things are read from its text:
+A kernel file is CUDA C++ that nvcc can compile. Three things are read from its text:
 
     __global__ void im2col(const T *x, ...)        the kernels and the types of their parameters
     template <typename T>                          the names of the template parameters
     // instances: im2col<float> im2col<double>     what to compile; not needed without a template
 
-CuPy compiles a kernel at its first launch, for the machine's GPU, and keeps the result in ~/.cupy/kernel_cache.
+CuPy compiles a kernel at its first launch, for the machine's GPU, and stores the result in ~/.cupy/kernel_cache.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 _HERE = Path(__file__).resolve().parent
 FOLDER = next((k for k in (_HERE.parent.parent / "kernels", _HERE.parent / "kernels") if (k / "prelude.cuh").exists()),
               _HERE.parent / "kernels")  # fmt: skip
-"""Where the kernels are: beside the package in a checkout, inside it once installed."""
+"""The folder of the kernels: next to the package in a checkout, inside the installed package."""
 
 OPTIONS = ("-std=c++17", "-lineinfo")
 LARGEST = 2**31 - 2**22
-"""The most elements in an array. Kernels count in `int`, so it is 2³¹ less more than the threads of any grid."""
+"""The most elements in an array: 2³¹ minus the threads of a grid, so that kernels can count beyond the end in `int`."""
 
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.M)
 _HOST_ONLY = "cuda_host.h"
@@ -44,7 +44,7 @@ _NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtyp
 
 
 def expand(path: Path, seen: set[str] | None = None) -> str:
-    """The text of a file with its quoted includes pasted in, each once, and #line marks for the compiler's messages.
+    """The text of a file with its quoted includes inserted, each once, and #line marks for the compiler's messages.
 
     The key of CuPy's cache is this text, without the files that it includes: if the compiler included them, an edited
     header would not be noticed.
@@ -80,7 +80,7 @@ def signatures(source: str) -> dict[str, tuple[list[str], list[tuple[str, str]]]
 
 
 def instances(source: str) -> list[str]:
-    """The kernels to compile: "im2col<float>", …, and kernels that are no templates."""
+    """The kernels to compile: "im2col<float>", …, and kernels that are not templates."""
     named = [name for line in _INSTANCES.findall(source) for name in line.split()]
     return named + [name for name, (template, _) in signatures(source).items() if not template]
 
@@ -97,7 +97,7 @@ class KernelFile:
         self._kernels: dict[str, Kernel] = {}
 
     def kernel(self, name: str, *arguments: Any) -> Kernel:
-        """The kernel of that name, with its template arguments: dtypes, integers, booleans, names."""
+        """The kernel with this name and these template arguments: dtypes, integers, booleans, names."""
         expression = f"{name}<{','.join(map(_spelled, arguments))}>" if arguments else name
         if expression not in self._kernels:
             if expression not in self.instances:
@@ -121,9 +121,9 @@ class Kernel:
                  **named: Any) -> None:
         """Launch `grid` blocks of `block` threads, each with `shared` bytes of dynamic shared memory.
 
-        The arguments come in the order of the kernel's parameters, or by their names. Nothing is launched where the
-        grid is empty. RawKernel checks no types and takes a Python number for a double: here every argument is
-        converted to its parameter's type, or refused.
+        The arguments are in the order of the kernel's parameters, or passed by name. An empty grid launches nothing.
+        CuPy's RawKernel checks no types and passes a Python number as a double; here every argument is converted to its
+        parameter's type, or refused.
         """
         if named:
             names = [name for *_, name in self.parameters[len(arguments) :]]

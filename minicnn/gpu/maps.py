@@ -1,17 +1,17 @@
-"""How to launch a kernel that goes over maps of pixels: the Python part of kernels/maps.cuh."""
+"""Launches kernels that loop over maps of pixels: the Python part of kernels/maps.cuh."""
 
 THREADS_PER_BLOCK = 256
 WARP_THREADS = 32
 LOADS_PER_THREAD = 4
 """Values that a thread loads before it waits for the first: AT_ONCE in kernels/maps.cuh."""
 FULL_GRID_BLOCKS = 2048
-"""Blocks that are enough to use the largest GPU fully."""
+"""A number of blocks that fully uses the largest GPU."""
 
 
 def block_for(pixels):
     """(threads along a map, maps in a block): each thread has LOADS_PER_THREAD pixels or more, if the map is large."""
-    wanted = max(-(-pixels // LOADS_PER_THREAD), min(pixels, WARP_THREADS))
-    along = min(THREADS_PER_BLOCK, 1 << max(0, wanted - 1).bit_length())
+    threads = max(-(-pixels // LOADS_PER_THREAD), min(pixels, WARP_THREADS))
+    along = min(THREADS_PER_BLOCK, 1 << max(0, threads - 1).bit_length())
     return along, THREADS_PER_BLOCK // along
 
 

@@ -38,7 +38,7 @@ def draw(names: list[str], macs: list[float], accuracy: list[float], sizes: list
 
 def _label_points(fig: Any, ax: Any, points: list[tuple[str, float, float]], legend: Any) -> None:
     """Write each point's name beside it, at the place where it covers the least."""
-    fig.draw_without_rendering()                           # computes where everything lies
+    fig.draw_without_rendering()                           # computes all positions
     dots = ax.transData.transform([(x, y) for _, x, y in points])
     taken = [legend.get_window_extent()]
     for name, x, y in points:

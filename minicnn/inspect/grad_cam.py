@@ -1,4 +1,4 @@
-"""Grad-CAM: where in the feature maps of a layer the evidence for a class lies.
+"""Grad-CAM: the places in the feature maps of a layer that are evidence for a class.
 
     α[c] = 1/(h·w) · Σ_{i,j} ∂S_k/∂A[c,i,j]        the importance of map c for class k
     L[i,j] = max(Σ_c α[c] · A[c,i,j], 0)           where the important maps are bright

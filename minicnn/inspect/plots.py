@@ -1,4 +1,4 @@
-"""Plots of filters, feature maps, and what saliency, Grad-CAM, occlusion and deconvnet compute. Needs matplotlib.
+"""Plots of filters, feature maps, and the results of saliency, Grad-CAM, occlusion, deconvnet. Needs matplotlib.
 
 An `image` is the picture before normalisation, (C,H,W) uint8.
 """

@@ -6,6 +6,7 @@ The net's own forward code runs on the device "meta", whose arrays have shapes a
 from __future__ import annotations
 
 import contextlib
+import math
 
 from minicnn import meta
 from minicnn.inspect.summary_table import Layer, Summary
@@ -14,7 +15,7 @@ from minicnn.tensor import Tensor, no_grad
 
 
 def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
-    """What each layer of `model` makes of one image of `input_shape` (C,H,W), in eval mode. Print it, or read its rows.
+    """The layers of `model` for one image of `input_shape` (C,H,W), in eval mode. Print the result, or read its rows.
 
         print(inspect.summary(net, (3, 32, 32)))
 
@@ -50,8 +51,8 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             blocks[name] = Layer(name, kind, shape, None, None, 1, 0, 0, 0, 0, 0, *sight)
         if is_block and not holds:
             return
-        size, before = _count(shape), inputs[0]
-        peak = max(peak, size + _count(before.shape[1:]))
+        size, before = math.prod(shape), inputs[0]
+        peak = max(peak, size + math.prod(before.shape[1:]))
         macs = module.macs(output.shape[1:])
         reshaped = output.size == before.size and output.ndim != before.ndim
         looks = macs or (output.data.fields != before.data.fields and not reshaped)
@@ -66,7 +67,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             least = _least_size(model, input_shape[0])
             hint = f"; the smallest square image that this net takes is {least}×{least}" if least else ""
             raise ValueError(f"{problem}{hint}") from None
-    for name, module in model.named_modules():             # auxiliary classifiers, which work in training only
+    for name, module in model.named_modules():             # auxiliary classifiers, which compute in training only
         parameters, buffers = fresh(module, Parameter), fresh(module, Buffer)
         if parameters or buffers:
             kernel, stride, groups = _window(module)
@@ -78,7 +79,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
 def box(model: Module, input_shape: tuple[int, ...], name: str, i: int, j: int) -> tuple[list[int], list[int]]:
     """The receptive field of unit (i, j) in the maps of layer or block `name`: rows [from, to), columns [from, to).
 
-    Cut at the edge of the image; of a layer that is used twice, its last use counts.
+    Clipped at the edges of the image. For a layer that is used twice, its last use.
     """
     report = summary(model, input_shape)
     found = {x.name: x for x in report.layers} | report.blocks
@@ -104,7 +105,7 @@ def _least_size(model: Module, channels: int) -> int | None:
 
 @contextlib.contextmanager
 def _without_values(model: Module):
-    """The model in eval mode, its arrays on "meta"; afterwards everything is as it was."""
+    """The model in eval mode, its arrays on "meta"; both are restored afterwards."""
     tensors = [t for _, m in model.named_modules() for _, t in m.members() if isinstance(t, Tensor)]
     arrays = [(t, t.data) for t in tensors]
     try:
@@ -125,10 +126,3 @@ def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int
         return (value, value) if isinstance(value, int) else tuple(value) if value else None
 
     return pair("kernel_size"), pair("stride"), getattr(module, "groups", 1)
-
-
-def _count(shape) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count

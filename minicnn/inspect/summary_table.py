@@ -26,13 +26,13 @@ class Layer:
     buffers: int
     macs: int
     activations: int
-    """Output values of layers that multiply or have a window: what the literature counts."""
+    """Output values of layers that multiply or have a window: the activations that papers count."""
     values: int
-    """Output values of the layer, whatever it is: training keeps them all."""
+    """Output values of any layer: training keeps them all."""
     field: tuple[int, int]
     """The receptive field: how many pixels down and across an output element depends on."""
     total_stride: tuple[int, int]
-    """How many pixels further the field of the next element begins."""
+    """The distance in pixels between the fields of neighbouring elements."""
     offset: tuple[int, int]
     """The first pixel of the field of element (0, 0); negative inside the padding."""
 
@@ -50,7 +50,7 @@ class Summary:
     blocks: dict[str, Layer] = field(default_factory=dict, compare=False, repr=False)
     """Output and receptive field of each block of layers, by name; without counts of its own."""
     name: str = ""
-    """What the table calls the net: the name of its class, unless `named` gave another."""
+    """The name in the title: that of the net's class, unless `named` changed it."""
 
     def __str__(self) -> str:
         return text(self)
@@ -66,7 +66,7 @@ class Summary:
 
     @property
     def totals(self) -> dict[str, int]:
-        """What the net costs for one image.
+        """The counts of the whole net for one image.
 
         parameters; buffers (running statistics: state that no gradient changes); macs; flops = 2·macs; activations, the
         input included; training_bytes: parameters, their gradients and every layer's output, in float32;
@@ -198,8 +198,8 @@ def window(layer: Layer) -> str:
 
 
 def _field(layer: Layer) -> tuple[str, str, str]:
-    """Field, stride and offset; of a flattened map only the field means something."""
-    if not layer.output:                                   # works in training only
+    """Field, stride and offset; for a flattened map only the field is defined."""
+    if not layer.output:                                   # computes in training only
         return "", "", ""
     if len(layer.output) < 3:
         return both(layer.field), "", ""

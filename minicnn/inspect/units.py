@@ -53,7 +53,7 @@ def last_convolution(model: Module, shape: tuple[int, ...]) -> str:
 
 @contextlib.contextmanager
 def constant_parameters(model: Module) -> Iterator[None]:
-    """Within the block the model is in eval mode and its parameters need no gradients.
+    """In the `with` block the model is in eval mode and its parameters need no gradients.
 
     Convolutions use im2col, whose gradients are exactly 0 outside the receptive field; Winograd's transforms would
     leave rounding errors there.
@@ -89,7 +89,7 @@ def backpropagate_from(model: Module, x: np.ndarray, start: Callable[[np.ndarray
     """The gradient at the image x (N,C,H,W) of backpropagation from a layer's output, by default from the scores.
 
     start(y): the gradient at the output y, of the same shape; `one_hot` gives the gradient of one unit.
-    rules: what ops pass back instead of their gradients, as in Tensor.backward.
+    rules: replacements for the gradients of ops, as in Tensor.backward.
     """
     image = to_tensor(model, x, requires_grad=True)
     found: list[Tensor] = []

@@ -1,7 +1,7 @@
-"""Arrays in files: the supported types, the memory that a file may ask for, and reading piece by piece.
+"""Arrays in files: the supported types, a limit on the memory of a file's arrays, and reading in pieces.
 
 A type is written in NumPy's notation, "<f4" or "|u1"; "bf2" is bfloat16, the upper half of a float32, which NumPy
-lacks. Both 16-bit float types become float32, which holds all their values exactly; every other type stays as it is.
+lacks. Both 16-bit float types become float32, which holds all their values exactly; all other types are kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from minicnn.names import short
 
 BFLOAT16 = "bf2"
 FACTOR, EXTRA = 4, 2**25
-"""The arrays of a file may take FACTOR times its size plus EXTRA (32 MiB, for what compresses well, like zeros)."""
+"""The arrays of a file may take FACTOR times its size plus EXTRA (32 MiB, because zeros and the like compress well)."""
 
 DAMAGED = "it is damaged, get it again"
 _CHUNK = 2**17  # values: at most 1 MiB at once
@@ -35,7 +35,7 @@ class MemoryBudget:
         if self.left < 0:
             raise ValueError(
                 f"its arrays would take more than {FACTOR} times the file's {self.file_size} bytes and {EXTRA >> 20} "
-                "MiB: write it without compression, or get it again, for it is damaged or made to fill the memory"
+                "MiB: write it without compression, or get it again: it is damaged or made to fill the memory"
             )
 
 
@@ -54,7 +54,7 @@ def dtype_of(code: str) -> np.dtype:
 
 
 def check_shape(shape: Any) -> None:
-    """ValueError unless an array can have this shape."""
+    """ValueError for a shape that no array can have."""
     axes = isinstance(shape, (list, tuple)) and len(shape) <= 32 and all(type(n) is int and n >= 0 for n in shape)
     if not axes or math.prod(n for n in shape if n) >= 2**48:
         shape = tuple(shape) if isinstance(shape, list) else shape
@@ -62,7 +62,7 @@ def check_shape(shape: Any) -> None:
 
 
 def check_name(name: Any) -> None:
-    """ValueError unless this can name a parameter. Paths like ../x are refused, although nothing is unpacked."""
+    """ValueError for a name that no parameter can have. Paths like ../x are refused, although nothing is unpacked."""
     try:
         fits = isinstance(name, str) and name.encode() and not set(name) & set("\\\0\n")
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can contain
@@ -88,7 +88,7 @@ def read(stream: IO[bytes], code: str, count: int, budget: MemoryBudget) -> np.n
 
 
 def read_bytes(stream: IO[bytes], count: int) -> bytes:
-    """The next `count` bytes. ValueError if the file ends before."""
+    """The next `count` bytes. ValueError if the file ends before that."""
     found = bytearray()
     while len(found) < count:
         part = stream.read(min(count - len(found), 2**20))

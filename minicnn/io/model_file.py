@@ -1,4 +1,4 @@
-"""Model files: the weights of a net of the zoo, and all that is needed to use them, in one file.
+"""Model files: the weights of a net of the zoo and everything needed to use them, in one file.
 
 It is a safetensors file: raw arrays behind a JSON header, so reading it can't run code. The entry "minicnn" of its
 metadata is JSON:
@@ -7,7 +7,7 @@ metadata is JSON:
      "input": [1, 28, 28], "mean": [0.1307], "std": [0.3081], "resize": 0}      mean and std on the scale 0 … 1
 
 The last four, "fit", "interpolation", "background" and "margin" are a `data.Preprocessing`; the last four of these are
-left out where they have their default values.
+left out if they have their default values.
 
 The arrays have PyTorch's names, torchvision's where it has the net: safetensors.torch.load_file gives a state dict.
 """
@@ -34,7 +34,7 @@ from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
 OPTIONAL = ("fit", "interpolation", "background", "margin")
-"""Fields that the first readers of this format do not know: left out where they have their default values."""
+"""Fields that the first readers of this format do not support: left out if they have their default values."""
 
 MAX_VALUES = 2**22
 """The largest input, about 3×1182×1182: it limits the memory that a file can ask for."""
@@ -42,7 +42,7 @@ MAX_VALUES = 2**22
 
 @dataclass
 class Description:
-    """Which net a file holds, its class names, and the preprocessing of its images."""
+    """The net in a file, its class names, and the preprocessing of its images."""
 
     model: str
     options: dict[str, Any]
@@ -69,7 +69,7 @@ class Description:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of pictures for this model. ValueError where it takes neither 1 nor 3 channels."""
+        """The preprocessing of pictures for this model. ValueError if it takes neither 1 nor 3 channels."""
         channels, height, width = self.input
         return Preprocessing((height, width), tuple(self.mean), tuple(self.std), channels, self.resize, self.fit,
                              self.interpolation, tuple(self.background), tuple(self.margin))  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ def _read(path: str | os.PathLike[str], with_arrays: bool = True) -> tuple[Descr
         except ValueError as problem:
             raise ValueError(f"{path} is not a readable model file: {problem}") from None
     if "minicnn" not in metadata:
-        raise ValueError(f"{path} holds weights, but does not say of which model: its metadata has no entry 'minicnn', "
+        raise ValueError(f"{path} holds weights, but does not name their model: its metadata has no entry 'minicnn', "
                          "which `minicnn train` and `minicnn import` write")
     try:
         said = json.loads(metadata["minicnn"])

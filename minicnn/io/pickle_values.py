@@ -1,8 +1,8 @@
 """Plain values from pickles, without Python's pickle, which runs any code that a file names.
 
 A pickle is a program for a small stack machine. The machine here supports only the instructions that build numbers,
-texts, tuples, lists and dictionaries. It imports nothing: a name like "os.system" is looked up in the caller's table of
-known names and refused where it is missing. Source: Python's pickletools, which documents every instruction.
+strings, tuples, lists and dictionaries. It imports nothing: a name like "os.system" is looked up in the caller's table
+of known names and refused if it is missing. Source: Python's pickletools, which documents every instruction.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Machine:
         if self._left < 0:
             raise ValueError(f"it holds more small values than a checkpoint of its size may: {RESAVE}")
 
-    # The parts of which instructions consist.
+    # The operands of instructions.
 
     def bytes(self, count: int) -> bytes:
         """The next bytes of the program."""

@@ -2,7 +2,7 @@
 
     uint64 length   {"conv.weight": {"dtype": "F32", "shape": [6, 1, 5, 5], "data_offsets": [0, 600]}, …}   values
 
-The arrays lie in the values without overlaps or gaps. Source: github.com/huggingface/safetensors, "Format".
+The arrays are stored without overlaps or gaps. Source: github.com/huggingface/safetensors, "Format".
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def _place(name: str, entry: Any) -> tuple[int, int]:
     arrays.check_shape(shape)
     pair = isinstance(offsets, list) and len(offsets) == 2 and all(type(n) is int and 0 <= n < 2**63 for n in offsets)
     if not pair or offsets[1] - offsets[0] != math.prod(shape) * arrays.itemsize(_CODES[kind]):
-        raise ValueError(f"its array {short(name)} of {kind} and shape {short(tuple(shape))} can't lie at "
+        raise ValueError(f"its array {short(name)} of {kind} and shape {short(tuple(shape))} can't be at "
                          f"{short(offsets)}: {DAMAGED}")
     return offsets[0], offsets[1]

@@ -29,7 +29,7 @@ from minicnn.names import short
 
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
-"""The keys under which training states keep the state dict of the model; the first that is present counts."""
+"""The keys of the model's state dict in training states; the first one present is used."""
 PREFIXES = ("module.", "_orig_mod.")
 """The prefixes that DataParallel and torch.compile add to every name."""
 
@@ -45,7 +45,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """Where the values of a tensor lie in its storage; offset and strides count values, not bytes."""
+    """The position of a tensor's values in its storage; offset and strides count values, not bytes."""
 
     storage: Storage
     offset: int
@@ -129,7 +129,7 @@ class _Checkpoint:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *flags_and_hooks: Any) -> TensorPlace:
-    """The place of a tensor, checked to lie within its storage; gradient flags and hooks are ignored."""
+    """The place of a tensor, checked to be within its storage; gradient flags and hooks are ignored."""
     if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
         raise TypeError
     for numbers in (shape, strides):

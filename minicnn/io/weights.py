@@ -29,7 +29,7 @@ _OTHER_FORMATS = {
 def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """{name: array} of a weights file. The format is recognised by the first bytes, not by the file's name.
 
-    16-bit floats become float32, which holds them exactly; other types stay as they are. In a PyTorch checkpoint the
+    16-bit floats become float32, which holds them exactly; other types are kept. In a PyTorch checkpoint the
     state dict may be nested ("state_dict", "model", …), and the prefix "module." of DataParallel is removed; arrays
     share memory where the tensors did. FileNotFoundError where there is no such file; ValueError, one sentence, where
     the file is damaged or of another format; OSError where it can't be opened.
@@ -95,18 +95,20 @@ def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, 
     if not isinstance(skip, (str, list, tuple)):
         raise TypeError(f"skip must be the name of a layer, or a list of names, not {short(skip)}")
     parts = [part.rstrip(".") for part in ([skip] if isinstance(skip, str) else skip)]
-
-    def skipped(name: str) -> bool:
-        return any(name == part or name.startswith(f"{part}.") for part in parts)
-
     mine, state = model.state_dict(), load_weights(path)
     for part in parts:
-        if not any(name == part or name.startswith(f"{part}.") for name in [*mine, *state]):
+        if not any(below(name, part) for name in [*mine, *state]):
             raise ValueError(f"skip={part!r} is neither in this {type(model).__name__} nor in {path}: "
                              f"its layers are {', '.join(dict.fromkeys(n.split('.')[0] for n in mine))}")
-    state = {name: array for name, array in state.items() if not skipped(name)}
-    state |= {name: array for name, array in mine.items() if skipped(name)}
+    skipped = {name for name in [*mine, *state] if any(below(name, part) for part in parts)}
+    state = {name: array for name, array in state.items() if name not in skipped}
+    state |= {name: array for name, array in mine.items() if name in skipped}
     try:
         return model.load_state_dict(state, strict=strict)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}; skip=(\"layer\", …) leaves layers out") from None
+
+
+def below(name: str, part: str) -> bool:
+    """Whether `name` is that of the layer or parameter `part`, or below it."""
+    return name == part or name.startswith(f"{part}.")

@@ -1,10 +1,10 @@
-"""Every architecture: one paper a file, and the table of all nets in zoo.py.
+"""All architectures: one file per paper, and the table of all nets in zoo.py.
 
     net = models.build("resnet18", num_classes=10)
     models.save("net.safetensors", net);   net = models.load("net.safetensors")
 
-How a net is trained (nn/module.py): `net.aux_weights` are the weights of its auxiliary outputs in training mode, and
-`net.loss`, if it is not None, is the loss that its paper trains it with, in place of cross-entropy.
+For training (nn/module.py), `net.aux_weights` are the weights of a net's auxiliary outputs in training mode, and
+`net.loss`, if it is not None, is the loss of its paper, used instead of cross-entropy.
 """
 
 from minicnn.models.file import check_is, load, save

@@ -29,15 +29,15 @@ def alexnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "torch
 
     variant="torchvision": the net of 2014, for 224×224 images.   61,100,840 parameters, 714,188,480 multiply-adds.
         One tower, no response normalisation. Differences from the paper of 2014: dropout comes before the dense
-        layers, not after; pooling to 6×6 before them allows other image sizes; weights are drawn he_normal.
+        layers, not after; pooling to 6×6 before them allows other image sizes; weights are drawn with he_normal.
     variant="paper": the net of 2012, for 227×227 images.   60,965,224 parameters, 724,406,816 multiply-adds.
-        Two towers, because the net needed two GPUs: groups=2 in conv2, conv4 and conv5, so the towers' convolutions
-        meet in conv3 and in the dense layers. Response normalisation runs across both towers, as §3.3's formula says;
+        Two towers, because the net needed two GPUs: groups=2 in conv2, conv4 and conv5, so the towers
+        are connected in conv3 and in the dense layers. Response normalisation reads both towers, as in §3.3's formula;
         lrn_per_tower=True keeps it within each tower, as two GPUs compute it. Weights are drawn from N(0, 0.01²);
         biases are 1 in conv2, conv4, conv5 and the hidden dense layers, else 0. One difference: the paper says
         224×224, but conv1's 55×55 windows need 227×227.
-    groups: of conv2, conv4 and conv5, instead of the variant's own; the paper's widths with groups=1, one tower, have
-        62,378,344 parameters and 1,135,256,096 multiply-adds.
+    groups: of conv2, conv4 and conv5, instead of the variant's groups. With the paper's widths, groups=1 (one tower)
+        has 62,378,344 parameters and 1,135,256,096 multiply-adds.
     width: multiplies the channels of every layer, including the 4096 units.
     """
     K = positive("num_classes", num_classes)
@@ -95,7 +95,7 @@ VARIANTS = {"torchvision": _2014, "paper": _2012}
 
 
 def response_norm(towers: int = 1) -> LocalResponseNorm:
-    """Section 3.3, with the paper's constants, within each of the towers."""
+    """Response normalisation of §3.3, with the paper's constants, within each of the towers."""
     return LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper", groups=towers)
 
 

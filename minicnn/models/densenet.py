@@ -1,13 +1,13 @@
 """DenseNet: Huang, Liu, van der Maaten & Weinberger 2016, "Densely connected convolutional networks".
 
 In a dense block every layer reads the maps of all layers before it, back to the block's input (not the image), and adds
-k new ones; k is the "growth rate". x_l = H_l([x_0, x_1, …, x_{l−1}]), the brackets being a concatenation of channels.
+k new ones; k is the "growth rate". x_l = H_l([x_0, x_1, …, x_{l−1}]), where [ ] concatenates channels.
 No layer has to pass on earlier maps, so k can be as small as 12, and the parameters are few.
 
 The cost is memory. `concat` copies its inputs: a block of L layers that starts with C maps copies about C·L + k·L²/2
-maps to make k·L new ones, and batch norm and ReLU make as many again. Training keeps all of them for the backward pass:
-for one image of 224×224 densenet121's layers make 4.3 MB of new maps, concat copies 41 MB, and 195 MB are kept in all
-(float32). Pleiss et al. 2017, "Memory-efficient implementation of DenseNets", compute them again instead; we don't.
+maps to make k·L new ones, and batch norm and ReLU make as many again. Training stores all of them for the backward
+pass: for one image of 224×224, densenet121's layers make 4.3 MB of new maps, concat copies 41 MB, and 195 MB are stored
+in total (float32). Pleiss et al. 2017, "Memory-efficient implementation of DenseNets", compute them again instead.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
 from minicnn.tensor import Tensor
 
-# Table 1: how many layers each of the four dense blocks has; growth rate k.
+# Table 1: the number of layers in each of the four dense blocks; growth rate k.
 IMAGENET = {
     121: ((6, 12, 24, 16), 32),
     161: ((6, 12, 36, 24), 48),
@@ -71,7 +71,7 @@ class DenseBlock(Sequential):
                           for i, channels in enumerate(inputs, 1)})
 
     def forward(self, x: Tensor) -> Tensor:
-        """x = [x_0, …, x_{l−1}] grows by the maps of each layer in turn."""
+        """Each layer appends its maps to x = [x_0, …, x_{l−1}]."""
         for layer in self:
             x = concat(x, layer(x), axis=1)                # (N, C + l·k, H, W)
         return x
@@ -91,7 +91,7 @@ class Transition(Sequential):
 
 
 class DenseNet(Module):
-    """`stem` (a dict of layers that give `channels` maps), dense blocks with transitions between them, and the head.
+    """`stem` (a dict of layers, with `channels` output maps), dense blocks with transitions between them, the head.
 
     The last norm is always called norm5, as in torchvision.
     """
@@ -115,7 +115,7 @@ class DenseNet(Module):
         return self.classifier(self.pool(x))
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
-        """As Module's; the dotted names of older checkpoints (`denselayer1.norm.1.weight`) are accepted too."""
+        """As in Module; the dotted names of older checkpoints (`denselayer1.norm.1.weight`) are accepted too."""
         return super().load_state_dict({current_name(name): array for name, array in state.items()}, strict)
 
 
@@ -129,7 +129,7 @@ def densenet121(num_classes: int = 1000, in_channels: int = 3, width: float = 1.
 
     Four dense blocks of bottlenecked layers, transitions that halve the maps (θ = 0.5), a stem of 2k maps. As in the
     authors' code and torchvision a BN and ReLU follow the stem's convolution and the last block; table 1 doesn't
-    show them. Initial weights: He normal, the paper's. `width` multiplies k.
+    show them. Initial weights: He normal, as in the paper. `width` multiplies k.
     """
     return _imagenet(121, num_classes, in_channels, width, dropout)
 
@@ -153,18 +153,18 @@ def densenet_cifar(depth: int, growth_rate: int, bottleneck: bool = False, compr
                    num_classes: int = 10, in_channels: int = 3, width: float = 1.0, dropout: float = 0.0) -> DenseNet:
     """The paper's nets for 32×32 images: three equally deep blocks behind a single 3×3 convolution (§3, §4).
 
-    depth L = 3n + 4 for n layers a block, 6n + 4 with `bottleneck` (a layer then has two convolutions): the other four
-    are the stem's, the transitions' and the linear one.   compression θ: a transition makes ⌊θ·m⌋ maps of m; with
-    bottleneck and θ = 0.5 the net is a "DenseNet-BC", whose stem has 2k maps, where the others have 16.
-    dropout: the paper's is 0.2 without data augmentation.   `width` multiplies k, and the stem's 16.
+    depth L = 3n + 4 for n layers per block, 6n + 4 with `bottleneck` (a layer then has two convolutions): the other
+    four are the stem, the two transitions and the linear layer.   compression θ: a transition reduces m maps to ⌊θ·m⌋;
+    with bottleneck and θ = 0.5 the net is a "DenseNet-BC", whose stem has 2k maps; the stem of the others has 16.
+    dropout: 0.2 in the paper without data augmentation.   `width` multiplies k, and the stem's 16.
     """
     step = 6 if bottleneck else 3
     if positive("depth", depth) < step + 4 or (depth - 4) % step:
         near = step * max(1, round((depth - 4) / step)) + 4
         raise ValueError(f"depth (={depth}) must be {step}n + 4, for three blocks of n layers with {step // 3} "
-                         f"convolution(s) each: use {near}, say")
+                         f"convolution(s) each, such as {near}")
     if not 0 < compression <= 1:
-        raise ValueError(f"compression (={compression}) must be above 0 and at most 1: the share of maps that is kept")
+        raise ValueError(f"compression (={compression}) must be above 0 and at most 1: it is the fraction of maps kept")
     k = scaled(positive("growth_rate", growth_rate), width)
     channels = 2 * k if bottleneck and compression < 1 else scaled(16, width)
     stem = {"conv0": Conv2d(in_channels, channels, 3, padding=1, bias=False)}

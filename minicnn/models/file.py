@@ -1,10 +1,10 @@
-"""Nets of the zoo to files that say which net they hold, and back.
+"""Saves nets of the zoo in files that name the net, and loads them.
 
     models.save("digits.safetensors", net)            net = models.build("lenet5", num_classes=10)
     net = models.load("digits.safetensors")
 
-The file is safetensors. Its metadata has the model's name and options, its classes, and the input that it takes, in the
-format of io/model_file.py, so every command of the program reads it too. A net of your own: net.save and net.load.
+The format is safetensors. The metadata has the model's name and options, its classes and its input, in the format of
+io/model_file.py, so every command of the program can read it. For a net of your own, use net.save and net.load.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def save(path: str | os.PathLike[str], net: Module, *, classes: Sequence[str] = 
          std: Sequence[float] = ()) -> None:
     """Write a net that `models.build` made, with its name and options, to a safetensors file.
 
-    classes: their names, by default "0", "1", …   mean, std: one number for each channel, which images with values from
-    0 to 1 are normalised with, by default 0 and 1. ValueError for a net that is not of the zoo: net.save writes those.
+    classes: their names, by default "0", "1", …   mean, std: one number per channel, to normalise images with values
+    from 0 to 1; by default 0 and 1. ValueError for a net that is not in the zoo; save it with net.save.
     """
     built: tuple[str, dict[str, Any]] | None = getattr(net, "_built", None)
     if built is None:
@@ -43,20 +43,20 @@ def save(path: str | os.PathLike[str], net: Module, *, classes: Sequence[str] = 
         if given and len(given) != count:
             raise ValueError(f"{what} has {len(given)} entries, but this {name} has {count} "
                              f"{'classes' if what == 'classes' else 'channels'}")
-    said = {"format": FORMAT, "model": name, "options": options, "classes": list(classes) or [str(i) for i in range(K)],
+    meta = {"format": FORMAT, "model": name, "options": options, "classes": list(classes) or [str(i) for i in range(K)],
             "input": [C, H, W], "mean": list(mean) or C * [0.0], "std": list(std) or C * [1.0]}
-    write_state(path, net.state_dict(), {"minicnn": json.dumps(said, ensure_ascii=False)})
+    write_state(path, net.state_dict(), {"minicnn": json.dumps(meta, ensure_ascii=False)})
 
 
 def load(path: str | os.PathLike[str]) -> Module:
-    """The net in a file that `models.save`, or `minicnn train`, wrote: built anew, with its weights, in eval mode.
+    """Build the net in a file of `models.save` or `minicnn train`, with its weights, in eval mode.
 
-    ValueError says what is wrong with a file. Nothing is built before the shapes in the file are known to fit.
+    ValueError if the file is invalid. The shapes in the file are checked before the net is built.
     """
     state, metadata = read_state(path)
     try:
-        said = json.loads(metadata["minicnn"])
-        name, options = zoo.resolve(said["model"], said["options"])
+        meta = json.loads(metadata["minicnn"])
+        name, options = zoo.resolve(meta["model"], meta["options"])
     except KeyError:
         raise ValueError(f"{path} holds weights but does not say of which net: build that net and use net.load(path), "
                          "or io.weights.load_into") from None
@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str]) -> Module:
             expected = _shapes(zoo.build(name, **options))
         found = {key: array.shape for key, array in state.items() if not key.endswith("num_batches_tracked")}
         if found != expected:
-            raise ValueError(f"its arrays are not those of the {name} that its description names: write the file again")
+            raise ValueError(f"its arrays do not fit the {name} that its description names: write the file again")
         net = zoo.build(name, **options)
         net.load_state_dict(state)
     except (ValueError, TypeError) as problem:
@@ -76,7 +76,7 @@ def load(path: str | os.PathLike[str]) -> Module:
 
 
 def check_is(net: Module, name: str, options: Mapping[str, Any]) -> None:
-    """ValueError, with advice, unless `net` has the parameters of the zoo's net of that name and these options."""
+    """ValueError unless `net` has the parameters of the zoo's net with this name and these options."""
     advice = "use net.save(path), and net.load(path) on a net of the same structure"
     if name.partition(":")[0] not in zoo.MODELS:
         raise ValueError(f"{name!r} is not the name of a net of the zoo, so the file could not be loaded: {advice}")

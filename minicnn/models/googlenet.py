@@ -47,7 +47,7 @@ TABLE_1 = {
 
 
 class BasicConv2d(Module):
-    """Convolution and ReLU: in the paper with biases, in the torchvision form with batch norm between the two.
+    """Convolution and ReLU: in the paper with biases, in the torchvision variant with batch norm between the two.
 
     With batch norm there is no bias: subtracting each map's mean would remove it.
     """
@@ -92,7 +92,7 @@ class Inception(Module):
 
 
 class Auxiliary(Module):
-    """§5: a small classifier in the middle of the net, for training only: its gradient reaches lower layers directly.
+    """§5: a small classifier in the middle of the net, only for training: its gradient reaches lower layers directly.
 
     x (N,C,14,14) → (N,num_classes)
     """
@@ -127,7 +127,7 @@ class GoogLeNet(Module):
             C = module.out_channels
             return module
 
-        # The paper gives no constants for its normalisation: these are those of Krizhevsky et al. 2012
+        # The paper gives no constants for its normalisation: these are from Krizhevsky et al. 2012
         norms = [LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper") if variant == "paper" else Identity()
                  for _ in range(2)]
         self.conv1 = BasicConv2d(in_channels, scaled(64), 7, stride=2, padding=3, variant=variant)
@@ -173,7 +173,7 @@ class GoogLeNet(Module):
 def googlenet(
     num_classes: int = 1000, in_channels: int = 3, variant: str = "torchvision", aux: bool = False, width: float = 1.0
 ) -> GoogLeNet:
-    """GoogLeNet, the winner of ILSVRC 2014, for 224×224 images: modules that convolve at several scales side by side.
+    """GoogLeNet, the winner of ILSVRC 2014, for 224×224 images: modules with parallel convolutions at several scales.
 
     1×1 convolutions before the wide filters keep it cheap. A mean over each map replaces AlexNet's large dense layers;
     one, 1024 → num_classes, remains.
@@ -188,15 +188,15 @@ def googlenet(
         as in fig. 3, 3×3 pools with stride 2, dropout of 40 %. The paper does not give the constants of the
         normalisation (here AlexNet's) or the initial weights (here he_normal, biases 0).
     variant="torchvision": torchvision's state dicts load. Batch norm (eps 1e-3) after each convolution, no response
-        normalisation, 3×3 filters in the branch that is called 5×5 (a mistake that its trained weights have kept), a
+        normalisation, 3×3 filters in the branch that is called 5×5 (a mistake that its trained weights depend on), a
         2×2 pool before 5a, dropout of 20 %, weights from N(0, 0.01²), drawn again beyond two deviations.
     aux=True: the paper's two classifiers, on 4a and on 4d. In training mode the net returns (logits, logits of 4a,
         logits of 4d), and aux_weights is (0.3, 0.3): §5 adds their losses times 0.3. (torchvision returns 4d before
-        4a.) In eval mode it returns the logits alone. The paper's classifiers need images of 223 to 270 pixels;
+        4a.) In eval mode it returns only the logits. The paper's classifiers need images of 223 to 270 pixels;
         torchvision's take any size.
     width: multiplies every number of channels. Smallest image: 15 pixels (paper: 31).
 
-    Why texts give 5, 6.8, 7 and 13 million parameters: docs/models/inception.md.
+    Why sources say 5, 6.8, 7 or 13 million parameters: docs/models/inception.md.
     """
     if variant not in VARIANTS:
         raise ValueError(unknown("variant of googlenet", variant, VARIANTS))

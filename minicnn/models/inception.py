@@ -44,7 +44,7 @@ class BasicConv2d(Module):
 class InceptionA(Module):
     """Fig. 5, on 35×35 maps: two 3×3 convolutions have the receptive field of a 5×5, with 18/25 of the weights.
 
-    In the figure the other branch of convolutions is 1×1, 3×3; the net that Google released has 1×1, 5×5 there.
+    In the figure the other branch is 1×1, 3×3; the net that Google released has 1×1, 5×5 instead.
     x (N,C,H,W) → (N, 224 + pool_features, H, W)
     """
 
@@ -72,9 +72,9 @@ class InceptionA(Module):
 
 
 class InceptionB(Module):
-    """Fig. 10, 35×35 → 17×17: convolutions and a pool, all with stride 2, side by side.
+    """Fig. 10, 35×35 → 17×17: convolutions and a pool in parallel, all with stride 2.
 
-    A pool alone would leave only C smaller maps; more maps before the pool would cost three times as much (fig. 9).
+    Only a pool would give only C smaller maps; more maps before the pool would cost three times as much (fig. 9).
     In the figure the branch of one 3×3 has a 1×1 before it; here it has none.   x (N,C,H,W) → (N, C + 480, H/2, W/2)
     """
 
@@ -155,7 +155,7 @@ class InceptionD(Module):
 
 
 class InceptionE(Module):
-    """Fig. 7, on 8×8 maps: 1×3 and 3×1 side by side, not one after the other, so that the module has many output maps.
+    """Fig. 7, on 8×8 maps: 1×3 and 3×1 in parallel, not in sequence, so that the module has many output maps.
 
     The pool is an average in both modules and counts padding, as in torchvision. In the graph that Google published in
     2015, which is used for FID, the last one takes the maximum and no average counts padding.
@@ -264,10 +264,10 @@ def inception_v3(num_classes: int = 1000, in_channels: int = 3, aux: bool = Fals
 
     aux=True adds the classifier on Mixed_6e. In training mode the net returns (logits, auxiliary logits), and
     aux_weights is (0.4,): the paper gives no weight for the second loss, Google's training code has 0.4. In eval mode
-    the net returns the logits alone. The classifier's 5×5 convolution needs 17×17 maps, so training then takes images
-    of at least 299 pixels, and its batch norm more than one of them.
+    the net returns only the logits. The classifier's 5×5 convolution needs 17×17 maps, so training needs images of at
+    least 299 pixels, and its batch norm needs more than one image.
 
-    This is the net of Google's code, which is what "Inception-v3" usually means; torchvision's state dicts load. It
+    This is the net of Google's code, the usual meaning of "Inception-v3"; torchvision's state dicts load. It
     differs from the paper. After the first pool it has 1×1 (80), 3×3 (192) and a pool, where table 1 has three 3×3
     convolutions (80; 192, stride 2; 288). Table 1 lists 3, 5 and 2 modules of figs. 5, 6 and 7; here are 3, 4 and 2
     and the two reductions of fig. 10. The paper counts 42 layers; the longest path here has 48. Each block's docstring

@@ -1,6 +1,6 @@
 """LeNet-5: LeCun, Bottou, Bengio & Haffner 1998, "Gradient-based learning applied to document recognition", §II.B.
 
-Three nets have this name: the paper's own ("1998"), the one in textbooks ("modern"), and Caffe's ("caffe").
+Three nets have this name: the paper's ("1998"), the one in textbooks ("modern"), and Caffe's ("caffe").
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def lenet5(num_classes: int = 10, in_channels: int = 1, variant: str = "modern",
         paper's eq. 9. Two differences: the ten drawings are ours, in the style of fig. 3; S2 and S4 start as plain
         averages, where the paper draws their coefficients too. rbf=False replaces the drawings by a linear layer and
         eq. 9 by cross-entropy, a third difference: 60,850 parameters, and any number of classes. In the paper's images
-        white is −0.1 and black 1.175.
+        white is −0.1 and black is 1.175.
     variant="caffe": Caffe's example, for 28×28 images: wider, and no activation after the convolutions.
         431,080 parameters, 2,293,000 multiply-adds.
 
-    Weights are drawn he_normal; in "1998" from U(−2.4/F, 2.4/F), F the inputs of a unit, as in the paper's appendix A.
+    Weights are drawn with he_normal; in "1998" from U(−2.4/F, 2.4/F), F a unit's inputs, as in the paper's appendix A.
     """
     K = positive("num_classes", num_classes)
     if variant not in VARIANTS:
@@ -125,8 +125,8 @@ class DistanceNet(Sequential):
     def loss(self, logits: Tensor, labels: Any) -> Tensor:
         """Mean of y[label] + log(e^−j + Σ_k e^−y[k]), where y = −logits (N,K) are the distances.   Eq. 9, §II.C
 
-        That is cross-entropy with one more class, "rubbish", at the constant distance j: classes further away than j
-        are pushed no further. The paper does not give j; here it is 1.
+        This is cross-entropy with one more class, "rubbish", at the constant distance j: it hardly increases distances
+        that are above j. The paper does not give j; here it is 1.
         """
         rubbish = devices.of(logits.data).xp.full((len(logits), 1), -1, logits.dtype)           # −j
         return cross_entropy(concat(logits, rubbish, axis=1), labels)                           # (N, K+1)
@@ -135,7 +135,7 @@ class DistanceNet(Sequential):
 class PartialConv2d(Module):
     """A convolution whose filter o reads only the maps table[o].   x (N,C,H,W) → y (N,O,OH,OW)
 
-    weight (L,KH,KW), one kernel for each of the table's L links, in its order;   bias (O,), zeros.
+    weight (L,KH,KW), one kernel for each of the L entries of the table, in order;   bias (O,), zeros.
     """
 
     def __init__(self, table: tuple[tuple[int, ...], ...], in_channels: int, kernel_size: int):
@@ -144,7 +144,7 @@ class PartialConv2d(Module):
         kernels = [init.lecun_uniform((1, len(maps), KH, KW))[0] for maps in table]             # (|maps|, KH, KW) each
         self.weight = Parameter(devices.of(kernels[0]).xp.concatenate(kernels, 0))              # (L, KH, KW)
         self.bias = Parameter(init.constant((len(table),), 0))
-        self.kernel_of = np.full((len(table), in_channels), self.links)     # (O, C): L where there is no link
+        self.kernel_of = np.full((len(table), in_channels), self.links)     # (O, C): L where there is no entry
         link = 0
         for o, maps in enumerate(table):
             for c in maps:
@@ -171,7 +171,7 @@ class Squash(Module):
 
 
 class RBF(Module):
-    """y[k] = −Σ_i (x[i] − code[k,i])²: minus the distance of the 84 features to the drawing of digit k.
+    """y[k] = −Σ_i (x[i] − code[k,i])²: minus the squared distance of the 84 features to the drawing of digit k.
 
     (N,84) → (N,K).   code (K,84), ±1, the first K drawings below, row by row: a Buffer, since the paper keeps it fixed.
     """
@@ -195,7 +195,7 @@ class RBF(Module):
         return self.code.size
 
 
-# 7×12 pixels each, 0 to 4 above 5 to 9; # is ink.
+# 7×12 pixels each; first row 0 to 4, second row 5 to 9; # is ink.
 DRAWINGS = """
 ..###.. ...##.. .#####. .#####. .....##
 .##.##. ..###.. ##...## ##...## ....###

@@ -3,7 +3,7 @@ neural networks for mobile vision applications".
 
 A convolution filters in space and mixes channels at the same time. Here these are two steps: a depthwise 3×3
 convolution filters each channel by itself (groups = channels), then a pointwise 1×1 convolution mixes them. From C
-channels to N on OH×OW pixels that takes OH·OW·C·(9 + N) multiply-adds, where a 3×3 convolution takes OH·OW·C·9·N:
+channels to N on OH×OW pixels they need OH·OW·C·(9 + N) multiply-adds; a 3×3 convolution needs OH·OW·C·9·N:
 
     (9 + N) / 9N  =  1/N + 1/9,       0.113 for N = 512: almost nine times fewer.   (§3.1)
 """
@@ -16,7 +16,7 @@ from minicnn.nn import BatchNorm2d, Conv2d, GlobalAvgPool2d, Linear, Module, ReL
 from minicnn.tensor import Tensor
 
 # Table 1, its 13 pairs of rows: channels out, stride of the depthwise convolution. (The paper prints stride 2 for the
-# last one too, but the map stays 7×7: stride 1 must be meant, and the paper's count of multiply-adds needs it.)
+# last one too, but the map stays 7×7, which needs stride 1; the paper's count of multiply-adds also needs it.)
 TABLE = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1),
     (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1),
@@ -39,7 +39,7 @@ class DepthwiseSeparable(Sequential):
 
 
 class Full(Sequential):
-    """Fig. 3, left: the block that it replaces, a 3×3 convolution over all channels, BN, ReLU."""
+    """Fig. 3, left: the block that DepthwiseSeparable replaces: 3×3 convolution over all channels, BN, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__(
@@ -81,7 +81,7 @@ def mobilenet_v1(num_classes: int = 1000, in_channels: int = 3, width: float = 1
     418,121,728 multiply-adds at 192×192, 290,675,200 at 160×160, 186,400,768 at 128×128 (α = 1).
     separable=False: the same net of full 3×3 convolutions, table 4: 29,294,088 parameters, 4,867,293,184 multiply-adds.
 
-    What the paper does not say: padding is 1 on all sides (TensorFlow's "SAME" puts it after the image where the stride
+    Not specified in the paper: padding is 1 on all sides (TensorFlow's "SAME" puts it after the image where the stride
     is 2: sizes agree, trained weights would not); BN has eps 1e-5; ReLU is the paper's, the authors' code has ReLU6.
     torchvision has no such net. Names: features.0 is the first convolution (0) and its BN (1), features.1 … 13 are
     blocks of depthwise convolution (0), BN (1), pointwise convolution (3), BN (4), or, full, of convolution (0) and

@@ -29,9 +29,9 @@ TABLE = (
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The multiple of 8 nearest to `channels`, halves up: at least 8, and the next one if that is > 10 % too few.
+    """The multiple of 8 nearest to `channels`, halves up, at least 8; the next one if more than 10 % would be lost.
 
-    Multiples of eight suit vector units. 0.75·24 = 18 would become 16, a loss of 11 %, so it becomes 24.
+    Multiples of eight are efficient on vector units. 0.75·24 = 18 would become 16, a loss of 11 %, so it becomes 24.
     """
     nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * channels else nearest
@@ -69,10 +69,10 @@ class InvertedResidual(Module):
 
 
 class Features(Sequential):
-    """The net without its classifier. It also loads checkpoints with the whole net's names, and with the flat ones."""
+    """The net without its classifier. It also loads checkpoints with the whole net's names or with flat names."""
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
-        """As Module's, with "features." in front or not."""
+        """As in Module; the prefix "features." is optional."""
         own = {name.removeprefix("features."): array for name, array in state.items()}
         return super().load_state_dict(nested_names(own), strict)
 
@@ -99,14 +99,14 @@ class MobileNetV2(Module):
         return self.classifier(self.pool(x))
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
-        """As Module's; the flat names of older checkpoints are accepted too: see `nested_names`."""
+        """As in Module; the flat names of older checkpoints are accepted too: see `nested_names`."""
         return super().load_state_dict(nested_names(state), strict)
 
 
 def nested_names(state: dict) -> dict:
     """`state` with torchvision's names, also from PyTorch checkpoints that are older than torchvision's net.
 
-    Those number all layers of a block in a row, activations included; here convolution, BN and activation are a group:
+    Old checkpoints number all layers of a block in sequence; here convolution, BN and activation are a group:
         features.2.conv. 0 1 2  3 4 5  6 7   →   features.2.conv. 0.0 0.1 0.2  1.0 1.1 1.2  2 3
     A block that has conv.0.weight is flat: in the nested names conv.0 is a group of three layers.
     """
@@ -116,7 +116,7 @@ def nested_names(state: dict) -> dict:
         block, layer, rest = re.fullmatch(r"(?:(.*\d+\.conv\.)(\d+)\.)?(.*)", name).groups()
         if block not in flat:
             return name
-        threes = 2 if f"{block}6.weight" in state else 1   # up and depthwise, or depthwise alone
+        threes = 2 if f"{block}6.weight" in state else 1   # up and depthwise, or only depthwise
         i = int(layer)
         return f"{block}{i // 3}.{i % 3}.{rest}" if i < 3 * threes else f"{block}{i - 2 * threes}.{rest}"
 
@@ -126,8 +126,8 @@ def nested_names(state: dict) -> dict:
 def mobilenet_v2(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> MobileNetV2:
     """MobileNetV2, 17 inverted residual blocks.   3,504,872 parameters, 300,774,272 multiply-adds at 224×224.
 
-    width: the paper's α. It multiplies every number of channels, rounded by `make_divisible`, but leaves the last
-    convolution's 1280 alone where α < 1 (§5, "trade-off hyper parameters"):
+    width: the paper's α. It multiplies every number of channels, rounded by `make_divisible`, except the last
+    convolution's 1280 if α < 1 (§5, "trade-off hyper parameters"):
                                    α = 1.4        0.75         0.5        0.35
         parameters               6,108,776   2,636,424   1,968,680   1,677,128
         multiply-adds, 224×224 582,195,824 209,069,792  97,131,840  59,285,808

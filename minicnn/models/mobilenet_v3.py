@@ -3,7 +3,7 @@ MobileNetV3".
 
 MobileNetV2's inverted residuals, with three changes. A search chose every block's kernel, width and extras (the tables
 below). Some blocks scale their maps by squeeze-and-excitation (Hu et al. 2017). And the deeper half uses h-swish,
-x·relu6(x + 3)/6: swish without an exponential, which is worth its cost where maps are small and channels many.
+x·relu6(x + 3)/6: swish without an exponential, which is worth its cost for small maps with many channels.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class InvertedResidual(Module):
 
 
 class MobileNetV3(Module):
-    """A convolution, the table's blocks, a 1×1 convolution to six times their maps, their means, two linear layers."""
+    """A convolution, the table's blocks, a 1×1 convolution to six times the maps, their means, two linear layers."""
 
     def __init__(self, table, last, width, in_channels, num_classes):
         channels = make_divisible(16 * width)

@@ -34,10 +34,10 @@ class MLPConv(Module):
 def nin_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
     """Network in Network for 32×32 images.   966,986 parameters, 222,486,528 multiply-adds.
 
-    1×1 convolutions mix the maps after each filter bank, and global average pooling turns one map a class into scores:
-    nothing is fully connected. The paper draws three MLPConv blocks without widths; these are from the authors' Caffe
-    model zoo, whose second pooling takes means where the paper's text takes maxima. Pooling rounds up.
-    Weights are drawn he_normal (the zoo's: N(0, 0.05²)), except the last layer's.
+    1×1 convolutions mix the maps after each filter bank, and global average pooling turns one map per class into
+    scores: no layer is fully connected. The paper draws three MLPConv blocks without widths; these widths are from the
+    authors' Caffe models, whose second pooling is an average, in the paper's text a maximum. Pooling rounds up.
+    Weights are drawn with he_normal (theirs: N(0, 0.05²)), except the last layer's.
     width: multiplies the channels of every layer.
     """
     K = positive("num_classes", num_classes)
@@ -62,9 +62,9 @@ def nin_imagenet(num_classes: int = 1000, in_channels: int = 3, dropout: float =
 
     (On 224×224 images, whose first maps are 54×54 and not AlexNet's 55×55, 1,100,188,800.)
 
-    AlexNet's convolutions with 1×1 convolutions after each filter bank, and the mean of one map a class instead of its
+    AlexNet's convolutions with 1×1 convolutions after each filter bank, and the mean of one map per class instead of
     58 million dense weights. The paper has no ImageNet net: widths, strides and dropout are from the authors' Caffe
-    model zoo. Pooling rounds up. Weights are drawn he_normal (the zoo's: N(0, 0.01²), N(0, 0.05²)), except the last.
+    models. Pooling rounds up. Weights are drawn with he_normal (theirs: N(0, 0.01²), N(0, 0.05²)), except the last.
     width: multiplies the channels of every layer.
     """
     K = positive("num_classes", num_classes)

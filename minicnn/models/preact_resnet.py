@@ -2,7 +2,7 @@
 
 In resnet.py a ReLU follows every sum, so each block clips the signal on the shortcuts. Here batch norm and ReLU come
 before the convolutions, inside the branch, and nothing follows the sum: x_L = x_l + Σ F(x_i). So each block's gradient
-is that of the last block plus a term (eq. 5), and even 1001 layers can be trained.
+is the last block's gradient plus a term (eq. 5), and even 1001 layers can be trained.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ BLOCKS = {**RESNET_BLOCKS, 200: (3, 24, 36, 3)}
 
 
 def convolution(in_channels: int, out_channels: int, stride: int) -> Conv2d:
-    """The shortcut where a unit changes the shape: a 1×1 convolution, without batch norm as x is normalised already."""
+    """The shortcut if a unit changes the shape: a 1×1 convolution, without batch norm since x is already normalised."""
     return Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
 
 class PreActUnit(Module):
     """y = F(x) + x, with nothing after the sum.   x (N,C,H,W) → y (N,O,H/S,W/S)
 
-    F = branch(relu(bn(x))). Where the shape changes, the shortcut too starts from relu(bn(x)). activate=False
-    omits the first bn and relu: for the net's first unit they come right after conv1 (the paper's appendix).
+    F = branch(relu(bn(x))). If the shape changes, the shortcut also starts from relu(bn(x)). activate=False
+    omits the first bn and relu: for the net's first unit they are directly after conv1 (the paper's appendix).
     """
 
     def __init__(self, in_channels, out_channels, stride, activate, shortcut):
@@ -175,8 +175,8 @@ def _preact_resnet(depth, num_classes, in_channels, width):
 def preact_resnet18(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> Sequential:
     """Pre-activation ResNet-18 for ImageNet.   11,687,720 parameters, 1,814,073,344 multiply-adds.
 
-    152 and 200 layers are in the paper's table 5; the other depths are made of the same units. What the paper does not
-    say is as in 2015: bottlenecks stride in their first 1×1. Initial weights: He normal, as in the paper.
+    152 and 200 layers are in the paper's table 5; the other depths consist of the same units. As in the paper of 2015,
+    bottlenecks stride in their first 1×1 (not specified here). Initial weights: He normal, as in the paper.
     """
     return _preact_resnet(18, num_classes, in_channels, width)
 

@@ -20,7 +20,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> Sequential:
-    """The shortcut where a block changes the shape, option B of §3.3: a 1×1 convolution brings x to F's shape."""
+    """The shortcut if a block changes the shape, option B of §3.3: a 1×1 convolution changes x to F's shape."""
     return Sequential(Conv2d(in_channels, out_channels, 1, stride, bias=False), BatchNorm2d(out_channels))
 
 
@@ -206,7 +206,7 @@ def resnet152(num_classes: int = 1000, in_channels: int = 3, variant: str = "tor
               width: float = 1.0) -> Sequential:
     """ResNet-152: 50 bottlenecks, and still fewer multiply-adds than VGG-16.   60,192,808 parameters.
 
-    The top-5 error of 3.57 % that won ILSVRC 2015 is that of an ensemble of six nets, two of them of this depth.
+    An ensemble of six nets, two of this depth, won ILSVRC 2015 with a top-5 error of 3.57 %.
 
     Multiply-adds at 224×224: 11,513,626,624 with variant="torchvision", 11,282,415,616 with "paper" (see resnet50).
     """

@@ -33,7 +33,7 @@ class ZeroChannels(Module):
 
 
 def subsample_and_pad(in_channels: int, out_channels: int, stride: int) -> Sequential:
-    """The shortcut where a block changes the shape, option A of §3.3: every S-th pixel, and zeros for new channels."""
+    """The shortcut if a block changes the shape, option A of §3.3: every S-th pixel, and zeros for new channels."""
     return Sequential(
         AvgPool2d(1, stride),  # the mean of 1×1 windows, S apart: the pixels themselves
         ZeroChannels(out_channels - in_channels),
@@ -73,9 +73,9 @@ def blocks_per_stage(depth: int, layers: int, others: int) -> int:
 
 
 def plain_cifar(depth: int, num_classes: int = 10, in_channels: int = 3, width: float = 1.0) -> Sequential:
-    """The paper's plain net of 6n + 2 layers, which ResNets are compared with. Its parameters: see resnet_cifar.
+    """The paper's plain net of 6n + 2 layers, the baseline of its ResNets. Parameters: see resnet_cifar.
 
-    Initial weights: He normal, as in the paper. Beyond 50 layers it trains badly, which is what the paper shows.
+    Initial weights: He normal, as in the paper. Beyond 50 layers it trains badly, as the paper shows.
     """
     n = blocks_per_stage(depth, layers=2, others=2)
     return cifar_resnet(PlainBlock, n, cifar_channels(width), num_classes, in_channels)

@@ -1,7 +1,7 @@
 """ResNeXt: Xie, Girshick, Dollár, Tu & He 2016, "Aggregated Residual Transformations for Deep Neural Networks".
 
 The bottleneck is split into many narrow paths of the same form, which are summed: y = x + Σ T_i(x), i = 1 … C (eq. 3).
-C, the "cardinality", can grow like depth and width, at the same cost. The C paths together equal one bottleneck whose
+C, the "cardinality", can be increased like depth and width, at the same cost. The C paths equal one bottleneck whose
 3×3 convolution has C groups (fig. 3(c)), which is how it is written here.
 """
 

@@ -17,7 +17,7 @@ from minicnn.tensor import Tensor
 
 
 class Fire(Module):
-    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and 3×3 filters side by side (fig. 1).
+    """Squeeze to a few maps with 1×1 filters, then expand with 1×1 and 3×3 filters in parallel (fig. 1).
 
     x (N,C,H,W) → y (N, 2·expand, H, W).   Parameters: S·(C + 1) + E·(S + 1) + E·(9S + 1), S and E the two widths.
     """
@@ -36,10 +36,10 @@ class Fire(Module):
 
 
 class SqueezeNet(Sequential):
-    """Features, then the classifier. It also loads weights with the authors' name squeeze1x1 for a Fire's squeeze."""
+    """Features, then the classifier. It also loads weights with the authors' name for a Fire's squeeze, squeeze1x1."""
 
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
-        """As Module's, with squeeze1x1 read as squeeze."""
+        """As in Module; the authors' squeeze1x1 is loaded as squeeze."""
         return super().load_state_dict({k.replace(".squeeze1x1.", ".squeeze."): v for k, v in state.items()}, strict)
 
 
@@ -49,7 +49,7 @@ def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, dropout: float 
 
     1,248,424 parameters, 818,924,576 multiply-adds at 224×224. The table's 111×111 maps after conv1 need 227×227
     images, or padding 2; on 224×224 without padding, as in torchvision, they are 109×109.
-    Weights are drawn he_normal, those of the last layer from N(0, 0.01²) (the paper: Glorot's uniform, and the same).
+    Weights are drawn with he_normal, the last layer's from N(0, 0.01²) (the paper: Glorot's uniform, and the same).
     Its biases start at 1, not 0: the scores are outputs of a ReLU, so a class whose map is negative everywhere would
     never get a gradient. The softmax does not depend on a shift that all classes share.
     width: multiplies the channels of every layer.

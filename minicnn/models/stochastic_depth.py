@@ -1,7 +1,7 @@
 """Stochastic depth: Huang, Sun, Liu, Sedra & Weinberger 2016, "Deep Networks with Stochastic Depth".
 
-A ResNet that is short in training and deep in use: each batch skips random branches, so that only their shortcuts
-remain.
+A ResNet that is short in training and deep in inference: each batch skips random branches, so that only their
+shortcuts remain.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from minicnn.tensor import Tensor
 
 
 def average_and_pad(in_channels: int, out_channels: int, stride: int) -> Sequential:
-    """The shortcut where a block changes the shape: S×S pixels become their mean, new channels are zeros."""
+    """The shortcut if a block changes the shape: S×S pixels become their mean, new channels are zeros."""
     return Sequential(AvgPool2d(stride, ceil_mode=True), ZeroChannels(out_channels - in_channels))
 
 
 class SurvivingBlock(BasicBlock):
     """y = relu(b·F(x) + x), b = 1 with probability `survival`, else 0, drawn for each batch; in eval mode b = survival.
 
-    The layer StochasticDepth divides what it keeps by the probability, so that eval mode needs no factor. The paper
-    multiplies in eval mode instead (§3); the product with `survival` here turns the layer's rule into the paper's.
+    The layer StochasticDepth divides by the probability, so that eval mode needs no factor. The paper multiplies in
+    eval mode instead (§3); the product with `survival` changes the layer's rule into the paper's.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, survival=1.0):
@@ -50,9 +50,9 @@ def stochastic_depth_resnet(depth: int = 110, survival: float = 0.5, num_classes
     survival: p_L, the probability that the last block stays; the others fall linearly from 1 to it. On average 40 of 54
     blocks are active (§3).
 
-    One difference: a skipped branch is computed, then multiplied by 0, where the paper saves the time. So its batch
-    norms' running statistics follow every batch, in the paper only those in which the branch is active; both estimate
-    the mean and variance of F itself, before b. Initial weights: He normal, as in the paper.
+    One difference: a skipped branch is computed and multiplied by 0; the paper does not compute it. So its batch norms'
+    running statistics use every batch, in the paper only batches with an active branch; both estimate the mean and
+    variance of F, before b. Initial weights: He normal, as in the paper.
     """
     n = blocks_per_stage(depth, layers=2, others=2)
     chances = iter(survivals(3 * n, survival))

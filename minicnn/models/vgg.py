@@ -1,7 +1,7 @@
 """VGG: Simonyan & Zisserman 2014, "Very deep convolutional networks for large-scale image recognition", table 1.
 
-Two differences. Before the dense layers an adaptive average pooling makes the maps 7×7: it changes nothing at 224×224
-and allows other image sizes. Weights are drawn he_normal; the paper draws those of net A from N(0, 0.1²) and starts the
+Two differences. Before the dense layers, adaptive average pooling makes the maps 7×7: it changes nothing at 224×224
+and allows other image sizes. Weights are drawn with he_normal; the paper draws net A's from N(0, 0.1²) and starts the
 deeper nets from a trained A. `width` multiplies the channels of every layer, including the 4096 units.
 """
 
@@ -62,7 +62,7 @@ def vgg(column: str, num_classes: int, in_channels: int, dropout: float, width: 
 
 
 def vgg11(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5, width: float = 1.0) -> Sequential:
-    """The shallowest VGG: 3×3 filters only, whose stacks have the receptive field of large filters with fewer weights.
+    """The shallowest VGG: only 3×3 filters, whose stacks have the receptive field of large filters with fewer weights.
 
     Column A of the table.   132,863,336 parameters, 7,609,090,048 multiply-adds at 224×224.
     """

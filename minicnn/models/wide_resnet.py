@@ -31,8 +31,8 @@ def wrn(depth: int, k: int, dropout: float = 0.0, num_classes: int = 10, in_chan
     """WRN-depth-k for 32×32 images: three stages of n pre-activation units, with 16k, 32k and 64k channels.
 
     depth = 6n + 4 counts convolutions: the first one, two in each unit, three projections (with k = 1 the first stage
-    needs none). dropout: the probability between a unit's convolutions; where the paper has dropout, it is 0.3 on
-    CIFAR. Initial weights: He normal, as in the paper.
+    needs none). dropout: the probability between a unit's convolutions; the paper uses 0 or, on CIFAR,
+    0.3. Initial weights: He normal, as in the paper.
     """
     k = positive("k", k)
 

@@ -9,7 +9,7 @@ from minicnn.names import unknown
 from minicnn.nn import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 VARIANTS = {"standard": (384, 384, 256), "wide": (512, 1024, 512)}
-"""Maps of conv3, conv4 and conv5: fig. 3's, and the last row of table 3."""
+"""Maps of conv3, conv4 and conv5: in fig. 3, and in the last row of table 3."""
 
 
 def zfnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "standard", dropout: float = 0.5,
@@ -23,8 +23,8 @@ def zfnet(num_classes: int = 1000, in_channels: int = 3, variant: str = "standar
 
     Weights are drawn from N(0, 0.01²), biases 0. Fig. 3 does not give the padding; its sizes 110, 55, 26, 13, 6 need
     padding 1 in conv1, 0 in conv2, and pooling that rounds up. The "contrast normalisation across feature maps" after
-    the first two poolings is taken to be AlexNet's response normalisation, with its constants. Not included: while
-    training, the paper rescales filters of conv1 whose root mean square is above 0.1.
+    the first two poolings is AlexNet's response normalisation here, with its constants. Not included: in training, the
+    paper rescales filters of conv1 whose root mean square is above 0.1.
     """
     K = positive("num_classes", num_classes)
 

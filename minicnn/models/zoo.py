@@ -1,4 +1,4 @@
-"""The table of all nets, and what a name stands for: "lenet5", or with a variant "lenet5:1998"."""
+"""The table of all nets, and their names: "lenet5", or with a variant "lenet5:1998"."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from minicnn.nn import Module
 IMAGENET, CIFAR = (3, 224, 224), (3, 32, 32)
 
 PAPERS: tuple[tuple[ModuleType, tuple[int, int, int], str], ...] = (
-    # the paper's file, the input that its nets were made for (channels, height, width), the nets
+    # the paper's file, the input of its nets (channels, height, width), the nets
     (lenet, (1, 28, 28), "lenet5"),
     (alexnet, IMAGENET, "alexnet"),
     (zfnet, IMAGENET, "zfnet"),
@@ -66,10 +66,10 @@ PAPERS: tuple[tuple[ModuleType, tuple[int, int, int], str], ...] = (
 MODELS: dict[str, tuple[Callable[..., Module], tuple[int, int, int]]] = {
     name: (getattr(file, name), shape) for file, shape, nets in PAPERS for name in nets.split()
 }
-"""Each net's builder, and the input that it was made for."""
+"""Each net's builder and input shape."""
 
 VARIANT_INPUTS = {("lenet5", "1998"): (1, 32, 32), ("alexnet", "paper"): (3, 227, 227)}
-"""Variants that were made for another input than the model's default."""
+"""Variants with another input shape than the model's default."""
 
 
 def names() -> list[str]:
@@ -78,7 +78,7 @@ def names() -> list[str]:
 
 
 def resolve(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-    """("lenet5", {"variant": "1998"}) for "lenet5:1998": a model's own name, and the options with its variant.
+    """("lenet5", {"variant": "1998"}) for "lenet5:1998": the model's name, and the options including its variant.
 
     ValueError if there is no such model, variant or option, or if name and options give different variants.
     """
@@ -99,7 +99,7 @@ def resolve(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, d
 
 
 def build(name: str, **options: Any) -> Module:
-    """The net called `name` with freshly drawn weights: "lenet5", or with a variant "lenet5:1998".
+    """The net called `name` with random initial weights: "lenet5", or with a variant "lenet5:1998".
 
     options: its builder's arguments, such as num_classes=10.
     """
@@ -110,13 +110,13 @@ def build(name: str, **options: Any) -> Module:
 
 
 def input_shape(name: str, variant: str = "") -> tuple[int, int, int]:
-    """The (channels, height, width) that a model, or its variant ("lenet5:1998"), was made for."""
+    """The input shape (channels, height, width) of a model or its variant ("lenet5:1998")."""
     base, options = resolve(name, {"variant": variant} if variant else {})
     return VARIANT_INPUTS.get((base, options.get("variant", "")), _entry(base)[1])
 
 
 def variants(name: str) -> list[str]:
-    """The values of a model's `variant=`, the default first; none where there is only one net of that name."""
+    """The values of a model's `variant=`, the default first; none if the model has no variants."""
     builder = _entry(name)[0]
     option = inspect.signature(builder).parameters.get("variant")
     if option is None:

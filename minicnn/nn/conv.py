@@ -10,9 +10,9 @@ from minicnn.tensor import Tensor
 
 
 class Conv2d(Module):
-    """ops.conv.conv2d with learned filters.   x (N,C,H,W) → y (N,O,OH,OW),   OH = ⌊(H + 2P − D(KH−1) − 1)/S⌋ + 1
+    """ops.conv2d with learned filters.   x (N,C,H,W) → y (N,O,OH,OW),   OH = ⌊(H + 2P − D(KH−1) − 1)/S⌋ + 1
 
-    weight (O,C/G,KH,KW), drawn he_normal;   bias (O,), zeros, or None.   Parameters: O·C/G·KH·KW (+ O).
+    weight (O,C/G,KH,KW), initialised with he_normal;   bias (O,), zeros, or None.   Parameters: O·C/G·KH·KW (+ O).
     kernel_size, stride, padding, dilation: an integer or (down, across); padding="same" keeps the size at stride 1.
     """
 

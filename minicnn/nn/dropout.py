@@ -13,7 +13,7 @@ from minicnn.tensor import Tensor
 
 
 class _Masked(Module):
-    """Draws a mask over the first `axes` axes of x (None: all of them) and gives it to `op`."""
+    """Draws a mask over the first `axes` axes of x (None: all of them) and passes it to `op`."""
 
     op: Callable[..., Tensor] = staticmethod(ops.dropout)
     axes: int | None = None
@@ -48,9 +48,9 @@ class Dropout2d(_Masked):
 
 
 class StochasticDepth(_Masked):
-    """A residual branch is skipped with probability p, by image ("row") or for the whole batch ("batch", the paper's).
+    """Skips a residual branch with probability p, per image ("row") or for the whole batch ("batch", as in the paper).
 
-    What stays is multiplied by 1/(1 − p).   x (N,…).   Huang et al. 2016
+    Otherwise its output is multiplied by 1/(1 − p).   x (N,…).   Huang et al. 2016
     """
 
     op = staticmethod(ops.stochastic_depth)

@@ -1,33 +1,29 @@
-"""Initial weights, each with its paper. Drawn on the host as float32, so that a seed gives the same net on any device.
+"""Initial weights, with their papers. Drawn on the host as float32, so that a seed gives the same net on any device.
 
 For a filter bank (O, C/G, KH, KW) fan_in = C/G·KH·KW is the number of inputs that an output depends on, and fan_out =
-O·KH·KW the number of outputs that an input reaches; for a matrix (O, I) they are I and O.
+O·KH·KW the number of outputs that an input affects; for a matrix (O, I) they are I and O.
 """
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from minicnn import devices
 from minicnn.rng import generator
+from minicnn.settings import within
 
 _draw_values = contextvars.ContextVar("draw_values", default=True)
 
 
-@contextlib.contextmanager
-def shapes_only() -> Iterator[None]:
-    """Within `with shapes_only():` weights have shapes but no values, so that a large net is built in no time."""
-    token = _draw_values.set(False)
-    try:
-        yield
-    finally:
-        _draw_values.reset(token)
+def shapes_only() -> AbstractContextManager[None]:
+    """Within `with shapes_only():` weights have shapes but no values, so that large nets are built quickly."""
+    return within(_draw_values, False)
 
 
 def _drawn(shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Any:
@@ -37,7 +33,7 @@ def _drawn(shape: tuple[int, ...], draw: Callable[[], np.ndarray]) -> Any:
 
 
 def he_normal(shape: tuple[int, ...], gain: float = 2.0) -> np.ndarray:
-    """N(0, gain/fan_in): with ReLU the signal keeps its variance.   He et al. 2015 (PReLU), eq. 10"""
+    """N(0, gain/fan_in): with ReLU, preserves the variance of the signal.   He et al. 2015 (PReLU), eq. 10"""
     return normal(shape, math.sqrt(gain / max(1, fans(shape)[0])))
 
 
@@ -53,7 +49,7 @@ def glorot_uniform(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def lecun_uniform(shape: tuple[int, ...], bound: float = 2.4) -> np.ndarray:
-    """U(−2.4/fan_in, 2.4/fan_in), LeNet-5's.   LeCun et al. 1998, appendix A"""
+    """U(−2.4/fan_in, 2.4/fan_in), as in LeNet-5.   LeCun et al. 1998, appendix A"""
     limit = bound / max(1, fans(shape)[0])
     return uniform(shape, limit)
 
@@ -64,7 +60,7 @@ def normal(shape: tuple[int, ...], std: float) -> np.ndarray:
 
 
 def truncated_normal(shape: tuple[int, ...], std: float) -> np.ndarray:
-    """N(0, std²), values beyond 2·std are drawn again: TensorFlow's, used in the Inception nets"""
+    """N(0, std²), values beyond 2·std are drawn again, as in TensorFlow and the Inception nets"""
 
     def draw():
         x = generator().standard_normal(shape)
@@ -81,7 +77,7 @@ def uniform(shape: tuple[int, ...], bound: float) -> np.ndarray:
 
 
 def constant(shape: tuple[int, ...], value: float) -> np.ndarray:
-    """`value` everywhere."""
+    """All elements are `value`."""
     return _drawn(shape, lambda: np.full(shape, value))
 
 

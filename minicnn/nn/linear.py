@@ -11,7 +11,7 @@ from minicnn.tensor import Tensor
 class Linear(Module):
     """y = x · weightᵀ + bias.   x (N,in_features) → (N,out_features)
 
-    weight (out_features, in_features), drawn he_normal;   bias (out_features,), zeros, or None.
+    weight (out_features, in_features), initialised with he_normal;   bias (out_features,), zeros, or None.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True):
@@ -30,13 +30,13 @@ class Linear(Module):
 
 
 class Flatten(Module):
-    """(N,C,H,W) → (N, C·H·W): all axes from `start_axis` on are joined to one."""
+    """(N,C,H,W) → (N, C·H·W): all axes from `start_axis` on are merged into one."""
 
     def __init__(self, start_axis: int = 1):
         self.start_axis = start_axis
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N,…) → (N, the rest)"""
+        """x (N,…) → (N, product of the other sizes)"""
         return flatten(x, start_axis=self.start_axis)
 
 

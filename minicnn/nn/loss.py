@@ -1,4 +1,4 @@
-"""Losses as modules; the ops do the work."""
+"""Losses as modules; the ops compute them."""
 
 from typing import Any
 

@@ -1,17 +1,17 @@
-"""The base of every layer and every net: a Module, which finds its Parameters, Buffers and Modules by itself.
+"""The base class of layers and nets: a Module, which finds its own Parameters, Buffers and Modules.
 
-There is nothing to register and no `super().__init__()` to call. What an attribute holds belongs to the module, under
-the attribute's name and in the order of assignment. Lists, tuples and dicts are searched too, however deeply nested:
+There is nothing to register and no `super().__init__()` to call: every attribute that holds one of these is part of
+the module, under the attribute's name, in order of assignment. Nested lists, tuples and dicts are searched too:
 
     self.conv = Conv2d(3, 8, 3)                                  "conv.weight", "conv.bias"
     self.blocks = [[Linear(8, 8)], Linear(8, 8)]                 "blocks.0.0.weight", …, "blocks.1.weight", …
     self.branches = {"left": Linear(8, 8)}                       "branches.left.weight", …
 
-A set, a dict key that is no text, and a layer in the class body are refused.
+Layers in a set, in a dict with keys that are not strings, or in the class body are errors.
 
 Two attributes tell a training loop how to train a net. `aux_weights`: if it is not empty, the net returns (logits,
 *auxiliary logits) in training mode, and the loss is loss(logits) + Σ aux_weights[i]·loss(auxiliary logits i); in eval
-mode it returns the logits alone. `loss`: a net may have a method loss(logits, labels) → scalar Tensor; None, the
+mode it returns only the logits. `loss`: a net may have a method loss(logits, labels) → scalar Tensor; None, the
 default, means cross-entropy.
 """
 
@@ -28,35 +28,31 @@ import numpy as np
 from minicnn import devices
 from minicnn.nn.settings_text import settings
 from minicnn.nn.state import LoadReport, read_state, write_state
+from minicnn.settings import within
 from minicnn.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A Tensor that an optimiser changes."""
+    """A Tensor that an optimiser updates."""
 
     def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(data, requires_grad)
 
 
 class Buffer(Tensor):
-    """A Tensor that is part of a module's state but that no gradient changes: batch norm's running statistics."""
+    """A Tensor that is part of a module's state but is not trained, such as batch norm's running statistics."""
 
 
 _watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("watchers", default=())
 
 
-@contextlib.contextmanager
-def watch(callback: Callable[[Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
+def watch(callback: Callable[[Module, tuple[Any, ...], Any], Any]) -> contextlib.AbstractContextManager[None]:
     """Within `with watch(f):`, f(module, inputs, output) is called after each module has computed."""
-    token = _watchers.set((*_watchers.get(), callback))
-    try:
-        yield
-    finally:
-        _watchers.reset(token)
+    return within(_watchers, (*_watchers.get(), callback))
 
 
 class Module:
-    """The base of layers and nets. A subclass sets attributes in `__init__` and computes in `forward`."""
+    """The base class of layers and nets. A subclass sets attributes in `__init__` and computes in `forward`."""
 
     training: bool = True
     aux_weights: tuple[float, ...] = ()
@@ -67,7 +63,7 @@ class Module:
     else:
 
         def forward(self, *inputs):
-            """Compute the output; every subclass has its own."""
+            """Compute the output; implemented by each subclass."""
             raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
     def __init_subclass__(cls, **options: Any):
@@ -92,7 +88,7 @@ class Module:
         return output
 
     def _name_the_layer(self, problem: ValueError) -> None:
-        """Put the failing layer's name, as seen from here, before the sentence: "features.3 (Conv2d): the window …"."""
+        """Prefix the error with the failing layer's name in this module: "features.3 (Conv2d): the window …"."""
         inside, path, sentence = getattr(problem, "layer", (None, "", str(problem)))
         if inside is not None:
             own = next((name for name, m in self.members() if m is inside), "")
@@ -103,20 +99,20 @@ class Module:
         problem.layer = (self, path, sentence)  # type: ignore[attr-defined]
 
     def macs(self, output_shape: tuple[int, ...]) -> int:
-        """Its own multiply-adds for one image, output_shape being without the batch axis; most layers have none."""
+        """This layer's multiply-adds for one image; output_shape excludes the batch axis. 0 for most layers."""
         return 0
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
         """This module's own (name, Parameter | Buffer | Module), in the order of their attributes.
 
-        TypeError where a container holds some under a name that is not clear: in a set, or in a dict under a key that
-        is not a text without dots.
+        TypeError if a container gives one of them no clear name: a set, or a dict with a key that is not a string
+        without dots.
         """
         for name, value in vars(self).items():
             yield from _members(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module, named `prefix`, and all below it: ("features.0", Conv2d), …"""
+        """This module, named `prefix`, and all modules inside it: ("features.0", Conv2d), …"""
         yield from self._modules(prefix, ())
 
     def _modules(self, prefix: str, above: tuple[Module, ...]) -> Iterator[tuple[str, Module]]:
@@ -135,7 +131,7 @@ class Module:
                     yield (f"{prefix}.{name}" if prefix else name), value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """("features.0.weight", Parameter), …; one that two layers share comes once, under its first name."""
+        """("features.0.weight", Parameter), …; a shared one appears once, under its first name."""
         seen: set[int] = set()
         for name, parameter in self._named(Parameter):
             if isinstance(parameter, Parameter) and id(parameter) not in seen:
@@ -147,11 +143,11 @@ class Module:
         yield from self._named(Buffer)
 
     def named_state(self) -> Iterator[tuple[str, Tensor]]:
-        """Every Parameter and Buffer under the name that it has in the state; a shared one under each of its names."""
+        """(name in the state, Parameter or Buffer), …; a shared one appears under each of its names."""
         yield from self._named((Parameter, Buffer))
 
     def parameters(self) -> list[Parameter]:
-        """The parameters, each once."""
+        """All parameters; a shared one appears once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def train(self, mode: bool = True) -> Self:
@@ -166,7 +162,7 @@ class Module:
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[Self]:
-        """`with model.evaluating():` eval mode inside the block; afterwards each layer has its own mode again."""
+        """`with model.evaluating():` eval mode inside the block; afterwards each layer's previous mode is restored."""
         modes = [(module, module.training) for _, module in self.named_modules()]
         self.eval()
         try:
@@ -200,8 +196,8 @@ class Module:
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """Copy the arrays of `state` into the parameters and buffers of the same names.
 
-        strict: raise a ValueError and change nothing unless names and shapes agree exactly. Otherwise load what fits.
-        Either way the report says what is missing, unexpected and misshapen. PyTorch's counters of batches seen
+        strict: raise a ValueError and change nothing unless names and shapes agree exactly. With strict=False, load
+        the arrays that fit. The report lists missing, unexpected and misshapen arrays. PyTorch's batch counters
         (`num_batches_tracked`) are ignored.
         """
         mine = dict(self.named_state())
@@ -226,14 +222,14 @@ class Module:
         """Write the state of any net to a safetensors file: names and arrays, no description of the net.
 
         `net.load(path)` reads it into a net of the same structure. For a net of the zoo, `models.save` writes a file
-        that also says which net it is.
+        that also names the net.
         """
         write_state(path, self.state_dict())
 
     def load(self, path: Any) -> Self:
-        """Read the state that `save` wrote into this net, and return the net. Its modes stay as they are.
+        """Load a state that `save` wrote into this net, and return the net. Training and eval modes do not change.
 
-        Names and shapes must agree exactly: otherwise ValueError says what is missing, unexpected and misshapen, and
+        Names and shapes must agree exactly: otherwise a ValueError lists missing, unexpected and misshapen arrays, and
         nothing is changed. `io.weights.load_into` reads other formats, and parts of a file.
         """
         state, _ = read_state(path)
@@ -251,7 +247,7 @@ class Module:
 
 
 def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
-    """The members in an attribute's value, with their names: itself, or those in lists, tuples and dicts."""
+    """The members in an attribute's value, with their names: the value, or the items of lists, tuples and dicts."""
     if isinstance(value, (Parameter, Buffer, Module)):
         yield name, value
     elif isinstance(value, (list, tuple)):
@@ -262,7 +258,7 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
             for path, member in _members(f"{name}.{key}", item):
                 if not isinstance(key, str) or not key or "." in key:
                     raise TypeError(f"{name} holds a {type(member).__name__} under the key {key!r}, but a key is part "
-                                    "of the names in the state: use a text without dots, or a list")
+                                    "of the names in the state: use a string without dots, or a list")
                 yield path, member
     elif isinstance(value, (set, frozenset, deque)):
         for item in value:

@@ -1,4 +1,4 @@
-"""Normalising layers."""
+"""Normalisation layers."""
 
 from typing import Self
 
@@ -14,13 +14,13 @@ from minicnn.tensor import Tensor
 class BatchNorm2d(Module):
     """Batch normalisation of each channel.   x (N,C,H,W) → y (N,C,H,W)   (Ioffe & Szegedy 2015)
 
-    weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none). In training the batch's own mean
-    and variance are used, and the Buffers running_mean, running_var follow them: running ← (1 − momentum)·running +
+    weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none). Training mode uses the batch's mean
+    and variance, and updates the Buffers running_mean and running_var: running ← (1 − momentum)·running +
     momentum·batch, the variance with m − 1. (PyTorch's convention: TensorFlow's and Caffe's momentum is 1 minus this.)
-    In eval mode the running statistics are used.
+    Eval mode uses the running statistics.
 
     `frozen=True`, or `.freeze()`: training mode uses the running statistics too, and does not change them. For
-    fine-tuning on small batches, whose own statistics are noise. weight and bias still learn, unless requires_grad is
+    fine-tuning on small batches, whose statistics are noisy. weight and bias are still trained, unless requires_grad is
     False.
     """
 
@@ -35,7 +35,7 @@ class BatchNorm2d(Module):
         self.running_var = Buffer(init.constant((num_features,), 1))
 
     def freeze(self, frozen: bool = True) -> Self:
-        """Use the running statistics in training mode too, and do not change them; freeze(False) ends it."""
+        """Use the running statistics in training mode too, and do not change them; freeze(False) undoes it."""
         self.frozen = frozen
         return self
 
@@ -46,19 +46,19 @@ class BatchNorm2d(Module):
         y = batch_norm(x, self.weight, self.bias, eps=self.eps)
         mean, var = y.aux                                                     # (C,), (C,)
         m = x.size // self.num_features
-        self._follow(self.running_mean, mean)
-        self._follow(self.running_var, var * (m / (m - 1)))
+        self._update_running(self.running_mean, mean)
+        self._update_running(self.running_var, var * (m / (m - 1)))
         return y
 
-    def _follow(self, running: Buffer, batch: Array) -> None:
+    def _update_running(self, running: Buffer, batch: Array) -> None:
         running.data = (1 - self.momentum) * running.data + self.momentum * batch
 
 
 class LocalResponseNorm(Module):
-    """x / (k + α'·Σ x²)^β over `size` neighbouring maps; α' = α/size, or with variant="paper" α itself.
+    """x / (k + α'·Σ x²)^β over `size` neighbouring channels; α' = α/size, or α with variant="paper".
 
-    groups: the maps are cut into so many groups of neighbours, and a window does not reach beyond its group.
-    AlexNet's is LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper").   Krizhevsky et al. 2012, §3.3
+    groups: the channels are divided into this many groups of neighbours, and each window stays in one group.
+    AlexNet uses LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2, variant="paper").   Krizhevsky et al. 2012, §3.3
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, variant: str = "torch",
@@ -70,6 +70,6 @@ class LocalResponseNorm(Module):
         """x (N,C,…) → (N,C,…)"""
         if self.groups > 1 and x.shape[1] % self.groups:
             raise ValueError(f"x has {x.shape[1]} channels, which must be divisible by groups (={self.groups})")
-        apart = x.reshape(-1, x.shape[1] // self.groups, *x.shape[2:]) if self.groups > 1 else x    # (N·G, C/G, …)
-        y = local_response_norm(apart, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, variant=self.variant)
+        parts = x.reshape(-1, x.shape[1] // self.groups, *x.shape[2:]) if self.groups > 1 else x    # (N·G, C/G, …)
+        y = local_response_norm(parts, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k, variant=self.variant)
         return y.reshape(x.shape) if self.groups > 1 else y

@@ -23,7 +23,7 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(Module):
-    """The mean of each window, over its pixels and padding or (count_include_pad=False) its pixels alone."""
+    """The mean of each window, over its pixels and padding, or (count_include_pad=False) over its pixels only."""
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
                  count_include_pad: bool = True):
@@ -50,7 +50,7 @@ class LPPool2d(Module):
 
 
 class TrainableAvgPool2d(Module):
-    """LeNet-5's S2 and S4: y = weight[c] · Σ x over the window + bias[c], learned; 2 parameters a map.
+    """LeNet-5's S2 and S4: y = weight[c] · Σ x over the window + bias[c], learned; 2 parameters per channel.
 
     weight starts as 1/(KH·KW), the plain average; bias as 0.   LeCun et al. 1998, §II.B
     """
@@ -68,7 +68,7 @@ class TrainableAvgPool2d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means over output_size boxes that divide the image, an integer or (OH, OW)."""
+    """The mean of each of OH × OW boxes that cover the image; output_size: (OH, OW) or one integer."""
 
     def __init__(self, output_size: Pair):
         self.output_size = output_size
@@ -79,7 +79,7 @@ class AdaptiveAvgPool2d(Module):
 
 
 class AdaptiveMaxPool2d(Module):
-    """Maxima over output_size boxes that divide the image, an integer or (OH, OW)."""
+    """The maximum of each of OH × OW boxes that cover the image; output_size: (OH, OW) or one integer."""
 
     def __init__(self, output_size: Pair):
         self.output_size = output_size
@@ -90,7 +90,7 @@ class AdaptiveMaxPool2d(Module):
 
 
 class GlobalAvgPool2d(Module):
-    """The mean of each map: one number a channel (Lin et al. 2013)."""
+    """The mean of each map: one number per channel (Lin et al. 2013)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C)"""
@@ -98,7 +98,7 @@ class GlobalAvgPool2d(Module):
 
 
 class GlobalMaxPool2d(Module):
-    """The largest pixel of each map: one number a channel."""
+    """The largest pixel of each map: one number per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C)"""

@@ -1,4 +1,4 @@
-"""Layers one after the other."""
+"""Layers in sequence."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from minicnn.tensor import Tensor
 
 
 class Sequential(Module):
-    """Layers one after the other: `Sequential(a, b)` names them "0" and "1", `Sequential({"conv": a})` "conv".
+    """Applies layers in sequence: `Sequential(a, b)` names them "0" and "1", `Sequential({"conv": a})` "conv".
 
-    net[0], net[-1] and net["conv"] are layers, net[1:] is a Sequential of some; net.conv is net["conv"]. Assigning to
+    net[0], net[-1] and net["conv"] are layers, net[1:] is a Sequential; net.conv is net["conv"]. Assigning to
     net[0], net["conv"] or net.conv replaces the layer under the same name.
     """
 
@@ -25,7 +25,7 @@ class Sequential(Module):
             if not isinstance(layer, Module):
                 raise TypeError(f"Sequential: layer {name} must be a Module, not a {type(layer).__name__}")
             if not isinstance(name, str) or not name or "." in name:
-                raise TypeError(f"Sequential: the name {name!r} must be a text without dots: it is part of the names "
+                raise TypeError(f"Sequential: the name {name!r} must be a string without dots: it is part of the names "
                                 "in the state")
             if hasattr(type(self), name) or name == "layers":
                 raise ValueError(f"Sequential: the name {name!r} is already an attribute of a {type(self).__name__}: "
@@ -33,12 +33,12 @@ class Sequential(Module):
         self.layers = dict(named)
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
-        """The layers under their own names, then what other attributes hold."""
+        """The layers under their own names, then the members of other attributes."""
         for name, member in super().members():
             yield name.removeprefix("layers."), member
 
     def forward(self, x: Tensor) -> Tensor:
-        """x through every layer in turn."""
+        """Apply every layer in order."""
         for layer in self.layers.values():
             x = layer(x)
         return x
@@ -61,13 +61,13 @@ class Sequential(Module):
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
     def __getitem__(self, index: int | str | slice) -> Any:
-        """The layer of that number or name; a slice gives a Sequential of those layers."""
+        """The layer with this number or name; for a slice, a Sequential of these layers."""
         if isinstance(index, slice):
             return Sequential(dict(list(self.layers.items())[index]))
         return self.layers[index] if isinstance(index, str) else list(self.layers.values())[index]
 
     def __setitem__(self, index: int | str, layer: Module) -> None:
-        """Replace the layer of that number or name."""
+        """Replace the layer with this number or name."""
         name = index if isinstance(index, str) else list(self.layers)[index]
         if name not in self.layers:
             raise KeyError(f"there is no layer {name!r} to replace: the layers are {', '.join(self.layers)}")

@@ -13,9 +13,9 @@ PLAIN = (bool, int, float, str, np.generic)
 def settings(thing: object) -> list[str]:
     """["3", "8", "kernel_size=3", "bias=False"]: the constructor's arguments that matter, read from the attributes.
 
-    An argument is shown if it has no default, if its value is not the default, or if it is the only kind there is
-    (`Dropout(p=0.5)`). An attribute that holds an array or a module stands for a switch: `bias=False` where it is None.
-    Arguments that left no attribute of their name are not shown.
+    An argument is shown if it is the first one, if it has no default, or if its value is not the default. For a switch,
+    an attribute that holds an array or a module counts as True, None as False: `bias=False`. Arguments without an
+    attribute of the same name are not shown.
     """
     shown: list[str] = []
     positional = True

@@ -14,7 +14,7 @@ from minicnn import atomic
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What did not fit when a state was loaded."""
+    """The arrays that did not fit when a state was loaded."""
 
     missing: list[str]
     unexpected: list[str]
@@ -22,7 +22,7 @@ class LoadReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything fitted."""
+        """Whether all arrays fitted."""
         return not (self.missing or self.unexpected or self.misshapen)
 
     def __str__(self) -> str:
@@ -36,8 +36,8 @@ class LoadReport:
 
 def write_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray],
                 metadata: dict[str, str] | None = None) -> None:
-    """Write {name: array} and {text: text} to a safetensors file, whole or not at all."""
-    from safetensors.numpy import save  # not at the top: `import minicnn` needs NumPy alone
+    """Write {name: array} and metadata {string: string} to a safetensors file, atomically."""
+    from safetensors.numpy import save  # not at the top: `import minicnn` needs only NumPy
 
     path = Path(path)
     if not path.parent.is_dir():
@@ -46,7 +46,7 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray],
 
 
 def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the metadata of a safetensors file. ValueError where it is none, or damaged."""
+    """The arrays and the metadata of a safetensors file. ValueError if the file is of another format or damaged."""
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -55,7 +55,7 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dic
         with safe_open(os.fspath(path), framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as problem:
-        raise ValueError(f"{path} is not a whole safetensors file ({problem}): io.weights.load_into reads NumPy's and "
+        raise ValueError(f"{path} is no complete safetensors file ({problem}): io.weights.load_into reads NumPy's and "
                          "PyTorch's formats") from None
     except (TypeError, AttributeError) as problem:  # a type that NumPy lacks, such as bfloat16
         raise ValueError(f"{path} holds arrays of a type that NumPy lacks ({problem}): io.weights.load_into reads "

@@ -1,9 +1,9 @@
-"""The mathematics: each op is a formula and its gradients, in one place, on whatever device the arrays live.
+"""The ops: each is a formula and its gradients, in one place, for arrays on any device.
 
     from minicnn import ops
     y = ops.conv2d(x, w, b, padding=1)
 
-One file a family of ops; read them there.
+Each family of ops has its own file.
 """
 
 from minicnn.ops import methods as _methods  # noqa: F401 - installs Python's operators on Tensor

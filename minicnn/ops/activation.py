@@ -1,6 +1,6 @@
-"""Activations: one curve, applied to each element.  x, y, dx, dy all have one shape, any shape.
+"""Activations: one function, applied to each element.  x, y, dx, dy all have the same shape, any shape.
 
-At a kink the gradient is that of PyTorch: relu'(0) = 0, relu6'(0) = relu6'(6) = 0, leaky_relu'(0) = the slope below,
+At a kink the gradient is as in PyTorch: relu'(0) = 0, relu6'(0) = relu6'(6) = 0, leaky_relu'(0) = the slope below,
 hardsigmoid'(±3) = 0, hardswish'(−3) = 0, hardswish'(3) = 1.
 """
 
@@ -83,7 +83,7 @@ def hardswish(x: Array):
 
 
 def _sigmoid(x):
-    """σ(x), from the exponential of −|x|, which can't overflow."""
+    """σ(x), computed from e^−|x|, which can't overflow."""
     xp = devices.of(x).xp
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1, e) / (1 + e)

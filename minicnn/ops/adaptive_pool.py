@@ -1,4 +1,4 @@
-"""Pooling to a given output size, whatever the input's, and to a single number."""
+"""Pooling to a given output size, for any input size, and to one number per map."""
 
 from minicnn import devices
 from minicnn.device import Array
@@ -8,11 +8,11 @@ from minicnn.tensor import op
 
 @op
 def adaptive_avg_pool2d(x: Array, *, output_size: Pair):
-    """y[n,c,i,j] = mean of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
+    """y[n,c,i,j] = mean over rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, and columns likewise.
 
     x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer.
     The mean over a box is one matrix from the left and one from the right: y = A · x · Bᵀ, so dx = Aᵀ · dy · B.
-    Boxes that are all of one size are the windows of an ordinary pooling.
+    If all boxes have the same size, they are the windows of ordinary pooling.
     """
     device, xp = devices.of(x), devices.of(x).xp
     (OH, OW), (H, W) = _output_size(x, output_size), x.shape[2:]
@@ -27,14 +27,14 @@ def adaptive_avg_pool2d(x: Array, *, output_size: Pair):
 
 @op
 def adaptive_max_pool2d(x: Array, *, output_size: Pair):
-    """y[n,c,i,j] = maximum of rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1 and of the columns likewise.
+    """y[n,c,i,j] = maximum over rows ⌊i·H/OH⌋ … ⌈(i+1)·H/OH⌉ − 1, and columns likewise.
 
-    x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer. dx: dy to the first of the largest.
+    x (N,C,H,W)   →   y (N,C,OH,OW), output_size = (OH, OW) or one integer. dx: dy to the first maximum.
     """
     xp = devices.of(x).xp
     (OH, OW), (N, C, H, W) = _output_size(x, output_size), x.shape
     boxes = [(i, j, slice(*rows), slice(*columns))
-             for i, rows in enumerate(_bounds(H, OH)) for j, columns in enumerate(_bounds(W, OW))]
+             for i, rows in enumerate(bounds(H, OH)) for j, columns in enumerate(bounds(W, OW))]
     y = xp.empty((N, C, OH, OW), x.dtype)
     for i, j, rows, columns in boxes:
         y[:, :, i, j] = x[:, :, rows, columns].max((2, 3))
@@ -61,7 +61,7 @@ def global_avg_pool2d(x: Array):
 
 @op
 def global_max_pool2d(x: Array):
-    """y[n,c] = the largest pixel of map c of image n.   x (N,C,H,W) → y (N,C).   dx: dy to the first of the largest"""
+    """y[n,c] = the largest pixel of map c of image n.   x (N,C,H,W) → y (N,C).   dx: dy to the first maximum"""
     N, C, H, W = _images(x).shape
     xp = devices.of(x).xp
     pixels = x.reshape(N, C, H * W)                                           # (N, C, HW)
@@ -87,14 +87,14 @@ def _output_size(x, output_size):
     return OH, OW
 
 
-def _bounds(size, out):
-    """First row and the one after the last, of each of the `out` boxes."""
+def bounds(size, out):
+    """(first row, last row + 1) of each of the `out` boxes."""
     return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
 
 
 def _averaging(xp, size, out, dtype):
     """The matrix (out, size) whose row i holds 1/m on the m pixels of box i."""
     matrix = xp.zeros((out, size), dtype)
-    for i, (start, end) in enumerate(_bounds(size, out)):
+    for i, (start, end) in enumerate(bounds(size, out)):
         matrix[i, start:end] = 1 / (end - start)
     return matrix

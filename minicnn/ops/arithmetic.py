@@ -1,4 +1,4 @@
-"""Arithmetic, element by element. Two arguments broadcast as in NumPy; either of them may be a number."""
+"""Elementwise arithmetic. Two arguments broadcast as in NumPy; one of them may be a number."""
 
 from minicnn import devices
 from minicnn.device import Array
@@ -92,11 +92,11 @@ def clip(x: Array, *, low: float | None = None, high: float | None = None):
 
 
 def _apply(function, *arguments):
-    """The array module's `function` on the device of the arguments, of which one may be a number."""
+    """The array module's `function` on the device of the arguments; one of them may be a number."""
     device = next(device for a in arguments if (device := devices.find(a)) is not None)
     try:
         return device.elementwise(getattr(device.xp, function), *arguments)
     except ValueError:
         a, b = (getattr(a, "shape", ()) for a in arguments)
         raise ValueError(f"{function}: shapes {a} and {b} do not broadcast: counted from the last, each axis must have "
-                         "the same extent in both, or 1") from None
+                         "the same size in both, or size 1") from None

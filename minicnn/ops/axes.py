@@ -1,4 +1,4 @@
-"""Helpers of the ops: axes as the caller names them, and the gradient of broadcasting."""
+"""Helpers of the ops: checks of axis arguments, and the gradient of broadcasting."""
 
 import operator
 
@@ -6,7 +6,7 @@ from minicnn.op_checks import brief
 
 
 def normalise_axes(name, x, axis):
-    """`axis` (None for all, an integer, or several) as a tuple of axes from 0 up; `name` is the op's, for the error."""
+    """`axis` (None for all, an integer, or several) as a tuple of non-negative axes; `name`: the op, for errors."""
     if axis is None:
         return tuple(range(x.ndim))
     axes = tuple(normalise_axis(name, x, a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
@@ -16,7 +16,7 @@ def normalise_axes(name, x, axis):
 
 
 def normalise_axis(name, x, axis):
-    """`axis`, one integer, counted from 0 up."""
+    """`axis`, one integer, as a non-negative axis."""
     try:
         a = operator.index(axis)
     except TypeError:
@@ -30,7 +30,7 @@ def normalise_axis(name, x, axis):
 
 
 def restore_axes(dy, x, axes):
-    """dy with the reduced axes of x back in place, 1 long, so that it broadcasts to x's shape."""
+    """dy with the reduced axes of x inserted again with size 1, so that it broadcasts to x's shape."""
     return dy.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 

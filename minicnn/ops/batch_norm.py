@@ -1,4 +1,4 @@
-"""Batch normalisation (Ioffe & Szegedy 2015): in training with the batch's own statistics, after it with given ones.
+"""Batch normalisation (Ioffe & Szegedy 2015): with the statistics of the batch (training) or given ones (inference).
 
 Both take x (N,C,…) and, for each channel, γ (C,) and β (C,); γ=None means 1, β=None means 0.
 """
@@ -17,8 +17,8 @@ def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, 
 
         dβ = Σ dy      dγ = Σ dy·x̂      dx = γ/√(σ² + ε) · (dy − dβ/m − x̂·dγ/m)      m = values in a channel
 
-    The two last terms of dx are there because μ and σ² depend on x as well.   σ² divides by m.
-    `aux` is (μ, σ²).   Kept for backward: x, μ, σ² (x̂ is made again).   Algorithm 1 and §3
+    The last two terms of dx come from μ and σ², which also depend on x.   σ² is the biased variance: divided by m.
+    `aux` is (μ, σ²).   Kept for backward: x, μ, σ² (x̂ is computed again).   Algorithm 1 and §3
     """
     _check("batch_norm", eps, x, gamma, beta)
     device = devices.of(x)
@@ -41,7 +41,7 @@ def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean
 
         dx = dy·γ/√(σ² + ε)   dγ = Σ dy·x̂   dβ = Σ dy   dμ = −γ/√(σ² + ε)·Σ dy   dσ² = −½·γ/(σ² + ε)·Σ dy·x̂
 
-    What a trained net computes, and a frozen layer in training.   Kept for backward: x.   Algorithm 2
+    For a trained net, and for frozen layers in training.   Kept for backward: x.   Algorithm 2
     """
     _check("batch_norm_inference", eps, x, gamma, beta, mean, var)
     device = devices.of(x)
@@ -68,5 +68,5 @@ def _check(name, eps, x, *per_channel):
         raise ValueError(f"{name}: x has {C} channels, so gamma, beta, mean and var must each have shape ({C},), "
                          f"not {shapes}{channels_last(x.shape, shapes[0][0] if shapes[0] else 0)}")
     if name == "batch_norm" and x.size <= C:
-        raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(C, 1)} value(s) a channel, and statistics need "
+        raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(C, 1)} value(s) per channel, and statistics need "
                          "at least 2: use a larger batch, or eval() for the running statistics")

@@ -1,7 +1,7 @@
-"""Dropout: noise that switches things off. An op takes its mask, so it is a plain function; the layer draws the mask.
+"""Dropout: random values are set to 0. The layer draws the mask and passes it to the op, which is deterministic.
 
-Masks hold booleans, False with probability p. What stays is divided by 1 − p, so that the mean is what it was and
-nothing has to change after training ("inverted" dropout).
+Masks hold booleans, False with probability p. The other values are divided by 1 − p, so that the mean stays the same
+and no scaling is needed after training ("inverted" dropout).
 """
 
 from minicnn import devices
@@ -12,7 +12,7 @@ from minicnn.tensor import op
 
 @op(constants=("mask",))
 def dropout(x: Array, mask: Array, *, p: float):
-    """y = x·mask/(1 − p): single values are off.   x, mask of one shape.   Hinton et al. 2012; Srivastava et al. 2014
+    """y = x·mask/(1 − p): drops values.   x and mask have one shape.   Hinton et al. 2012; Srivastava et al. 2014
 
     dx = dy·mask/(1 − p).   Kept for backward: the mask.
     """
@@ -21,15 +21,15 @@ def dropout(x: Array, mask: Array, *, p: float):
 
 @op(constants=("mask",))
 def dropout2d(x: Array, mask: Array, *, p: float):
-    """y[n,c] = x[n,c]·mask[n,c]/(1 − p): whole maps are off.   x (N,C,H,W)   mask (N,C).   Tompson et al. 2015, §3.2"""
+    """y[n,c] = x[n,c]·mask[n,c]/(1 − p): drops whole maps.   x (N,C,H,W)   mask (N,C).   Tompson et al. 2015, §3.2"""
     return _masked("dropout2d", x, mask, p, x.shape[:2])
 
 
 @op(constants=("mask",))
 def stochastic_depth(x: Array, mask: Array, *, p: float):
-    """y[n] = x[n]·mask[n]/(1 − p): the branch of whole images is off.   x (N,…)   mask (N,).   Huang et al. 2016
+    """y[n] = x[n]·mask[n]/(1 − p): drops the branch for whole images.   x (N,…)   mask (N,).   Huang et al. 2016
 
-    The paper multiplies by 1 − p at test time instead, which is the same net.
+    The paper multiplies by 1 − p at test time instead, which is equivalent.
     """
     return _masked("stochastic_depth", x, mask, p, x.shape[:1])
 

@@ -1,4 +1,4 @@
-"""Losses other than the classifier's cross entropy, which stands beside the softmax."""
+"""Losses other than the classifier's cross entropy, which is in softmax.py."""
 
 from minicnn import devices
 from minicnn.device import Array
@@ -18,7 +18,7 @@ def mse_loss(x: Array, target: Array):
 
 @op
 def binary_cross_entropy_with_logits(x: Array, target: Array):
-    """The mean of −t·log σ(x) − (1 − t)·log(1 − σ(x)) over all elements, t from 0 to 1, finite for every x.
+    """The mean of −t·log σ(x) − (1 − t)·log(1 − σ(x)) over all elements, 0 ≤ t ≤ 1; finite for every x.
 
     Computed as max(x, 0) − x·t + log(1 + e^−|x|).   dx = dy·(σ(x) − t)/m, dt = −dy·x/m, m the number of elements
     """

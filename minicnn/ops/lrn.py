@@ -1,4 +1,4 @@
-"""Local response normalisation: a pixel is damped by the same pixel of neighbouring maps."""
+"""Local response normalisation: each value is divided by the size of its neighbours in other channels."""
 
 from minicnn import devices
 from minicnn.device import Array
@@ -12,11 +12,11 @@ def local_response_norm(x: Array, *, size: int, alpha: float = 1e-4, beta: float
                         variant: str = "torch"):
     """y[c] = x[c] · s[c]^(−β),   s[c] = k + α'·Σ x[c']²   over the `size` channels c − ⌊n/2⌋ … c + ⌊(n−1)/2⌋
 
-        dx[c] = dy[c]·s[c]^(−β) − 2α'β·x[c]·Σ dy[c']·y[c']/s[c']      over the c' whose window holds c
+        dx[c] = dy[c]·s[c]^(−β) − 2α'β·x[c]·Σ dy[c']·y[c']/s[c']      over the c' whose window contains c
 
     x (N,C,…)   →   y (N,C,…).   Windows are cut off at the first and the last channel.
     variant="paper": α' = α (the paper's net has k=2, n=5, α=1e-4, β=0.75).
-    variant="torch": α' = α/n, as in PyTorch, Caffe and ONNX; with the paper's numbers it damps 5 times less.
+    variant="torch": α' = α/n, as in PyTorch, Caffe and ONNX; with the paper's values α' is 5 times smaller.
     Kept for backward: x, y and s.   Krizhevsky et al. 2012, §3.3
     """
     size = positive("size", size, most=LARGEST)

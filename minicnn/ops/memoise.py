@@ -1,8 +1,8 @@
-"""For ops whose gradients have work in common."""
+"""A cache for computations that several gradients of an op share."""
 
 
 def memoise_by_dy(function):
-    """A function of dy that several gradients of an op need: computed once, then remembered for that dy."""
+    """The function of dy with a cache: the value for the last dy is not computed again."""
     dy_before = value = None
 
     def call(dy):

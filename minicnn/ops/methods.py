@@ -1,7 +1,7 @@
-"""Python's operators and the commonest methods of a Tensor: `a + b` is ops.add(a, b), `x.mean()` is ops.mean(x).
+"""Python's operators and the common methods of a Tensor: `a + b` is ops.add(a, b), `x.mean()` is ops.mean(x).
 
-Installed on Tensor here, because the engine (minicnn/tensor.py) knows no op. Comparisons and argmax have no gradient:
-they return plain arrays, of booleans or of integers.
+Installed on Tensor here, because the engine (minicnn/tensor.py) imports no op. Comparisons and argmax have no gradient:
+they return plain arrays of booleans or integers.
 """
 
 import operator
@@ -45,7 +45,7 @@ def _on_arrays(compare):
 class _ArrayFunction:
     """`__array_ufunc__`: NumPy asks the class for it and gets the function below; CuPy asks the Tensor and gets None.
 
-    None tells CuPy that `cupy_array + tensor` is the Tensor's business, Tensor.__radd__ (NEP 13).
+    With None, CuPy leaves `cupy_array + tensor` to Tensor.__radd__ (NEP 13).
     """
 
     def __get__(self, tensor, owner):
@@ -53,12 +53,12 @@ class _ArrayFunction:
 
 
 def _numpy_function(self, ufunc, method, *inputs, **options):
-    """NumPy's functions of Tensors: np.exp(t) is ops.exp(t); one without an op gets a sentence."""
+    """NumPy's functions of Tensors: np.exp(t) is ops.exp(t); TypeError for a function without an op."""
     function = _NUMPY.get(ufunc.__name__)
     if function is None or method != "__call__" or options:
         called = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise TypeError(f"np.{called}{'(…, ' + ', '.join(options) + '=…)' if options else ''} can't record a gradient: "
-                        "use the functions of minicnn.ops, or .numpy() where no gradient is needed")
+                        "use the functions of minicnn.ops, or .numpy() if no gradient is needed")
     return function(*inputs)
 
 
@@ -86,12 +86,12 @@ def _clip(self, low=None, high=None):
 
 
 def _flatten(self, start_axis=0):
-    """All axes from `start_axis` on made one; by default all of them, as NumPy's and PyTorch's method does."""
+    """Merge all axes from `start_axis` on into one; by default all axes, as in NumPy's and PyTorch's method."""
     return flatten(self, start_axis=start_axis)
 
 
 def _squeeze(self, axis=None):
-    """Without the axes of extent 1: all of them, or those in `axis`."""
+    """Without the axes of size 1: all of them, or those in `axis`."""
     return squeeze(self, axis=axis)
 
 

@@ -1,6 +1,6 @@
 """Pooling: one number for each window of each map.
 
-All of them take x (N,C,H,W) to y (N,C,OH,OW). kernel_size, stride (by default the kernel's), padding and dilation are
+All take x (N,C,H,W) and return y (N,C,OH,OW). kernel_size, stride (by default the kernel's), padding and dilation are
 an integer or (down, across). OH = ⌊(H + 2P − D(K−1) − 1)/S⌋ + 1; ceil_mode rounds up instead, but no window may start
 beyond the image. A stride below the kernel's size makes the windows overlap (Krizhevsky et al. 2012, §3.4).
 """
@@ -17,8 +17,8 @@ def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, paddi
                ceil_mode: bool = False):
     """y = the largest pixel of the window; padding counts as −∞.
 
-    dx: dy goes to the winner; of equals the first in reading order wins; wins in several windows add up.
-    `aux` is (winner,): which tap it was, p·KW + q (the "switches" of Zeiler & Fergus 2013, §2.1).
+    dx: dy goes to the largest pixel (on a tie, the first in reading order); contributions of several windows add up.
+    `aux` is (winner,): the index p·KW + q of the largest pixel's tap (the "switches" of Zeiler & Fergus 2013, §2.1).
     Kept for backward: the winners.   Ranzato et al. 2007.
     """
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
@@ -29,7 +29,7 @@ def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, paddi
 @op
 def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
                count_include_pad: bool = True):
-    """y = Σ x / m over the window, m its pixels and padding, or (count_include_pad=False) its pixels alone.
+    """y = Σ x / m over the window, m counts its pixels and padding, or (count_include_pad=False) only its pixels.
 
     dx = dy/m to every pixel of the window. Kept for backward: nothing.
     """
@@ -45,8 +45,8 @@ def lp_pool2d(x: Array, *, norm_type: float = 2.0, kernel_size: Pair, stride: Pa
     """y = (Σ |x|^p)^(1/p) over the window, p = norm_type ≥ 1: p = 2 is L2-norm pooling, p → ∞ max pooling of |x|.
 
     dx = dy · sign(x) · (|x|/y)^(p−1), and 0 where y is 0. Kept for backward: x and y.
-    PyTorch takes x^p without the absolute value, which differs for odd p, and scales windows that ceil_mode lets hang
-    over the edge up to a full window; here they are the sum of what they hold.   Sermanet et al. 2012.
+    PyTorch uses x^p without the absolute value, which differs for odd p, and scales windows that extend over the edge
+    (ceil_mode) up to a full window; here they sum only the pixels inside.   Sermanet et al. 2012.
     """
     norm_type = number("lp_pool2d", "norm_type", norm_type, least=1)
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode)
@@ -59,7 +59,7 @@ def trainable_avg_pool2d(x: Array, a: Array, b: Array, *, kernel_size: Pair = 2,
     """LeNet-5's subsampling: y[n,c,i,j] = a[c] · Σ x over the window + b[c]
 
     x (N,C,H,W)   a (C,)   b (C,)   →   y (N,C,OH,OW). A sum, not a mean: a = 1/(KH·KW) makes it the average.
-    Kept for backward: the sums, and a.   LeCun et al. 1998, §II.B, layers S2 and S4.
+    Kept for backward: the sums and a.   LeCun et al. 1998, §II.B, layers S2 and S4.
     """
     device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride)
     if a.shape != (g.C,) or b.shape != (g.C,):

@@ -11,14 +11,14 @@ from minicnn.tensor import Axes, op
 
 @op
 def sum(x: Array, *, axis: Axes = None, keepdims: bool = False):
-    """y = Σ x over `axis`.   dx = dy, repeated"""
+    """y = Σ x over `axis`.   dx = dy, broadcast to x's shape"""
     xp, axes, keepdims = devices.of(x).xp, normalise_axes("sum", x, axis), flag("sum", "keepdims", keepdims)
     return x.sum(axes, keepdims=keepdims), lambda dy: xp.broadcast_to(restore_axes(dy, x, axes), x.shape)
 
 
 @op
 def mean(x: Array, *, axis: Axes = None, keepdims: bool = False):
-    """y = Σ x / m over `axis`, m the number of values summed.   dx = dy / m, repeated"""
+    """y = Σ x / m over `axis`, m the number of values summed.   dx = dy / m, broadcast to x's shape"""
     xp, axes, keepdims = devices.of(x).xp, normalise_axes("mean", x, axis), flag("mean", "keepdims", keepdims)
     m = math.prod(x.shape[a] for a in axes)
     if m == 0:
@@ -28,18 +28,18 @@ def mean(x: Array, *, axis: Axes = None, keepdims: bool = False):
 
 @op
 def max(x: Array, *, axis: Axes = None, keepdims: bool = False):
-    """y = the largest x over `axis`.   dx: dy to the first of the largest"""
+    """y = the largest x over `axis`.   dx: dy to the first maximum"""
     return _extreme("max", x, axis, keepdims)
 
 
 @op
 def min(x: Array, *, axis: Axes = None, keepdims: bool = False):
-    """y = the smallest x over `axis`.   dx: dy to the first of the smallest"""
+    """y = the smallest x over `axis`.   dx: dy to the first minimum"""
     return _extreme("min", x, axis, keepdims)
 
 
 def _extreme(name, x, axis, keepdims):
-    """(y, dx) of the op `name`, which is also the name of the arrays' method."""
+    """(y, dx) of the op `name`, "max" or "min"."""
     xp, axes, keepdims = devices.of(x).xp, normalise_axes(name, x, axis), flag(name, "keepdims", keepdims)
     kept = [i for i in range(x.ndim) if i not in axes]
     order = (*kept, *axes)

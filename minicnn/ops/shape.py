@@ -13,7 +13,7 @@ from minicnn.tensor import Axes, op
 
 @op
 def getitem(x, *, index):
-    """y = x[index], NumPy's slices, integers and integer or boolean arrays.   dx = 0, then dx[index] += dy"""
+    """y = x[index], with NumPy's slices, integers, integer or boolean arrays.   dx = 0, then dx[index] += dy"""
     device = devices.of(x)
 
     def dx(dy):
@@ -29,19 +29,19 @@ def getitem(x, *, index):
 
 @op
 def reshape(x: Array, *, shape: int | Sequence[int]):
-    """y = the same values in another shape, in the same order; one extent may be −1.   dx = dy in x's shape"""
+    """y = the same values in another shape, in the same order; one size may be −1.   dx = dy in x's shape"""
     extents = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     extents = tuple(positive("reshape: shape", n, least=-1) for n in extents)
     known = math.prod(n for n in extents if n != -1)
     if extents.count(-1) > 1 or (x.size != known if -1 not in extents else known == 0 or x.size % known):
         raise ValueError(f"reshape: shape {x.shape} has {x.size} values, which do not fill {extents}"
-                         f"{': one extent at most may be -1' if extents.count(-1) > 1 else ''}")
+                         f"{': at most one size may be -1' if extents.count(-1) > 1 else ''}")
     return x.reshape(extents), lambda dy: dy.reshape(x.shape)
 
 
 @op
 def transpose(x: Array, *, axes: Axes = None):
-    """y = x with its axes in the order `axes`, by default reversed.   dx = dy with the order undone"""
+    """y = x with its axes in the order `axes`, by default reversed.   dx = dy with its axes in x's order"""
     given = range(x.ndim)[::-1] if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
     order = tuple(normalise_axis("transpose", x, a) for a in given)
     if sorted(order) != list(range(x.ndim)):
@@ -52,29 +52,29 @@ def transpose(x: Array, *, axes: Axes = None):
 
 @op
 def squeeze(x: Array, *, axis: Axes = None):
-    """y = x without its axes of extent 1: all of them, or those in `axis`.   dx = dy in x's shape"""
+    """y = x without its axes of size 1: all of them, or those in `axis`.   dx = dy in x's shape"""
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else normalise_axes("squeeze", x, axis)
     for a in axes:
         if x.shape[a] != 1:
-            raise ValueError(f"squeeze: axis {a} of shape {x.shape} must have extent 1, not {x.shape[a]}")
+            raise ValueError(f"squeeze: axis {a} of shape {x.shape} must have size 1, not {x.shape[a]}")
     return x.reshape([n for i, n in enumerate(x.shape) if i not in axes]), lambda dy: dy.reshape(x.shape)
 
 
 @op
 def flatten(x: Array, *, start_axis: int = 1):
-    """y = x with all axes from `start_axis` on made one: (N,C,H,W) → (N, C·H·W).   dx = dy in x's shape"""
+    """y = x with all axes from `start_axis` on merged: (N,C,H,W) → (N, C·H·W).   dx = dy in x's shape"""
     start = normalise_axis("flatten", x, start_axis)
     return x.reshape(*x.shape[:start], math.prod(x.shape[start:])), lambda dy: dy.reshape(x.shape)
 
 
 @op
 def concat(*xs: Array, axis: int = 1):
-    """y = the xs, one behind the other along `axis`; their other extents must agree.   dx: each its own piece of dy"""
+    """y = the xs joined along `axis`; their other axes must have equal sizes.   dx of each: its part of dy"""
     xp = devices.of(xs[0]).xp
     axis = normalise_axis("concat", xs[0], axis)
     rest = [(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs]
     if any(r != rest[0] or x.ndim != xs[0].ndim for r, x in zip(rest, xs)):
-        raise ValueError(f"concat: shapes {[x.shape for x in xs]} must be the same but for axis {axis}")
+        raise ValueError(f"concat: shapes {[x.shape for x in xs]} must be the same except along axis {axis}")
     ends = [0]
     for x in xs:
         ends.append(ends[-1] + x.shape[axis])
@@ -88,7 +88,7 @@ def concat(*xs: Array, axis: int = 1):
 
 @op
 def pad2d(x: Array, *, padding: int | Sequence[int], value: float = 0.0):
-    """y = x (…,H,W) with `value` around it.   dx = dy without it
+    """y = x (…,H,W) with a border of `value`.   dx = dy without the border
 
     padding: one integer, or (left, right, top, bottom), PyTorch's order.
     """
@@ -96,7 +96,7 @@ def pad2d(x: Array, *, padding: int | Sequence[int], value: float = 0.0):
     if len(given) != 4:
         raise ValueError(f"pad2d: padding must be one integer or (left, right, top, bottom), not {padding!r}")
     left, right, top, bottom = (positive("padding", p, least=0, most=LARGEST) for p in given)
-    if not (isinstance(value, float) and math.isinf(value)):                  # −∞ is what max pooling pads with
+    if not (isinstance(value, float) and math.isinf(value)):                  # −∞ is the padding of max pooling
         number("pad2d", "value", value)
     if x.ndim < 2:
         raise ValueError(f"pad2d: x must have at least 2 axes (…, H, W), not shape {x.shape}")

@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, and the cross entropy of a classifier: fused where that is what keeps them finite."""
+"""Softmax, its logarithm, and the cross entropy of a classifier: fused, so that they stay finite."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from minicnn.tensor import Axes, op
 
 @op
 def softmax(x: Array, *, axis: Axes = -1):
-    """p[k] = e^x[k] / Σ_j e^x[j] along `axis`; the largest x is subtracted first, which changes nothing else.
+    """p[k] = e^x[k] / Σ_j e^x[j] along `axis`; the largest x is subtracted first against overflow.
 
     dx = p·(dy − Σ_j dy[j]·p[j]).   Kept for backward: p.   Bridle 1990
     """
@@ -36,10 +36,10 @@ def log_softmax(x: Array, *, axis: Axes = -1):
 
 @op(constants=("labels",))
 def cross_entropy(logits: Array, labels: Array, *, label_smoothing: float = 0.0, weight: Sequence[float] | None = None):
-    """The mean over the batch of −Σ_k q[n,k]·log p[n,k], p the softmax of the logits, q the wanted distribution.
+    """The mean over the batch of −Σ_k q[n,k]·log p[n,k], p the softmax of the logits, q the target distribution.
 
     logits (N,K)   labels (N,) integers 0 … K−1   →   a scalar.   q = (1 − ε)·one-hot(label) + ε/K, ε = label_smoothing
-    weight (K,): how much an image of a class counts; the mean is then Σ_n w[n]·loss[n]/Σ_n w[n], w[n] = weight[label]
+    weight (K,): the weight of each class; the mean is then Σ_n w[n]·loss[n]/Σ_n w[n], w[n] = weight[label]
     dlogits = (p − q)·w[n]/Σw.   Kept for backward: p.   Label smoothing: Szegedy et al. 2015 (Inception-v3), §7
     """
     device = devices.of(logits)
@@ -64,7 +64,7 @@ def _check(logits, labels, smoothing, weight):
         raise ValueError(f"cross_entropy: logits must have shape (N, classes), both at least 1, not {logits.shape}")
     N, K = logits.shape
     if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: labels must be integers, one class index an image, not {labels.dtype}")
+        raise TypeError(f"cross_entropy: labels must be integers, one class index per image, not {labels.dtype}")
     if labels.shape != (N,):
         raise ValueError(f"cross_entropy: labels have shape {labels.shape}, but there are {N} rows of logits: "
                          f"use ({N},)")

@@ -47,7 +47,7 @@ class Adam(Optimizer):
         if steps.keys() != {str(i) for i, p in enumerate(params) if id(p) in self.state} or not all(
             count.shape == () and count.dtype.kind == "i" and count > 0 for count in steps.values()
         ):
-            raise ValueError("the optimiser's state counts the steps of other parameters than it has arrays of")
+            raise ValueError("the optimiser's state has step counts and arrays for different parameters")
         self.steps = {id(params[int(i)]): int(count) for i, count in steps.items()}
 
 

@@ -16,7 +16,7 @@ class EMA:
 
         average = EMA(model, 0.999)
         for ...:  ...;  optimizer.step();  average.update()
-        with average.applied():  evaluate(model, ...)         # the average inside the block, afterwards its own weights
+        with average.applied():  evaluate(model, ...)         # the average inside the block, the weights after it
 
     Without the second term of d the random initial weights would dominate the first 1/(1 − decay) steps. Buffers
     (running statistics) are averages already and are not changed.   Polyak & Juditsky 1992; Tarvainen &
@@ -25,7 +25,7 @@ class EMA:
 
     def __init__(self, model: Module, decay: float = 0.999):
         if not 0 < decay < 1:
-            raise ValueError(f"decay (={decay}) must lie between 0 and 1, say 0.999")
+            raise ValueError(f"decay (={decay}) must be between 0 and 1, such as 0.999")
         self.parameters, self.decay, self.t = model.parameters(), decay, 0
         self.average = [p.data.copy() for p in self.parameters]
 
@@ -39,7 +39,7 @@ class EMA:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside the `with` block the model holds the average."""
+        """Inside the `with` block the model's weights are the average."""
         own = [p.data for p in self.parameters]
         try:
             for p, mean in zip(self.parameters, self.average):
@@ -50,11 +50,11 @@ class EMA:
                 p.data = data
 
     def state_dict(self) -> dict[str, Any]:
-        """{"0": array, …} in the order of the parameters; `t` must be kept beside it."""
+        """{"0": array, …} in the order of the parameters; save `t` with it."""
         return {str(i): devices.of(mean).to_numpy(mean) for i, mean in enumerate(self.average)}
 
     def load_state_dict(self, state: dict[str, Any], t: int) -> None:
-        """Restore a `state_dict`; ValueError if it is another model's."""
+        """Restore a `state_dict`; ValueError if it belongs to another model."""
         if state.keys() != self.state_dict().keys():
             raise ValueError(f"the average has {len(state)} arrays, but the model {len(self.average)} parameters")
         for i, mean in enumerate(self.average):

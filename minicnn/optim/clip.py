@@ -1,4 +1,4 @@
-"""Clipping: gradients with a large norm are scaled down."""
+"""Gradient clipping: gradients with a large norm are scaled down."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minicnn.nn import Parameter
 def clip_grad_norm(params: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients down together if their norm is above max_norm, keeping the direction. → the norm before
 
-        ‖g‖ = √Σ g²,   g ← g·min(1, max_norm/‖g‖)      the sum over every element of every parameter
+        ‖g‖ = √Σ g²,   g ← g·min(1, max_norm/‖g‖)      the sum over all elements of all gradients
 
     The sum is taken in float64. If it is not finite, the gradients are not changed.   Pascanu et al. 2012, §3.2
     """

@@ -1,4 +1,4 @@
-"""The base of every optimiser: groups of parameters with settings, and a step over all of them."""
+"""The base class of the optimisers: groups of parameters with settings, and a step over all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minicnn.nn import Parameter
 from minicnn.nn.settings_text import sizes
 
 Params = Iterable[Parameter] | Iterable[dict[str, Any]]
-"""Parameters, or groups of them with settings of their own."""
+"""Parameters, or groups of them with their own settings."""
 
 
 class Optimizer:
@@ -30,7 +30,7 @@ class Optimizer:
                                  'write {"params": [...], "lr": 0.01}')
         self.param_groups: list[dict[str, Any]] = [{**settings, **g, "params": list(g["params"])} for g in groups]
         self.state: dict[int, list[Array]] = {}
-        """Arrays that an optimiser keeps for a parameter, by the parameter's id."""
+        """The arrays that the optimiser stores for each parameter, by the parameter's id."""
         everything = [p for g in self.param_groups for p in g["params"]]
         for p in everything:
             if not isinstance(p, Parameter):
@@ -49,7 +49,7 @@ class Optimizer:
                     raise ValueError(f"{type(self).__name__}: {key} (={value}) must be a number of at least 0")
 
     def step(self) -> None:
-        """Change every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             settings = {k: v for k, v in group.items() if k != "params"}
             for p in group["params"]:
@@ -57,7 +57,7 @@ class Optimizer:
                     self.update(p, **settings)
 
     def update(self, p: Parameter, **settings: Any) -> None:
-        """Change one parameter; every optimiser has its own rule."""
+        """Update one parameter; implemented by each optimiser."""
         raise NotImplementedError(f"{type(self).__name__} has no update method")
 
     def zero_grad(self) -> None:
@@ -67,13 +67,13 @@ class Optimizer:
                 p.grad = None
 
     def slots(self, p: Parameter, count: int) -> list[Array]:
-        """The `count` arrays of p's shape that the optimiser keeps for p, zeros at first."""
+        """The `count` arrays of p's shape that the optimiser stores for p, initially zeros."""
         if id(p) not in self.state:
             self.state[id(p)] = [devices.of(p.data).xp.zeros_like(p.data) for _ in range(count)]
         return self.state[id(p)]
 
     def state_dict(self) -> dict[str, Any]:
-        """{"3.0": array, …}: NumPy copies of the arrays kept for each parameter, named parameter.array by number.
+        """{"3.0": array, …}: NumPy copies of the stored arrays; "3.0" is array 0 of parameter 3.
 
         The settings are not included: they come from the constructor and the schedule.
         """
@@ -88,7 +88,7 @@ class Optimizer:
         for name, array in state.items():
             number, _, slot = name.partition(".")
             if not (number.isdecimal() and slot.isdecimal() and int(number) < len(params)):
-                raise ValueError(f"the optimiser has {len(params)} parameters, and none that {name!r} could belong to")
+                raise ValueError(f"the optimiser has {len(params)} parameters, and array {name!r} belongs to none")
             if array.shape != params[int(number)].shape:
                 raise ValueError(f"the optimiser's array {name} has shape {array.shape}, but its parameter "
                                  f"{params[int(number)].shape}")  # fmt: skip

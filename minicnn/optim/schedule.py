@@ -1,4 +1,4 @@
-"""Learning rates over time. A schedule multiplies each group's first learning rate by a factor of the step t = 0, 1, …
+"""Learning-rate schedules. Each multiplies the groups' initial learning rates by a factor of the step t = 0, 1, …
 
     schedule = CosineAnnealingLR(optimizer, T_max=steps)
     for ...:  ...;  optimizer.step();  schedule.step()
@@ -26,7 +26,7 @@ class Schedule:
         self._set()
 
     def factor(self, t: int, first: float) -> float:
-        """The factor of the first learning rate `first` at step t; every schedule has its own."""
+        """The factor at step t of the initial learning rate `first`; implemented by each schedule."""
         raise NotImplementedError(f"{type(self).__name__} has no factor method")
 
     def step(self) -> None:
@@ -93,7 +93,7 @@ class CosineAnnealingLR(Schedule):
 
 
 class PolynomialLR(Schedule):
-    """lr(t) = lr(0)·(1 − t/total_iters)^power; 0 from total_iters on.   Liu et al. 2015 (ParseNet); power 1: a line"""
+    """lr(t) = lr(0)·(1 − t/total_iters)^power; 0 from total_iters on.   Liu et al. 2015 (ParseNet); power 1: linear"""
 
     def __init__(self, optimizer: Optimizer, total_iters: int, power: float = 1.0):
         self.total_iters, self.power = positive("total_iters", total_iters), power
@@ -117,25 +117,25 @@ class ExponentialLR(Schedule):
 
 
 class OneCycleLR(Schedule):
-    """Up along half a cosine from lr(0)/div_factor to lr(0), down along another to lr(0)/(div_factor·final_div_factor).
+    """Rises along half a cosine from lr(0)/div_factor to lr(0), then falls to lr(0)/(div_factor·final_div_factor).
 
     The maximum is at t = pct_start·total_steps − 1, the end at total_steps − 1; after that the rate is constant. lr(0),
-    the optimiser's, is PyTorch's max_lr. Momentum, which PyTorch cycles too, is not changed.
+    the optimiser's lr, is PyTorch's max_lr. PyTorch also changes the momentum; this schedule does not.
     Smith & Topin 2017, "Super-convergence"
     """
 
     def __init__(self, optimizer: Optimizer, total_steps: int, pct_start: float = 0.3, div_factor: float = 25.0,
                  final_div_factor: float = 1e4):
         if not 0 < pct_start < 1:
-            raise ValueError(f"pct_start (={pct_start}) must lie between 0 and 1: it is the share of the steps in "
-                             "which the rate rises")
+            raise ValueError(f"pct_start (={pct_start}) must be between 0 and 1: it is the fraction of the steps "
+                             "in which the rate rises")
         self.total_steps, self.pct_start = positive("total_steps", total_steps), pct_start
         self.div_factor, self.final_div_factor = div_factor, final_div_factor
         self.low, self.end = 1 / div_factor, 1 / div_factor / final_div_factor
         super().__init__(optimizer)
 
     def factor(self, t: int, first: float) -> float:
-        """The two halves."""
+        """The rise, then the fall."""
         top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
         if t < top:
             return _half_cosine(self.low, 1.0, t / top)

@@ -18,7 +18,7 @@ class SGD(Optimizer):
                  nesterov: bool = False):
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
         if any(group["nesterov"] and not group["momentum"] for group in self.param_groups):
-            raise ValueError("SGD: nesterov needs a momentum above 0, say momentum=0.9")
+            raise ValueError("SGD: nesterov needs a momentum above 0, such as momentum=0.9")
 
     def update(self, p: Parameter, **settings: Any) -> None:
         """One step of one parameter."""

@@ -1,4 +1,4 @@
-"""How well a trained model does: class by class, and its most confident mistakes."""
+"""Evaluation of a trained model: accuracy of each class, and the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from minicnn.train.losses import loss_of
 
 @dataclass
 class Assessment(Evaluation):
-    """An Evaluation with each picture's label, and its five likeliest classes with their probabilities."""
+    """An Evaluation with each picture's label, and its five most probable classes with their probabilities."""
 
     labels: np.ndarray         # (N,)
-    top: np.ndarray            # (N, 5) classes, the likeliest first; fewer where there are fewer classes
+    top: np.ndarray            # (N, 5) classes, the most probable first; fewer if there are fewer classes
     probabilities: np.ndarray  # (N, 5)
-    names: Sequence[str]       # (N,) what to call each picture
+    names: Sequence[str]       # (N,) the name of each picture
 
     def top_accuracy(self, k: int) -> float:
-        """The share of pictures whose class is among the k likeliest."""
+        """The share of pictures whose class is among the k most probable ones."""
         return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
 
     def of_class(self, k: int) -> dict:
-        """{"images", "right", "recall", "precision", "taken_for": the most frequent mistake}; None for 0 of 0."""
+        """{"images", "right", "recall", "precision", "taken_for": the most frequent mistake}; None for 0/0."""
         row, column = self.confusion[k], self.confusion[:, k]
         wrong = row.copy()
         wrong[k] = 0
@@ -46,7 +46,7 @@ class Assessment(Evaluation):
 
 
 def assess(model: Module, batches: Iterable, prepare: Callable, classes: int, names: Sequence[str]) -> Assessment:
-    """Go through `batches` of a Loader that keeps the order; names: what to call each picture."""
+    """Evaluate `batches` of a Loader without shuffling; names: the name of each picture."""
     labels, top, shares, loss = [], [], [], 0.0
     model.eval()
     with no_grad():
@@ -59,7 +59,7 @@ def assess(model: Module, batches: Iterable, prepare: Callable, classes: int, na
             top.append(order)
             shares.append(np.take_along_axis(p, order, 1))
     if not labels:
-        raise ValueError("assess: there are no pictures to look at")
+        raise ValueError("assess: there are no pictures to evaluate")
     truth, guesses = np.concatenate(labels), np.concatenate(top)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (truth, guesses[:, 0]), 1)

@@ -1,12 +1,12 @@
-"""The parts of a net in transfer learning: the new head, the body that comes with weights, and what of it is trained.
+"""The parts of a net in transfer learning: the new head, the pretrained body, and the parameters that are trained.
 
-head      the layer whose shape depends on the number of classes: it is new
-body      everything before it: it comes with the weights and stays fixed ("frozen"), or is trained further, slowly
-features  the input of the head; those of a frozen body never change, so they are computed once
+head      the layer whose shape depends on the number of classes: it gets new weights
+body      everything before it: pretrained, and either fixed ("frozen") or trained further at a small learning rate
+features  the input of the head; a frozen body always gives the same ones, so they are computed once
 
 The trap is batch norm. In training it uses the statistics of the current batch and updates its running ones. In a body
-that was trained on a million pictures, a few small batches of other pictures spoil both, however small the learning
-rate is, and even where no weight is trained. So the statistics of every batch norm of the body stay frozen.
+that was trained on a million pictures, a few small batches of other pictures spoil both, at any learning rate, even if
+no weight is trained. So the statistics of every batch norm of the body stay frozen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from minicnn import models
 from minicnn.data import Splits
-from minicnn.io.weights import load_into
+from minicnn.io.weights import below
 from minicnn.names import unknown
 from minicnn.nn import BatchNorm2d, Conv2d, Linear, Module, Parameter, init, watch
 from minicnn.tensor import Tensor, no_grad
@@ -28,23 +28,18 @@ from minicnn.train.source import preparer
 
 @dataclass
 class Split:
-    """Where a net's head is: its name, the layer, and the names of all layers that are new together with it."""
+    """The head of a net: its name, the layer, and the names of all layers that get new weights."""
 
     name: str
     layer: Linear | Conv2d
     new: list[str]
 
-    @property
-    def is_convolution(self) -> bool:
-        """A 1×1 convolution whose scores are averaged over the image afterwards, as in SqueezeNet."""
-        return isinstance(self.layer, Conv2d)
-
 
 def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
-    """Find the head of a net that was built with these options. image: any that it takes.
+    """Find the head of a net that was built with these options. image: any valid input.
 
-    The net is built for one more class; the layers whose shapes change are new. Auxiliary heads change too, but in eval
-    mode they are not called. ValueError where there is no such layer, or one of a kind whose input is not the features.
+    The net is built again with one more class; the layers whose shapes change get new weights. (Auxiliary heads, too,
+    but eval mode does not call them.) ValueError if there is no head, or it is not a linear layer or 1×1 convolution.
     """
     with init.shapes_only():
         other = models.build(name, **{**options, "num_classes": options["num_classes"] + 1})
@@ -57,22 +52,17 @@ def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
     plain = [key for key, m in layers.items() if isinstance(m, Linear)
              or (isinstance(m, Conv2d) and m.weight.shape[2:] == (1, 1))]  # fmt: skip
     if len(layers) != 1 or not plain:
-        raise ValueError(f"{name} has no single linear layer at its end that could be made anew for other classes, but "
+        raise ValueError(f"{name} has no single linear layer at its end that could be replaced for other classes, but "
                          f"{', '.join(layers) or 'none'}: choose another model")  # fmt: skip
     return Split(plain[0], layers[plain[0]], new)  # type: ignore[arg-type]
 
 
 def trained_parameters(model: Module, config: Config, options: dict, splits: Splits) -> list[dict]:
-    """Freeze what the settings do not unfreeze. → the other parameters, in groups with learning rates of their own"""
+    """Freeze all that the settings do not unfreeze. → the other parameters, in groups with their own learning rates"""
     blank = preparer(config.device)(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = split(model, models.resolve(config.model)[0], options, blank)
     freeze(model, head, config.unfreeze)
     return groups(model, head, config.lr, config.body_rate, config.layer_decay)
-
-
-def load_body(model: Module, head: Split, weights) -> None:
-    """Load a weights file into all of the model but the new layers. ValueError where it does not fit exactly."""
-    load_into(model, weights, skip=head.new)
 
 
 def freeze(model: Module, head: Split, unfreeze: str = "") -> list[str]:
@@ -82,8 +72,8 @@ def freeze(model: Module, head: Split, unfreeze: str = "") -> list[str]:
     The statistics of every batch norm stay frozen; see above.
     """
     names = [name for name, _ in model.named_parameters()]
-    learn = {name for name in names if _below(name, head.name)}
-    aux = {name for name in names for part in head.new if _below(name, part)} - learn
+    learn = {name for name in names if below(name, head.name)}
+    aux = {name for name in names for part in head.new if below(name, part)} - learn
     for part in filter(None, map(str.strip, unfreeze.split(","))):
         learn |= set(_named(names, part)) - aux
     for name, parameter in model.named_parameters():
@@ -98,15 +88,11 @@ def _named(names: list[str], part: str) -> list[str]:
     if part == "all":
         return names
     known, rest = part.removesuffix("-"), part.endswith("-")
-    found = [i for i, name in enumerate(names) if _below(name, known)]
+    found = [i for i, name in enumerate(names) if below(name, known)]
     if not found:
         parts = {".".join(name.split(".")[:n]) for name in names for n in (1, 2)}
-        raise ValueError(f"unfreeze: {unknown('part', known, parts)}; with a - at the end: all from there on")
+        raise ValueError(f"unfreeze: {unknown('part', known, parts)}; a - at the end means: from there to the end")
     return names[found[0] :] if rest else [names[i] for i in found]
-
-
-def _below(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
 
 
 def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> list[dict]:
@@ -116,7 +102,7 @@ def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> 
     blocks: dict[str, list[Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = "head" if _below(name, head.name) else ".".join(name.split(".")[:2])
+            key = "head" if below(name, head.name) else ".".join(name.split(".")[:2])
             blocks.setdefault(key, []).append(parameter)
     made = [{"params": blocks.pop("head"), "lr": lr}]
     for depth, parameters in enumerate(reversed(blocks.values())):
@@ -127,8 +113,8 @@ def groups(model: Module, head: Split, lr: float, body: float, decay: float) -> 
 def features(model: Module, head: Split, batches: Iterable, prepare) -> tuple[np.ndarray, np.ndarray]:
     """The body's features of the pictures, (N,F) float32, and their labels (N,). The body runs once, in eval mode.
 
-    Where the head is a convolution, whose scores are averaged over the image, the average is taken before it: that
-    gives the same, since both are linear, and takes far less memory.
+    If the head is a convolution whose scores are averaged over the image, the average is computed before it: both are
+    linear, so the result is the same, and it takes far less memory.
     """
     found, all_labels = [], []
 
@@ -145,13 +131,13 @@ def features(model: Module, head: Split, batches: Iterable, prepare) -> tuple[np
 
 
 def put_in(head: Split, weight: np.ndarray, bias: np.ndarray, features: np.ndarray) -> None:
-    """Set the head's weights to W (K,F) and its bias to b (K,), which were found for these features (N,F).
+    """Set the head's weights to W (K,F) and its bias to b (K,), the solution for these features (N,F).
 
-    After a convolution there may be a ReLU, as in SqueezeNet, which would cut off scores below 0. Adding one number to
-    the scores of all classes changes no probability, so the biases are raised until no score is below 0 in practice.
+    A ReLU after a convolution, as in SqueezeNet, would set scores below 0 to 0. Adding one number to the scores of all
+    classes changes no probability, so the biases are raised until hardly any score is below 0.
     """
     layer = head.layer
-    if head.is_convolution:
+    if isinstance(layer, Conv2d):  # 1×1, its scores averaged over the image afterwards
         scores = features @ weight.T + bias                                   # (N, K), averages over an image
         spread = np.abs(scores - scores.mean(1, keepdims=True)).max()
         bias = bias + 4 * spread - scores.mean()
@@ -159,5 +145,3 @@ def put_in(head: Split, weight: np.ndarray, bias: np.ndarray, features: np.ndarr
     for parameter, values in ((layer.weight, weight), (layer.bias, bias)):
         array = np.asarray(values, parameter.dtype).reshape(parameter.shape)
         parameter.data = Tensor(array, device=parameter.device).data
-
-

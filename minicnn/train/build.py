@@ -1,4 +1,4 @@
-"""What follows from the settings alone: the model and the data that fits it, optimiser, schedule, class weights."""
+"""The objects that the settings define: model options, images that fit, optimiser, schedule, class weights."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from minicnn.train.config import Config
 from minicnn.train.source import input_shape, preparer
 
 MARGIN = 8
-"""A net is given images that are at most so many pixels smaller, a side, than those that it was made for."""
+"""Images may be this many pixels smaller, per side, than the net's size: they get a margin."""
 
 
 def model_options(config: Config, splits: Splits) -> tuple[str, dict]:
-    """The model's name without its variant, and what it is built with: classes and channels of the data, settings."""
+    """The model's name without its variant, and its options: classes and channels of the data, then the settings."""
     numbers = {"num_classes": len(splits.classes), "in_channels": splits.preprocessing.channels}
     return models.resolve(config.model, {**numbers, **config.options})
 
 
 def fit_images(model: Module, config: Config, splits: Splits) -> Splits:
-    """The splits with images that the model takes: as they are, or with a margin where they are a little too small.
+    """The splits with images that the model takes: unchanged, or with a margin if they are slightly too small.
 
     ValueError, one sentence, where the model takes neither, or gives outputs for another number of classes.
     """
@@ -54,7 +54,7 @@ def _outputs(model: Module, shape: tuple[int, ...], config: Config) -> tuple[int
 
 
 def optimizer(name: str, params, lr: float, momentum: float = 0.9, weight_decay: float = 0.0) -> optim.Optimizer:
-    """An optimiser by name over parameters, or over groups of them with learning rates of their own."""
+    """An optimiser by name over parameters, or over groups of them with their own learning rates."""
     if name == "sgd":
         return optim.SGD(params, lr, momentum, weight_decay)
     return {"adam": optim.Adam, "adamw": optim.AdamW}[name](params, lr, weight_decay=weight_decay)
@@ -64,7 +64,7 @@ def schedule(name: str, made: optim.Optimizer, epochs: int, steps_per_epoch: int
              gamma: float = 0.1, milestones: Sequence[int] = ()) -> optim.Schedule:  # fmt: skip
     """A schedule by name, one step per batch, after a warm-up; warmup and milestones in epochs."""
     whole = epochs * steps_per_epoch
-    if name == "onecycle":  # has a warm-up of its own
+    if name == "onecycle":  # includes a warm-up
         return optim.OneCycleLR(made, whole)
     first = round(warmup * steps_per_epoch) if epochs > warmup else 0
     rest = whole - first
@@ -85,14 +85,14 @@ def schedule(name: str, made: optim.Optimizer, epochs: int, steps_per_epoch: int
 
 
 def check(setting: str, value: str) -> None:
-    """ValueError where it is none of the values that this setting can have."""
+    """ValueError for a value that this setting can't have."""
     known = Config.__dataclass_fields__[setting].metadata["rule"]
     if value not in known:
         raise ValueError(unknown(setting, value, known))
 
 
 def class_weights(how: str, labels: np.ndarray, classes: int) -> list[float] | None:
-    """"balanced": w[k] = N/(K·n[k]), so that all classes count the same in total. "none": None, all images do."""
+    """"balanced": w[k] = N/(K·n[k]), so that all classes have the same total weight. "none": None."""
     if how == "none":
         return None
     counts = np.bincount(labels, minlength=classes)

@@ -1,14 +1,14 @@
-"""A run in the middle of its training, as one file: last.ckpt.
+"""The state of a training run in one file, last.ckpt.
 
 It is a safetensors file, so reading it can't run code. The arrays are
 
     model.<name>         weights and running statistics
-    optimizer.<i>.<k>    what the optimiser keeps for parameter i
-    average.<i>          the average of the weights, where there is one
+    optimizer.<i>.<k>    the optimiser's state for parameter i
+    average.<i>          the average of the weights, if there is one
 
-and the metadata's entry "minicnn-checkpoint" is JSON: the settings, how far the run is (epoch, batch, sums), the
-schedule's step, the state of the random numbers, the metrics, and a SHA-256 of all that and of the arrays. The order of
-the images and their augmentation follow from the seed, the epoch and the batch, so nothing else is needed to resume bit
+and the metadata's entry "minicnn-checkpoint" is JSON: the settings, the progress (epoch, batch, sums), the
+schedule's step, the state of the random numbers, the metrics, and a SHA-256 of all these and of the arrays. The order
+of the images and their augmentation depend only on the seed, the epoch and the batch, so this is enough to resume bit
 for bit.
 """
 
@@ -25,17 +25,17 @@ from safetensors import SafetensorError, safe_open
 from minicnn import atomic
 
 FORMAT = 2
-"""Format 1 has no checksum and knows the pictures by their names alone; it is still read."""
+"""Format 1 has no checksum, and its fingerprint of the data covers only names and labels; it can still be read."""
 NAME = "last.ckpt"
 KEY = "minicnn-checkpoint"
 
 
 class CheckpointError(OSError):
-    """A checkpoint could not be written; the sentence says why, and what is still there."""
+    """A checkpoint could not be written; the message says why, and whether an earlier one exists."""
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], values: dict) -> None:
-    """Write a checkpoint in one move. CheckpointError, and the last one stays, where that is not possible."""
+    """Write a checkpoint atomically. CheckpointError if that fails; the previous one is then unchanged."""
     arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     values = {"format": FORMAT, **values}
     text = json.dumps({**values, "checksum": checksum(arrays, values)})
@@ -43,10 +43,10 @@ def save(path: Path, arrays: dict[str, np.ndarray], values: dict) -> None:
     try:
         atomic.write(path, content)
     except OSError as problem:
-        rest = "the last one is whole" if path.exists() else "there is none yet"
+        rest = "the previous checkpoint is intact" if path.exists() else "there is no checkpoint yet"
         raise CheckpointError(
-            f"{path} can't be written ({problem.strerror or problem}), {len(content):,} bytes: make room or allow it, "
-            f"then go on with `minicnn train --resume {path.parent}`; {rest}"
+            f"{path} can't be written ({problem.strerror or problem}), {len(content):,} bytes: free some space or "
+            f"allow writing, then continue with `minicnn train --resume {path.parent}`; {rest}"
         ) from None
 
 
@@ -61,33 +61,33 @@ def checksum(arrays: dict[str, np.ndarray], values: dict) -> str:
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """(arrays, values) of a checkpoint. ValueError, one sentence, where it is damaged, another kind, or too new."""
+    """(arrays, values) of a checkpoint. ValueError, one sentence, if it is damaged, not a checkpoint, or too new."""
     try:
         with safe_open(str(path), framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
     except SafetensorError as problem:
-        raise ValueError(f"{path} is not a whole checkpoint ({problem}): {_NEW}") from None
+        raise ValueError(f"{path} is not a complete checkpoint ({problem}): {_NEW}") from None
     except (TypeError, AttributeError) as problem:  # types that NumPy lacks
-        raise ValueError(f"{path} holds arrays that NumPy can't ({problem}): {_NEW}") from None
+        raise ValueError(f"{path} holds arrays that NumPy does not support ({problem}): {_NEW}") from None
     if text is None:
-        raise ValueError(f"{path} is no checkpoint of a training run: its metadata has no entry {KEY!r}; {_NEW}")
+        raise ValueError(f"{path} is not a checkpoint of a training run: its metadata has no entry {KEY!r}; {_NEW}")
     try:
         values = json.loads(text)
         version, stored = values["format"], values.pop("checksum", None)
         found = checksum(arrays, values) if stored is not None or version == FORMAT else None
     except (AttributeError, KeyError, TypeError, RecursionError, ValueError) as problem:
-        raise ValueError(f"{path}: what it says about itself can't be read ({problem}): {_NEW}") from None
+        raise ValueError(f"{path}: its metadata can't be read ({problem}): {_NEW}") from None
     if version not in (1, FORMAT):
         raise ValueError(f"{path} has format {version!r}, and this minicnn reads format {FORMAT}: update minicnn")
     if found != stored:
-        raise ValueError(f"{path} is damaged, for its checksum is not that of its content: {_NEW}")
+        raise ValueError(f"{path} is damaged: its checksum does not match its content; {_NEW}")
     return arrays, values
 
 
-_NEW = "take it from a copy, or train again with --overwrite"
+_NEW = "restore it from a copy, or train again with --overwrite"
 
 
 def part(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with `name.`, without it."""
+    """The arrays whose names begin with `name.`, without that prefix."""
     return {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}

@@ -1,4 +1,4 @@
-"""What to train and how: every setting declared once, with its default, its rule, its group and its help text.
+"""The settings of a training run, each declared once with its default, rule, group and help text.
 
 The check, the TOML and JSON files, the options of `minicnn train` and `minicnn transfer` and the table in
 docs/training.md all come from these declarations.
@@ -24,12 +24,12 @@ CLASS_WEIGHTS = ("none", "balanced")
 AUTO = "auto"
 
 Rule = Callable[[str, Any], object]
-"""rule(name, value) raises ValueError or TypeError, one sentence, where the value makes no sense."""
+"""rule(name, value) raises ValueError or TypeError, one sentence, if the value is not valid."""
 
 
 def setting(default: Any, group: str, help_: str, rule: Rule | Sequence[str] = (), *, verbs: str = "train transfer",
             resume_may_change: bool = False) -> Any:
-    """A field of Config. rule: a function, or the values to choose from. verbs: which have an option for it."""
+    """A field of Config. rule: a function, or the values to choose from. verbs: those with an option for it."""
     metadata = {"group": group, "help": help_, "rule": rule, "verbs": verbs, "resume_may_change": resume_may_change}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -40,7 +40,7 @@ def setting(default: Any, group: str, help_: str, rule: Rule | Sequence[str] = (
 
 
 def at_least(least: int) -> Rule:
-    """An integer of at least that."""
+    """The rule for an integer of at least `least`."""
     return lambda name, value: positive(name, value, least)
 
 
@@ -79,20 +79,20 @@ def known_augmentation(name: str, value: str) -> None:
 
 @dataclass
 class Config:
-    """What to train, and how. Learning rates are for the batch size given; `warmup` and `milestones` are in epochs."""
+    """The settings of a training run. Learning rates are for the given batch size; `warmup`, `milestones` in epochs."""
 
     dataset: str = setting("digits", "Data", "A dataset by name, or a folder of pictures with a folder for each class.",
                            known_dataset, verbs="")  # fmt: skip
-    validation: float = setting(0.1, "Data", "Share of each class of the training images kept aside to choose the best "
-                                             "epoch.")  # fmt: skip
-    test: float = setting(0.15, "Data", "Share of each class of a folder's pictures kept aside for the test.", share)
-    fit: str = setting("crop", "Data", "How a picture file is fitted to the net: stretch and pad keep all of it, crop "
-                                       "cuts out the middle.", FITS)  # fmt: skip
-    size: int = setting(0, "Data", "Height and width of the image made of a picture file; 0: the size the net was made "
-                                   "for.", at_least(0))  # fmt: skip
+    validation: float = setting(0.1, "Data", "Share of each class of the training images for validation, which chooses "
+                                             "the best epoch.")  # fmt: skip
+    test: float = setting(0.15, "Data", "Share of each class of a folder of pictures for testing.", share)
+    fit: str = setting("crop", "Data", "How a picture is fitted to the net's size: stretch and pad keep all of it, "
+                                       "crop keeps the centre.", FITS)  # fmt: skip
+    size: int = setting(0, "Data", "Height and width of the images made from picture files; 0: the net's default.",
+                        at_least(0))  # fmt: skip
     augment: str = setting(AUTO, "Data", "Changes to training images, in words: 'pad-crop:4 flip', 'random-resized "
                                          "jitter', none.", known_augmentation)  # fmt: skip
-    class_weights: str = setting("none", "Data", "balanced: images of rare classes count more.", CLASS_WEIGHTS)
+    class_weights: str = setting("none", "Data", "balanced: images of rare classes weigh more.", CLASS_WEIGHTS)
     workers: int = setting(-1, "Data", "Threads that read pictures; -1: one per core if there are files to decode.",
                            at_least(-1), resume_may_change=True)  # fmt: skip
     model: str = setting(AUTO, "Model", "The net: NAME or NAME:VARIANT. auto: lenet5 for grey datasets, resnet20 for "
@@ -103,42 +103,42 @@ class Config:
                                          "on), all.", verbs="transfer")  # fmt: skip
     epochs: int = setting(20, "Optimisation", "Passes over the training images.", at_least(1))
     batch_size: int = setting(32, "Optimisation", "Images per batch.", at_least(1))
-    optimizer: str = setting("adamw", "Optimisation", f"{', '.join(OPTIMIZERS)}.", OPTIMIZERS)
+    optimizer: str = setting("adamw", "Optimisation", f"The optimiser: {', '.join(OPTIMIZERS)}.", OPTIMIZERS)
     lr: float = setting(2e-3, "Optimisation", "Highest learning rate.", above_zero)
     momentum: float = setting(0.9, "Optimisation", "Momentum of sgd.", not_negative)
-    accumulate: int = setting(1, "Optimisation", "Batches whose gradients make one step.", at_least(1))
-    clip: float = setting(0.0, "Optimisation", "Largest length of all gradients together; 0: no limit.", not_negative)
-    body_rate: float = setting(0.1, "Optimisation", "Learning rate of the last unfrozen block, as a share of --lr.",
+    accumulate: int = setting(1, "Optimisation", "Batches per step of the optimiser.", at_least(1))
+    clip: float = setting(0.0, "Optimisation", "Largest norm of all gradients together; 0: no limit.", not_negative)
+    body_rate: float = setting(0.1, "Optimisation", "Learning rate of the last unfrozen block, as a fraction of --lr.",
                                above_zero, verbs="transfer")  # fmt: skip
-    layer_decay: float = setting(0.8, "Optimisation", "Learning rate of each earlier block, as a share of the next "
-                                                      "one's.", above_zero, verbs="transfer")  # fmt: skip
-    seed: int = setting(0, "Optimisation", "Start of all random numbers: the same seed, the same run.", at_least(0))
+    layer_decay: float = setting(0.8, "Optimisation", "Learning rate of each earlier block, as a fraction of the "
+                                                      "next block's.", above_zero, verbs="transfer")  # fmt: skip
+    seed: int = setting(0, "Optimisation", "Seed of all random numbers: the same seed gives the same run.", at_least(0))
     device: str = setting(AUTO, "Optimisation", "cpu, cuda or auto.", lambda name, value: devices.get(value),
                           resume_may_change=True)  # fmt: skip
     schedule: str = setting("cosine", "Schedule", f"Learning rate over time: {', '.join(SCHEDULES)}.", SCHEDULES)
-    warmup: float = setting(1.0, "Schedule", "Epochs over which the learning rate rises first.", not_negative)
+    warmup: float = setting(1.0, "Schedule", "Epochs at the start over which the learning rate rises.", not_negative)
     milestones: list = setting(list, "Schedule", "Epochs after which the rate falls by --gamma (multistep): 82,123.")  # noqa: RUF009
     gamma: float = setting(0.1, "Schedule", "Factor by which it falls: at each step, or over the whole run "
                                             "(exponential).", above_zero)  # fmt: skip
     weight_decay: float = setting(0.05, "Regularisation", "Weight decay.", not_negative)
-    label_smoothing: float = setting(0.0, "Regularisation", "Share of the label spread over all classes.", share)
-    ema: float = setting(0.0, "Regularisation", "Evaluate and keep a running average of the weights with this decay, "
+    label_smoothing: float = setting(0.0, "Regularisation", "Share of the target spread over all classes.", share)
+    ema: float = setting(0.0, "Regularisation", "Evaluate and save a running average of the weights with this decay, "
                                                 "such as 0.999; 0: none.", share)  # fmt: skip
-    patience: int = setting(0, "Regularisation", "Stop after so many epochs without improvement; 0: never.",
+    patience: int = setting(0, "Regularisation", "Stop after this many epochs without improvement; 0: never.",
                             at_least(0))  # fmt: skip
-    checkpoint_steps: int = setting(0, "Saving", "Save every so many steps, besides after each epoch; 0: not.",
+    checkpoint_steps: int = setting(0, "Saving", "Save every N steps, besides after each epoch; 0: off.",
                                     at_least(0), resume_may_change=True)  # fmt: skip
-    checkpoint_seconds: float = setting(300.0, "Saving", "Save every so many seconds; 0: not by the clock.",
+    checkpoint_seconds: float = setting(300.0, "Saving", "Save every N seconds; 0: off.",
                                         not_negative, resume_may_change=True)  # fmt: skip
     tensorboard: bool = setting(False, "Saving", "Write event files for TensorBoard.", resume_may_change=True)
     gradient_flow: bool = setting(False, "Debugging", "Record each layer's gradients and dead ReLUs after each epoch.",
                                   resume_may_change=True)  # fmt: skip
     overfit_batches: int = setting(0, "Debugging", "Train and validate on the same N batches: a net that cannot learn "
-                                                   "them has a fault.", at_least(0))  # fmt: skip
+                                                   "them has a bug.", at_least(0))  # fmt: skip
     limit_batches: int = setting(0, "Debugging", "Use N batches of each split only; 0: all.", at_least(0))
 
     def check(self) -> Config:
-        """Self, if every value makes sense; otherwise one sentence about the first that does not."""
+        """Return self. ValueError or TypeError, one sentence, for the first invalid value."""
         for f in fields(self):
             rule, value = f.metadata["rule"], getattr(self, f.name)
             if callable(rule):
@@ -150,18 +150,18 @@ class Config:
         frozen = self.weights and not self.unfreeze  # then there is no epoch to choose
         if not (0 if frozen else 1e-9) <= self.validation < 1:
             raise ValueError(
-                f"validation (={self.validation}) must lie between 0 and 1: it is the share of the training "
-                "images that is kept aside to choose the best epoch by"
+                f"validation (={self.validation}) must be between 0 and 1: it is the share of the training "
+                "images for validation, which chooses the best epoch"
             )
         for epoch in self.milestones:
             if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 < epoch < self.epochs:
                 raise ValueError(f"milestones (={self.milestones}) must be epochs from 1 to {self.epochs - 1}, after "
                                  "each of which the learning rate falls")  # fmt: skip
         if bool(self.milestones) != (self.schedule == "multistep"):
-            raise ValueError(f"milestones (={self.milestones}) belong to the schedule 'multistep', which needs them; "
+            raise ValueError(f"milestones (={self.milestones}) are for the schedule 'multistep', which needs them; "
                              f"the schedule is {self.schedule!r}")  # fmt: skip
         return self
 
 
 RESUME_MAY_CHANGE = tuple(f.name for f in fields(Config) if f.metadata["resume_may_change"])
-"""Settings that do not change what is learned, so that a run may be resumed with other values."""
+"""Settings that do not change the result: a run may be resumed with other values."""

@@ -1,4 +1,4 @@
-"""Settings from and to files: TOML, which people write, and a run's config.json."""
+"""Settings in files: TOML written by users, and a run's config.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read(values: Any, where: str = "") -> Config:
     """The Config of names and values; ValueError names the file `where`, the setting and the rule."""
     where = where and f"{where}: "
     if not isinstance(values, dict):
-        raise ValueError(f"{where}settings must have names, not be of type {type(values).__name__}")
+        raise ValueError(f"{where}settings must be names and values, not of type {type(values).__name__}")
     known = {f.name: f for f in fields(Config)}
     given = {}
     for name, value in values.items():
@@ -41,9 +41,9 @@ def from_toml(path: Path) -> dict:
         with open(path, "rb") as file:
             values = tomllib.load(file)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file of settings {path}: check the name and the folder") from None
+        raise FileNotFoundError(f"there is no settings file {path}: check the name and the folder") from None
     except (ValueError, RecursionError) as problem:
-        raise ValueError(f"{path} is no TOML ({problem}): write one setting on each line, such as lr = 0.01") from None
+        raise ValueError(f"{path} is not valid TOML ({problem}): use one line per setting, such as lr = 0.01") from None
     read(values, str(path))
     return values
 
@@ -53,12 +53,12 @@ def from_json(path: Path) -> Config:
     try:
         values = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as problem:
-        raise ValueError(f"{path} can't be read ({problem}): take it from a copy, or train again") from None
+        raise ValueError(f"{path} can't be read ({problem}): restore it from a copy, or train again") from None
     return read(values, str(path))
 
 
 def complete(config: Config) -> Config:
-    """The same with the model named and with absolute paths, so that it means the same from any folder."""
+    """The same with the model's name and absolute paths, independent of the current folder."""
     def whole(path):
         return str(Path(path).resolve()) if path and path not in data.names() else path
 
@@ -70,7 +70,7 @@ def complete(config: Config) -> Config:
 
 
 def differences(a: Config, b: dict) -> str:
-    """How the settings `b` differ from `a` where it matters for what is learned: "model is 'x', not 'y'", or ""."""
+    """The differences of the settings `b` from `a` that change the result: "model is 'x', not 'y'", or ""."""
     mine = asdict(a)
     names = [name for name in {**mine, **b} if name not in RESUME_MAY_CHANGE and mine.get(name) != b.get(name)]
     return ", ".join(f"{name} is {b.get(name)!r}, not {mine.get(name)!r}" for name in names)

@@ -1,4 +1,4 @@
-"""Search for a learning rate: increase it at each step, and see where the loss falls and where it stops falling.
+"""Search for a learning rate: increase it at each step, and find where the loss falls and where it stops falling.
 
 Smith 2015, "Cyclical learning rates for training neural networks", §3.3
 """
@@ -27,10 +27,10 @@ WORSE = 4.0
 
 @dataclass
 class Search:
-    """The learning rates that were tried, the loss at each, the same smoothed, and what follows from them.
+    """The learning rates that were tried, the loss at each, the smoothed losses, and the suggestion.
 
     least: the rate with the smallest smoothed loss.   steepest: the one at which it falls fastest over log(rate).
-    suggestion: a tenth of `least`, where the loss is about to rise; a whole run must stay stable.
+    suggestion: a tenth of `least`: there the loss is about to rise, and a whole run must stay stable.
     """
 
     rates: list[float]
@@ -43,7 +43,7 @@ class Search:
 
 def find_lr(run: Run, low: float = 1e-6, high: float = 1.0, steps: int = 100,
             on_step: Callable[[int], None] = lambda done: None) -> Search:  # fmt: skip
-    """Train `steps` steps while the rate grows from low to high, by the same factor each time. This spoils the model.
+    """Train `steps` steps while the rate grows from low to high, by the same factor each time. This ruins the model.
 
     The loss is smoothed as s ← 0.9·s + 0.1·loss, divided by 1 − 0.9ᵗ. ValueError where it never falls.
     """
@@ -104,8 +104,7 @@ def _marks(rates, smoothed):
     begin = min(10, len(rates) // 4)                       # the first few are hardly smoothed yet
     least = int(np.argmin(smoothed[begin:])) + begin if len(smoothed) > begin else 0
     if least - begin < 2:
-        raise ValueError("the loss never falls, whatever the learning rate: look at the data and the model, or try "
-                         "more steps")  # fmt: skip
+        raise ValueError("the loss falls at no learning rate: check the data and the model, or try more steps")
     slope = np.gradient(np.asarray(smoothed[begin : least + 1]), np.log(rates[begin : least + 1]))
     return float(rates[least]), float(rates[begin + int(np.argmin(slope))])
 

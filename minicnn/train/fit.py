@@ -24,23 +24,23 @@ from minicnn.train.loop import evaluate, train_epoch
 
 @dataclass
 class History:
-    """What `fit` did: one record for each epoch, which is also a table when printed."""
+    """The result of `fit`: one record for each epoch. `print` shows a table."""
 
     records: list[dict] = field(default_factory=list)
     stopped: bool = False
     """Whether Ctrl-C ended the training."""
     preprocessing: Preprocessing | None = None
-    """How the images became the net's numbers: for your own pictures, and for `minicnn.io`. None: they came ready."""
+    """How images became the net's input; use it for your own pictures. None: `fit` got floats or batches."""
 
     @property
     def best(self) -> dict:
-        """The record of the epoch whose weights the net has now. ValueError before the first epoch."""
+        """The record of the best epoch, whose weights the net now has. ValueError before the first epoch."""
         if not self.records:
-            raise ValueError("no epoch was finished, so none is the best")
+            raise ValueError("no epoch was finished, so there is no best one")
         return next(r for r in reversed(self.records) if r["best"])
 
     def __getitem__(self, name: str) -> list:
-        """One number over the epochs: history["val_accuracy"]."""
+        """The values of one metric, one for each epoch: history["val_accuracy"]."""
         return [record[name] for record in self.records]
 
     def __len__(self) -> int:
@@ -61,21 +61,21 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
         optimizer: str | Optimizer = "adamw", schedule: str = "constant", validation: Any = 0.1,
         augment: str | None = None, label_smoothing: float = 0.0, class_weights: str = "none",
         on_epoch: Callable[[dict], None] | None = None, verbose: bool = True) -> History:  # fmt: skip
-    """Train `net` and leave it with the weights of its best epoch, in eval mode. → what happened
+    """Train `net` and leave it with the weights of its best epoch, in eval mode. → its History
 
     data         `data.load(…)`; a Dataset; (images, labels), two arrays; or batches, an iterable of (images, labels)
-                 that starts anew each time, such as a list or a Loader. Arrays (N,C,H,W) of bytes are normalised by the
-                 mean and deviation of each channel, floats are used as they are. Labels are integers from 0
-    validation   the share of each class kept aside to choose the best epoch by, where the data has no validation split;
-                 or such data. 0 or None: none, and the training loss chooses
+                 that starts again each time, such as a list or a Loader. Bytes (N,C,H,W) are normalised by the mean and
+                 standard deviation of each channel; floats are used unchanged. Labels are integers from 0
+    validation   the share of each class for validation, if the data has no validation split; or data like the first
+                 argument. Validation chooses the best epoch; with 0 or None the training loss does
     augment      changes to training images, in words: "pad-crop:2 flip"; for `data.load` and arrays of bytes
-    optimizer    adamw, adam, sgd; or an Optimizer, which has its own learning rate
+    optimizer    adamw, adam, sgd; or an Optimizer with its own learning rate
     schedule     constant, cosine, onecycle, linear, exponential or step: the learning rate over the epochs
     on_epoch     is called with each epoch's record: epoch, loss, accuracy, val_loss, val_accuracy, lr, seconds, best
     verbose      a progress bar in a terminal or notebook, and a line for each epoch
 
-    The order of the images follows from `minicnn.seed`. Ctrl-C ends the training; the best weights so far are kept.
-    The loop is that of `minicnn train`. NonFiniteLossError where the loss is NaN or infinite.
+    The order of the images depends on `minicnn.seed`. Ctrl-C ends the training; the best weights so far are kept.
+    The training loop is that of `minicnn train`. NonFiniteLossError if the loss is NaN or infinite.
     """
     if not isinstance(net, Module):
         raise TypeError(f"fit: the net must be a Module, not {type(net).__name__}")
@@ -97,7 +97,7 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
     def prepare(images):
         if not isinstance(images, Tensor) and np.asarray(images).dtype == np.uint8:
             raise ValueError("fit: the batches hold bytes: normalise them first (data.normalise), or give data.load(…) "
-                             "or two arrays, which are normalised here")  # fmt: skip
+                             "or two arrays, which fit normalises")  # fmt: skip
         return images if isinstance(images, Tensor) else Tensor(np.asarray(images, dtype), device=device)
 
     history, kept = History(preprocessing=preprocessing), net.state_dict()
@@ -129,7 +129,7 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
 
 
 def _score(record: dict) -> tuple[float, float]:
-    """What is compared between epochs: accuracy, of equals the loss; on validation where there is any."""
+    """The score that chooses the best epoch: accuracy, then loss; on the validation images if there are any."""
     if "val_loss" in record:
         return record["val_accuracy"], -record["val_loss"]
     return 0.0, -record["loss"]
@@ -139,10 +139,10 @@ def _score(record: dict) -> tuple[float, float]:
 
 
 def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
-    """(batches to train on, those to validate on or None, the preprocessing or None)"""
+    """(training batches, validation batches or None, the preprocessing or None)"""
     share = validation if isinstance(validation, (int, float)) else 0.0
     if not 0 <= share < 1:
-        raise ValueError(f"fit: validation (={validation}) must be at least 0 and below 1, or data like the first")
+        raise ValueError(f"fit: validation (={validation}) must be at least 0 and below 1, or images and labels")
     given = None if isinstance(validation, (int, float)) else validation
     seed = int(rng.generator().integers(2**31))
     if isinstance(data, Dataset):
@@ -171,8 +171,8 @@ def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
     if not isinstance(data, Iterable):
         raise TypeError(f"fit: the data must be data.load(…), (images, labels), or batches, not {type(data).__name__}")
     if iter(data) is iter(data):
-        raise ValueError("fit: the batches can be used only once, so the second epoch would have none: give a list of "
-                         "them, or an object whose __iter__ starts anew")  # fmt: skip
+        raise ValueError("fit: the batches can be iterated only once, so the second epoch would have none: give a list "
+                         "of them, or an object whose __iter__ starts again")  # fmt: skip
     return data, given, None
 
 
@@ -182,7 +182,7 @@ def _is_pair(data: Any) -> TypeGuard[Sequence[Any]]:
 
 
 def _of_arrays(images: Any, labels: Any) -> Any:
-    """The splits of arrays of bytes, or a source of floats."""
+    """`Splits` for arrays of bytes, `_Floats` for arrays of floats."""
     images, labels = np.asarray(images), np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"fit: labels must be integers from 0, one for each image, not {labels.dtype} of shape "
@@ -198,7 +198,7 @@ def _of_arrays(images: Any, labels: Any) -> Any:
 
 @dataclass
 class _Floats:
-    """Arrays that are ready for the net."""
+    """Arrays that need no preprocessing."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -216,7 +216,7 @@ class _Floats:
 
 
 class _Shuffled:
-    """The batches of `_Floats`, in a new order each epoch; in their own order where the seed is None."""
+    """The batches of `_Floats`, in a new order each epoch; without a seed in the order of the arrays."""
 
     def __init__(self, data: _Floats, batch_size: int, seed: int | None):
         self.data, self.batch_size, self.seed, self.epoch = data, batch_size, seed, 0
@@ -245,7 +245,7 @@ def _labels(batches: Iterable) -> tuple[np.ndarray, int]:
 
 
 def line(record: dict, epochs: int) -> str:
-    """An epoch for people, as `minicnn train` prints it."""
+    """One line about an epoch, as `minicnn train` prints it."""
     told = (f"epoch {record['epoch']:>2}/{epochs}   loss {record['loss']:.4f}   "
             f"training {100 * record['accuracy']:6.2f} %")  # fmt: skip
     if "val_accuracy" in record:
@@ -260,13 +260,9 @@ def _shown(verbose: bool, epochs: int, steps: int):
         yield (lambda step, loss: None), (lambda record: None)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, transient=True,
-                  disable=not (console.is_terminal or console.is_jupyter)) as progress:
+    with progress_bar(console, not (console.is_terminal or console.is_jupyter)) as progress:
         bar = progress.add_task("", total=steps, loss="")
 
         def on_step(step, loss):
@@ -274,3 +270,12 @@ def _shown(verbose: bool, epochs: int, steps: int):
             progress.update(bar, description=f"epoch {epoch + 1}", completed=done + 1, loss=f"loss {loss:.4f}")
 
         yield on_step, lambda record: console.print(line(record, epochs), markup=False)
+
+
+def progress_bar(console: Any, hidden: bool) -> Any:
+    """A progress bar of rich; its tasks have a description, a total and a field `loss`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
+               TimeRemainingColumn())  # fmt: skip
+    return Progress(*columns, console=console, transient=True, disable=hidden)

@@ -1,16 +1,16 @@
 """The folder of a training run.
 
-config.json         all settings: enough to do it again
-last.ckpt           how far the run is: enough to resume it bit for bit
+config.json         all settings: enough to repeat the run
+last.ckpt           the checkpoint: enough to resume the run bit for bit
 metrics.jsonl       one line for each epoch
 best.safetensors    the model with the best validation accuracy (its weights, classes and preprocessing)
 last.safetensors    the model after the last epoch
-head.safetensors    where transfer learning began: the given body with the head that was solved for it
-head.json           how that head was found
+head.safetensors    transfer learning: the pretrained body with the solved head, before any training
+head.json           how that head was solved
 test.json           the best model's results on the test images
 env.json            machine and versions
 
-Every file appears whole or not at all. While a process trains, it holds the lock on run.lock.
+Every file is written atomically. While a process trains, it holds a lock on run.lock.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ FILES = (
     "last.ckpt", METRICS, "test.json", BEST, LAST, "head.json", "curves.png", "confusion.png", "filters.png",
     "worst.png", "sample.png",
 )  # fmt: skip
-"""What a run leaves beside config.json and env.json; a run that replaces another removes the other's first."""
+"""The files of a run, besides config.json and env.json; a new run with --overwrite first removes the old ones."""
 
 
 def claim(config: Config) -> Path:
-    """A new folder for this process alone: runs/DATA-MODEL-1, or the next number that is free."""
+    """Create a new folder for this process: runs/DATA-MODEL-1, or the next free number."""
     name = config.dataset if config.dataset in data.names() else Path(config.dataset).resolve().name
     stem = Path("runs") / f"{name}-{config.model.replace(':', '-')}"
     stem.parent.mkdir(exist_ok=True)
@@ -44,21 +44,21 @@ def claim(config: Config) -> Path:
             return folder
         except FileExistsError:
             continue
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable: the numbers are unlimited")
 
 
 def refuse(folder: Path, overwrite: bool) -> None:
-    """FileExistsError where the folder holds a run, unless that may be replaced."""
-    # not only a whole run: a config.json or a test.json may be somebody's own, of quite another kind
+    """FileExistsError if the folder holds a run and `overwrite` is false."""
+    # any of its files counts: a config.json or test.json may belong to another program
     if not overwrite and any((folder / name).exists() for name in (CONFIG, ENVIRONMENT, *FILES)):
         raise FileExistsError(
-            f"{folder} holds a run already, which stays as it is: give another folder, or --overwrite to replace it; "
-            f"`minicnn train --resume {folder}` goes on with one that was stopped"
+            f"{folder} already holds a run, which is kept: give another folder, or --overwrite to replace it; "
+            f"`minicnn train --resume {folder}` continues a stopped run"
         )
 
 
 def begin(folder: Path, config: Config) -> None:
-    """Start a new run in the folder, without what another one left there."""
+    """Start a new run in the folder; remove the files of an earlier one."""
     for name in FILES if config.weights else (*FILES, HEAD):
         (folder / name).unlink(missing_ok=True)
     for events in folder.glob("events.out.tfevents.*.minicnn.*"):

@@ -1,7 +1,7 @@
-"""Does the gradient reach every layer, and does every ReLU let something through?
+"""The size of every layer's gradient, and the share of dead ReLUs.
 
 A layer whose gradient is a thousandth of the others' hardly learns; one whose update is a tenth of its weights
-oscillates. A map behind a ReLU that is 0 everywhere in all images is dead: no gradient passes it, so it stays dead.
+oscillates. A feature map that is 0 everywhere after its ReLU, in all images, is dead: no gradient passes through it.
 Glorot & Bengio 2010, §4; He et al. 2015 (PReLU), §2.2
 """
 
@@ -17,12 +17,12 @@ from minicnn.tensor import Tensor, no_grad
 
 
 def report(model: Module, x: Tensor) -> list[dict]:
-    """One row for each layer with parameters, in order, from the gradients that the last step left:
+    """One row for each layer with parameters, in order, from the gradients of the last step:
 
     {"layer": "features.3", "kind": "Conv2d", "gradient": ‖g‖, "weights": ‖θ‖, "dead": share of its dead maps or None}
 
-    dead: of the first ReLU that is computed after it, for the images x (N,C,H,W), in eval mode. Nothing of the model
-    changes, not even a layer's mode, and no random number is drawn.
+    dead: of the first ReLU computed after the layer, for the images x (N,C,H,W), in eval mode. The model and the random
+    generators do not change.
     """
     dead = _dead(model, x)
     rows = []

@@ -1,4 +1,4 @@
-"""A linear classifier on features that do not change: the convex end of a network, solved instead of trained.
+"""A linear classifier on features that do not change: the head of a net, solved instead of trained.
 
     f(W, b) = 1/N·Σ_n −log softmax(W·x[n] + b)[label[n]] + λ/2·‖W‖²
 
@@ -31,8 +31,8 @@ class Head:
 def fit(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0, weight=None) -> Head:
     """The best linear classifier of features (V,N,F), V views of each of N pictures, by their labels (N,).
 
-    λ is the one with the smallest loss in cross-validation with FOLDS parts, each holding its share of every class. All
-    views of a picture are in the same part. weight (K,): how much a picture of each class counts.
+    λ is the one with the smallest loss in cross-validation with FOLDS parts, each with its share of every class. All
+    views of a picture are in the same part. weight (K,): the weight of each class's pictures.
     """
     N = len(labels)
     counts = np.ones(N) if weight is None else np.asarray(weight, float)[labels]
@@ -52,7 +52,7 @@ def fit(features: np.ndarray, labels: np.ndarray, classes: int, *, seed: int = 0
 
 
 def folds(labels: np.ndarray, seed: int) -> np.ndarray:
-    """The part that each picture is in, 0 … FOLDS − 1, every class spread evenly over them. (N,)"""
+    """The fold of each picture, 0 … FOLDS − 1 (N,), with every class spread evenly over the folds."""
     fold = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -66,7 +66,7 @@ def solve(features, labels, classes: int, strength: float, counts) -> tuple[np.n
     V, N, F = features.shape
     rows = features.reshape(V * N, F).astype(np.float64)
     mean, deviation = rows.mean(0), rows.std(0)
-    deviation += 0.05 * deviation.mean() + 1e-12           # features that hardly vary must not count as much
+    deviation += 0.05 * deviation.mean() + 1e-12           # so that features that hardly vary are not amplified
     x = (rows - mean) / deviation                                             # (V·N, F)
     y, share = np.tile(labels, V), np.tile(counts, V) / (V * counts.sum())    # (V·N,)
 
@@ -87,8 +87,8 @@ def solve(features, labels, classes: int, strength: float, counts) -> tuple[np.n
 def minimise(value: Callable, x: np.ndarray, memory: int = 10, tolerance: float = 1e-6, steps: int = 500) -> np.ndarray:
     """The minimum of a smooth convex function, value(x) → (f, ∇f), starting at x.   Nocedal 1980 (L-BFGS)
 
-    A step goes along −H·∇f, H the inverse Hessian as estimated from the last `memory` steps, and is halved until f
-    falls enough (Armijo 1966). It ends where no element of ∇f is above `tolerance`.
+    The direction is −H·∇f, with the inverse Hessian H estimated from the last `memory` steps; the step is halved until
+    f falls enough (Armijo 1966). It ends when no element of ∇f is above `tolerance`.
     """
     f, g = value(x)
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
@@ -111,7 +111,7 @@ def minimise(value: Callable, x: np.ndarray, memory: int = 10, tolerance: float 
 
 
 def _curved(pairs, g):
-    """H·g, by the two loops of Nocedal 1980."""
+    """H·g, by the two-loop recursion of Nocedal 1980."""
     q, alphas = g.copy(), []
     for s, y in reversed(pairs):
         alphas.append((s @ q) / (s @ y))

@@ -1,4 +1,4 @@
-"""One process per run folder: a lock that the system releases by itself when the process ends, even after kill -9."""
+"""One process per run folder: a lock that the system releases when the process ends, even after kill -9."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NAME = "run.lock"
 
 
 class Lock:
-    """The lock on a run folder; the file says which process holds it.
+    """The lock on a run folder; the file names the process that holds it.
 
-    RuntimeError, one sentence, where another process holds the lock. Two runs of one process do not exclude each other.
-    A file that a killed process left behind locks nothing: the lock belongs to the open file, not to its name.
+    RuntimeError, one sentence, where another process holds the lock. Two runs of one process share it.
+    The file of a killed process locks nothing: the lock belongs to the open file, not to its name.
     """
 
-    _held: dict[str, int] = {}  # noqa: RUF012 - of the whole process
+    _held: dict[str, int] = {}  # noqa: RUF012 - shared by the whole process
     """{folder: file descriptor}"""
 
     def __init__(self, folder: Path):
@@ -41,7 +41,7 @@ class Lock:
                                    "with --out") from None
             if self._is_current(handle):
                 break
-            os.close(handle)  # its owner removed the name between our two calls: make it anew
+            os.close(handle)  # its owner removed the file between our two calls: create it again
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         self._held[self.key] = handle
@@ -60,7 +60,7 @@ class Lock:
             return False
 
     def release(self) -> None:
-        """Let others use the folder."""
+        """Release the lock: other processes may use the folder."""
         handle = self._held.pop(self.key, None)
         if handle is not None:
             with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""The loop: forward, loss, backward, step; and evaluation, which is the first two."""
+"""The training loop (forward, loss, backward, step), and evaluation (forward, loss)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from minicnn.train.losses import logits_of, loss_of
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss is NaN or infinite; the sentence says at which step, and which layer was the first to go wrong."""
+    """The loss is NaN or infinite; the message names the step and the first layer with a non-finite output."""
 
 
 @dataclass
 class Progress:
-    """How far an epoch is: batches done, and the sums over their images."""
+    """The progress of an epoch: batches done, and the sums over their images."""
 
     batches: int = 0
     images: int = 0
@@ -50,10 +50,10 @@ def train_epoch(
     """Train on `batches` of (images, labels), or on a `Loader`, once. → (mean loss, accuracy) of the epoch
 
     prepare: images → the Tensor that the model takes.   on_step(step, loss) is called after each step.
-    accumulate: so many batches make a step, with the gradients of one large batch; only batch norm sees each of them
-    alone.   weight (K,): how much an image of each class counts.   clip: the largest length of all gradients together,
-    0: no limit.   average: is updated after each step.   progress: the epoch continues from there, `batches` being the
-    rest, and is kept up to date.
+    accumulate: the number of batches in a step, with the gradients of one large batch; only batch norm uses each batch
+    alone.   weight (K,): the weight of each class's images.   clip: the largest norm of all gradients together, 0: no
+    limit.   average: updated after each step.   progress: where to continue the epoch, with `batches` the remaining
+    ones; it is updated after each batch.
 
     Images that `Mixup` mixed have the loss λ·loss(labels) + (1 − λ)·loss(others).   The loss is losses.loss_of.
 
@@ -96,12 +96,12 @@ def train_epoch(
 
 
 def _mixed(more: list) -> Mixed | None:
-    """What Mixup did to a batch of a Loader: (images, labels, indices, mixed)."""
+    """The Mixup labels of a Loader's batch (images, labels, indices, mixed), or None."""
     return more[1] if len(more) > 1 else None
 
 
 def _count(weight: Sequence[float] | None, labels: np.ndarray, more: list) -> float:
-    """How much a batch counts in a step of several: its images, or the sum of their class weights."""
+    """The weight of a batch in an accumulated step: its images, or the sum of their class weights."""
     if weight is None:
         return len(labels)
     of = np.asarray(weight, float)
@@ -113,18 +113,18 @@ def _count(weight: Sequence[float] | None, labels: np.ndarray, more: list) -> fl
 
 @dataclass
 class Evaluation:
-    """How a model does on a set of images."""
+    """The results of a model on a set of images."""
 
     loss: float
     confusion: np.ndarray  # (K, K): confusion[truth, prediction] images
 
     @property
     def accuracy(self) -> float:
-        """The share that is right."""
+        """The share of correct predictions."""
         return float(np.trace(self.confusion) / self.confusion.sum())
 
     def worst_pairs(self, count: int = 3) -> list[tuple[int, int, int]]:
-        """The commonest mistakes: (truth, prediction, how many)."""
+        """The most frequent mistakes: (truth, prediction, count)."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")[:count]
         rows, columns = np.unravel_index(order, wrong.shape)
@@ -151,7 +151,7 @@ def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: i
 
 
 def first_nonfinite(model: Module, x: Tensor) -> str | None:
-    """The first layer, in the order of computing, whose output holds a NaN or an infinity: "features.3 (Conv2d)"."""
+    """The first layer, in order of computation, whose output holds a NaN or an infinity: "features.3 (Conv2d)"."""
     names = {id(module): name for name, module in model.named_modules()}
     found: list[str] = []
 

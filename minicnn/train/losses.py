@@ -1,4 +1,4 @@
-"""The loss that a net is trained with, from all that it returns.
+"""The loss of a batch, from the outputs of a net.
 
 A net with auxiliary classifiers has `aux_weights` and returns (logits, *auxiliary logits) in training:
 
@@ -21,20 +21,20 @@ from minicnn.tensor import Tensor
 
 
 def logits_of(outputs: Any) -> Tensor:
-    """The main classifier's scores (N,K) among all that a net returned."""
+    """The main classifier's scores (N,K), without auxiliary outputs."""
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def check(model: Module, label_smoothing: float, weight: Sequence[float] | None) -> None:
-    """ValueError where the model has a loss of its own, which these settings could not change."""
+    """ValueError where the model has a loss of its own, which does not use these settings."""
     if getattr(model, "loss", None) is not None and (label_smoothing or weight is not None):
-        raise ValueError(f"{type(model).__name__} has a loss of its own, which knows neither label_smoothing nor "
+        raise ValueError(f"{type(model).__name__} has its own loss, which uses neither label_smoothing nor "
                          "class_weights: leave them out")  # fmt: skip
 
 
 def loss_of(model: Module, outputs: Any, labels: np.ndarray, *, label_smoothing: float = 0.0,
             weight: Sequence[float] | None = None) -> Tensor:  # fmt: skip
-    """The loss of one batch as a scalar, with the auxiliary ones where the net returned them."""
+    """The loss of one batch as a scalar, including auxiliary outputs if the net returned any."""
     check(model, label_smoothing, weight)
     own = getattr(model, "loss", None)
     if own is not None:

@@ -41,7 +41,7 @@ def curves(records: list[dict]) -> Any:
 
 
 def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
-    """How many images of each class (rows) were taken for each class (columns): right ones blue, mistakes red."""
+    """The number of images of each class (rows) predicted as each class (columns): correct blue, mistakes red."""
     K = len(classes)
     fig = figure(max(4.5, 0.55 * K), max(4.2, 0.52 * K))
     ax = fig.subplots()
@@ -52,22 +52,10 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
     ax.imshow(right, cmap="Blues", vmin=0, vmax=1.5)       # on the diagonal only: the share of the class that is right
     for truth, prediction in np.argwhere(matrix) if K <= 30 else []:
         dark = wrong[truth, prediction] > 0.6 * wrong.max()
-        ax.text(
-            prediction,
-            truth,
-            matrix[truth, prediction],
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if dark else "black",
-            weight="bold" if truth == prediction else "normal",
-        )
-    ax.set_xticks(
-        range(K),
-        classes,
-        rotation=45 if max(map(len, classes)) > 2 else 0,
-        ha="right" if max(map(len, classes)) > 2 else "center",
-    )
+        ax.text(prediction, truth, matrix[truth, prediction], ha="center", va="center", fontsize=8,
+                color="white" if dark else "black", weight="bold" if truth == prediction else "normal")  # fmt: skip
+    ax.set_xticks(range(K), classes, rotation=45 if max(map(len, classes)) > 2 else 0,
+                  ha="right" if max(map(len, classes)) > 2 else "center")  # fmt: skip
     ax.set_yticks(range(K), classes)
     ax.set_xlabel("prediction")
     ax.set_ylabel("truth")
@@ -76,7 +64,7 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
 
 
 def mistakes(assessment: Assessment, pictures, about: Description, path: str | Path, count: int = 12) -> None:
-    """The pictures that were taken for something else with the highest probability, as the model sees them, by name."""
+    """The most confident mistakes, drawn as the model's input, with file names."""
     worst = assessment.worst(count)
     columns = min(4, len(worst))
     rows = -(-len(worst) // columns)

@@ -1,4 +1,4 @@
-"""A training run: from settings to a trained model, in a folder (folder.py says which files it holds)."""
+"""A training run: from settings to a trained model, in a folder (folder.py lists its files)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOBODY = Request()
 class Run:
     """One training run in one folder: `Run(config, "runs/first").train()`, then `.test()`; `Run.resume` continues one.
 
-    where: the folder; without it the next free one, runs/DATA-MODEL-1, -2, …   Errors come before anything is written.
+    where: the folder; without it the next free one, runs/DATA-MODEL-1, -2, …   Errors come before any write.
     """
 
     def __init__(self, config: Config, where: str | Path | None = None, overwrite: bool = False):
@@ -44,11 +44,11 @@ class Run:
 
     @classmethod
     def resume(cls, where: str | Path) -> Run:
-        """The run in that folder, as it was when last saved. ValueError or RuntimeError says why it can't go on."""
+        """The run in that folder, as last saved. ValueError or RuntimeError if it can't be resumed."""
         run = cls.__new__(cls)
         run.folder = Path(where)
         if not (run.folder / folder.CONFIG).is_file():
-            raise FileNotFoundError(f"{run.folder} holds no run that could go on, for it has no config.json: begin one "
+            raise FileNotFoundError(f"{run.folder} holds no run to resume, because it has no config.json: start one "
                                     f"with `minicnn train digits --out {run.folder}`")  # fmt: skip
         run.lock = Lock(run.folder)
         try:
@@ -65,14 +65,14 @@ class Run:
 
     @classmethod
     def without_folder(cls, config: Config) -> Run:
-        """Data, model and optimiser; nothing is written: to search for a learning rate."""
+        """Data, model and optimiser without a folder, for a learning-rate search; nothing is written."""
         run = cls.__new__(cls)
         run.config, run.folder = complete(config.check()), Path()
         run._build(run.folder)
         return run
 
     def _build(self, where: Path) -> None:
-        """Everything that follows from the settings alone, and the solved head in `where` with transfer learning."""
+        """Build data, model and optimiser from the settings, with the solved head in `where` for transfer learning."""
         c = self.config
         rng.seed(c.seed)
         start, about = model_file.load(where / folder.HEAD) if c.weights else (None, None)
@@ -86,7 +86,7 @@ class Run:
         self.initial_score = (-1.0, 0.0)
         self.training, self.validation = self.splits.train, self.splits.validation
         augment = self.splits.augment if c.augment == "auto" else c.augment
-        if c.overfit_batches:  # the same few images again and again, without augmentation
+        if c.overfit_batches:  # the same few images in every epoch, without augmentation
             self.training = self.validation = some_batches(self.training, c.overfit_batches, c)
             augment = "none"
         if c.limit_batches:
@@ -105,17 +105,17 @@ class Run:
 
     @property
     def model(self) -> Module:
-        """The net, as it is now."""
+        """The net with its current weights."""
         return self.state.model
 
     @property
     def metrics(self) -> list[dict]:
-        """One record for each epoch that is done."""
+        """One record for each finished epoch."""
         return self.state.metrics
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, none of the last `patience` was the best, or there is nothing to train."""
+        """Whether all epochs are done, none of the last `patience` epochs was the best, or nothing is trained."""
         if self.config.weights and not self.config.unfreeze:
             return True
         waited = len(self.metrics) - max((r["epoch"] for r in self.metrics if r["best"]), default=0)
@@ -131,7 +131,7 @@ class Run:
     ) -> list[dict]:
         """Train all remaining epochs. on_step(step, loss) after each step, on_epoch(record) after each. → records
 
-        As soon as `asked` is true, the run is saved and `Stopped` raised, which says how to resume it.
+        When `asked` becomes true, the run is saved and `Stopped` is raised, which says how to resume it.
         RuntimeError where another process trains in this folder.
         """
         self.lock = Lock(self.folder)
@@ -149,7 +149,7 @@ class Run:
         return self.metrics
 
     def _epoch(self, on_step, events: EventFile | None, asked: Request) -> dict:
-        """The rest of an epoch and its evaluation; saved as often as the settings say."""
+        """The rest of an epoch, and its evaluation; saves at the intervals of the settings."""
         s, c = self.state, self.config
         self._started = saved = time.monotonic()
 
@@ -206,7 +206,7 @@ class Run:
         s = self.state
         with s.average.applied() if s.average else no_grad():
             result = self.evaluate(self._until(self.splits.evaluated(self.validation), asked))
-            if not np.isfinite(result.loss):  # the last step of the epoch spoilt the weights: keep what was saved
+            if not np.isfinite(result.loss):  # the last step of the epoch spoilt the weights: do not save them
                 raise NonFiniteLossError(
                     f"the validation loss is {result.loss} after epoch {epoch}: try a smaller learning rate than "
                     f"{self.config.lr:.3g}, or a warm-up"
@@ -247,7 +247,7 @@ class Run:
 
     def _stopped(self, asked: Request) -> Stopped:
         done, whole = self.state.schedule.t, self.config.epochs * self.state.steps_per_epoch
-        return Stopped(f"stopped after step {done:,} of {whole:,}, and all of it is saved: go on with "
+        return Stopped(f"stopped after step {done:,} of {whole:,}, and saved: continue with "
                        f"`minicnn train --resume {self.folder}`", asked.code)  # fmt: skip
 
     def _clock(self) -> None:
@@ -261,7 +261,7 @@ class Run:
     # ------------------------------------------------------------------------------------------------------ afterwards
 
     def test(self) -> Evaluation:
-        """The best model's results on the test images, or on the validation images without any; also in test.json."""
+        """The best model's results on the test images, or else on the validation images; also written to test.json."""
         self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
         part = "validation" if self.splits.test is None else "test"
         split = getattr(self.splits, part)
@@ -275,5 +275,5 @@ class Run:
         return result
 
     def evaluate(self, batches: Iterable) -> Evaluation:
-        """Loss and confusion matrix of the model as it is now."""
+        """Loss and confusion matrix of the model with its current weights."""
         return evaluate(self.model, batches, self.prepare, len(self.splits.classes))

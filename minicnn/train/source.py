@@ -20,15 +20,15 @@ SPLITS = ("test", "validation", "train")
 
 
 def open_splits(config: Config, preprocessing: Preprocessing | None = None) -> Splits:
-    """The splits of the dataset or folder that the settings name, prepared for the model that they name.
+    """The splits of the settings' dataset or folder, with the preprocessing for their model.
 
     config.fit and config.size say how a picture file becomes an image (size 0: the size that the model was made for),
-    unless a preprocessing is given. ValueError where nothing could be put aside for the validation.
+    unless a preprocessing is given. ValueError if there are too few pictures for a validation split.
     """
     c = config
     splits = data.load(c.dataset, validation=c.validation, test=c.test, seed=c.seed)
     if splits.validation is None and c.validation:
-        raise ValueError(f"{c.dataset} has too few pictures to put any aside to choose the best epoch by: add some")
+        raise ValueError(f"{c.dataset} has too few pictures for a validation split: add some")
     if preprocessing is None and not splits.in_memory:
         channels, height, width = input_shape(c)
         mean, std = NORMALISATIONS["imagenet"] if channels == 3 else ((0.5,), (0.25,))
@@ -39,14 +39,18 @@ def open_splits(config: Config, preprocessing: Preprocessing | None = None) -> S
 
 
 def input_shape(config: Config) -> tuple[int, int, int]:
-    """(channels, height, width) that the model of the settings was made for."""
+    """(channels, height, width) of the images that the settings' model was made for."""
     return models.input_shape(config.model, config.options.get("variant", ""))
 
 
 def some_batches(split: Any, batches: int, config: Config) -> Any:
-    """That many batches of images, drawn with the seed: the same ones each time."""
-    order = np.random.default_rng([config.seed, 3]).permutation(len(split))
-    return split.select(np.sort(order[: batches * config.batch_size]))
+    """`batches` batches of images, drawn with the seed: always the same ones."""
+    return drawn(split, batches * config.batch_size, [config.seed, 3])
+
+
+def drawn(split: Any, count: int, key: list[int]) -> Any:
+    """At most `count` images, drawn with the seed `key`, in their order."""
+    return split.select(np.sort(np.random.default_rng(key).permutation(len(split))[:count]))
 
 
 def preparer(device: str = "cpu") -> Callable[[Any], Tensor]:
@@ -66,18 +70,18 @@ def split_of_run(config: Path, split: str) -> Splits:
 def whole_dataset(dataset: str, split: str, about: model_file.Description) -> tuple[str, Any]:
     """A split of a dataset, or all pictures of a folder without splits, with the labels of the model `about`.
 
-    ValueError where the model does not know their classes, or does not take the images.
+    ValueError if the model lacks one of their classes, or does not take the images.
     """
     if not dataset:
-        raise ValueError("the model does not say what it was trained on: name a dataset or a folder with --data")
+        raise ValueError("the model file does not name its training data: give a dataset or a folder with --data")
     known_dataset("dataset", dataset)
     if dataset in data.names():
         splits = data.load(dataset)
         chosen = splits.train if split == "train" else splits.test
         if chosen.images.shape[1:] != about.preprocessing.inner or len(splits.classes) != len(about.classes):
             raise ValueError(f"{dataset} has {len(splits.classes)} classes of {chosen.images.shape[1:]} images, but "
-                             f"the model takes {about.preprocessing.inner} and tells {len(about.classes)} classes "
-                             "apart: choose another --data")  # fmt: skip
+                             f"the model takes {about.preprocessing.inner} and has {len(about.classes)} "
+                             "classes: choose another --data")  # fmt: skip
         return dataset, chosen
     splits = data.load(dataset, test=0)
     chosen = getattr(splits, split)
@@ -87,7 +91,7 @@ def whole_dataset(dataset: str, split: str, about: model_file.Description) -> tu
         raise ValueError(f"{dataset} has no pictures for {split}: choose another --split")
     strange = [name for name in splits.classes if name not in about.classes]
     if strange:
-        raise ValueError(f"{dataset} has the class {strange[0]!r}, which the model does not know: it knows "
+        raise ValueError(f"{dataset} has the class {strange[0]!r}, which the model does not have; it has "
                          f"{', '.join(about.classes[:10])}{', …' if len(about.classes) > 10 else ''}")  # fmt: skip
     known_as = np.array([about.classes.index(name) for name in splits.classes])
     return splits.name, replace(chosen, labels=known_as[chosen.labels])

@@ -1,4 +1,4 @@
-"""How far a run is: everything that the settings alone do not determine, to its checkpoint and back."""
+"""The state of a run: everything that the settings do not determine. Saved to its checkpoint and restored."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from minicnn.train.loop import Progress
 
 RECORD = {"epoch": int, "loss": float, "accuracy": float, "val_loss": float, "val_accuracy": float, "lr": float,
           "seconds": float, "best": bool}  # fmt: skip
-"""What is recorded of each epoch."""
+"""The keys of an epoch's record."""
 
 
 @dataclass
 class State:
-    """What changes while a run trains."""
+    """Everything that changes during training."""
 
     model: Module
     optimizer: Optimizer
@@ -36,7 +36,7 @@ class State:
     progress: Progress = field(default_factory=Progress)
     metrics: list[dict] = field(default_factory=list)
     layers: list[dict] = field(default_factory=list)
-    """The gradient report of this epoch, where one is wanted."""
+    """The gradient report of this epoch, if it is switched on."""
     seconds: float = 0.0
     """Time spent on this epoch so far."""
 
@@ -47,7 +47,7 @@ class State:
 
 
 def save(path: Path, state: State, config: Config, splits: Splits) -> None:
-    """Write the state to a checkpoint. CheckpointError, and the file stays what it was, where that fails."""
+    """Write the state to a checkpoint. CheckpointError if that fails; the file is then unchanged."""
     arrays = {f"model.{name}": array for name, array in state.model.state_dict().items()}
     arrays |= {f"optimizer.{name}": array for name, array in state.optimizer.state_dict().items()}
     if state.average:
@@ -66,15 +66,15 @@ def save(path: Path, state: State, config: Config, splits: Splits) -> None:
 
 
 def restore(path: Path, state: State, config: Config, splits: Splits) -> None:
-    """Put a state that was built from the settings where the checkpoint was. ValueError says why that is impossible."""
+    """Restore the checkpoint into a state that was built from the settings. ValueError if they do not fit together."""
     arrays, values = checkpoint.load(path)
     try:
         other = differences(config, _of(dict, values, "config"))
         if other:
-            raise ValueError(f"it belongs to another run than the config.json beside it: {other}")
+            raise ValueError(f"it does not belong to the config.json in its folder: {other}")
         fingerprint = splits.names_fingerprint if values["format"] == 1 else splits.fingerprint
         if _of(str, values, "pictures") != fingerprint:
-            raise ValueError(f"{config.dataset} holds other pictures than when the run began: put them back, or "
+            raise ValueError(f"{config.dataset} has changed since the run started: restore its pictures, or "
                              "train again with --overwrite")  # fmt: skip
         progress = Progress(**{f.name: _of(float if f.name == "loss" else int, _of(dict, values, "progress"), f.name)
                                for f in fields(Progress)})  # fmt: skip
@@ -102,10 +102,10 @@ def restore(path: Path, state: State, config: Config, splits: Splits) -> None:
 
 
 def _of(kind: type, values, name: str):
-    """values[name], if it is there and of that kind."""
+    """values[name]. ValueError if it is missing or of another type."""
     if not isinstance(values, dict) or type(values.get(name)) is not kind:
         found = f"{json.dumps(values.get(name)):.60}" if isinstance(values, dict) else type(values).__name__
-        raise ValueError(f"its entry {name!r} must be of type {kind.__name__}, not {found}: take it from a copy, or "
+        raise ValueError(f"its entry {name!r} must be of type {kind.__name__}, not {found}: restore it from a copy, or "
                          "train again with --overwrite")  # fmt: skip
     if kind is float and not np.isfinite(values[name]):
         raise ValueError(f"its entry {name!r} must be a finite number, not {values[name]}")

@@ -1,4 +1,4 @@
-"""Being asked to stop: Ctrl-C, and SIGTERM, which `kill`, batch systems and a shutdown send."""
+"""Stop requests: Ctrl-C, and SIGTERM, which `kill`, batch systems and a shutdown send."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """Training stopped because it was asked to, and all is saved. `code`: the exit code that this has by custom."""
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Training stopped on request, and the run is saved. `code`: the conventional exit code."""
 
     def __init__(self, sentence: str, code: int = 130):
         super().__init__(sentence)
@@ -17,7 +17,7 @@ class Stopped(Exception):  # noqa: N818 - it is no error
 
 
 class Request:
-    """Whether somebody asked, and with which signal."""
+    """Whether a stop was requested, and by which signal."""
 
     signal: int = 0
 
@@ -26,7 +26,7 @@ class Request:
 
     @property
     def code(self) -> int:
-        """128 and the signal's number, as shells have it."""
+        """128 plus the signal's number, as in shells."""
         return 128 + self.signal if self.signal else 130
 
 
@@ -34,8 +34,8 @@ class Request:
 def on_signals() -> Iterator[Request]:
     """Within `with on_signals() as asked:` the first SIGINT or SIGTERM makes `asked` true, a second one stops at once.
 
-    Files appear whole or not at all, so that also the second one loses nothing that was saved. Outside the main thread,
-    where Python delivers no signals, `asked` stays false.
+    Files are written atomically, so even the second one loses nothing that was saved. Outside the main thread Python
+    delivers no signals, and `asked` stays false.
     """
     asked = Request()
     if threading.current_thread() is not threading.main_thread():

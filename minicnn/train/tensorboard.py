@@ -1,14 +1,14 @@
-"""Numbers for TensorBoard, which reads them while training goes on: `tensorboard --logdir runs`.
+"""Event files for TensorBoard, which reads them during training: `tensorboard --logdir runs`.
 
-An event file is a row of records (TensorFlow's TFRecord):
+An event file is a sequence of records (TensorFlow's TFRecord):
 
     uint64 length   uint32 masked crc32c(length)   bytes   uint32 masked crc32c(bytes)          little-endian
 
     masked crc = (crc rotated right by 15 bits) + a282ead8₁₆
 
-and the bytes of each are an Event in protobuf: field 1 the time (double), 2 the step (int64), 3 a version (string), 5 a
-Summary, in which each field 1 is a Value: field 1 its tag (string), 2 the number (float). Of protobuf that is so little
-that to write it takes less than a library's import.   Sources: tensorflow/core/util/event.proto,
+The bytes of each are an Event in protobuf: field 1 the time (double), 2 the step (int64), 3 a version (string), 5 a
+Summary. Each field 1 of a Summary is a Value: field 1 its tag (string), 2 the number (float). This small part of
+protobuf needs no library.   Sources: tensorflow/core/util/event.proto,
 framework/summary.proto, lib/io/record_writer; crc32c: RFC 3720 (iSCSI), appendix B.4
 """
 
@@ -40,15 +40,15 @@ def crc32c(data: bytes) -> int:
 
 
 class EventFile:
-    """A new event file in a folder: `EventFile(folder).write(step, {"loss": 0.3})`. What is written can be read."""
+    """A new event file in a folder: `EventFile(folder).write(step, {"loss": 0.3})`. Each write is flushed."""
 
     def __init__(self, folder: Path):
-        number = len(list(folder.glob("events.out.tfevents.*")))              # a run that goes on begins another file
+        number = len(list(folder.glob("events.out.tfevents.*")))              # a resumed run starts another file
         self.path = folder / f"events.out.tfevents.{int(time.time()):010d}.minicnn.{number}"
         self._append(_double(1, time.time()) + _bytes(3, b"brain.Event:2"))
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Numbers by their tags, as of that step."""
+        """Write {tag: number} for a step."""
         summary = b"".join(_bytes(1, _bytes(1, tag.encode()) + _float(2, value)) for tag, value in values.items())
         self._append(_double(1, time.time()) + _varint(2, step) + _bytes(5, summary))
 
@@ -64,7 +64,7 @@ def _masked(data):
 
 
 def _number(n):
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    """Seven bits per byte, the lowest first; the eighth bit marks that more bytes follow."""
     out = bytearray()
     while n > 127:
         out.append(n & 127 | 128)

@@ -1,8 +1,8 @@
-"""Transfer learning, from weights and pictures to a classifier: the head is solved, the body may be trained further.
+"""Transfer learning: a new head on a pretrained body. The head is solved; the body may be trained further.
 
 1. The body's features of each training picture, and of its mirror image, are computed once (body.py).
-2. The head is the best linear classifier of them (linear_head.py). That is head.safetensors; with a frozen body, all.
-3. With `unfreeze`, parts of the body are trained from there, slowly, in an ordinary run (run.py).
+2. The head is the best linear classifier of them (linear_head.py), written to head.safetensors.
+3. With `unfreeze`, parts of the body are then trained at a small learning rate, in an ordinary run (run.py).
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ import numpy as np
 from minicnn import models, rng
 from minicnn.data import NORMALISATIONS, Splits
 from minicnn.io import model_file
+from minicnn.io.weights import load_into
 from minicnn.train import body, build, folder, linear_head
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete
 from minicnn.train.lock import Lock
 from minicnn.train.run import Run
-from minicnn.train.source import open_splits, preparer
+from minicnn.train.source import drawn, open_splits, preparer
 
 VIEWS = (("features of the pictures", "none"), ("features of their mirror images", "flip:1"))
 """Each training picture is used as it is, and mirrored."""
 
 TRIED = 200
-"""The number of pictures that unknown normalisations are compared on."""
+"""The most pictures used to compare normalisations."""
 
 
 def transfer(config: Config, where: str | Path | None = None, *, normalisation: str = "auto", overwrite: bool = False,
              on_batch: Callable[[str, int, int], None] = lambda what, done, all_: None) -> Run:  # fmt: skip
-    """Steps 1 and 2 into a run folder, with step 3 ready: `transfer(config, "runs/mine").train()`, then `.test()`.
+    """Do steps 1 and 2 in a run folder and prepare step 3: `transfer(config, "runs/mine").train()`, then `.test()`.
 
     config.weights: the file with the body's weights.   normalisation: that of the body's pictures, one of
-    NORMALISATIONS, or "auto": as a model file says, otherwise the best in cross-validation.
-    on_batch(what, done, all) reports progress. Errors about weights, pictures and model come before anything is
-    written.
+    NORMALISATIONS, or "auto": that of the model file, otherwise the best in cross-validation.
+    on_batch(what, done, all) reports progress. Errors about weights, pictures and model are raised before
+    anything is written.
     """
     config = complete(config.check())
     if where is not None:
@@ -49,7 +50,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     prepare = preparer(config.device)
     blank = prepare(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = body.split(model, base, options, blank)
-    body.load_body(model, head, config.weights)
+    load_into(model, config.weights, skip=head.new)
     trained = body.freeze(model, head, config.unfreeze)
 
     def features(chosen, what, augment="none"):
@@ -61,7 +62,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     def loss(name):
         nonlocal splits
         splits = _normalised(splits, name)
-        few = splits.train.select(_some(splits.train.labels, config.seed))
+        few = drawn(splits.train, TRIED, [config.seed, 5])
         x = features(few, f"which normalisation: {name}")
         solved = linear_head.fit(x[None], few.labels, len(splits.classes), seed=config.seed)
         return solved.tried[solved.strength][0]
@@ -96,18 +97,12 @@ def _normalised(splits: Splits, name) -> Splits:
 
 
 def _of_model_file(weights: str):
-    """(mean, std) that a model file states, None for other files of weights."""
+    """(mean, std) of a model file; None for other weights files."""
     try:
         about = model_file.description(weights)
     except ValueError:
         return None
     return tuple(about.mean), tuple(about.std)
-
-
-def _some(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Which pictures to compare normalisations on: TRIED at most, drawn with the seed, in order."""
-    order = np.random.default_rng([seed, 5]).permutation(len(labels))
-    return np.sort(order[:TRIED])
 
 
 def _reported(batches: Iterable, tell: Callable[[int], None]):

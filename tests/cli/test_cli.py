@@ -108,9 +108,9 @@ def test_a_run_that_is_there_needs_overwrite(minicnn_, tmp_path):
     assert minicnn_("train", "--epochs", 1, "--out", folder)[0] == 0
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     rc, out, err = minicnn_("train", "--epochs", 2, "--out", folder)
-    assert sentence(err, 1, rc) == (f"{folder} holds a run already, which stays as it is: give another folder, or "
-                                    f"--overwrite to replace it; `minicnn train --resume {folder}` goes on with one "
-                                    "that was stopped")
+    assert sentence(err, 1, rc) == (f"{folder} already holds a run, which is kept: give another folder, or "
+                                    f"--overwrite to replace it; `minicnn train --resume {folder}` continues a "
+                                    "stopped run")
     assert out == ""
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert minicnn_("train", "--epochs", 2, "--out", folder, "--overwrite")[0] == 0
@@ -145,7 +145,7 @@ def test_a_signal_saves_and_says_how_to_go_on(minicnn_, monkeypatch, tmp_path, a
     with monkeypatch.context() as patch:
         interrupt(patch, at=9, number=number)                    # 110 images in batches of 32: 4 steps an epoch
         rc, out, err = minicnn_("train", "--epochs", 5, "--out", folder, *["--json"] * as_json)
-    assert (rc, err) == (code, "stopped after step 10 of 20, and all of it is saved: go on with `minicnn train "
+    assert (rc, err) == (code, "stopped after step 10 of 20, and saved: continue with `minicnn train "
                                f"--resume {folder}`\n")
     assert signal.getsignal(number) == handler
     assert out == "" or not as_json
@@ -262,13 +262,13 @@ def test_version(minicnn_):
     (["train", "--weight-decay", "-1"], "weight_decay (=-1.0) must be a number of at least 0"),
     (["train", "--warmup", "-1"], "warmup (=-1.0) must be a number of at least 0"),
     (["train", "--label-smoothing", "2"], "label_smoothing (=2.0) must be at least 0 and below 1"),
-    (["train", "--validation", "1"], "validation (=1.0) must lie between 0 and 1"),
+    (["train", "--validation", "1"], "validation (=1.0) must be between 0 and 1"),
     (["train", "--size", "-1"], "size (=-1) must be at least 0"),
     (["train", "--augment", "flop"], "unknown augmentation 'flop': did you mean 'flip'?"),
     (["train", "--schedule", "multistep", "--milestones", "3,x"], "--milestones '3,x' must be epochs with commas"),
     (["train", "--schedule", "multistep", "--milestones", "3,20"], "milestones (=[3, 20]) must be epochs from 1 to 19"),
-    (["train", "--resume", "runs/x", "--lr", "1"], "--resume goes on with the settings in runs/x/config.json: leave "),
-    (["transfer", "digits", "--weights", "none.npz"], "--model is missing, and none.npz does not say what net it "),
+    (["train", "--resume", "runs/x", "--lr", "1"], "--resume uses the settings in runs/x/config.json: leave "),
+    (["transfer", "digits", "--weights", "none.npz"], "--model is missing, and none.npz does not name its net"),
     (["transfer", "digits", "--weights", "x", "--model", "lenet"], "unknown model 'lenet': did you mean 'lenet5'?"),
     (["transfer", "digit", "--weights", "x", "--model", "lenet5"], "unknown dataset 'digit': did you mean 'digits'?"),
     (["transfer", "digits", "--weights", "x", "--model", "lenet5", "--preprocess", "imagnet"],
@@ -423,8 +423,8 @@ def test_a_real_ctrl_c(tmp_path):
             _, err = running.communicate(timeout=NEVER)
         finally:
             running.kill()
-    assert re.fullmatch(r"stopped after step \d+ of 70,500, and all of it is saved: go on with `minicnn train --resume "
-                        r".*run`\n", err)
+    progress, stopped = r"(step: .* of 70,500\n)*", r"stopped after step \d+ of 70,500, and saved"   # progress: if slow
+    assert re.fullmatch(rf"{progress}{stopped}: continue with `minicnn train --resume .*run`\n", err)
     assert running.returncode == 130
 
 

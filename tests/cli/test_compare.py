@@ -56,7 +56,7 @@ def test_compare_without_a_picture(minicnn_, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir()), "nothing is drawn that nobody asked for"
     rc, out, err = minicnn_("compare", "lenet5", "--out", "chart.png")
     assert (rc, err) == (0, "")
-    assert "no picture: no ImageNet accuracy is known of these nets\n" in out
+    assert "no picture: no ImageNet accuracy is known for these nets\n" in out
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     rc, out, err = minicnn_("compare", "alexnet", "--out", "chart.png")
     assert (rc, err) == (0, "")

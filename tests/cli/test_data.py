@@ -106,7 +106,7 @@ def test_the_doctor_of_an_ill_one(call, tmp_path):
 def test_an_uneven_folder_is_told_so(call, tmp_path):
     make_folder(tmp_path / "p", {"cat": 22, "dog": 2})
     _, out, _ = call("data", "doctor", tmp_path / "p")
-    assert "The largest class has 11 times the pictures of the smallest" in out
+    assert "The largest class has 11 times as many pictures as the smallest" in out
 
 
 def test_the_doctor_of_nothing(call, tmp_path):

@@ -127,8 +127,8 @@ def test_a_tolerance_that_nothing_meets(minicnn_, own):
 
 @pytest.mark.parametrize(("function", "said"), [
     ("no_mask", r"no_mask: nothing was checked: all 12 were left out \(x\[0, 0\], .*Give inputs away from kinks"),
-    ("in_place", r"in_place changes its argument x in place, so that it gives another value at every call"),
-    ("random", r"random gives different values at the same point: it is random, or keeps something"),
+    ("in_place", r"in_place changes its argument x in place, so every call returns another value"),
+    ("random", r"random returns different values for the same arguments: it is random, or it stores"),
 ])
 def test_what_was_not_checked_is_not_right(minicnn_, tmp_path, function, said):
     (tmp_path / "mine.py").write_text(NOT_CHECKED)
@@ -170,7 +170,7 @@ def test_the_sweep_says_right_or_wrong(minicnn_, tmp_path):
     rc, out, _ = minicnn_("gradcheck", "softmax", "sum", "--sweep", "--out", tmp_path / "v.png")
     assert rc == 0
     assert re.search(r"^softmax: smallest error \S+, at h = \S+: the gradient is right$", out, re.MULTILINE)
-    assert re.search(r"^sum: .*: the gradient is right: it is linear in each argument, so that", out, re.MULTILINE)
+    assert re.search(r"^sum: .*: the gradient is right: the op is linear in each argument, so there", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("function", "rc", "text"), [
@@ -195,7 +195,7 @@ def test_inputs_that_make_no_sense(minicnn_, own, tmp_path):
     rc, _, err = minicnn_("gradcheck", f"{own}::nothing")
     assert "nothing got no floating-point array to differentiate" in sentence(err, 1, rc)
     rc, _, err = minicnn_("gradcheck", f"{own}::cube")
-    assert sentence(err, 2, rc).startswith("what shall cube be checked on? Give --shapes ")
+    assert sentence(err, 2, rc).startswith("cube needs inputs: give --shapes ")
     for shapes in ("2xa", "2x0", "2x-3", "x", ","):
         rc, _, err = minicnn_("gradcheck", f"{own}::cube", "--shapes", shapes)
         assert f"--shapes '{shapes}' must look like 2x3x5x4,6x3x3x2" in sentence(err, 2, rc)
@@ -233,4 +233,4 @@ def test_the_sweep_draws_the_v(minicnn_, tmp_path):
 
 def test_too_many_curves(minicnn_):
     rc, _, err = minicnn_("gradcheck", "--sweep")
-    assert "are too many to read: name up to 8 ops" in sentence(err, 2, rc)
+    assert "are too many: name up to 8 ops" in sentence(err, 2, rc)

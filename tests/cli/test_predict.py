@@ -34,7 +34,7 @@ def test_eval_on_another_dataset_that_does_not_fit(minicnn_, trained, monkeypatc
         "mnist", other, other, tuple("abcd"), (0.5,) * 3, (0.5,) * 3))
     rc, _, err = minicnn_("eval", trained, "--data", "mnist")
     assert sentence(err, 1, rc) == ("mnist has 4 classes of (3, 32, 32) images, but the model takes (1, 28, 28) and "
-                                    "tells 10 classes apart: choose another --data")
+                                    "has 10 classes: choose another --data")
 
 
 def test_predict_for_people(minicnn_, trained, pictures):
@@ -74,7 +74,7 @@ def test_predict_inverts_when_asked_and_suggests_it(minicnn_, trained, pictures,
     Image.fromarray(255 - TINY.test.images[0, 0]).save(white)
     rc, out, _ = minicnn_("predict", trained, white)
     assert rc == 0
-    assert "The edge of the picture is bright, and this model knows bright digits on black: try --invert" in out
+    assert "The edge of the picture is bright, but this model expects bright digits on black: try --invert" in out
     plain = document(minicnn_("predict", trained, pictures[0], "--json")[1])
     inverted = document(minicnn_("predict", trained, white, "--invert", "--json")[1])
     assert inverted[0]["classes"] == plain[0]["classes"]

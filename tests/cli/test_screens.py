@@ -162,7 +162,7 @@ def test_a_run_and_a_model_file_have_a_summary(minicnn_, trained):
         report = document(minicnn_("summary", place, "--json")[1])
         assert (report["layers"], report["totals"]) == (zoo["layers"], zoo["totals"])
     rc, _, err = minicnn_("summary", trained, "--set", "num_classes=3")
-    assert "--set changes a net that is built" in sentence(err, 2, rc)
+    assert "--set is for a net that is built now" in sentence(err, 2, rc)
 
 
 def test_values_of_set():

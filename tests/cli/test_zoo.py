@@ -217,7 +217,7 @@ def test_a_narrow_terminal_cuts_no_number_and_no_name(minicnn_, terminal, args, 
         assert max(len(line.rstrip()) for line in out.splitlines()) <= width
     if width == 400:
         assert "…" not in out
-        assert "Left out" not in out
+        assert "Not shown" not in out
 
 
 def test_what_a_narrow_terminal_leaves_out_first(minicnn_, terminal):

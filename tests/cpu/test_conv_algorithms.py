@@ -1,6 +1,5 @@
 """Every convolution algorithm against the definition, on drawn geometries; the policy; threads that change no bit."""
 
-import itertools
 
 import numpy as np
 import pytest
@@ -15,27 +14,11 @@ from minicnn.cpu import conv, threads
 from minicnn.cpu.conv import winograd
 from minicnn.geometry import Conv2dGeometry
 from minicnn.ops.conv import conv2d
+from tests.definition import by_definition
 from tests.thinned import thinned
 
 WHAT = ("y", "dx", "dw")
 TOLERANCE = dict.fromkeys(conv.ALGORITHMS, 2e-6) | {"winograd": 2e-5}
-
-
-def by_definition(x, w, dy, S, P, D, G):
-    """(y, dx, dw), each product of the definition added where it belongs: a loop over outputs, taps and groups."""
-    y = np.zeros_like(dy)
-    dx, dw = np.zeros_like(x), np.zeros_like(w)
-    Cg, Og = x.shape[1] // G, w.shape[0] // G
-    for i, j, p, q in itertools.product(*map(range, (*y.shape[2:], *w.shape[2:]))):
-        h, v = i * S[0] + p * D[0] - P[0], j * S[1] + q * D[1] - P[1]
-        if not (0 <= h < x.shape[2] and 0 <= v < x.shape[3]):
-            continue
-        for k in range(G):
-            c, o = slice(k * Cg, (k + 1) * Cg), slice(k * Og, (k + 1) * Og)
-            y[:, o, i, j] += x[:, c, h, v] @ w[o, :, p, q].T
-            dx[:, c, h, v] += dy[:, o, i, j] @ w[o, :, p, q]
-            dw[o, :, p, q] += dy[:, o, i, j].T @ x[:, c, h, v]
-    return y, dx, dw
 
 
 @st.composite

@@ -37,20 +37,6 @@ def needs(name):
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(content, name="file-idx"):
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-    return write
-
-
 # ------------------------------------------------------------------------------------------------- the datasets by name
 
 

@@ -15,20 +15,6 @@ from PIL import Image
 from minicnn import data
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return data.load("digits")
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(content, name="file-idx"):
-        path = tmp_path / name
-        path.write_bytes(content)
-        return path
-    return write
-
-
 def save(tmp_path, picture, name, **options):
     picture.save(tmp_path / name, **options)
     return tmp_path / name

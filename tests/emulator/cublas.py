@@ -12,7 +12,7 @@ def gemmStridedBatchedEx(handle, transa, transb, m, n, k, alpha, A, Atype, lda, 
                          C, Ctype, ldc, strideC, batchCount, computeType, algo):  # fmt: skip
     """C[i] = alpha · op(A[i]) · op(B[i]) + beta · C[i]"""
     if not Atype == Btype == Ctype == _COMPUTE[computeType]:
-        raise RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED: types do not go together")
+        raise RuntimeError("CUBLAS_STATUS_NOT_SUPPORTED: types do not match")
     dtype = _REAL[Atype]
     number = ctypes.POINTER(np.ctypeslib.as_ctypes_type(dtype))
     one, scale = (ctypes.cast(p, number).contents.value for p in (alpha, beta))

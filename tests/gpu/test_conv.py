@@ -1,6 +1,5 @@
 """The GPU's convolution algorithms, each against the definition, in both dtypes; the policy; TF32; equal bits twice."""
 
-import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from minicnn.cpu import conv as cpu_conv
 from minicnn.geometry import Conv2dGeometry
 from minicnn.gpu import conv, kernel_file
 from minicnn.gpu.conv import implicit_gemm, tensor_core, winograd
+from tests.definition import by_definition
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 SHARPER = dict.fromkeys(conv.ALGORITHMS, 3e-6) | {"winograd": 2e-5, "tensor_core": 1e-5}
@@ -46,21 +46,9 @@ def two(value):
     return value if isinstance(value, tuple) else (value, value)
 
 
-def by_definition(x, w, b, dy, S, P, D, G):
-    """(y, dx, dw) in float64, each product added where it belongs: a loop over outputs, taps and groups."""
-    x, w, dy = (a.astype(np.float64) for a in (x, w, dy))
-    (S, P, D), y = map(two, (S, P, D)), np.zeros(dy.shape)
-    dx, dw = np.zeros_like(x), np.zeros_like(w)
-    Cg, Og = x.shape[1] // G, w.shape[0] // G
-    for i, j, p, q in itertools.product(*map(range, (*y.shape[2:], *w.shape[2:]))):
-        h, v = i * S[0] + p * D[0] - P[0], j * S[1] + q * D[1] - P[1]
-        if not (0 <= h < x.shape[2] and 0 <= v < x.shape[3]):
-            continue
-        for k in range(G):
-            c, o = slice(k * Cg, (k + 1) * Cg), slice(k * Og, (k + 1) * Og)
-            y[:, o, i, j] += x[:, c, h, v] @ w[o, :, p, q].T
-            dx[:, c, h, v] += dy[:, o, i, j] @ w[o, :, p, q]
-            dw[o, :, p, q] += dy[:, o, i, j].T @ x[:, c, h, v]
+def in_float64(x, w, b, dy, S, P, D, G):
+    """(y, dx, dw) in float64."""
+    y, dx, dw = by_definition(*(a.astype(np.float64) for a in (x, w, dy)), *map(two, (S, P, D)), G)
     return y + b.astype(np.float64)[:, None, None], dx, dw
 
 
@@ -106,7 +94,7 @@ def test_every_algorithm_computes_the_definition(gpu, name, layer, dtype):
     algorithm = conv.ALGORITHMS[name]
     if name == "tensor_core" and not algorithm.supports(gpu, g, np.dtype(dtype)):
         pytest.skip("this GPU has no tensor cores for TF32")
-    exact = by_definition(x, w, b, dy, *LAYERS[layer][2:])
+    exact = in_float64(x, w, b, dy, *LAYERS[layer][2:])
     got = computed(gpu, algorithm, x, w, b, dy, g)
     compare(got, exact, min(TOLERANCE[dtype], SHARPER[name]), dtype)
     without = algorithm.conv2d(gpu, gpu.asarray(x), gpu.asarray(w), None, g)
@@ -132,7 +120,7 @@ def test_drawn_geometries(emulated, name, layer, seed):
         layer = ((N, C, H, W), (C * (1 + O % 2), 1, *K), *rest, C)
     x, w, b, dy, g = drawn(layer, "float64", seed)
     got = computed(emulated("shuffled"), conv.ALGORITHMS[name], x, w, b, dy, g)
-    compare(got, by_definition(x, w, b, dy, *layer[2:]), 1e-12, "float64")
+    compare(got, in_float64(x, w, b, dy, *layer[2:]), 1e-12, "float64")
 
 
 @pytest.mark.parametrize("tile", [*implicit_gemm.TILES["float32"], *tensor_core.TILES[3]][:3])
@@ -144,7 +132,7 @@ def test_every_tile_makes_the_same_result(gpu, name, tile, monkeypatch):
     x, w, b, dy, g = drawn(layer, "float32")
     if not conv.ALGORITHMS[name].supports(gpu, g, x.dtype):
         pytest.skip("no tensor cores")
-    exact = by_definition(x, w, b, dy, *layer[2:])
+    exact = in_float64(x, w, b, dy, *layer[2:])
     compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 3e-6, "float32")
 
 
@@ -168,7 +156,7 @@ def test_dw_of_many_windows_is_summed_in_parts_in_one_order(gpu):
     """More windows than a part holds: split, and twice the same bits."""
     layer = ((5, 2, 23, 21), (3, 2, 3, 3), 1, 1, 1, 1)
     x, w, b, dy, g = drawn(layer, "float32")
-    exact = by_definition(x, w, b, dy, *layer[2:])
+    exact = in_float64(x, w, b, dy, *layer[2:])
     for name in ("im2col", "implicit_gemm", "tensor_core", "winograd"):
         algorithm = conv.ALGORITHMS[name]
         if not algorithm.supports(gpu, g, x.dtype):
@@ -192,7 +180,7 @@ def test_large_batches_go_through_in_pieces(emulated, name, monkeypatch):
         assert len(list(winograd.chunks(g, x.dtype))) > 2
     if name == "im2col":
         assert len(conv.im2col._chunks(g, x.dtype)) > 2
-    exact = by_definition(x, w, b, dy, *layer[2:])
+    exact = in_float64(x, w, b, dy, *layer[2:])
     compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 1e-12, "float64")
 
 
@@ -256,7 +244,7 @@ def test_tf32_is_off_unless_allowed(gpu, name):
     algorithm = conv.ALGORITHMS[name]
     if not tensor_core.supports(gpu, g, x.dtype):
         pytest.skip("no tensor cores")
-    exact = by_definition(x, w, b, dy, *layer[2:])
+    exact = in_float64(x, w, b, dy, *layer[2:])
     compare(computed(gpu, algorithm, x, w, b, dy, g), exact, SHARPER[name], "float32")
     with minicnn.allow_tf32():
         got = computed(gpu, algorithm, x, w, b, dy, g)

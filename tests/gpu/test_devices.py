@@ -63,7 +63,7 @@ def pretend(monkeypatch):
 
 MISSING = [
     (cupy(35, driver=0), "CuPy 14.2.0 is installed, but this machine has no NVIDIA driver: install one"),
-    (cupy(35, driver=12040), "the NVIDIA driver is made for CUDA 12.4 and CuPy for CUDA 13.2: update the driver, or "
+    (cupy(35, driver=12040), "the NVIDIA driver is made for CUDA 12.4, but CuPy for CUDA 13.2: update the driver, or "
                              "install the CuPy for its CUDA"),
     (cupy(100), "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"),
     (cupy(count=0), "the NVIDIA driver finds no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES"),

@@ -177,7 +177,7 @@ def test_empty_products(gpu):
 
 def test_a_product_into_a_transposed_array_is_refused(gpu):
     square = gpu.xp.zeros((3, 2), "float32")
-    with pytest.raises(ValueError, match="out must lie row by row"):
+    with pytest.raises(ValueError, match="out must be stored row by row"):
         gemm(gpu, gpu.xp.zeros((2, 2), "float32"), gpu.xp.zeros((2, 3), "float32"), square.T)
 
 

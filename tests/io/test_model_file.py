@@ -229,7 +229,7 @@ def test_weights_without_a_description(net, tmp_path):
     for metadata in (None, {}, {"format": "pt"}):
         path = tmp_path / "m.safetensors"
         path.write_bytes(safetensors.numpy.save(net.state_dict(), metadata=metadata))
-        assert "holds weights, but does not say of which model" in sentence_of(path)
+        assert "holds weights, but does not name their model" in sentence_of(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"x"', "{}", '{"format": 1}', "[" * 100_000,
@@ -267,7 +267,7 @@ def test_a_description_that_is_none(net, tmp_path, text):
     ({"input": [True, 28, 28]}, "its description's input ([True, 28, 28]) must be"),
     ({"input": "abc"}, "its description's input ('abc') must be"),
     ({"input": [1, 10**6, 10**6]}, "its description's input ([1, 1000000, 1000000]) must be"),
-    ({"input": [1, 32, 32]}, "linear: x (1, 576) and w (120, 400) do not go together"),
+    ({"input": [1, 32, 32]}, "linear: x (1, 576) and w (120, 400) do not match"),
     ({"mean": [0.1, 0.2, 0.3]}, "its description's mean ([0.1, 0.2, 0.3]) must be a list of 1 numbers, one a channel"),
     ({"mean": ["a"]}, "its description's mean (['a']) must be"),
     ({"mean": 0.1}, "its description's mean (0.1) must be"),

@@ -1,11 +1,11 @@
-"""What the tests of the residual nets share: counts, a whole net's gradients, and learning by heart."""
+"""What the tests of the residual nets share: counts, a whole net's gradients, and memorising a few images."""
 
 import numpy as np
 
-from minicnn import Tensor, inspect, nn, optim
+from minicnn import Tensor, inspect, nn
 from minicnn.gradcheck import check_directions
-from minicnn.ops.softmax import cross_entropy
 from minicnn.tensor import no_grad
+from tests.models.learning import losses_by_heart
 
 
 def counts(model, shape):
@@ -48,14 +48,6 @@ def check_gradients(model, shape, rng, directions=3):
 
 def check_learning(model, shape, rng, lr=3e-3, steps=60):
     """Eight random images with eight labels: a net that can't learn them has a wrong gradient, or is cut somewhere."""
-    x, labels = Tensor(rng.standard_normal((8, *shape)).astype(np.float32)), np.arange(8)
-    optimizer = optim.Adam(model.train().parameters(), lr=lr)
-    losses = []
-    for _ in range(steps):
-        loss = cross_entropy(model(x), labels)
-        losses.append(loss.item())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    losses = losses_by_heart(model, Tensor(rng.standard_normal((8, *shape)).astype(np.float32)), lr, steps)
     assert losses[0] > 1.0
     assert losses[-1] < 0.05, losses[::10]

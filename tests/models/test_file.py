@@ -110,9 +110,9 @@ def test_a_description_that_does_not_fit(net, tmp_path, given, sentence):
 
 @pytest.mark.parametrize(("changes", "sentence"), [
     ({"model": "lenet6"}, r"its description can't be read \(unknown model 'lenet6': did you mean 'lenet5'"),
-    ({"model": "vgg16", "options": {}}, r"its arrays are not those of the vgg16 that its description names"),
-    ({"options": {"variant": "1998", "num_classes": 7, "rbf": False}}, r"its arrays are not those of the lenet5"),
-    ({"options": {"variant": "modern", "num_classes": 10**9}}, r"its arrays are not those of the lenet5"),
+    ({"model": "vgg16", "options": {}}, r"its arrays do not fit the vgg16 that its description names"),
+    ({"options": {"variant": "1998", "num_classes": 7, "rbf": False}}, r"its arrays do not fit the lenet5"),
+    ({"options": {"variant": "modern", "num_classes": 10**9}}, r"its arrays do not fit the lenet5"),
     ({"options": {"variant": "1998", "num_classes": "7"}}, r"num_classes must be an integer, not '7'"),
     ({"options": 5}, r"its description can't be read"),
     ({"model": None}, r"its description can't be read"),

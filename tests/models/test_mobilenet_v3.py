@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn import Tensor, inspect, no_grad, optim, seed
+from minicnn import Tensor, inspect, no_grad, seed
 from minicnn.gradcheck import check_directions
 from minicnn.models.mobilenet_v3 import (
     InvertedResidual,
@@ -11,8 +11,8 @@ from minicnn.models.mobilenet_v3 import (
     mobilenet_v3_large,
     mobilenet_v3_small,
 )
-from minicnn.nn import BatchNorm2d, Dropout
-from minicnn.ops.softmax import cross_entropy
+from minicnn.nn import BatchNorm2d
+from tests.models.learning import losses_by_heart, without_dropout
 
 BOTH = pytest.mark.parametrize("build", [mobilenet_v3_large, mobilenet_v3_small])
 
@@ -119,13 +119,6 @@ def test_bad_options(build, options, sentence):
         build(**options)
 
 
-def without_dropout(net):
-    for _, module in net.named_modules():
-        if isinstance(module, Dropout):
-            module.p = 0.0
-    return net
-
-
 @BOTH
 def test_gradients(build, rng):
     seed(2)
@@ -140,12 +133,6 @@ def test_gradients(build, rng):
 @BOTH
 def test_learns_one_batch_by_heart(build, rng):
     seed(3)
-    net, labels = without_dropout(build(num_classes=8, width=0.35)), np.arange(8)
+    net = without_dropout(build(num_classes=8, width=0.35))
     x = Tensor(rng.standard_normal((8, 3, 64, 64)).astype(np.float32))
-    optimizer = optim.Adam(net.parameters(), lr=0.005)
-    for _ in range(60):
-        loss = cross_entropy(net(x), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    assert cross_entropy(net(x), labels).item() < 0.05
+    assert losses_by_heart(net, x, lr=0.005)[-1] < 0.05

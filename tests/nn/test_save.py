@@ -79,7 +79,7 @@ def test_what_is_no_such_file(net, tmp_path):
     (tmp_path / "cut").write_bytes((tmp_path / "cut").read_bytes()[:-3])
     (tmp_path / "text").write_bytes(b"weights")
     for name in ("cut", "text"):
-        with pytest.raises(ValueError, match=rf"{name} is not a whole safetensors file \(.*\): io.weights.load_into"):
+        with pytest.raises(ValueError, match=rf"{name} is no complete safetensors file \(.*\): io.weights.load_into"):
             net.load(tmp_path / name)
 
 

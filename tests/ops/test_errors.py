@@ -120,12 +120,12 @@ WRONG = {
     "pool padding": (
         lambda: max_pool2d(X, kernel_size=3, padding=2),
         ValueError,
-        "padding (=2) must be at most half the window (=3 pixels): a larger one makes windows of nothing but padding",
+        "padding (=2) must be at most half the window (=3 pixels): a larger one makes windows that hold only padding",
     ),
     "avg pool padding": (
         lambda: avg_pool2d(X, kernel_size=(4, 2), padding=(2, 2)),
         ValueError,
-        "padding (=2) must be at most half the window (=2 pixels): a larger one makes windows of nothing but padding",
+        "padding (=2) must be at most half the window (=2 pixels): a larger one makes windows that hold only padding",
     ),
     "pool kernel 0": (lambda: max_pool2d(X, kernel_size=0), ValueError, "kernel_size (=0) must be at least 1"),
     "pool kernel float": (lambda: avg_pool2d(X, kernel_size=2.5), TypeError, "kernel_size must be an integer, not 2.5"),
@@ -189,7 +189,7 @@ WRONG = {
     "labels of floats": (
         lambda: cross_entropy(LOGITS, np.array([0.0, 1.0, 2.0])),
         TypeError,
-        "cross_entropy: labels must be integers, one class index an image, not float64",
+        "cross_entropy: labels must be integers, one class index per image, not float64",
     ),
     "labels left out": (
         lambda: cross_entropy(LOGITS, None),
@@ -245,13 +245,13 @@ WRONG = {
     "batch norm of one value": (
         lambda: batch_norm(ones(1, 6, 1, 1)),
         ValueError,
-        "batch_norm: x (1, 6, 1, 1) has 1 value(s) a channel, and statistics need at least 2: use a larger batch, "
+        "batch_norm: x (1, 6, 1, 1) has 1 value(s) per channel, and statistics need at least 2: use a larger batch, "
         "or eval() for the running statistics",
     ),
     "batch norm of no image": (
         lambda: batch_norm(ones(0, 6, 2, 2)),
         ValueError,
-        "batch_norm: x (0, 6, 2, 2) has 0 value(s) a channel, and statistics need at least 2: use a larger batch, "
+        "batch_norm: x (0, 6, 2, 2) has 0 value(s) per channel, and statistics need at least 2: use a larger batch, "
         "or eval() for the running statistics",
     ),
     "batch norm gamma": (
@@ -299,13 +299,13 @@ WRONG = {
     "linear of images": (
         lambda: linear(X, ones(5, 6)),
         ValueError,
-        "linear: x (2, 6, 8, 7) and w (5, 6) do not go together: x must be (N, in_features) and "
+        "linear: x (2, 6, 8, 7) and w (5, 6) do not match: x must be (N, in_features) and "
         "w (out_features, in_features); flatten images first",
     ),
     "linear features": (
         lambda: linear(LOGITS, ones(5, 6)),
         ValueError,
-        "linear: x (3, 5) and w (5, 6) do not go together: x must be (N, in_features) and "
+        "linear: x (3, 5) and w (5, 6) do not match: x must be (N, in_features) and "
         "w (out_features, in_features); flatten images first",
     ),
     "linear bias": (
@@ -316,13 +316,13 @@ WRONG = {
     "matmul shapes": (
         lambda: matmul(ones(2, 3), ones(4, 5)),
         ValueError,
-        "matmul: shapes (2, 3) and (4, 5) do not go together: both need at least 2 axes, (…, M, K) and (…, K, L), "
+        "matmul: shapes (2, 3) and (4, 5) do not match: both need at least 2 axes, (…, M, K) and (…, K, L), "
         "and axes before them that broadcast",
     ),
     "matmul of a vector": (
         lambda: Tensor(ones(2, 3)) @ ones(3),
         ValueError,
-        "matmul: shapes (2, 3) and (3,) do not go together: both need at least 2 axes, (…, M, K) and (…, K, L), "
+        "matmul: shapes (2, 3) and (3,) do not match: both need at least 2 axes, (…, M, K) and (…, K, L), "
         "and axes before them that broadcast",
     ),
     "matmul of a number": (
@@ -368,7 +368,7 @@ WRONG = {
     "concat shapes": (
         lambda: concat(ones(2, 3, 4), ones(2, 3, 5)),
         ValueError,
-        "concat: shapes [(2, 3, 4), (2, 3, 5)] must be the same but for axis 1",
+        "concat: shapes [(2, 3, 4), (2, 3, 5)] must be the same except along axis 1",
     ),
     "concat of a list": (
         lambda: concat([Tensor(LOGITS), Tensor(LOGITS)]),

@@ -56,13 +56,16 @@ def compare(rng, ours, theirs, arrays, what, constants=(), tolerance=1e-12, canc
     expected.backward(torch.tensor(dy))
     for i, (m, o) in enumerate(zip(mine, others)):
         if isinstance(m, Tensor):
-            near(
-                m.grad,
-                o.grad,
-                f"gradient of argument {i} of {what}",
-                tolerance,
-                abs(dy).max(initial=0.0) if cancels else 0.0,
-            )
+            floor = abs(dy).max(initial=0.0) if cancels else 0.0
+            near(m.grad, o.grad, f"gradient of argument {i} of {what}", tolerance, floor)
+
+
+def compare_op(rng, name, arrays, hyper=None, **how):
+    """The same for an op that PyTorch has under the same name, with the same hyper-parameters."""
+    hyper = hyper or {}
+    what = f"{name} {[None if a is None else a.shape for a in arrays]} {hyper}"
+    compare(rng, lambda *a: getattr(ops, name)(*a, **hyper), lambda *a: getattr(F, name)(*a, **hyper), arrays, what,
+            **how)  # fmt: skip
 
 
 def spaced(rng, *shape):
@@ -98,13 +101,7 @@ def test_conv2d(first):
         x, w = rng.standard_normal((N, C, H, W)), rng.standard_normal((O, C // G, *K))
         b = rng.standard_normal(O) if rng.random() < 0.5 else None
         hyper = {"stride": S, "padding": P, "dilation": D, "groups": G}
-        compare(
-            rng,
-            lambda *a: ops.conv2d(*a, **hyper),
-            lambda *a: F.conv2d(*a, **hyper),
-            [x, w, b],
-            f"conv2d x {x.shape} w {w.shape} {hyper}",
-        )
+        compare_op(rng, "conv2d", [x, w, b], hyper)
 
 
 @batches("linear", 500)
@@ -112,13 +109,7 @@ def test_linear(first):
     for rng in each(first, 2):
         N, I, O = rng.integers(1, 9, 3)
         b = rng.standard_normal(O) if rng.random() < 0.5 else None
-        compare(
-            rng,
-            ops.linear,
-            F.linear,
-            [rng.standard_normal((N, I)), rng.standard_normal((O, I)), b],
-            f"linear {N, I, O}",
-        )
+        compare_op(rng, "linear", [rng.standard_normal((N, I)), rng.standard_normal((O, I)), b])
 
 
 # ------------------------------------------------------------------------------------------------------------- pooling
@@ -141,13 +132,7 @@ def pooling(rng, dilated=False):
 def test_max_pool2d(first):
     for rng in each(first, 3):
         x, hyper = pooling(rng, dilated=True)
-        compare(
-            rng,
-            lambda t: ops.max_pool2d(t, **hyper),
-            lambda t: F.max_pool2d(t, **hyper),
-            [x],
-            f"max_pool2d {x.shape} {hyper}",
-        )
+        compare_op(rng, "max_pool2d", [x], hyper)
 
 
 @batches("max_pool2d-ties", 500)
@@ -155,13 +140,7 @@ def test_max_pool2d_breaks_ties_as_pytorch(first):
     for rng in each(first, 4):
         x, hyper = pooling(rng, dilated=True)
         x = rng.integers(-1, 2, x.shape).astype(np.float64)
-        compare(
-            rng,
-            lambda t: ops.max_pool2d(t, **hyper),
-            lambda t: F.max_pool2d(t, **hyper),
-            [x],
-            f"max_pool2d {x.shape} {hyper}",
-        )
+        compare_op(rng, "max_pool2d", [x], hyper)
 
 
 @batches("avg_pool2d", 500)
@@ -169,13 +148,7 @@ def test_avg_pool2d(first):
     for rng in each(first, 5):
         x, hyper = pooling(rng)
         hyper["count_include_pad"] = bool(rng.random() < 0.5)
-        compare(
-            rng,
-            lambda t: ops.avg_pool2d(t, **hyper),
-            lambda t: F.avg_pool2d(t, **hyper),
-            [x],
-            f"avg_pool2d {x.shape} {hyper}",
-        )
+        compare_op(rng, "avg_pool2d", [x], hyper)
 
 
 @batches("lp_pool2d", 500)
@@ -185,59 +158,31 @@ def test_lp_pool2d(first):
         x, hyper = pooling(rng)
         hyper = {"norm_type": 2.0, "kernel_size": hyper["kernel_size"], "stride": hyper["stride"]}
         x = spaced(rng, *x.shape[:2], x.shape[2] + 4, x.shape[3] + 4)  # no padding here: make room for the kernel
-        compare(
-            rng,
-            lambda t: ops.lp_pool2d(t, **hyper),
-            lambda t: F.lp_pool2d(t, **hyper),
-            [x],
-            f"lp_pool2d {x.shape} {hyper}",
-        )
+        compare_op(rng, "lp_pool2d", [x], hyper)
 
 
 @batches("adaptive_avg_pool2d", 500)
 def test_adaptive_avg_pool2d(first):
     for rng in each(first, 7):
         x, out = rng.standard_normal((2, 3, *two(rng, 1, 12))), two(rng, 1, 9)
-        compare(
-            rng,
-            lambda t: ops.adaptive_avg_pool2d(t, output_size=out),
-            lambda t: F.adaptive_avg_pool2d(t, out),
-            [x],
-            f"adaptive_avg_pool2d {x.shape} {out}",
-        )
+        compare(rng, lambda t: ops.adaptive_avg_pool2d(t, output_size=out), lambda t: F.adaptive_avg_pool2d(t, out),
+                [x], f"adaptive_avg_pool2d {x.shape} {out}")  # fmt: skip
 
 
 @batches("adaptive_max_pool2d", 500)
 def test_adaptive_max_pool2d(first):
     for rng in each(first, 8):
         x, out = spaced(rng, 2, 3, *two(rng, 1, 12)), two(rng, 1, 9)
-        compare(
-            rng,
-            lambda t: ops.adaptive_max_pool2d(t, output_size=out),
-            lambda t: F.adaptive_max_pool2d(t, out),
-            [x],
-            f"adaptive_max_pool2d {x.shape} {out}",
-        )
+        compare(rng, lambda t: ops.adaptive_max_pool2d(t, output_size=out), lambda t: F.adaptive_max_pool2d(t, out),
+                [x], f"adaptive_max_pool2d {x.shape} {out}")  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_global_pools(seed):
     rng = np.random.default_rng(seed)
     x = spaced(rng, 2, 3, *two(rng, 1, 8))
-    compare(
-        rng,
-        ops.global_avg_pool2d,
-        lambda t: F.adaptive_avg_pool2d(t, 1)[:, :, 0, 0],
-        [x],
-        "global_avg_pool2d",
-    )
-    compare(
-        rng,
-        ops.global_max_pool2d,
-        lambda t: F.adaptive_max_pool2d(t, 1)[:, :, 0, 0],
-        [x],
-        "global_max_pool2d",
-    )
+    compare(rng, ops.global_avg_pool2d, lambda t: F.adaptive_avg_pool2d(t, 1)[:, :, 0, 0], [x], "global_avg_pool2d")
+    compare(rng, ops.global_max_pool2d, lambda t: F.adaptive_max_pool2d(t, 1)[:, :, 0, 0], [x], "global_max_pool2d")
 
 
 # ------------------------------------------------------------------------------------------------------- normalisation
@@ -253,13 +198,7 @@ def test_local_response_norm(first):
             "beta": rng.uniform(0.3, 1.2),
             "k": rng.uniform(0.5, 2),
         }
-        compare(
-            rng,
-            lambda t: ops.local_response_norm(t, **hyper),
-            lambda t: F.local_response_norm(t, **hyper),
-            [x],
-            f"local_response_norm {x.shape} {hyper}",
-        )
+        compare_op(rng, "local_response_norm", [x], hyper)
 
 
 def normalised(rng):
@@ -277,13 +216,9 @@ def normalised(rng):
 def test_batch_norm(first):
     for rng in each(first, 10):
         x, gamma, beta, eps = normalised(rng)
-        compare(
-            rng,
-            lambda *a: ops.batch_norm(*a, eps=eps),
-            lambda x, g, b: F.batch_norm(x, None, None, g, b, training=True, eps=eps),
-            [x, gamma, beta],
-            f"batch_norm {x.shape} {eps}",
-        )
+        compare(rng, lambda *a: ops.batch_norm(*a, eps=eps),
+                lambda x, g, b: F.batch_norm(x, None, None, g, b, training=True, eps=eps), [x, gamma, beta],
+                f"batch_norm {x.shape} {eps}")  # fmt: skip
 
 
 @batches("batch_norm_inference", 500)
@@ -292,14 +227,9 @@ def test_batch_norm_inference(first):
     for rng in each(first, 11):
         x, gamma, beta, eps = normalised(rng)
         mean, var = rng.standard_normal(x.shape[1]), rng.uniform(0.5, 2, x.shape[1])
-        compare(
-            rng,
-            lambda *a: ops.batch_norm_inference(*a, eps=eps),
-            lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=False, eps=eps),
-            [x, gamma, beta, mean, var],
-            f"batch_norm_inference {x.shape} {eps}",
-            constants=(3, 4),
-        )
+        compare(rng, lambda *a: ops.batch_norm_inference(*a, eps=eps),
+                lambda x, g, b, m, v: F.batch_norm(x, m, v, g, b, training=False, eps=eps),
+                [x, gamma, beta, mean, var], f"batch_norm_inference {x.shape} {eps}", constants=(3, 4))  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ softmax, losses
@@ -311,14 +241,7 @@ def test_cross_entropy(first):
         N, K = int_(rng, 1, 9), int_(rng, 2, 12)
         labels, smoothing = rng.integers(0, K, N), float(rng.choice([0.0, 0.1, rng.uniform(0, 0.9)]))
         logits = rng.standard_normal((N, K)) * rng.choice([1, 10])
-        compare(
-            rng,
-            lambda x, t: ops.cross_entropy(x, t, label_smoothing=smoothing),
-            lambda x, t: F.cross_entropy(x, t, label_smoothing=smoothing),
-            [logits, labels],
-            f"cross_entropy {N, K, smoothing}",
-            constants=(1,),
-        )
+        compare_op(rng, "cross_entropy", [logits, labels], {"label_smoothing": smoothing}, constants=(1,))
 
 
 @batches("softmax", 500)
@@ -327,21 +250,10 @@ def test_softmax_and_log_softmax(first):
         x = rng.standard_normal(tuple(rng.integers(2, 6, int_(rng, 1, 4)))) * rng.choice([1, 20])
         axis = int_(rng, -x.ndim, x.ndim - 1)
         # dx = p·(dy − Σ dy·p) is nearly nothing where one p is nearly 1
-        compare(
-            rng,
-            lambda t: ops.softmax(t, axis=axis),
-            lambda t: F.softmax(t, axis),
-            [x],
-            f"softmax {x.shape} {axis}",
-            cancels=True,
-        )
-        compare(
-            rng,
-            lambda t: ops.log_softmax(t, axis=axis),
-            lambda t: F.log_softmax(t, axis),
-            [x],
-            f"log_softmax {x.shape} {axis}",
-        )
+        compare(rng, lambda t: ops.softmax(t, axis=axis), lambda t: F.softmax(t, axis), [x],
+                f"softmax {x.shape} {axis}", cancels=True)  # fmt: skip
+        compare(rng, lambda t: ops.log_softmax(t, axis=axis), lambda t: F.log_softmax(t, axis), [x],
+                f"log_softmax {x.shape} {axis}")  # fmt: skip
 
 
 @batches("losses", 500)
@@ -349,30 +261,15 @@ def test_mse_and_binary_cross_entropy(first):
     for rng in each(first, 14):
         x = rng.standard_normal(tuple(rng.integers(1, 6, int_(rng, 1, 3)))) * rng.choice([1, 20])
         t = rng.uniform(0, 1, x.shape)
-        compare(rng, ops.mse_loss, F.mse_loss, [x, t], f"mse_loss {x.shape}")
-        compare(
-            rng, ops.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits, [x, t], f"bce {x.shape}"
-        )
+        compare_op(rng, "mse_loss", [x, t])
+        compare_op(rng, "binary_cross_entropy_with_logits", [x, t])
 
 
 def test_losses_far_out_stay_finite_and_equal():
     x = np.array([[1e3, -1e3, 0.0], [-750.0, 800.0, 750.0]])
     rng = np.random.default_rng(0)
-    compare(
-        rng,
-        lambda x, t: ops.cross_entropy(x, t),
-        F.cross_entropy,
-        [x, np.array([1, 0])],
-        "cross_entropy",
-        constants=(1,),
-    )
-    compare(
-        rng,
-        ops.binary_cross_entropy_with_logits,
-        F.binary_cross_entropy_with_logits,
-        [x, np.full(x.shape, 0.3)],
-        "bce",
-    )
+    compare_op(rng, "cross_entropy", [x, np.array([1, 0])], constants=(1,))
+    compare_op(rng, "binary_cross_entropy_with_logits", [x, np.full(x.shape, 0.3)])
     compare(rng, lambda t: ops.log_softmax(t), lambda t: F.log_softmax(t, -1), [x], "log_softmax")
 
 
@@ -413,13 +310,7 @@ def test_hardsigmoid_slope_is_a_sixth_to_the_last_digit():
 def test_leaky_relu_with_other_slopes():
     for slope in (0.0, 0.1, 0.3, 1.0):
         x = np.random.default_rng(0).standard_normal((4, 5))
-        compare(
-            np.random.default_rng(1),
-            lambda t: ops.leaky_relu(t, negative_slope=slope),
-            lambda t: F.leaky_relu(t, slope),
-            [x],
-            f"leaky_relu {slope}",
-        )
+        compare_op(np.random.default_rng(1), "leaky_relu", [x], {"negative_slope": slope})
 
 
 def test_all_activations_are_compared():
@@ -450,20 +341,11 @@ def test_a_drawn_expression_with_broadcasting(first):
 def test_shapes(seed):
     rng = np.random.default_rng(seed)
     x, z = rng.standard_normal((3, 2, 4)), rng.standard_normal((3, 5, 4))
-    compare(
-        rng,
-        lambda a, b: ops.concat(a, b, axis=1)[1:, ::2].transpose(2, 0, 1).reshape(4, -1),
-        lambda a, b: torch.cat([a, b], 1)[1:, ::2].permute(2, 0, 1).reshape(4, -1),
-        [x, z],
-        "concat, getitem, transpose",
-    )
-    compare(
-        rng,
-        lambda a: ops.pad2d(a, padding=(1, 2, 3, 0), value=0.5),
-        lambda a: F.pad(a, (1, 2, 3, 0), value=0.5),
-        [x],
-        "pad2d",
-    )
+    compare(rng, lambda a, b: ops.concat(a, b, axis=1)[1:, ::2].transpose(2, 0, 1).reshape(4, -1),
+            lambda a, b: torch.cat([a, b], 1)[1:, ::2].permute(2, 0, 1).reshape(4, -1), [x, z],
+            "concat, getitem, transpose")  # fmt: skip
+    compare(rng, lambda a: ops.pad2d(a, padding=(1, 2, 3, 0), value=0.5), lambda a: F.pad(a, (1, 2, 3, 0), value=0.5),
+            [x], "pad2d")  # fmt: skip
     rows = rng.integers(0, 3, 7)
     compare(rng, lambda a: a[rows], lambda a: a[torch.tensor(rows)], [x], "getitem with repeats")
     compare(rng, lambda a, b: a @ b.transpose(0, 2, 1), lambda a, b: a @ b.transpose(1, 2), [x, z], "matmul")

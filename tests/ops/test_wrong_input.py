@@ -186,7 +186,7 @@ SENTENCES = {
     "a window of too many taps": (
         lambda: ops.avg_pool2d(np.ones((1, 1, 4, 4)), kernel_size=2**20, padding=2**19),
         f"kernel_size (=(1048576, 1048576)) makes windows of {2**40:,} taps: at most 4,194,304 are allowed; "
-        "pool in two steps, or use global_avg_pool2d for one number a map",
+        "pool in two steps, or use global_avg_pool2d for one number per map",
     ),
     "a kernel beyond all images": (
         lambda: ops.max_pool2d(np.ones((1, 1, 4, 4)), kernel_size=2**31, padding=2**30),
@@ -194,7 +194,7 @@ SENTENCES = {
     ),
     "labels of NaN": (
         lambda: ops.cross_entropy(np.ones((2, 3)), np.array([0.0, NAN])),
-        "cross_entropy: labels must be integers, one class index an image, not float64",
+        "cross_entropy: labels must be integers, one class index per image, not float64",
     ),
     "reshape": (
         lambda: ops.reshape(np.ones((2, 3)), shape=(4, 2)),
@@ -206,8 +206,8 @@ SENTENCES = {
     ),
     "broadcasting": (
         lambda: ops.add(np.ones((2, 3)), np.ones(4)),
-        "add: shapes (2, 3) and (4,) do not broadcast: counted from the last, each axis must have the same extent in "
-        "both, or 1",
+        "add: shapes (2, 3) and (4,) do not broadcast: counted from the last, each axis must have the same size in "
+        "both, or size 1",
     ),
     "channels last, convolution": (
         lambda: ops.conv2d(np.ones((2, 32, 32, 3)), np.ones((4, 3, 5, 5))),
@@ -226,7 +226,7 @@ SENTENCES = {
     ),
     "given twice": (
         lambda: ops.conv2d(np.ones((1, 1, 4, 4)), np.ones((1, 1, 2, 2)), x=np.ones(3)),
-        "conv2d: x was given twice, by place and by name",
+        "conv2d: x was given twice, by position and by name",
     ),
 }  # fmt: skip
 

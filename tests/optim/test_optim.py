@@ -202,7 +202,7 @@ def test_bad_values(cls, params, settings, error, sentence):
 def test_bad_values_of_sgd_alone():
     with pytest.raises(ValueError, match=r"^SGD: momentum \(=-0.5\) must be a number of at least 0$"):
         optim.SGD([fresh()], 0.1, momentum=-0.5)
-    sentence = r"^SGD: nesterov needs a momentum above 0, say momentum=0.9$"
+    sentence = r"^SGD: nesterov needs a momentum above 0, such as momentum=0.9$"
     with pytest.raises(ValueError, match=sentence):
         optim.SGD([fresh()], 0.1, nesterov=True)
     with pytest.raises(ValueError, match=sentence):
@@ -262,12 +262,12 @@ def test_an_optimiser_goes_on_from_its_state_as_if_nothing_had_been(name, at):
 
 
 @pytest.mark.parametrize(("change", "text"), [
-    (lambda s: {**s, "7.0": s["0.0"]}, "the optimiser has 1 parameters, and none that '7.0' could belong to"),
-    (lambda s: {**s, "weight": s["0.0"]}, "the optimiser has 1 parameters, and none that 'weight' could belong to"),
+    (lambda s: {**s, "7.0": s["0.0"]}, "the optimiser has 1 parameters, and array '7.0' belongs to none"),
+    (lambda s: {**s, "weight": s["0.0"]}, "the optimiser has 1 parameters, and array 'weight' belongs to none"),
     (lambda s: {**s, "0.1": np.zeros(3)}, "the optimiser's array 0.1 has shape (3,), but its parameter (4,)"),
     (lambda s: {k: v for k, v in s.items() if k != "0.0"}, "the optimiser's arrays of parameter 0 are incomplete"),
     (lambda s: {k: v for k, v in s.items() if k != "0.steps"},
-     "the optimiser's state counts the steps of other parameters than it has arrays of"),
+     "the optimiser's state has step counts and arrays for different parameters"),
 ])  # fmt: skip
 def test_a_state_of_another_optimiser(change, text):
     p = fresh()
@@ -319,7 +319,7 @@ def test_the_average_of_the_weights_by_hand():
         e.update()
     assert again.average[0].tobytes() == ema.average[0].tobytes()
     for decay in (0, 1.0, math.nan):
-        with pytest.raises(ValueError, match=r"^decay \(=.*\) must lie between 0 and 1, say 0\.999$"):
+        with pytest.raises(ValueError, match=r"^decay \(=.*\) must be between 0 and 1, such as 0\.999$"):
             optim.EMA(net, decay)
     with pytest.raises(ValueError, match=r"^the average has 0 arrays, but the model 1 parameters$"):
         again.load_state_dict({}, 3)

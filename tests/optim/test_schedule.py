@@ -101,7 +101,7 @@ def test_a_schedule_moves_the_parameter():
     (lambda o: optim.PolynomialLR(o, 0), ValueError, "total_iters (=0) must be at least 1"),
     (lambda o: optim.OneCycleLR(o, 0), ValueError, "total_steps (=0) must be at least 1"),
     (lambda o: optim.OneCycleLR(o, 9, pct_start=1.0), ValueError,
-     "pct_start (=1.0) must lie between 0 and 1: it is the share of the steps in which the rate rises"),
+     "pct_start (=1.0) must be between 0 and 1: it is the fraction of the steps in which the rate rises"),
     (lambda o: optim.WarmUp(optim.ConstantLR(o), -1), ValueError, "steps (=-1) must be at least 0"),
     (lambda o: optim.Schedule(o), NotImplementedError, "Schedule has no factor method"),
 ])  # fmt: skip

@@ -46,7 +46,7 @@ def test_assessing_is_what_a_loop_finds(rng):
         total = sum(cross_entropy(model(Tensor(images[i : i + 1])), labels[i : i + 1]).item() for i in range(7))
     assert found.loss == pytest.approx(total / 7, rel=1e-5)
     assert found.confusion.sum() == 7
-    with pytest.raises(ValueError, match=r"^assess: there are no pictures to look at$"):
+    with pytest.raises(ValueError, match=r"^assess: there are no pictures to evaluate$"):
         assess(model, [], Tensor, 5, [])
 
 

@@ -149,7 +149,7 @@ def test_a_schedule_falls_over_the_epochs():
     (5, {}, TypeError, "fit: the data must be data.load(…), (images, labels), or batches, not int"),
     ((X, Y / 2), {}, TypeError, "fit: labels must be integers from 0, one for each image, not float64 of shape (120,)"),
     ((X, Y[:9]), {}, ValueError, "fit: there are 120 images but labels of shape (9,): each image needs exactly one"),
-    (iter([(X, Y)]), {}, ValueError, "fit: the batches can be used only once, so the second epoch would have none"),
+    (iter([(X, Y)]), {}, ValueError, "fit: the batches can be iterated only once, so the second epoch would have none"),
     ([(TINY.train.images, Y)], {}, ValueError, "fit: the batches hold bytes: normalise them first (data.normalise)"),
     ((X, Y), {"augment": "flip"}, ValueError, "fit: augment (='flip') needs images as bytes, from data.load or as "),
     (TINY, {"augment": "flop"}, ValueError, "unknown augmentation 'flop': did you mean 'flip'?"),

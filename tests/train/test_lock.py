@@ -106,7 +106,7 @@ def test_of_two_runs_that_begin_at_once_in_one_folder_one_is_refused(tmp_path, m
             (tmp_path / "config.json").write_text("the other's")
 
     monkeypatch.setattr(run_folder, "refuse", refuse)
-    with pytest.raises(FileExistsError, match="holds a run already, which stays as it is"):
+    with pytest.raises(FileExistsError, match="already holds a run, which is kept"):
         Run(config(), tmp_path)
     assert (tmp_path / "config.json").read_text() == "the other's"
 

@@ -179,7 +179,7 @@ def test_a_loss_of_its_own_is_trained_and_evaluated_with(rng):
     np.testing.assert_allclose(dW, away.T @ x / 5, rtol=1e-12)
     np.testing.assert_allclose(db, away.sum(0) / 5, rtol=1e-12)
     assert evaluate(net, [(x, y)], Tensor, K).loss == pytest.approx(loss, rel=1e-12)
-    with pytest.raises(ValueError, match=r"^Squared has a loss of its own, which knows neither label_smoothing nor cl"):
+    with pytest.raises(ValueError, match=r"^Squared has its own loss, which uses neither label_smoothing nor cl"):
         loss_of(net, net(Tensor(x)), y, label_smoothing=0.1)
-    with pytest.raises(ValueError, match=r"^Squared has a loss of its own"):
+    with pytest.raises(ValueError, match=r"^Squared has its own loss"):
         loss_of(net, net(Tensor(x)), y, weight=[1.0] * K)

@@ -1,4 +1,4 @@
-"""Nothing is lost: a run that was stopped goes on bit for bit, and what was saved survives whatever happens."""
+"""Nothing is lost: a stopped run resumes bit for bit, and saved files survive every failure."""
 
 import errno
 import json
@@ -117,7 +117,7 @@ def test_a_run_on_files_goes_on_from_another_folder(tmp_path, monkeypatch, rng):
     run.train()
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
     (tmp_path / "shapes" / "discs" / "07.png").rename(tmp_path / "shapes" / "discs" / "x.png")
-    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes holds other pictures than when the run began: put "):
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes has changed since the run started: restore "):
         Run.resume(tmp_path / "run")
 
 
@@ -149,7 +149,7 @@ def test_being_asked_to_stop(tmp_path, when, monkeypatch):
     with pytest.raises(Stopped) as stopped:
         run.train(on_step, on_epoch, asked)
     done = 10 if when == "in an epoch" else 14
-    assert str(stopped.value) == (f"stopped after step {done} of 21, and all of it is saved: go on with `minicnn train "
+    assert str(stopped.value) == (f"stopped after step {done} of 21, and saved: continue with `minicnn train "
                                   f"--resume {tmp_path / 'run'}`")
     assert stopped.value.code == 143
     again = Run.resume(tmp_path / "run")
@@ -221,8 +221,9 @@ def test_where_nothing_can_be_written_the_last_checkpoint_stays(tmp_path, monkey
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError) as error:
         run.train()
-    assert re.fullmatch(r".*last\.ckpt can't be written \(.*\), [\d,]+ bytes: make room or allow it, then go on with "
-                        r"`minicnn train --resume .*run`; the last one is whole", str(error.value))
+    assert re.fullmatch(r".*last\.ckpt can't be written \(.*\), [\d,]+ bytes: free some space or allow writing, "
+                        r"then continue with `minicnn train --resume .*run`; the previous checkpoint is intact",
+                        str(error.value))
     assert text in str(error.value)
     assert "\n" not in str(error.value)
     assert not list(folder.glob(".*.part"))
@@ -260,7 +261,7 @@ def stopped(tmp_path):
 
 
 def changed(folder, change=lambda values: None, arrays=lambda arrays: None):
-    """Write the checkpoint anew, otherwise, and with the checksum of what it now holds."""
+    """Write the checkpoint again with changes, and with the checksum of the changed content."""
     with safe_open(folder / "last.ckpt", "numpy") as file:
         values = json.loads(file.metadata()[KEY])
         del values["checksum"]
@@ -281,13 +282,13 @@ def put(name, value):
 
 REFUSED = {
     "newer": (put("format", 3), "has format 3, and this minicnn reads format 2: update minicnn"),
-    "no format": (drop("format"), "what it says about itself can't be read ('format')"),
+    "no format": (drop("format"), "its metadata can't be read ('format')"),
     "another net": (lambda v: v["config"].update(model="resnet20"),
-                    "it belongs to another run than the config.json beside it: model is 'resnet20', not 'lenet5'"),
+                    "it does not belong to the config.json in its folder: model is 'resnet20', not 'lenet5'"),
     "another rate": (lambda v: v["config"].update(lr=1.0),
-                     "it belongs to another run than the config.json beside it: lr is 1.0, not 0.002"),
+                     "it does not belong to the config.json in its folder: lr is 1.0, not 0.002"),
     "no config": (drop("config"), "its entry 'config' must be of type dict, not null"),
-    "other pictures": (put("pictures", "abc"), "digits holds other pictures than when the run began"),
+    "other pictures": (put("pictures", "abc"), "digits has changed since the run started"),
     "progress": (put("progress", [1]), "its entry 'progress' must be of type dict, not [1]"),
     "progress is text": (lambda v: v["progress"].update(batches="1"),
                          "its entry 'batches' must be of type int, not \"1\""),
@@ -327,7 +328,7 @@ def test_a_checkpoint_that_does_not_belong_here(stopped, what):
      "features.0.weight is (6, 1, 3, 3), must be (6, 1, 5, 5)"),
     (lambda a: a.update({"optimizer.0.0": np.zeros(3, np.float32)}),
      "the optimiser's array 0.0 has shape (3,), but its parameter (6, 1, 5, 5)"),
-    (lambda a: a.pop("optimizer.0.steps"), "the optimiser's state counts the steps of other parameters"),
+    (lambda a: a.pop("optimizer.0.steps"), "the optimiser's state has step counts and arrays"),
 ])  # fmt: skip
 def test_a_checkpoint_with_other_arrays(stopped, arrays, text):
     changed(stopped, arrays=arrays)
@@ -337,13 +338,13 @@ def test_a_checkpoint_with_other_arrays(stopped, arrays, text):
 
 
 @pytest.mark.parametrize(("content", "text"), [
-    (b"", "is not a whole checkpoint ("), (b"\x00" * 40, "is not a whole checkpoint ("),
+    (b"", "is not a complete checkpoint ("), (b"\x00" * 40, "is not a complete checkpoint ("),
     (safetensors.numpy.save({"w": np.zeros(2)}),
-     f"is no checkpoint of a training run: its metadata has no entry '{KEY}'"),
-    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "{"}), "what it says about itself can't be read ("),
-    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[]"}), "what it says about itself can't be read ("),
-    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "1" * 5000}), "what it says about itself can't be read ("),
-    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[" * 100_000}), "what it says about itself can't be read ("),
+     f"is not a checkpoint of a training run: its metadata has no entry '{KEY}'"),
+    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "{"}), "its metadata can't be read ("),
+    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[]"}), "its metadata can't be read ("),
+    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "1" * 5000}), "its metadata can't be read ("),
+    (safetensors.numpy.save({"w": np.zeros(2)}, {KEY: "[" * 100_000}), "its metadata can't be read ("),
 ])  # fmt: skip
 def test_a_checkpoint_that_is_none(stopped, content, text):
     (stopped / "last.ckpt").write_bytes(content)
@@ -356,12 +357,12 @@ def test_a_checkpoint_that_is_none(stopped, content, text):
 def test_a_checkpoint_that_was_cut_short_by_others(stopped, cut):
     content = (stopped / "last.ckpt").read_bytes()
     (stopped / "last.ckpt").write_bytes(content[: int(cut * len(content))])
-    with pytest.raises(ValueError, match=r"last\.ckpt is not a whole checkpoint \(.*\): take it from a copy, or "):
+    with pytest.raises(ValueError, match=r"last\.ckpt is not a complete checkpoint \(.*\): restore it from a copy"):
         Run.resume(stopped)
 
 
 @pytest.mark.parametrize(("content", "text"), [
-    ("{", "can't be read ("), ("[]", "settings must have names, not be of type list"),
+    ("{", "can't be read ("), ("[]", "settings must be names and values, not of type list"),
     ('{"lrr": 1}', "unknown setting 'lrr': did you mean 'lr'?"),
     ('{"lr": "big"}', "lr must be a value of type float, not 'big'"),
     ('{"epochs": 2.0}', "epochs must be a value of type int, not 2.0"),
@@ -378,7 +379,7 @@ def test_a_config_that_makes_no_sense(stopped, content, text):
 
 
 def test_a_folder_without_a_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"^.*none holds no run that could go on, for it has no config\.json: "):
+    with pytest.raises(FileNotFoundError, match=r"^.*none holds no run to resume, because it has no config\.json: "):
         Run.resume(tmp_path / "none")
 
 
@@ -409,7 +410,7 @@ def test_every_flipped_bit_of_a_checkpoint_is_noticed(stopped):
             Run.resume(stopped)
         assert str(error.value).startswith(str(path))
         if place >= header:
-            assert "is damaged, for its checksum is not that of its content: take it from a copy" in str(error.value)
+            assert "is damaged: its checksum does not match its content; restore it from a copy" in str(error.value)
     path.write_bytes(whole)
     assert Run.resume(stopped).state.schedule.t == 8
 
@@ -431,7 +432,7 @@ def test_a_checkpoint_of_format_1_goes_on(stopped, tmp_path):
     assert outcome(stopped) == outcome(tmp_path / "whole")
     values["format"] = 2
     (stopped / "last.ckpt").write_bytes(safetensors.numpy.save(held, {KEY: json.dumps(values)}))
-    with pytest.raises(ValueError, match="is damaged, for its checksum is not that of its content"):
+    with pytest.raises(ValueError, match="is damaged: its checksum does not match its content"):
         Run.resume(stopped)
 
 
@@ -447,7 +448,7 @@ def test_changed_pictures_under_their_old_names_are_refused(tmp_path, monkeypatc
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes holds other pictures than when the run began: put "):
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes has changed since the run started: restore "):
         Run.resume(tmp_path / "run")
     path.write_bytes(kept)
     assert Run.resume(tmp_path / "run").state.schedule.t == 1

@@ -1,4 +1,4 @@
-"""Settings from a file, what the loop makes of them, and the numbers that a run leaves for other programs."""
+"""Settings from a file, their effect on the loop, and the numbers that a run writes for other programs."""
 
 import itertools
 import json
@@ -52,12 +52,12 @@ def test_the_recipes_are_settings_and_the_page_shows_one(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
-    ("lr = ", "run.toml is no TOML ("), ("lr 1", "run.toml is no TOML ("),
+    ("lr = ", "run.toml is not valid TOML ("), ("lr 1", "run.toml is not valid TOML ("),
     ("learning_rate = 1", "unknown setting 'learning_"),
     ('lr = "1"', "lr must be a value of type float, not '1'"), ("epochs = 0", "epochs (=0) must be at least 1"),
     ("shift = 2", "unknown setting 'shift'"), ("lr = nan", "lr (=nan) must be a number above 0"),
     ("tensorboard = 1", "tensorboard must be a value of type bool, not 1"),
-    ("x = " + "[" * 5000, "run.toml is no TOML ("),
+    ("x = " + "[" * 5000, "run.toml is not valid TOML ("),
 ])  # fmt: skip
 def test_a_toml_file_that_makes_no_sense(tmp_path, text, sentence):
     (tmp_path / "run.toml").write_text(text)
@@ -66,9 +66,9 @@ def test_a_toml_file_that_makes_no_sense(tmp_path, text, sentence):
     assert str(error.value).startswith(str(tmp_path / "run.toml"))
     assert sentence in str(error.value)
     (tmp_path / "run.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=r"run\.toml is no TOML"):
+    with pytest.raises(ValueError, match=r"run\.toml is not valid TOML"):
         from_toml(tmp_path / "run.toml")
-    with pytest.raises(FileNotFoundError, match=r"^there is no file of settings .*none\.toml: check"):
+    with pytest.raises(FileNotFoundError, match=r"^there is no settings file .*none\.toml: check"):
         from_toml(tmp_path / "none.toml")
 
 
@@ -236,7 +236,7 @@ def test_the_search_grows_the_rate_and_finds_where_the_loss_falls(tmp_path, monk
 
 def test_a_search_that_finds_nothing():
     rates = [10.0**k for k in range(-20, 0)]
-    with pytest.raises(ValueError, match=r"^the loss never falls, whatever the learning rate: look at the data and"):
+    with pytest.raises(ValueError, match=r"^the loss falls at no learning rate: check the data and"):
         finder._marks(rates, list(np.linspace(1, 4, 20)))
     least, steepest = finder._marks(rates, [3.0] * 12 + [2.8, 2.0, 1.9, 1.8, 1.85, 2, 3, 9])
     assert (least, steepest) == (1e-5, 1e-8), "the slope is taken over two steps: 3.0 to 2.0, or 2.8 to 1.9"

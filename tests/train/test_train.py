@@ -323,9 +323,9 @@ def test_a_run_that_is_there_is_refused_and_left_alone(finished, tmp_path):
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     with pytest.raises(FileExistsError) as error:
         Run(config(epochs=1, seed=5), folder)
-    assert str(error.value) == (f"{folder} holds a run already, which stays as it is: give another folder, or "
-                                f"--overwrite to replace it; `minicnn train --resume {folder}` goes on with one that "
-                                "was stopped")
+    assert str(error.value) == (f"{folder} already holds a run, which is kept: give another folder, or "
+                                f"--overwrite to replace it; `minicnn train --resume {folder}` continues a "
+                                "stopped run")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     for name in ("curves.png", "sample.png", "notes.txt"):
         (folder / name).write_text("old")
@@ -373,6 +373,6 @@ def test_curves_and_confusion_are_drawn(finished, tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "test.json", "sample.png", "env.json"])
 def test_a_folder_with_a_file_of_such_a_name_is_left_alone(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(FileExistsError, match=r"--overwrite to replace it; `minicnn train --resume .*` goes on"):
+    with pytest.raises(FileExistsError, match=r"--overwrite to replace it; `minicnn train --resume .*` continues"):
         Run(Config(), tmp_path)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(name, "mine")]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from minicnn import Tensor, data, models, no_grad, optim, seed
 from minicnn.io import model_file
-from minicnn.io.weights import save_weights
+from minicnn.io.weights import load_into, save_weights
 from minicnn.ops.softmax import softmax
 from minicnn.train import Config, Run, body, linear_head, train_epoch
 from minicnn.train.transfer import transfer as adapt
@@ -57,13 +57,13 @@ def test_weights_of_other_classes_are_loaded_into_the_body_alone(tmp_path):
         assert array.size
     split = body.split(model, "squeezenet1_1", options, image)
     before = model.state_dict()
-    body.load_body(model, split, tmp_path / "nine.npz")
+    load_into(model, tmp_path / "nine.npz", skip=split.new)
     for name, array in model.state_dict().items():
         expected = before[name] if name.startswith("classifier.1.") else theirs.state_dict()[name]
         assert np.array_equal(array, expected), name
     other, options, image = built("squeezenet1_1", 64, width=0.25)
     with pytest.raises(ValueError, match=r"nine\.npz: the state does not fit this SqueezeNet: misshapen: "):
-        body.load_body(other, body.split(other, "squeezenet1_1", options, image), tmp_path / "nine.npz")
+        load_into(other, tmp_path / "nine.npz", skip=body.split(other, "squeezenet1_1", options, image).new)
 
 
 def test_what_learns_is_what_was_named():
@@ -331,7 +331,7 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     (tmp_path / "other").mkdir()
     folder_of_pictures(tmp_path / "other" / "f", np.random.default_rng(1), per_class=2, classes=("discs", "stars"))
     rc, out, err = minicnn_("eval", run, "--data", tmp_path / "other" / "f")
-    assert "has the class 'stars', which the model does not know: it knows discs, stripes" in sentence(err, 1, rc)
+    assert "has the class 'stars', which the model does not have; it has discs, stripes" in sentence(err, 1, rc)
     picture = next((folder / "discs").iterdir())
     rc, out, err = minicnn_("predict", run, picture, "--json")
     (answer,) = document(out)

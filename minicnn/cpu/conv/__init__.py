@@ -1,10 +1,9 @@
 """Which algorithm computes a convolution.
 
 Each algorithm is a file with the same four functions: `supports` (whether it can), `conv2d`, `conv2d_dx`, `conv2d_dw`.
-`im2col` is the textbook's and the one to read first; `tiled` is the same in tiles; the others save multiplications or
-copies where the geometry allows it. POLICY chooses, unless an algorithm is asked for by name (minicnn.conv_algorithm).
-What it chooses needs, besides its arguments and its result, at most 20 MB a thread, and the filters 4 times and once
-more for each thread.
+`im2col` is the textbook algorithm; read it first. `tiled` computes it tile by tile. The others save multiplications or
+copies for some geometries. POLICY chooses, unless an algorithm is requested by name (minicnn.conv_algorithm). The extra
+memory of its choice is at most 20 MB per thread, 4 copies of the filters, and one more copy per thread.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import functools
 import numpy as np
 
 from minicnn.cpu.conv import depthwise, few_channels, few_pixels, im2col, pointwise, tiled, winograd
-from minicnn.settings import asked_algorithm
+from minicnn.settings import requested_algorithm
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
@@ -35,12 +34,12 @@ POLICY = (
     ("few_channels", lambda g: True),
     ("tiled", lambda g: True),
 )
-"""(algorithm, where it is the fastest), best first. In float64 Winograd is left out: float64 users want accuracy."""
+"""(algorithm, where it is the fastest), best first. Not Winograd in float64: float64 users want accuracy."""
 
 
 def choose(g, dtype) -> str:
     """The name of the algorithm that computes a convolution of geometry g."""
-    return _choose(asked_algorithm(), g, np.dtype(dtype))
+    return _choose(requested_algorithm(), g, np.dtype(dtype))
 
 
 @functools.lru_cache(4096)
@@ -67,5 +66,5 @@ def conv2d_dw(dy, x, g):
 
 
 def _ignore_float_errors():
-    """OpenBLAS also computes on values beside a small matrix, and drops the results: their warnings mean nothing."""
+    """OpenBLAS also computes on memory next to a small matrix and discards the results: ignore their warnings."""
     return np.errstate(invalid="ignore", over="ignore", divide="ignore", under="ignore")

@@ -1,9 +1,9 @@
 """One filter for each channel: there is no sum over channels, so no matrix product.
 
-    y[.., o]  =  Σ_{p,q} w[p,q,o] · x shifted by (p, q), channel ⌊o/m⌋ + b[o]         m = O / C filters a channel
+    y[.., o]  =  Σ_{p,q} w[p,q,o] · x shifted by (p, q), channel ⌊o/m⌋ + b[o]         m = O / C filters per channel
 
-Pixels lie channels last, so a whole row of the image, W·C values, is multiplied and added as one contiguous run; the
-filters are repeated W times for it. KH·KW multiply-adds a value, by einsum, which keeps sums and factors in cache.
+Pixels are stored channels last, so a whole row of the image, W·C values, is multiplied and added as one contiguous run;
+the filters are repeated W times. einsum computes KH·KW multiply-adds per value, with sums and factors in the cache.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from minicnn.cpu.layout import as_nchw, padded_region, pixel_records, to_nhwc
 from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split, sum_of_shares
 
 TILE_OUTPUT_BYTES = 1 << 21
-"""Bytes of a tile of the output; with a stride across, when windows are copied, an eighth."""
+"""Bytes of a tile of the output; an eighth of it with a horizontal stride, where windows are copied."""
 SHORT_ROW_VALUES = 3000
 """Values in a row below which einsum is faster with one tap at a time."""
 
@@ -31,7 +31,7 @@ def supports(g, dtype):
 
 
 def conv2d(x, w, b, g):
-    """y = Σ w · x shifted, a row at a time"""
+    """y = Σ w · x shifted, row by row"""
     x = to_nhwc(x)
     if g.O > g.C:
         x = np.repeat(x, g.O // g.C, 3)                                       # (N, H, W, O)
@@ -49,7 +49,7 @@ def conv2d(x, w, b, g):
 
 
 def conv2d_dx(dy, w, g):
-    """The same with the filters turned, once for each phase of the stride; several filters a channel one by one."""
+    """The same with the filters turned by 180°, once per phase of the stride; filters of one channel one by one."""
     if g.O > g.C:
         m = g.O // g.C
         single = replace(g, O=g.C)
@@ -109,7 +109,7 @@ def tiles(g, itemsize):
 def shifted(x, tile, g):
     """The pixels that each tap reads, row after row: (KH, KW, n, rows, OW·C).
 
-    A copy where there is a stride across, else a view.
+    A copy if there is a horizontal stride, else a view.
     """
     images, (first, stop) = tile
     v, h = g.vertical, g.horizontal

@@ -1,13 +1,13 @@
 """Few channels: several neighbouring outputs from one wider window.
 
 With few channels and filters the columns of im2col are short and the product is narrow: copying costs more than
-multiplying. A window that is (r−1)·S pixels wider holds the pixels of r neighbouring outputs. It gets r·O filters, each
-of the given filters r times, moved by S pixels each time and zero elsewhere (a band matrix):
+multiplying. A window that is (r−1)·S pixels wider contains the pixels of r neighbouring outputs. It has r·O filters: r
+copies of each filter, each shifted by S more pixels and zero elsewhere (a band matrix):
 
     w'[t·O + o, c, p, q]  =  w[o, c, p, q − t·S]        t = 0 … r−1,        stride S' = r·S
 
-Then the product computes r pixels at once, side by side, as they lie in memory. Some of its factors are zeros: it takes
-(KW + (r−1)·S)/KW times the multiplications, and copies one wider window instead of r windows.
+Then the product computes r neighbouring pixels at once, in memory order. Some of its factors are zeros: it needs
+(KW + (r−1)·S)/KW times the multiplications, but copies one wider window instead of r windows.
 """
 
 import functools
@@ -23,7 +23,7 @@ from minicnn.geometry import Axis
 
 
 def supports(g, dtype):
-    """One group, no dilation across. Where a wider window does not pay, r is 1: the tiled product as it is."""
+    """One group, no horizontal dilation. If a wider window is not faster, r = 1: the plain tiled product."""
     return g.G == 1 and g.horizontal.dilation == 1
 
 
@@ -52,15 +52,15 @@ def conv2d_dw(dy, x, g):
 
 
 def outputs_per_window(g):
-    """r: how many outputs of a row one window computes: of the divisors of OW the one that costs least."""
+    """r, the number of outputs of a row that one window computes: the divisor of OW with the least cost."""
     return min((r for r in range(1, min(g.OW, 16) + 1) if g.OW % r == 0), key=lambda r: cost_per_output(g, r))
 
 
 def cost_per_output(g, r):
-    """About how many nanoseconds an output pixel takes on a thread: its multiplications and its part of the copying.
+    """The approximate time of an output pixel on one thread, in nanoseconds: multiplications and its part of the copy.
 
-    Three numbers, fitted to measurements on a Zen 4: 0.02 ns a multiply-add, ¼ ns to copy a value, 6 ns to begin a row
-    of a window.
+    Three numbers, fitted to measurements on a Zen 4: 0.02 ns per multiply-add, ¼ ns per copied value, 6 ns per row of a
+    window.
     """
     row = (g.KW + (r - 1) * g.horizontal.stride) * g.C                        # values of a window's row
     return g.KH * (0.02 * row * g.O + (0.25 * row + 6) / r)

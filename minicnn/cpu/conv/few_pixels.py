@@ -1,12 +1,12 @@
-"""Few pixels: a batch of one, or the last layers of a net. The filters are read once, in the order in which they lie.
+"""Few pixels: a batch of one, or the last layers of a net. The filters are read once, in memory order.
 
-im2col with one row for each window, its taps in the order of a filter's:
+im2col with one row for each window, whose taps have the same order as in a filter:
 
     y (P, O)  =  cols (P, C·KH·KW) · wᵀ + b         P = N·OH·OW, no more than there are filters
 
-Copying pixels into that order is slow, a tap at a time, but there are few of them. The other algorithms first copy the
+Copying pixels into that order, tap by tap, is slow, but there are few pixels. The other algorithms first copy the
 filters into another order, which would take longer than the product here. Threads split the filters, not the pixels, so
-that each reads only its own part of w.
+that each thread reads only its own part of w.
 """
 
 import numpy as np
@@ -72,7 +72,7 @@ def conv2d_dw(dy, x, g):
 
 
 def columns(x, g):
-    """The pixels of every window, one window a row: (P, C·KH·KW)"""
+    """The pixels of every window, one window per row: (P, C·KH·KW)"""
     v, h = g.vertical, g.horizontal
     if g.KH == g.KW == 1 and not any((v.before, v.after, h.before, h.after)):
         return to_nhwc(x[:, :, :: v.stride, :: h.stride]).reshape(-1, g.C)

@@ -1,4 +1,4 @@
-"""Filters w (O,C/G,KH,KW) in the order that the products read, and their gradients back."""
+"""Reorders the filters w (O,C/G,KH,KW) for the matrix products, and their gradients back."""
 
 import numpy as np
 

@@ -11,8 +11,8 @@ def dx_as_conv2d(dy, g):
     """(dy, geometry) of the convolution with `filters.transposed(w)` that gives dx; for windows at stride 1.
 
     Pixel h is read by output i through tap h − i·1 + before, so tap p of the turned filter reads dy at
-    h + p·D − (extent − 1 − before). Where the padding is wider than a window, some outputs read only zeros: they are
-    cut off.
+    h + p·D − (extent − 1 − before). If the padding is wider than a window, some outputs read only zeros; they are
+    left out.
     """
     (down, vertical), (across, horizontal) = (
         trimmed_axis(axis.out, axis.kernel, axis.dilation, axis.extent - 1 - axis.before, axis.size)
@@ -32,7 +32,7 @@ class PhaseConv(NamedTuple):
 
 
 def phase_convs(g) -> Iterator[PhaseConv]:
-    """dx for windows S apart: one convolution for each phase of the two axes (geometry.AxisPhase) that a tap reads."""
+    """dx for windows S apart: one convolution for each phase of the two axes (Axis.phases) that a tap reads."""
     for dy_rows, taps_down, rows, vertical in _phase_axes(g.vertical):
         for dy_columns, taps_across, columns, horizontal in _phase_axes(g.horizontal):
             yield PhaseConv((dy_rows, dy_columns), (taps_down, taps_across), (rows, columns), vertical, horizontal)
@@ -43,16 +43,16 @@ def _phase_axes(axis):
     for first, count, taps in axis.phases():
         if not taps:
             continue
-        apart = taps.step * axis.dilation // axis.stride           # outputs from tap to tap
+        distance = taps.step * axis.dilation // axis.stride        # between taps, in outputs
         nearest = (first + axis.before - taps[0] * axis.dilation) // axis.stride      # reads pixel `first` by taps[0]
-        outputs, turned = trimmed_axis(axis.out, len(taps), apart, apart * (len(taps) - 1) - nearest, count)
+        outputs, turned = trimmed_axis(axis.out, len(taps), distance, distance * (len(taps) - 1) - nearest, count)
         yield outputs, slice(taps.start, taps.stop, taps.step), slice(first, axis.size, axis.stride), turned
 
 
 def trimmed_axis(size, kernel, dilation, before, out):
-    """(slice, Axis) for `out` windows at stride 1, the first beginning at −before: the part of 0 … size that they read.
+    """(slice, Axis) for `out` windows at stride 1, the first starting at −before: the part of 0 … size that they read.
 
-    What no window reaches is cut off, so that the padding is nowhere negative.
+    Pixels that no window reads are cut off, so that the padding is never negative.
     """
     extent = dilation * (kernel - 1) + 1
     low = min(max(-before, 0), size)

@@ -4,8 +4,8 @@ Write the C·KH·KW pixels under each window as one column; then one product mul
 
     y (O, L)  =  w (O, K) · cols (K, L)         K = C·KH·KW taps of a filter,  L = OH·OW windows
 
-and the gradients are the two transposed products. The price is memory: a pixel is copied once for each window that it
-is in, KH·KW/S² times in all. With G groups, each group has its own product on its own C/G channels and O/G filters.
+and the gradients are the two transposed products. The cost is memory: a pixel is copied once for each window that
+contains it, KH·KW/S² times. With G groups, each group has its own product on its own C/G channels and O/G filters.
 """
 
 import numpy as np

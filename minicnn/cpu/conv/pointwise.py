@@ -1,8 +1,8 @@
-"""1×1 filters: one matrix product, without any columns to copy.
+"""1×1 filters: one matrix product; no columns are copied.
 
     y (M, O)  =  x (M, C) · w (C, O) + b         M = all the pixels of the batch
 
-With a stride, only the pixels that the filters read are kept first.
+With a stride, the pixels that the filters read are selected first.
 """
 
 import numpy as np

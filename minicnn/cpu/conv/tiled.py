@@ -1,12 +1,12 @@
-"""The textbook's product, tile by tile: for every convolution there is.
+"""The product of im2col, tile by tile: supports every convolution.
 
-im2col makes the columns of the whole batch, which then lie in main memory. Here a thread makes those of a few rows of
-the output, about as many as its cache holds, multiplies, and makes the next ones in the same place. Pixels lie channels
-last, so a row of a window is one contiguous run of KW·C values:
+im2col writes the columns of the whole batch to main memory. Here a thread writes the columns of a few output rows, as
+many as fit in its cache, multiplies them, and reuses the memory for the next rows. Pixels are stored channels last, so
+a row of a window is one contiguous run of KW·C values:
 
     y (P, O)  =  cols (P, KH·KW·C) · w (KH·KW·C, O) + b         P = output pixels of a tile
 
-and with G groups each has its product on its own C/G channels and O/G filters.
+With G groups, each group has its own product on its own C/G channels and O/G filters.
 """
 
 import numpy as np
@@ -72,7 +72,7 @@ def conv2d_dw(dy, x, g):
 
 
 def values_computed(g):
-    """About how many values a convolution copies and computes; 32 multiply-adds are counted as one value."""
+    """The approximate number of values that a convolution copies and computes; 32 multiply-adds count as one value."""
     pixels, terms = g.N * g.OH * g.OW, g.KH * g.KW * g.C
     return pixels * (terms + g.O + terms * g.O // g.G // 32)
 
@@ -100,7 +100,7 @@ def tile_of(y, tile):
 
 
 def columns(x, tile, channels, g):
-    """The windows of a tile, each a row: (P, KH·KW·C)"""
+    """The windows of a tile, one window per row: (P, KH·KW·C)"""
     images, (first, stop) = tile
     v, h = g.vertical, g.horizontal
     rows, width = (stop - first - 1) * v.stride + v.extent, (g.OW - 1) * h.stride + h.extent
@@ -127,7 +127,7 @@ def scattered_dx(dy, w, g):
     taps = taps_first(w)                                                      # (KH, KW, C/G, O)
     dx = np.empty((g.N, g.H, g.W, g.C), dy.dtype)
     by_group = [(np.ascontiguousarray(taps[..., o].reshape(-1, g.O // g.G).T), c, o) for c, o in groups(g)]
-    apart = -(-h.extent // h.stride)                               # windows so far apart across do not overlap
+    distance = -(-h.extent // h.stride)                            # windows at this horizontal distance do not overlap
 
     def work(tile):
         images, (top, bottom) = tile                                          # images, rows of dx
@@ -140,7 +140,7 @@ def scattered_dx(dy, w, g):
                 dx[slice(*images), top:bottom, :, c] = 0
                 continue
             height = (stop - first - 1) * v.stride + v.extent
-            width = max((g.OW - 1) * h.stride + h.extent, h.before + g.W, apart * h.stride + h.extent)
+            width = max((g.OW - 1) * h.stride + h.extent, h.before + g.W, distance * h.stride + h.extent)
             sums = scratch("sums", (images[1] - images[0], height, width, C), dy.dtype)
             sums[...] = 0
             dy_tile = np.ascontiguousarray(dy[slice(*images), first:stop, :, o])         # (n, rows, OW, O/G)
@@ -149,8 +149,8 @@ def scattered_dx(dy, w, g):
             cols = cols.reshape(*dy_tile.shape[:3], g.KH, g.KW, C)
             windows = windows_of(sums, g, stop - first)
             for p in range(g.KH):
-                for j in range(min(apart, g.OW)):
-                    windows[:, :, j::apart, p] += cols[:, :, j::apart, p]
+                for j in range(min(distance, g.OW)):
+                    windows[:, :, j::distance, p] += cols[:, :, j::distance, p]
             # row `top` of dx is row top + before − first·stride of the sums
             offset = top + v.before - first * v.stride
             dx_tile = dx[slice(*images), top:bottom, :, c]
@@ -160,7 +160,7 @@ def scattered_dx(dy, w, g):
 
     row = g.KH * g.KW * (g.C // g.G) * g.OW * dy.itemsize
     rows = max(v.extent, TILE_COLUMN_BYTES // row * v.stride)                 # of dx in a tile
-    images = max(1, min(rows // g.H, -(-g.N // num_threads())))               # or so many whole images
+    images = max(1, min(rows // g.H, -(-g.N // num_threads())))               # or this many whole images
     tiles = [(n, r) for n in split(g.N, -(-g.N // images)) for r in split(g.H, max(1, g.H // rows))]
     parallel_for(work, tiles, values_computed(g))
     return as_nchw(dx)

@@ -1,19 +1,19 @@
 """Winograd's convolution: fewer multiplications, more additions (Lavin & Gray 2016; Winograd 1980).
 
-To compute m neighbouring outputs of a filter with r taps takes m·r products the plain way. m + r − 1 are enough:
+By definition, m neighbouring outputs of a filter with r taps need m·r products. m + r − 1 are enough:
 
     y = Aᵀ [ (G w) ⊙ (Bᵀ d) ]          w (r,)   d (m+r−1,) pixels   y (m,) outputs
 
-with three small constant matrices. In two dimensions each is applied down and across; F(4×4, 3×3) makes 16 outputs of
-36 products where the definition needs 144. Summed over the channels, the ⊙ becomes 36 matrix products, one for each
+with three small constant matrices. In two dimensions each is applied down and across; F(4×4, 3×3) computes 16 outputs
+with 36 products, the definition with 144. Summed over the channels, the ⊙ becomes 36 matrix products, one for each
 position in the transformed tile:
 
     U (36, C, O)  =  G w Gᵀ         V (36, P, C)  =  Bᵀ d B         M = V · U         y  =  Aᵀ M A
 
 for P tiles. The transforms are exact in real arithmetic; in float32 they lose about a digit.
 
-Here a tile is the m×m outputs of the papers. A chunk is what a thread transforms at a time: the tiles of some rows of
-some images. A block is one or several chunks whose tiles are multiplied together.
+A tile is m×m outputs, as in the papers. A chunk is the tiles of some rows of some images, which one thread transforms
+at a time. A block is one or several chunks whose tiles are multiplied together.
 
 The gradients are the same steps transposed: dx is the convolution of dy with the filters turned by 180°, and
 
@@ -33,14 +33,14 @@ from minicnn.cpu.layout import as_nchw, padded_region, to_nhwc
 from minicnn.cpu.threads import num_threads, parallel_for, scratch, split, sum_of_shares
 
 POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
-"""Where the polynomials are evaluated. After 0 and ±1, pairs of a number and minus its inverse keep the rounding small:
-with ½ and −2 F(4×4, 3×3) is twice as exact in float32 as with 2 and −2 (Barabasz et al. 2020)."""
+"""The points at which the polynomials are evaluated. After 0 and ±1, pairs of a number and minus its inverse keep the
+rounding small: with ½ and −2, F(4×4, 3×3) is twice as accurate in float32 as with 2 and −2 (Barabasz et al. 2020)."""
 
 CHUNK_BYTES = 4 << 20
 """Bytes of transformed tiles, V and M together, in a chunk. Fewer would fit a core's own cache better, but then threads
 wait for Python's lock too often."""
 CHUNKS_PER_THREAD = 2
-"""Where all threads work on one block, it has so many chunks for each: they stay in the cache that the cores share."""
+"""Chunks per thread in a block that all threads work on: they fit in the cache that the cores share."""
 MIN_PARALLEL_BYTES = 1 << 20
 """Bytes of transformed tiles below which a layer is too small to be worth waking a thread."""
 MAX_FILTERS_PER_THREAD = 1 << 15
@@ -50,7 +50,7 @@ TRANSFORM_FILTERS = 8192
 
 
 def supports(g, dtype):
-    """Stride 1, no dilation; 3×3, 5×5 and 3×5 taps, or 3, 5 or 7 along one axis alone."""
+    """Stride 1, no dilation; 3×3, 5×5 and 3×5 taps, or 3, 5 or 7 taps along one axis only."""
     steps = {step for a in (g.vertical, g.horizontal) for step in (a.stride, a.dilation)}
     few, many = sorted((g.KH, g.KW))
     return steps == {1} and ((few in (1, 3, 5) and many in (3, 5)) or (few, many) == (1, 7))
@@ -123,7 +123,7 @@ class Chunk(NamedTuple):
 
 
 class Plan:
-    """How one layer is cut into tiles of m×m outputs, and the four transforms. Axis by axis: (down, across)."""
+    """The tiles of m×m outputs of one layer, and the four transforms. Pairs are (down, across)."""
 
     def __init__(self, g, dtype, for_dw=False):
         self.g, self.dtype = g, np.dtype(dtype)
@@ -132,7 +132,7 @@ class Plan:
         self.n = tuple(m + r - 1 for m, r in zip(self.m, taps))
         self.count = tuple(-(-out // m) for out, m in zip((g.OH, g.OW), self.m))      # tiles in an image
         self.AT, self.GG, self.BT = matrices_2d(self.m, taps, self.dtype)
-        # at the point 1 every output has weight 1: what is added to M there is added to all of y
+        # at the point 1 every output has weight 1: a value added to M there is added to all of y
         self.bias_position = sum(step * (n > 1) for step, n in zip((self.n[1], 1), self.n))
         positions = self.n[0] * self.n[1]
         self.tile_bytes = positions * (g.C + g.O) * self.dtype.itemsize
@@ -151,8 +151,8 @@ class Plan:
     def shares(self):
         """The blocks, lists of chunks, in shares.
 
-        Where there are few filters a chunk is a block, and every thread has its share of the blocks. Where there are
-        many, all threads work on one block of several chunks: the filters are then read once for many tiles.
+        With few filters, a block is one chunk, and every thread has its share of the blocks. With many filters, all
+        threads work on one block of several chunks, so that the filters are read once for many tiles.
         """
         ranges = self.chunk_ranges()
         size = 1 if self.block_per_thread else CHUNKS_PER_THREAD * num_threads()
@@ -188,7 +188,7 @@ class Plan:
         self._transform(pixels, self.BT, (mv, mh), (stop - first, tw), V[:, chunk.start : chunk.stop])
 
     def transform_gradients(self, dy, chunk, D):
-        """D = A dy Aᵀ for the tiles of a chunk: groups of m×m pixels side by side."""
+        """D = A dy Aᵀ for the tiles of a chunk: adjacent groups of m×m pixels."""
         (first, stop), (mv, mh), tw = chunk.rows, self.m, self.count[1]
         pixels = padded_region(dy, chunk.images, mv * first, mv * (stop - first), 0, mh * tw)
         A = [a.T for a in self.AT]
@@ -211,7 +211,7 @@ class Plan:
         np.matmul(matrix[1], columns.reshape(nv, kh, -1), out=by_position(out, nv, nh))   # (n, n, P·C)
 
     def compute_outputs(self, M, chunk, y):
-        """y = Aᵀ M A for the tiles of a chunk, cut off where a tile extends beyond the edge."""
+        """y = Aᵀ M A for the tiles of a chunk, without the parts of tiles beyond the edge."""
         (first, stop), (mv, mh), (nv, nh), tw, O = chunk.rows, self.m, self.n, self.count[1], y.shape[3]
         P = chunk.stop - chunk.start
         across = scratch("rows", (nv, mh, P * O), self.dtype)
@@ -249,9 +249,9 @@ def _multiply_filters(matrix, filters):
 
 
 def outputs_per_tile(out, taps, for_dw):
-    """The m that needs the fewest products for `out` outputs of a filter with `taps` taps; of equals the smaller.
+    """The m that needs the fewest products for `out` outputs of a filter with `taps` taps; on a tie, the smaller m.
 
-    for_dw: F(4×4, 5×5) is left out. Its dw, a sum over all tiles, has an error above 2·10⁻⁵ in float32.
+    for_dw: without F(4×4, 5×5), whose dw, a sum over all tiles, has an error above 2·10⁻⁵ in float32.
     """
     if taps == 1:
         return 1

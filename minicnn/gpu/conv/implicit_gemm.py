@@ -1,9 +1,9 @@
 """Convolution as a matrix product whose columns are never stored (kernels/conv_gemm.cuh, implicit_gemm.cu).
 
 im2col writes KH·KW/S² times the images to memory and reads them back. Here each block of threads reads the pixels that
-it multiplies directly from the image, tile by tile. A table, computed once for a geometry, says which pixel each tap
+it multiplies directly from the image, tile by tile. A table, computed once per geometry, lists the pixel that each tap
 reads; with another table the same kernel computes dx. dw is a sum over all windows of the batch: different blocks sum
-parts of it, and the parts are added in a fixed order, so that each run gives the same bits.
+parts of it, and the parts are added in a fixed order, so that every run computes the same bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILE = "implicit_gemm.cu"
 
 
 def supports(gpu, g, dtype):
-    """Every convolution whose taps lie less than 32,768 pixels from the window's corner: the table's 16 bits."""
+    """Every convolution whose taps are less than 32,768 pixels from the window's corner: the table's 16 bits."""
     return g.G < 1 << 16 and all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
 
 
@@ -68,9 +68,9 @@ def gathered_dx(gpu, dy, w, g, file, tiles):
 
 
 def gather(gpu, file, tiles, source, w, bias, result, table, G, pixels, step=(1, 1), start=(0, 0), every=(1, 1)):
-    """Launch conv_gather for `pixels` (rows, columns) of the result's maps: from pixel `start` on, `every` so many.
+    """Launch conv_gather for `pixels` (rows, columns) of the result's maps: start, start + every, …
 
-    source (N,C,H,W)   w (G,K,…,M), a filter a column   result (N,G·M,OH,OW)   step: from pixel to pixel in the source
+    source (N,C,H,W)   w (G,K,…,M), one filter per column   result (N,G·M,OH,OW)   step: of the windows in the source
     """
     (N, channels, H, W), (OH, OW), (PH, PW) = source.shape, result.shape[2:], pixels
     K, M, C = len(table), result.shape[1] // G, channels // G
@@ -111,7 +111,7 @@ def gathered_dw(gpu, dy, x, g, file, tiles):
 
 
 def sum_of_parts(gpu, parts):
-    """Σ over the first axis, in its order."""
+    """Σ over the first axis, in order."""
     if len(parts) == 1:
         return parts[0]
     total = gpu.xp.empty(parts.shape[1:], parts.dtype)

@@ -2,14 +2,14 @@
 
     y (N, O, L)  =  w (O, C) · x (N, C, L) + b         L pixels of an image; all images in one call
 
-With a stride, only the pixels that the filters read are kept first.
+With a stride, the pixels that the filters read are selected first.
 """
 
 from minicnn.gpu.conv.implicit_gemm import sum_of_parts
 from minicnn.gpu.gemm import gemm
 
 PARALLEL_IMAGES = 8
-"""Images whose dw are computed in one call, each onto a sum of its own."""
+"""Images whose dw are computed in one call, each added to a separate sum."""
 
 
 def supports(gpu, g, dtype):
@@ -40,7 +40,7 @@ def conv2d_dx(gpu, dy, w, g):
 
 
 def conv2d_dw(gpu, dy, x, g):
-    """dw = Σ_n dy · xᵀ: PARALLEL_IMAGES at a time, each onto a sum of its own; then the sum of the sums."""
+    """dw = Σ_n dy · xᵀ: PARALLEL_IMAGES at a time, each added to a separate sum; then the sum of the sums."""
     xp = gpu.xp
     x, dy = pixels_read(gpu, x, g), xp.ascontiguousarray(dy).reshape(g.N, g.O, g.OH * g.OW)
     sums = xp.zeros((max(1, min(PARALLEL_IMAGES, g.N)), g.O, g.C, 1, 1), x.dtype)

@@ -1,8 +1,8 @@
 """The implicit product on tensor cores (kernels/mma.cuh, tensor_core.cu), from compute capability 8.0 on.
 
 A float32 product is computed as 3xTF32: each factor is the sum of two numbers that a tensor core can multiply, and
-three of the four products are added; the fourth is 2⁻²² of the product, less than float32's own rounding. Under
-minicnn.allow_tf32() each factor is rounded to one such number instead: a third of the work, three digits. (An infinite
+three of the four products are added; the fourth is 2⁻²² of the product, less than float32's own rounding. With
+minicnn.allow_tf32(), each factor is rounded to one such number instead: a third of the work, three digits. (An infinite
 factor gives NaN in 3xTF32, because splitting it computes ∞ − ∞.)
 """
 

@@ -1,9 +1,9 @@
-"""Winograd's convolution F(4×4, 3×3): 36 products where the definition needs 144 (kernels/winograd.cu and cuBLAS).
+"""Winograd's convolution F(4×4, 3×3): 36 products instead of 144 (kernels/winograd.cu and cuBLAS).
 
     V = Bᵀ x B     U = G w Gᵀ     M = U · V, 36 matrix products     y = Aᵀ M A
 
-It pays where there are many channels: the transforms read and write each image 2¼ times, however many filters there
-are. dx is the convolution of dy with the filters turned by 180°; dw = Gᵀ [ Σ (A dy Aᵀ) · Vᵀ ] G.
+It is fast for many channels: the transforms read and write each image 2¼ times, for any number of filters.
+dx is the convolution of dy with the filters turned by 180°; dw = Gᵀ [ Σ (A dy Aᵀ) · Vᵀ ] G.
 """
 
 from dataclasses import replace
@@ -77,12 +77,12 @@ def transformed_filters(gpu, w):
 
 
 def tiles(g):
-    """How many tiles of 4×4 outputs an image has, down and across."""
+    """The number of tiles of 4×4 outputs in an image, down and across."""
     return -(-g.OH // 4), -(-g.OW // 4)
 
 
 def chunks(g, dtype):
-    """(slice of images, how many, how many tiles they have): chunks for which V and M take about CHUNK_BYTES."""
+    """(slice of images, number of images, number of tiles): chunks for which V and M take about CHUNK_BYTES."""
     TH, TW = tiles(g)
     step = max(1, CHUNK_BYTES // (36 * (g.C + g.O) * TH * TW * dtype.itemsize))
     for start in range(0, g.N, step):

@@ -12,6 +12,7 @@ import numpy as np
 
 from minicnn.geometry import Axis, Pool2dGeometry, Window2d, pair
 from minicnn.io.onnx.graph import Graph, Value
+from minicnn.ops.adaptive_pool import bounds
 
 
 def pads(g: Window2d) -> list[int]:
@@ -94,7 +95,7 @@ def adaptive_avg_pool2d(graph: Graph, x: Value, *, output_size: Any) -> Value:
         return graph.add("GlobalAveragePool", x, shape=(*x.shape[:2], 1, 1))
     if H % OH == W % OW == 0:
         return _avg_pool(graph, x, Pool2dGeometry.of(x.shape, (H // OH, W // OW)))
-    rows, columns = (np.array([[(i <= p < e) / (e - i) for p in range(n)] for i, e in _bounds(n, out)], np.float32)
+    rows, columns = (np.array([[(i <= p < e) / (e - i) for p in range(n)] for i, e in bounds(n, out)], np.float32)
                      for n, out in ((H, OH), (W, OW)))                        # (OH, H), (OW, W)
     down = graph.add("MatMul", graph.constant(rows), x, shape=(*x.shape[:2], OH, W))
     return graph.add("MatMul", down, graph.constant(columns.T.copy()), shape=(*x.shape[:2], OH, OW))
@@ -116,7 +117,7 @@ def _window_maxima(graph: Graph, x: Value, axis: int, out: int) -> Value:
         return (*x.shape[:axis], n, *x.shape[axis + 1 :])
 
     parts = []
-    for start, end in _bounds(x.shape[axis], out):
+    for start, end in bounds(x.shape[axis], out):
         window = graph.add("Slice", x, *map(graph.ints, (start, end, axis)), shape=extent(end - start))
         parts.append(graph.add("ReduceMax", window, axes=[axis], keepdims=1, shape=extent(1)))
     return graph.add("Concat", *parts, axis=axis, shape=extent(out))
@@ -125,8 +126,3 @@ def _window_maxima(graph: Graph, x: Value, axis: int, out: int) -> Value:
 def global_pool2d(operator: str, graph: Graph, x: Value) -> Value:
     """ReduceMean or ReduceMax over the pixels: GlobalAveragePool would keep axes of length 1."""
     return graph.add(operator, x, axes=[2, 3], keepdims=0, shape=x.shape[:2])
-
-
-def _bounds(size: int, out: int) -> list[tuple[int, int]]:
-    """(first row, row after the last) of each of the `out` windows."""
-    return [(i * size // out, -(-(i + 1) * size // out)) for i in range(out)]
