@@ -38,7 +38,7 @@ class StrictDevice:
     xp = _Xp()
 
     def asarray(self, values, dtype=None):
-        """From NumPy or from itself; the same object where nothing is to be done, as numpy.asarray."""
+        """From NumPy or from itself; the same object if no conversion is needed, as numpy.asarray."""
         if isinstance(values, StrictArray):
             return values if dtype is None or values.dtype == dtype else StrictArray(values.hidden.astype(dtype))
         return StrictArray(np.array(values, dtype))  # a copy, as from a host to a device

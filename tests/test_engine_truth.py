@@ -22,7 +22,7 @@ RULE = r"an op returns \(y, gradients\) or \(y, gradients, aux\), with one funct
 RETURNS = {
     "y alone": (lambda x, w: x * 2, r"it returned only a ndarray: return y, \(dx, dw\)"),
     "y alone, as a tuple": (lambda x, w: (x * 2,), "it returned 1 values"),
-    "nothing": (lambda x, w: None, "it returned a NoneType alone"),
+    "nothing": (lambda x, w: None, "it returned only a NoneType"),
     "four values": (lambda x, w: (x, x, x, x), "it returned 4 values"),
     "gradients without a tuple": (lambda x, w: (x * w, lambda dy: dy * w, lambda dy: dy * x),
                                   r"gradient functions as the third item: return y, \(dx, dw\)"),

@@ -1,4 +1,4 @@
-"""How much work something was, told by a measure that is the same on a fast, a slow and a busy machine."""
+"""The amount of work, measured in units that do not depend on the speed or the load of the machine."""
 
 import time
 

@@ -35,7 +35,7 @@ def time_calls(call: Callable, seconds: float = 0.1, least: int = 1, most: int =
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of some times: half of them lie between q1 and q3."""
+    """Median and quartiles of some times: half of them are between q1 and q3."""
 
     median: float
     q1: float

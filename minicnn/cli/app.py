@@ -98,13 +98,8 @@ def _epilog(verb: Verb) -> str:
 
 
 HELP = {"help_option_names": ["-h", "--help"]}
-app = typer.Typer(
-    cls=Verbs,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings=HELP,
-    invoke_without_command=True,
-)
+app = typer.Typer(cls=Verbs, add_completion=False, pretty_exceptions_enable=False, context_settings=HELP,
+                  invoke_without_command=True)  # fmt: skip
 for _name, _verb in VERBS.items():
     # for `minicnn --help`; a call uses `load`
     app.command(_name, help=_verb.help, rich_help_panel=_verb.panel)(lambda: None)

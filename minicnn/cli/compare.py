@@ -34,7 +34,7 @@ def compare(
     settings: ModelSettings = None,
     area: Annotated[Area, typer.Option(help="What the area of a disc shows: memory for inference, or parameters.")
                     ] = Area.memory,
-    out: Annotated[Path | None, typer.Option(help="Draw accuracy against operations in this picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture to write: accuracy against operations.")] = None,
     as_json: console.Json = False,
 ):
     """Compare nets: size, work, memory and the literature's accuracy; draw accuracy against operations."""

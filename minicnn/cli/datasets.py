@@ -22,7 +22,7 @@ def datasets(as_json: console.Json = False):
         })  # fmt: skip
     if as_json:
         return console.print_json(rows)
-    table = console.table("dataset", "here", "what it is", ">download", "folder")
+    table = console.table("dataset", "here", "description", ">download", "folder")
     for row in rows:
         size = f"{row['download_bytes'] / 1e6:.0f} MB" if row["download_bytes"] else "none"
         table.add_row(row["dataset"], "yes" if row["here"] else "no", row["about"], size, row["folder"])

@@ -16,7 +16,7 @@ from minicnn.inspect.summary_table import times, window
 
 def diff(
     a: Annotated[str, typer.Argument(help="A net: NAME, NAME:VARIANT such as alexnet:paper, FILE.py::NET, a run.")],
-    b: Annotated[str, typer.Argument(help="Another.")],
+    b: Annotated[str, typer.Argument(help="The other net.")],
     input_size: InputSize = "",
     settings: ModelSettings = None,
     all_layers: Annotated[bool, typer.Option("--all", help="Show the layers that agree, too.")] = False,

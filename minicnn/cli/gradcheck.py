@@ -42,7 +42,7 @@ def check(
         typer.Argument(help="Names of ops, 'all', or your own: FILE.py::FUNCTION.", show_default="all"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many different random inputs to try.", min=1)] = 1,
-    first_seed: Annotated[int, typer.Option("--seed", help="The first of them.", min=0)] = 0,
+    first_seed: Annotated[int, typer.Option("--seed", help="The first seed.", min=0)] = 0,
     tolerance: Annotated[float, typer.Option(help="Largest relative error allowed.", min=1e-12)] = 1e-6,
     shapes: Annotated[
         str,
@@ -54,7 +54,7 @@ def check(
     draw_sweep: Annotated[
         bool, typer.Option("--sweep", help="Draw the error against the step size: truncation against round-off.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Draw --sweep in this picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture that --sweep writes.")] = None,
     as_json: console.Json = False,
 ):
     """Compare the gradients of ops with finite differences in float64, and their float32 with float64."""
@@ -122,13 +122,8 @@ def _show(results: list[Result], seeds: int) -> None:
     table = console.table("op", ">cases", ">worst error", ">coordinates", "kinks left out")
     for r in results:
         kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
-        table.add_row(
-            r.op,
-            str(r.cases),
-            f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
-            f"{r.coordinates:,}",
-            kinks or "·",
-        )
+        table.add_row(r.op, str(r.cases), f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
+                      f"{r.coordinates:,}", kinks or "·")  # fmt: skip
     console.show(table)
     for r in results:
         if r.unclear:

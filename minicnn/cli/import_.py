@@ -27,7 +27,7 @@ def import_(
     weights: Annotated[Path, typer.Argument(help="A .safetensors, .npz, .pt or .pth file with PyTorch's names.")],
     out: Annotated[Path, typer.Option(help="The model file to write.")],
     labels: Annotated[
-        Path | None, typer.Option(help="Class names: a JSON list, a JSON object by index, or a line each.")
+        Path | None, typer.Option(help="Class names: a JSON list, a JSON object by index, or one per line.")
     ] = None,
     settings: ModelSettings = None,
     preprocess: Annotated[
@@ -106,5 +106,5 @@ def _labels(path: Path) -> list[str]:
                 f"{path} has no label for class {missing}: its keys must be 0 to {len(given) - 1}"
             ) from None
     if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"{path} must hold class names: a JSON list, a JSON object by index, or a line each")
+        raise ValueError(f"{path} must hold class names: a JSON list, a JSON object by index, or one per line")
     return given

@@ -16,7 +16,7 @@ def models(
     ] = False,
     as_json: console.Json = False,
 ):
-    """List every net: its input, its variants and what it is; with --sizes its parameters and multiply-adds."""
+    """List every net: its input, its variants and a description; with --sizes its parameters and multiply-adds."""
     rows: list[dict[str, Any]] = []
     for name in zoo.names():
         about = (zoo.MODELS[name][0].__doc__ or "").strip().splitlines()[0].partition("   ")[0]
@@ -25,11 +25,11 @@ def models(
     if as_json:
         return console.print_json(rows)
     counts = (">parameters", ">MACs") if sizes else ("variants",)
-    table = console.table("model", ">input", *counts, "what it is")
+    table = console.table("model", ">input", *counts, "description")
     for row in rows:
         cells = (f"{row['parameters']:,}", f"{row['macs']:,}") if sizes else (" ".join(row["variants"]),)
         table.add_row(row["model"], "×".join(map(str, row["input"])), *cells, row["about"])
-    console.show(table, ("what it is", "input"))
+    console.show(table, ("description", "input"))
 
 
 def _totals(name: str) -> dict[str, int]:

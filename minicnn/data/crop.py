@@ -23,7 +23,7 @@ def middle(width: float, height: float, size: tuple[int, int], resize: int = 0) 
 
 
 def around(width: float, height: float, size: tuple[int, int]) -> Box:
-    """The smallest box with the shape of `size` (H, W) that contains the whole picture; two sides may lie outside."""
+    """The smallest box with the shape of `size` (H, W) that contains the whole picture; two sides may be outside."""
     H, W = size
     scale = max(width / W, height / H)
     return _centred(width, height, W * scale, H * scale)

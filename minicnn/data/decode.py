@@ -92,7 +92,7 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
 
 
 def decoded(source: Any) -> Array:
-    """The whole picture at its own size, in colour: (3,H,W) uint8; an array stays what it is. Errors as `read`."""
+    """The whole picture at its own size, in colour: (3,H,W) uint8; an array is unchanged. Errors as `read`."""
     if isinstance(source, np.ndarray):
         return source
     with opened(source) as file:

@@ -110,5 +110,5 @@ def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, 
 
 
 def below(name: str, part: str) -> bool:
-    """Whether `name` is that of the layer or parameter `part`, or lies below it."""
+    """Whether `name` is that of the layer or parameter `part`, or below it."""
     return name == part or name.startswith(f"{part}.")

@@ -52,22 +52,10 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
     ax.imshow(right, cmap="Blues", vmin=0, vmax=1.5)       # on the diagonal only: the share of the class that is right
     for truth, prediction in np.argwhere(matrix) if K <= 30 else []:
         dark = wrong[truth, prediction] > 0.6 * wrong.max()
-        ax.text(
-            prediction,
-            truth,
-            matrix[truth, prediction],
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if dark else "black",
-            weight="bold" if truth == prediction else "normal",
-        )
-    ax.set_xticks(
-        range(K),
-        classes,
-        rotation=45 if max(map(len, classes)) > 2 else 0,
-        ha="right" if max(map(len, classes)) > 2 else "center",
-    )
+        ax.text(prediction, truth, matrix[truth, prediction], ha="center", va="center", fontsize=8,
+                color="white" if dark else "black", weight="bold" if truth == prediction else "normal")  # fmt: skip
+    ax.set_xticks(range(K), classes, rotation=45 if max(map(len, classes)) > 2 else 0,
+                  ha="right" if max(map(len, classes)) > 2 else "center")  # fmt: skip
     ax.set_yticks(range(K), classes)
     ax.set_xlabel("prediction")
     ax.set_ylabel("truth")

@@ -105,7 +105,7 @@ def test_labels(minicnn_, weights, tmp_path, content):
      "84), classifier.5.bias is (10,), must be (9,)): try another variant (NAME:VARIANT), "
      "--set num_classes=N or --labels, or --skip"),
     (json.dumps({"0": "a", "2": "b"}), "labels has no label for class '1': its keys must be 0 to 1"),
-    ("[]", "labels must hold class names: a JSON list, a JSON object by index, or a line each"),
+    ("[]", "labels must hold class names: a JSON list, a JSON object by index, or one per line"),
     ("", "labels must hold class names"), ("17", "labels must hold class names"), ("[1, 2]", "must hold class names"),
     (b"\xff\xfe\x00", "labels is not text in UTF-8, so it holds no class names"),
     (None, "there is no label file labels: check the name and the folder"),

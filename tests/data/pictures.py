@@ -11,7 +11,7 @@ def noise(height, width, seed=0, channels=3):
 
 
 def make_folder(root, counts, size=(24, 32), suffix=".png"):
-    """{"cat": 5, "train/dog": 3}: so many pictures in each folder. → root"""
+    """{"cat": 5, "train/dog": 3}: the number of pictures in each folder. → root"""
     seed = 0
     for folder, count in counts.items():
         (root / folder).mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server:
-    """Serves `files`, writes down what was asked, and may break off, know no ranges, or lie."""
+    """Serves `files` and records the requests; may break off, ignore ranges, or send wrong bytes."""
 
     def __init__(self):
         self.files, self.asked, self.break_off, self.ranges, self.encode = {}, [], [], True, False

@@ -1,4 +1,4 @@
-"""The loader: every picture once an epoch, and the same bits whoever reads them and wherever it starts."""
+"""The loader: every picture once an epoch, and the same bits for any workers and any start."""
 
 import threading
 import time

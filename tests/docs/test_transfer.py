@@ -27,7 +27,7 @@ needs_data = pytest.mark.skipif(not (STAMPS.is_dir() and WEIGHTS.is_file()),
 
 
 def run(folder: Path, command: str) -> str:
-    """What a command of the page prints, in a folder where its files lie."""
+    """The output of a command of the page, in a folder with its files."""
     for name, target in (("stamps", STAMPS), ("squeezenet1_1.npz", WEIGHTS)):
         if not (folder / name).exists():
             (folder / name).symlink_to(target)

@@ -142,7 +142,7 @@ def compiled(code: str, names: tuple[str, ...], settings: Settings) -> Path:
 
 
 def _made(suffix: str, key: str, build) -> Path:
-    """The file of the cache that `key` stands for; build(path) makes it if it is not there."""
+    """The cached file for `key`; build(path) creates it if it is missing."""
     path = CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}{suffix}"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,7 @@ def test_the_last_convolution(name, variant, last):
 
 
 def test_a_cat_beside_a_cup(squeezenet):  # noqa: F811
-    """The evidence for the cat lies on the cat's side, that for the cup on the cup's, whichever side that is."""
+    """The evidence for the cat is on the cat's side, and that for the cup on the cup's, on either side."""
     model, about = model_file.load(squeezenet)
     prepare = about.preprocessing
     cat, cup = (prepare.read(cached(f"photos/{name}.png")) for name in ("chelsea", "coffee"))

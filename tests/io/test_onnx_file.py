@@ -106,7 +106,7 @@ def test_a_folded_filter_is_the_scaled_one(rng):
 
 
 class Twice(nn.Module):
-    """A convolution whose output somebody else reads too."""
+    """A convolution whose output a second op also reads."""
 
     def __init__(self):
         self.conv, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)

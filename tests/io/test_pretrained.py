@@ -1,4 +1,4 @@
-"""Weights that others trained: real ones, where they lie in the cache, and fresh ones where PyTorch is."""
+"""Weights of other programs: pretrained ones if the cache has them, and new ones if PyTorch is installed."""
 
 import os
 from pathlib import Path

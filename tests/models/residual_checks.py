@@ -1,4 +1,4 @@
-"""What the tests of the residual nets share: counts, a whole net's gradients, and learning by heart."""
+"""What the tests of the residual nets share: counts, a whole net's gradients, and memorising a few images."""
 
 import numpy as np
 

@@ -62,7 +62,7 @@ def check_every_parameter_learns(net, shape, rng):
 
 
 def check_learning(net, shape, rng, lr=1e-3, scale=1.0, steps=60):
-    """Eight images of random colours and noise learnt by heart: or a gradient is wrong, or the first weights are."""
+    """The net memorises eight random images; otherwise a gradient or the initial weights are wrong."""
     images = scale * (rng.standard_normal((8, shape[0], 1, 1)) + rng.standard_normal((8, *shape)))
     losses = losses_by_heart(net, Tensor(images.astype(np.float32)), lr, steps)
     assert losses[0] > 1.0

@@ -1,4 +1,4 @@
-"""SqueezeNet against the paper's table 1, torchvision's counts, and its trained weights where they lie."""
+"""SqueezeNet against the paper's table 1, torchvision's counts, and its trained weights if the cache has them."""
 
 import os
 from pathlib import Path

@@ -52,7 +52,7 @@ def test_a_layer_in_a_nested_container_is_trained_moved_and_saved_like_any_other
 
 
 @pytest.mark.parametrize(("value", "sentence"), [
-    ({2: Linear(1, 1)}, "x holds a Linear under the key 2, but a key is part of the names in the state: use a text "
+    ({2: Linear(1, 1)}, "x holds a Linear under the key 2, but a key is part of the names in the state: use a string "
                         "without dots, or a list"),
     ({"a.b": one()}, "x holds a Parameter under the key 'a.b', but a key is part"),
     ({"": one()}, "x holds a Parameter under the key '', but a key is part"),

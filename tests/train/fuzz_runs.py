@@ -32,7 +32,7 @@ HEADER = 4096
 
 
 def stopped_run(folder):
-    """A run after its first epoch, of which a second is to come."""
+    """A run of two epochs, after the first."""
     Run(Config(model="lenet5", epochs=2, batch_size=32, validation=0.2, dataset="digits"), folder).train(stop_in_second)
 
 

@@ -1,4 +1,4 @@
-"""Nothing is lost: a run that was stopped goes on bit for bit, and what was saved survives whatever happens."""
+"""Nothing is lost: a stopped run resumes bit for bit, and saved files survive every failure."""
 
 import errno
 import json
@@ -261,7 +261,7 @@ def stopped(tmp_path):
 
 
 def changed(folder, change=lambda values: None, arrays=lambda arrays: None):
-    """Write the checkpoint anew, otherwise, and with the checksum of what it now holds."""
+    """Write the checkpoint again with changes, and with the checksum of the changed content."""
     with safe_open(folder / "last.ckpt", "numpy") as file:
         values = json.loads(file.metadata()[KEY])
         del values["checksum"]

@@ -1,4 +1,4 @@
-"""Settings from a file, what the loop makes of them, and the numbers that a run leaves for other programs."""
+"""Settings from a file, their effect on the loop, and the numbers that a run writes for other programs."""
 
 import itertools
 import json

@@ -1,7 +1,7 @@
 """ONNX: a net as a file that other programs run (onnxruntime, OpenCV, TensorRT, a browser).
 
 The net's own forward runs, and each op that it calls is written as ONNX nodes by its handler. In reading order:
-graph.py (the nodes), trace.py (recording them), handlers.py (the table of handlers, which lie in arithmetic.py,
+graph.py (the nodes), trace.py (recording them), handlers.py (the table of handlers, which are in arithmetic.py,
 layers.py, pooling.py and shapes.py), fold.py, file.py.
 """
 
