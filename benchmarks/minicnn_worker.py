@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.worker import event_clock, serve, timing
 from minicnn import Tensor, devices, nn, optim
 from minicnn.bench import machine
-from minicnn.bench.conv import BOTH, POLICY, TF32, ConvRun, able, by, chosen, max_error
+from minicnn.bench.conv import BOTH, POLICY, TF32, ConvRun, by, chosen, max_error, supported
 from minicnn.bench.model import NetRun
 from minicnn.bench.suite import ConvCase
 from minicnn.cpu import layout, threads
@@ -33,7 +33,7 @@ def conv(spec):
     """A convolution by the policy's choice, on a GPU also with TF32, and by each algorithm of spec["algorithms"]."""
     run, wanted = run_of(spec), spec.get("algorithms")
     choices = [POLICY, *[TF32] * GPU]
-    names = [*choices, *(name for name in able(run.case, device=DEVICE) if wanted is None or name in wanted)]
+    names = [*choices, *(name for name in supported(run.case, device=DEVICE) if wanted is None or name in wanted)]
     results, calls, problems, limits = {}, {}, {}, {}
     for name in names:
         own = run.calls(name)

@@ -41,7 +41,7 @@ def algorithms(device: str = "cpu") -> list[str]:
     return list(_policy(device)[0].ALGORITHMS)
 
 
-def able(case: ConvCase, device: str = "cpu") -> list[str]:
+def supported(case: ConvCase, device: str = "cpu") -> list[str]:
     """The algorithms that support this convolution."""
     package, first = _policy(device)
     return [name for name, module in package.ALGORITHMS.items() if module.supports(*first, case.geometry, FLOAT32)]

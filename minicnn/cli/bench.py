@@ -17,7 +17,7 @@ from minicnn.bench.model import NETS, NetRun
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import Spread, peak_memory, time_calls
 from minicnn.cli import console
-from minicnn.cli.model_name import parse_shape
+from minicnn.cli.model_name import ModelSettings, of_zoo, parse_shape
 from minicnn.cpu import threads as pool
 from minicnn.geometry import Conv2dGeometry
 from minicnn.inspect.summary_table import mega, times
@@ -141,10 +141,10 @@ def _pair(option: str, text: str, least: int = 1) -> tuple[int, int]:
 
 
 def _names(case: ConvCase, wanted: str) -> list[str]:
-    able = convolution.able(case)
-    if wanted not in ("all", POLICY) and wanted not in able:
-        raise console.UsageError(f"algorithm {wanted!r} does not support {case.label}: {', '.join(able)} do")
-    return able if wanted == "all" else [wanted]
+    supported = convolution.supported(case)
+    if wanted not in ("all", POLICY) and wanted not in supported:
+        raise console.UsageError(f"algorithm {wanted!r} does not support {case.label}: {', '.join(supported)} do")
+    return supported if wanted == "all" else [wanted]
 
 
 # --------------------------------------------------------------------------------------------------------- whole nets
@@ -152,23 +152,22 @@ def _names(case: ConvCase, wanted: str) -> list[str]:
 
 @app.command("model")
 def model(
-    name: Annotated[str, typer.Argument(help="A net of the zoo; `minicnn models` lists them.")],
+    name: Annotated[str, typer.Argument(help="A net of the zoo, NAME or NAME:VARIANT; `minicnn models` lists them.")],
     batch: Annotated[int, typer.Option(help="Images in a training step; 0: the usual number.", min=0)] = 0,
     input_size: Annotated[str, typer.Option("--input", help="An image, such as 3x128x128; by default the net's.")] = "",
-    variant: Annotated[str, typer.Option(help="The net's variant, such as paper.")] = "",
+    settings: ModelSettings = None,
     seconds: Seconds = 2.0,
     threads: Threads = 0,
     device: Annotated[str, typer.Option(help="cpu or auto.")] = "auto",
     as_json: console.Json = False,
 ):
     """Time a training step, and inference on one image and on a batch: images per second, memory."""
-    console.choose("model", name, dict.fromkeys([*models.names(), *NETS]))
-    options = {"variant": variant} if variant else {} if name in models.names() else None
+    zoo, options = (name, None) if name in NETS and name not in models.names() else of_zoo(name, settings)
     shape = parse_shape(input_size) if input_size else None
     device = console.device(device)
     _use(threads)
     with console.usage_errors():
-        run = NetRun(name, batch, shape, images=0, options=options, device=device)
+        run = NetRun(zoo, batch, shape, images=0, options=options, device=device)
     macs = _macs(run)
     calls: dict[str, tuple[Callable, int, int]] = {"training step": (lambda: run.step().item(), run.batch, 3)}
     for count in (1, run.batch):
@@ -183,7 +182,7 @@ def model(
         _say(what, rows[-1]["seconds"], as_json)
     peak = peak_memory()
     if as_json:
-        return console.print_json({**_about(), "model": name, "variant": variant or None, "input": list(run.shape),
+        return console.print_json({**_about(), "model": name, "options": options or {}, "input": list(run.shape),
                                    "batch": run.batch, "parameters": run.parameters, "macs": macs, "rows": rows,
                                    "peak_bytes": peak})  # fmt: skip
     console.say(f"{name} ({run.parameters:,} parameters, {macs:,} multiply-adds an image)", markup=False)

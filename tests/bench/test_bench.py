@@ -98,7 +98,7 @@ def test_the_suite():
                                   ConvCase("points", (2, 8, 5, 4), 12, (1, 1))], ids=lambda c: c.name)
 def test_every_able_algorithm_is_right(case):
     run = conv.ConvRun(case)
-    names = conv.able(case)
+    names = conv.supported(case)
     assert "im2col" in names
     assert conv.chosen(case) in names
     for name in (conv.POLICY, *names):

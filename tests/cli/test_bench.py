@@ -16,11 +16,11 @@ def test_bench_conv_for_people(minicnn_):
     assert (rc, err) == (0, "")
     lines, tables = out.split("\n\n", 1)
     rows = [f"2×4×8×8 → 6, 3×3 p1: {what} by {name}"
-            for name in conv.able(ConvCase("", (2, 4, 8, 8), 6, padding=(1, 1))) for what in conv.WHAT]
+            for name in conv.supported(ConvCase("", (2, 4, 8, 8), 6, padding=(1, 1))) for what in conv.WHAT]
     assert [line.rpartition(": ")[0] for line in lines.splitlines()] == rows, "a line as soon as a row is measured"
     assert tables.startswith("2×4×8×8 → 6, 3×3 p1, 27,648 multiply-adds\n")
     found = re.findall(r"^(forward|dx|dw|) +([\w]+)( \*)? +[\d.]+ +[\d.]+ +\d+ +[\d.]+ MB +\de-\d\d", out, re.MULTILINE)
-    names = conv.able(ConvCase("", (2, 4, 8, 8), 6, padding=(1, 1)))
+    names = conv.supported(ConvCase("", (2, 4, 8, 8), 6, padding=(1, 1)))
     assert len(found) == 3 * len(names)
     assert sum(bool(star) for _, _, star in found) == 3, "one of them is minicnn's choice"
     for word in ("GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW", "workspace:", "error:", "% GEMM"):
@@ -73,7 +73,7 @@ def test_bench_model(minicnn_):
                     r"416,520 multiply-adds an image\)\n", out)
     for row in ("training step", "inference, 1 image", "inference, 3 images"):
         assert re.search(rf"^{row} +[\d.]+ +[\d.]+ – [\d.]+ +[\d.]+ +[\d.]+ *$", out, re.MULTILINE)
-    rc, out, _ = minicnn_("bench", "model", "lenet5", "--variant", "1998", "--batch", 2, "--seconds", 0.001, "--json")
+    rc, out, _ = minicnn_("bench", "model", "lenet5:1998", "--batch", 2, "--seconds", 0.001, "--json")
     assert rc == 0
     report = document(out)
     assert (report["parameters"], report["input"], report["batch"]) == (60_000, [1, 32, 32], 2)
@@ -85,5 +85,5 @@ def test_bench_model(minicnn_):
 def test_bench_model_answers_mistakes(minicnn_):
     rc, _, err = minicnn_("bench", "model", "lenet6")
     assert "did you mean 'lenet5'" in sentence(err, 2, rc)
-    rc, _, err = minicnn_("bench", "model", "lenet5", "--variant", "1997")
+    rc, _, err = minicnn_("bench", "model", "lenet5:1997")
     assert "1998" in sentence(err, 2, rc)
