@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -18,15 +19,20 @@ from minicnn.train.fit import line
 from minicnn.train.folder import BEST
 
 
-def go(run: Run, as_json: bool, more: dict | None = None) -> None:
-    """Train, test, draw and report; `Stopped` passes through where a stop was requested."""
+def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> None:
+    """Train, test, draw and report; `Stopped` passes through where a stop was requested.
+
+    keep=False: the folder is deleted afterwards, so no file in it is named and no command suggested.
+    """
     splits = run.splits
+    part, tested = run.tested
     if not as_json:
-        counts = (f"{len(part):,} to {what}" for part, what in
-                  ((run.training, "train"), (run.validation, "validate"), (splits.test, "test")) if part is not None)
+        counts = [f"{len(split):,} to {what}" for split, what in
+                  ((run.training, "train"), (run.validation, "validate")) if split is not None]
+        counts += [f"{len(tested):,} to test"] if part == "test" else []
         size = sum(p.size for p in run.model.parameters())
         console.out.print(f"[bold]{run.config.model}[/] ({size:,} parameters) on [bold]{splits.name}[/]: "
-                          f"{_images(next(counts))}, {', '.join(counts)}, {len(splits.classes)} classes")
+                          f"{_images(counts[0])}, {', '.join(counts[1:])}, {len(splits.classes)} classes")
         if run.metrics or run.state.progress.batches:
             console.say(f"continues after step {run.state.schedule.t:,}", markup=False)
     started = time.perf_counter()
@@ -35,7 +41,6 @@ def go(run: Run, as_json: bool, more: dict | None = None) -> None:
     seconds = time.perf_counter() - started
     result = run.test()
     files = _draw(run, result)
-    part = "test" if splits.test is not None else "validation"
     if as_json:
         return console.print_json({
             "folder": str(run.folder), "config": asdict(run.config), "epochs": run.metrics, "seconds": seconds,
@@ -50,6 +55,8 @@ def go(run: Run, as_json: bool, more: dict | None = None) -> None:
     show(result, list(splits.classes), f"{splits.name}, {part}")
     if splits.in_memory:
         _show_one(run)
+    if not keep:
+        return None
     named = ", ".join((f"{BEST} (the model)", *(["metrics.jsonl"] if run.metrics else []), *files))
     console.say(f"\nIn {run.folder}: {named}", markup=False)
     _what_next(run)
@@ -143,11 +150,13 @@ def _show_one(run: Run) -> None:
 def _what_next(run: Run) -> None:
     folder = shlex.quote(str(run.folder))
     sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
+    chosen = "".join(f" --set {shlex.quote(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
+                     for key, value in run.config.options.items())  # fmt: skip
     hints = {
         f"minicnn predict {folder} {shlex.quote(str(sample))}":
             "your own pictures too; --invert for ink on paper" if run.splits.in_memory else "your own pictures too",
         f"minicnn eval {folder} --split train": "does it know its training images better?",
-        f"minicnn summary {run.config.model}": "the net, layer by layer",
+        f"minicnn summary {run.config.model}{chosen}": "the net, layer by layer",
     }
     if run.config.weights:
         hints[f"minicnn eval {folder}"] = "results by class, and a picture of the worst mistakes"
@@ -156,7 +165,7 @@ def _what_next(run: Run) -> None:
         data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
         model = "" if run.config.model in ("lenet5", "resnet20") else f" --model {run.config.model}"
         smoothing = "" if getattr(run.model, "loss", None) else " --label-smoothing 0.1"
-        hints[f"minicnn train {data}{model} --epochs {3 * run.config.epochs}{smoothing}"] = (
+        hints[f"minicnn train {data}{model}{chosen} --epochs {3 * run.config.epochs}{smoothing}"] = (
             "longer, with label smoothing" if smoothing else "longer")  # fmt: skip
     console.suggest("\nWhat to try next:", hints)
 

@@ -66,7 +66,7 @@ def train(
         return _find_lr(chosen, out or Path("lr.png"), as_json)
     if fast_dev_run and not out:
         with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
-            run_report.go(Run(chosen, folder, overwrite=True), as_json)
+            run_report.go(Run(chosen, folder, overwrite=True), as_json, keep=False)
         if not as_json:
             console.say("A fast dev run: training, saving, testing and drawing work; its temporary folder was deleted.")
         return None

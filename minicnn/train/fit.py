@@ -33,13 +33,13 @@ class History:
     """How images became the net's input; use it for your own pictures. None: `fit` got floats or batches."""
 
     @property
-    def best(self) -> dict:
+    def best(self) -> dict[str, Any]:
         """The record of the best epoch, whose weights the net now has. ValueError before the first epoch."""
         if not self.records:
             raise ValueError("no epoch was finished, so there is no best one")
         return next(r for r in reversed(self.records) if r["best"])
 
-    def __getitem__(self, name: str) -> list:
+    def __getitem__(self, name: str) -> list[Any]:
         """The values of one metric, one for each epoch: history["val_accuracy"]."""
         return [record[name] for record in self.records]
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from minicnn import models, optim, rng
 from minicnn.data import Splits
+from minicnn.data.dataset import Source
 from minicnn.io import model_file
 from minicnn.nn import Module
 from minicnn.tensor import no_grad
@@ -260,13 +261,19 @@ class Run:
 
     # ------------------------------------------------------------------------------------------------------ afterwards
 
-    def test(self) -> Evaluation:
-        """The best model's results on the test images, or else on the validation images; also written to test.json."""
-        self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
+    @property
+    def tested(self) -> tuple[str, Source]:
+        """("test", its images), or without a test split ("validation", …); with `limit_batches` some of them."""
         part = "validation" if self.splits.test is None else "test"
         split = getattr(self.splits, part)
         if self.config.limit_batches:
             split = some_batches(split, self.config.limit_batches, self.config)
+        return part, split
+
+    def test(self) -> Evaluation:
+        """The best model's results on the test images, or else on the validation images; also written to test.json."""
+        self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
+        part, split = self.tested
         result = self.evaluate(self.splits.evaluated(split))
         folder.write(self.folder / "test.json", {
             "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(split),

@@ -56,6 +56,21 @@ def test_train_for_people(minicnn_, tmp_path):
     assert np.array_equal(np.asarray(Image.open(folder / "sample.png")), TINY.test.images[0, 0])
 
 
+def test_a_fast_dev_run_tests_a_few_batches_and_names_nothing_that_is_deleted(minicnn_):
+    rc, out, err = minicnn_("train", "digits", "--batch-size", 4, "--fast-dev-run")
+    assert (rc, err) == (0, "")
+    assert out.startswith("lenet5 (61,706 parameters) on digits: 12 images to train, 10 to validate, 12 to test, ")
+    assert "What to try next" not in out
+    assert "\nIn " not in out
+    assert out.endswith("its temporary folder was deleted.\n")
+
+
+def test_what_to_try_next_keeps_the_options_of_the_net(minicnn_, tmp_path):
+    out = minicnn_("train", "digits", "--set", "variant=1998", "--set", "rbf=false", "--epochs", 1,
+                   "--limit-batches", 1, "--out", tmp_path / "run")[1]
+    assert re.search(r"minicnn summary lenet5 --set variant=1998 --set rbf=false  ", out)
+
+
 def test_train_for_programs(minicnn_, tmp_path):
     folder = tmp_path / "run"
     rc, out, err = minicnn_(
