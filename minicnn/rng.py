@@ -11,7 +11,7 @@ import numpy as np
 
 _seed = 0
 _draws = 0
-_generator = np.random.default_rng(0)
+_generator: np.random.Generator | None = None  # made when first used: numpy.random takes a while to import
 
 
 def seed(value: int) -> None:
@@ -19,11 +19,14 @@ def seed(value: int) -> None:
     global _seed, _draws, _generator
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
         raise ValueError(f"seed must be an integer from 0 to 2**63 - 1, not {value!r}")
-    _seed, _draws, _generator = int(value), 0, np.random.default_rng(int(value))
+    _seed, _draws, _generator = int(value), 0, None
 
 
 def generator() -> np.random.Generator:
     """The generator on the host, for initial weights and shuffles."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng(_seed)
     return _generator
 
 
@@ -36,7 +39,7 @@ def next_draw() -> tuple[int, int]:
 
 def state() -> dict:
     """The state of the random numbers, in types that JSON can store; `restore` continues from it."""
-    return {"seed": _seed, "draws": _draws, "generator": _generator.bit_generator.state}
+    return {"seed": _seed, "draws": _draws, "generator": generator().bit_generator.state}
 
 
 def restore(saved: dict) -> None:
