@@ -6,7 +6,7 @@ import pytest
 
 from minicnn.gpu import conv
 from minicnn.gpu.kernel_file import FOLDER
-from tests.gpu.test_conv import by_definition, drawn
+from tests.gpu.test_conv import drawn, in_float64
 from tests.thinned import thinned
 
 LAYERS = {
@@ -25,7 +25,7 @@ def check(gpu, name):
     algorithm = conv.ALGORITHMS[name]
     for layer in LAYERS[name]:
         x, w, b, dy, g = drawn(layer, "float32")
-        exact = by_definition(x, w, b, dy, *layer[2:])
+        exact = in_float64(x, w, b, dy, *layer[2:])
         x, w, b, dy = map(gpu.asarray, (x, w, b, dy))
         made = (algorithm.conv2d(gpu, x, w, b, g), algorithm.conv2d_dx(gpu, dy, w, g),
                 algorithm.conv2d_dw(gpu, dy, x, g))  # fmt: skip
