@@ -43,6 +43,7 @@ def test_models_lists_every_net_once(minicnn_):
     assert re.search(r"^resnet110_stochastic_depth +3×32×32 +1,727,962 +252,887,680  \S", out, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_models_and_summary_count_alike(minicnn_):
     rc, out, err = minicnn_("models", "--sizes", "--json")
     assert (rc, err) == (0, "")

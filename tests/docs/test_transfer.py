@@ -59,6 +59,7 @@ def timeless(text: str) -> str:
     return re.sub(r"[\d.]+ s\b", "… s", text)
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_commands_print_what_the_page_says(tmp_path):
     blocks = BLOCK.findall(PAGE.read_text())

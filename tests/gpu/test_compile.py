@@ -65,6 +65,7 @@ def test_the_readmes_table_names_every_kernel():
             assert f"| {path.name} | `{name}` |" in inside, f"{name}: run python -m tests.gpu.compile_kernels --write"
 
 
+@pytest.mark.slow                                                     # compiles every kernel for every target
 @pytest.mark.skipif(not shutil.which("nvcc") or "release 13.0" not in kernels.nvcc_version(),
                     reason="the table in kernels/README.md is nvcc 13.0's, which is not here")
 def test_the_readmes_table_is_what_the_command_writes():

@@ -313,7 +313,7 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     assert (rc, len(report["epochs"]), report["test"]["confusion"]) == (0, 1, report["test"]["confusion"])
     assert report["head"]["learns"][0] == "features.12.squeeze.weight"
     rc, out, err = minicnn_(*command, "--out", run)
-    assert "holds a run already" in sentence(err, 1, rc)
+    assert "already holds a run" in sentence(err, 1, rc)
     rc, out, err = minicnn_("eval", run, "--json")
     evaluated = document(out)
     assert evaluated["images"] == 6
