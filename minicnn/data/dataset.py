@@ -32,11 +32,11 @@ class Source:
 
     def picture(self, index: int) -> Any:
         """What `Preprocessing.read` takes: a path, a `decode.Packed` or an array (C,H,W) uint8."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no picture method")
 
     def select(self, indices: Any) -> Any:
         """Some of them, in that order."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no select method")
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):

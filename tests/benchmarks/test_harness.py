@@ -286,6 +286,7 @@ def test_the_page_about_data_says_what_was_measured():
     assert markdown.begin(loader.BLOCK) + loader.tables(document) + markdown.END in loader.PAGE.read_text()
 
 
+@pytest.mark.slow
 def test_the_loader_on_a_few_pictures(tmp_path, capsys, monkeypatch):
     workers = {"none": (0, False), "1 thread": (1, False), "1 process": (1, True)}
     for name, value in (("SIDE", 32), ("BATCH", 4), ("WORKERS", workers)):

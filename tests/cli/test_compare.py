@@ -69,6 +69,7 @@ def test_a_chart_in_a_format_that_is_none(minicnn_):
     assert sentence(err, 2, rc) == "--out chart.xyz must end in .png, .jpg, .svg or .pdf"
 
 
+@pytest.mark.slow
 def test_names_in_the_chart_cover_neither_each_other_nor_a_point_and_are_whole(minicnn_, monkeypatch):
     from matplotlib.figure import Figure
 

@@ -56,3 +56,9 @@ def test_the_first_screen_says_what_each_verb_says():
         assert verb.examples
         assert verb.help.endswith(".")
         assert len(verb.help) <= 64, "one line at 80 columns"
+
+
+def test_the_package_runs_as_the_program():
+    done = subprocess.run([sys.executable, "-m", "minicnn", "shape", "28", "-k", "5"], capture_output=True, text=True,
+                          check=True)
+    assert "24" in done.stdout

@@ -37,14 +37,20 @@ def run(row, case, device, dtype, layout=lambda a: a):
     return y.numpy(), [devices.get(device).to_numpy(t.grad) for t in tensors if t is not None and t.requires_grad]
 
 
+def in_turn(kinds):
+    """Every case with each of the kinds; they take turns from case to case, the others are slow."""
+    return [pytest.param(*p.values, kind, id=f"{p.id}-{getattr(kind, '__name__', kind)}",
+                         marks=() if (i + j) % len(kinds) == 0 else pytest.mark.slow)
+            for i, p in enumerate(CASES) for j, kind in enumerate(kinds)]
+
+
 def assert_near(got, expected, tolerance):
     got, expected = np.asarray(got), np.asarray(expected)
     assert got.shape == expected.shape
     assert abs(got.astype(np.float64) - expected).max(initial=0) <= tolerance * (abs(expected).max(initial=0) + 1e-12)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@every_case
+@pytest.mark.parametrize(("row", "case", "dtype"), in_turn(TOLERANCE))
 def test_values_and_gradients_are_the_cpus(row, case, device, dtype):
     """Against float64 on the CPU, which others compare with the definitions: float64 to 1e-10, float32 to 1e-4."""
     y, grads = run(row, case, device, dtype)
@@ -57,8 +63,10 @@ def test_values_and_gradients_are_the_cpus(row, case, device, dtype):
         assert_near(g, e, TOLERANCE[dtype])
 
 
-@every_case
+@pytest.mark.parametrize(("row", "case"), [
+    pytest.param(*p.values, id=p.id, marks=() if i % 5 == 0 else pytest.mark.slow) for i, p in enumerate(CASES)])
 def test_values_are_the_definition(row, case, device):
+    """Of every fifth case: the test above compares all of them with the CPU, which computes the definition."""
     arrays = case.inputs(0)
     backend = devices.get(device)
     y = row.op(*[a if a is None else backend.asarray(a) for a in arrays], **case.hyper)
@@ -88,9 +96,7 @@ def turned(a):
     return a if a.ndim < 2 else devices.of(a).xp.ascontiguousarray(a.T).T
 
 
-@pytest.mark.parametrize(("row", "case", "layout"), [
-    pytest.param(*p.values, layout, id=f"{p.id}-{layout.__name__}", marks=() if (i + j) % 2 == 0 else pytest.mark.slow)
-    for i, p in enumerate(CASES) for j, layout in enumerate((gaps, turned))])  # in turn
+@pytest.mark.parametrize(("row", "case", "layout"), in_turn((gaps, turned)))
 def test_strides_do_not_matter(row, case, emulated, monkeypatch, layout):
     monkeypatch.setitem(devices._backends, "emulated", emulated())
     y, grads = run(row, case, "emulated", "float64")
@@ -201,11 +207,12 @@ def test_adam_and_dropout_train_as_on_the_cpu(device):
         assert_near(a, results[1][k], 1e-10)
 
 
-def test_a_net_learns_there(device):
+@pytest.mark.parametrize("steps", [6])                             # a parameter, so that one thread order is enough
+def test_a_net_learns_there(device, steps):
     """LeNet-5's loss on one batch falls, in float32."""
     model, x, labels = net("lenet5", "float32", device)
     update, losses = optim.SGD(model.parameters(), lr=0.02, momentum=0.9), []
-    for _ in range(6):
+    for _ in range(steps):
         update.zero_grad()
         loss = cross_entropy(model(x), labels)
         loss.backward()

@@ -17,8 +17,8 @@ NETS = [(name, variant) for name in models.names() for variant in models.variant
 REPRESENTATIVES = {
     "lenet5", "alexnet", "zfnet", "nin_cifar", "nin_imagenet", "vgg11", "vgg11_lrn", "vgg16_c", "vgg11_bn", "googlenet",
     "inception_v3", "resnet18", "resnet50", "plain20", "resnet20", "preact_resnet18", "preact_resnet164", "wrn_16_4",
-    "wide_resnet50_2", "resnext29_8x64d", "resnext50_32x4d", "resnet110_stochastic_depth", "densenet40_12",
-    "densenet_bc100_12", "densenet121", "squeezenet1_0", "squeezenet1_1", "mobilenet_v1", "mobilenet_v2",
+    "resnext29_8x64d", "resnet110_stochastic_depth", "densenet40_12", "densenet121", "squeezenet1_0", "mobilenet_v1",
+    "mobilenet_v2",
     "mobilenet_v3_large", "mobilenet_v3_small",
 }  # fmt: skip
 """The smallest net of each file with each kind of block and each way to end. The others only have more of these blocks,
