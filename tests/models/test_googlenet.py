@@ -6,6 +6,7 @@ import pytest
 from minicnn import Tensor, inspect, nn, seed
 from minicnn.gradcheck import check_directions
 from minicnn.models.googlenet import TABLE_1, Inception, googlenet
+from minicnn.nn import init
 from minicnn.nn.init import truncated_normal
 from minicnn.ops.shape import concat
 from minicnn.tensor import no_grad
@@ -49,6 +50,7 @@ def count(module, ends=""):
 # ------------------------------------------------------------------------------------------------------------- numbers
 
 
+@init.shapes_only()
 def test_parameters_and_multiply_adds(whole):
     variant, net = whole
     bare, full, macs, training_macs = COUNTS[variant]
@@ -60,6 +62,7 @@ def test_parameters_and_multiply_adds(whole):
 
 
 @pytest.mark.parametrize("variant", COUNTS)
+@init.shapes_only()
 def test_parameters_without_auxiliary_classifiers(variant):
     assert count(googlenet(variant=variant)) == COUNTS[variant][0]
 
@@ -92,6 +95,7 @@ def test_operations_of_table_1(paper):
     assert millions("inception5a.") == pytest.approx(51.1, abs=0.05)
 
 
+@init.shapes_only()
 def test_parameters_of_table_1(paper):
     """The paper's K is 1024, and biases are not counted; the docstring's numbers."""
     thousands = {row: count(getattr(paper, f"inception{row}"), "weight") / 1024 for row in TABLE_1}

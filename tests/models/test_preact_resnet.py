@@ -6,6 +6,7 @@ import pytest
 from minicnn import Tensor, seed
 from minicnn.models import preact_resnet
 from minicnn.models.resnet import Bottleneck
+from minicnn.nn import init
 from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
@@ -46,6 +47,7 @@ IMAGENET_COUNTS = {
 
 
 @pytest.mark.parametrize("name", CIFAR_COUNTS)
+@init.shapes_only()
 def test_counts_on_cifar(name):
     sizes, expected = CIFAR_COUNTS[name]
     assert by_hand(*sizes) == expected
@@ -53,6 +55,7 @@ def test_counts_on_cifar(name):
 
 
 @pytest.mark.parametrize("depth", IMAGENET_COUNTS)
+@init.shapes_only()
 def test_counts_on_imagenet(depth):
     expected = IMAGENET_COUNTS[depth]
     blocks, expansion = IMAGENET_BLOCKS[depth], 1 if depth < 50 else 4

@@ -5,6 +5,7 @@ import pytest
 
 from minicnn import Tensor, seed
 from minicnn.models import resnet
+from minicnn.nn import init
 from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 IMAGE = (3, 224, 224)
@@ -21,6 +22,7 @@ COUNTS = {
 
 @pytest.mark.parametrize("variant", ["torchvision", "paper"])
 @pytest.mark.parametrize("name", COUNTS)
+@init.shapes_only()
 def test_counts(name, variant):
     parameters, torchvision, paper = COUNTS[name]
     net = getattr(resnet, name)(variant=variant)

@@ -6,6 +6,7 @@ import pytest
 from minicnn import Tensor, seed
 from minicnn.models import resnet_cifar
 from minicnn.models.resnet import BasicBlock
+from minicnn.nn import init
 from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 IMAGE = (3, 32, 32)
@@ -20,6 +21,7 @@ def multiply_adds(depth):
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
+@init.shapes_only()
 def test_counts_of_option_a(depth):
     net = getattr(resnet_cifar, f"resnet{depth}")()
     assert counts(net, IMAGE) == (DEPTHS[depth], multiply_adds(depth))
@@ -33,6 +35,7 @@ def test_plain_nets_have_the_parameters_of_option_a(depth):
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(20, 272_474), (56, 855_770)])
+@init.shapes_only()
 def test_counts_of_option_b(depth, parameters):
     # two projections with their batch norms: 16·32 + 2·32 and 32·64 + 2·64 parameters, 16·32·16² and 32·64·8² products
     assert parameters == DEPTHS[depth] + 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64

@@ -5,6 +5,7 @@ import pytest
 
 from minicnn import Tensor, nn, seed
 from minicnn.models import wide_resnet
+from minicnn.nn import init
 from tests.models.residual_checks import check_gradients, check_learning, counts, outputs, rows
 
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
@@ -24,6 +25,7 @@ def multiply_adds(depth, k):
 
 
 @pytest.mark.parametrize(("depth", "k"), PARAMETERS)
+@init.shapes_only()
 def test_counts_on_cifar(depth, k):
     net = getattr(wide_resnet, f"wrn_{depth}_{k}")()
     assert counts(net, CIFAR) == (PARAMETERS[depth, k], multiply_adds(depth, k))
@@ -36,6 +38,7 @@ def test_the_cost_that_is_printed():
 @pytest.mark.parametrize(("name", "parameters", "macs"), [
     ("wide_resnet50_2", 68_883_240, 11_398_021_120), ("wide_resnet101_2", 126_886_696, 22_753_050_624),
 ])  # fmt: skip
+@init.shapes_only()
 def test_counts_on_imagenet(name, parameters, macs):
     assert counts(getattr(wide_resnet, name)(), IMAGENET) == (parameters, macs)
 
