@@ -95,6 +95,7 @@ def test_digits_are_official_images_unchanged_and_in_order(digits):
         assert 0.48 < np.mean(np.array(chosen) < len(all_of_it) / 2) < 0.52  # both halves of the file alike
 
 
+@pytest.mark.slow
 def test_digits_can_be_made_again_to_the_byte(tmp_path):
     needs("mnist")
     for folder in (tmp_path / "first", tmp_path / "second"):

@@ -102,6 +102,7 @@ print(json.dumps(told))
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="memory is measured as Linux tells it")
+@pytest.mark.slow
 def test_no_picture_takes_more_than_300_mb(tmp_path):
     noise(64, 64).save(tmp_path / "a.png")
     (tmp_path / "large").mkdir()

@@ -190,6 +190,7 @@ def test_every_net_says_what_it_is_and_takes_classes_and_channels(name):
     assert shape[0] in (1, 3)
 
 
+@pytest.mark.slow
 def test_the_docstrings_count_as_the_code_does():
     for name in models.names():
         text = models.MODELS[name][0].__doc__

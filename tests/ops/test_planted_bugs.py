@@ -74,7 +74,8 @@ FIRST = {b.op: b for b in reversed(GALLERY) if b.caught_by is GradientError}
 
 
 @pytest.mark.parametrize(
-    "bug", thinned([b for b in GALLERY if b.caught_by is GradientError], lambda b: b is FIRST[b.op]),  # one of each op
+    "bug", thinned([b for b in GALLERY if b.caught_by is GradientError],
+                   lambda b: any(b is first for first in list(FIRST.values())[::2])),           # one of every other op
     ids=lambda b: b.name)
 def test_random_directions_catch_it_too(bug):
     with pytest.raises(GradientError, match="along a random direction"):
