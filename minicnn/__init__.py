@@ -9,6 +9,7 @@ The ten-minute tour in reading order is docs/index.md.
 import importlib
 
 from minicnn import ops
+from minicnn.cpu.path import cpu_path
 from minicnn.cpu.threads import num_threads, release_blas, set_num_threads
 from minicnn.devices import available as available_devices
 from minicnn.gradcheck import GradientError, gradcheck
@@ -18,7 +19,7 @@ from minicnn.settings import allow_tf32, conv_algorithm
 from minicnn.tensor import Tensor, no_grad
 
 __all__ = [
-    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "debug", "gradcheck", "no_grad",
+    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "gradcheck", "no_grad",
     "num_threads", "ops", "release_blas", "seed", "set_num_threads",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -9,12 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from minicnn import cpu, meta
+from minicnn.cpu import compiled, path
 from minicnn.device import Array, Device
 from minicnn.names import unknown
 
-_backends: dict[str, Device] = {"cpu": cpu, "meta": cast(Device, meta)}
-"""The loaded backends, by name. "meta" computes shapes but no values; `inspect.summary` uses it."""
+_backends: dict[str, Device] = {"meta": cast(Device, meta)}
+"""The loaded backends except the CPU's. "meta" computes shapes but no values; `inspect.summary` uses it."""
+_cpu: dict[str, Device] = {"numpy": cpu, "compiled": cast(Device, compiled)}
+"""The two implementations of the CPU backend."""
 
 NAMES = ("cpu", "cuda:0", "auto")
 """The public names. `get` also accepts "emulated", for tests: the GPU's kernels on the CPU."""
@@ -23,7 +28,9 @@ NAMES = ("cpu", "cuda:0", "auto")
 def get(name: str) -> Device:
     """The device called `name`: "cpu", "cuda:0", or "auto" for the fastest one that this machine has."""
     if name == "auto":
-        return cpu if why_no_gpu() else get("cuda:0")
+        name = "cpu" if why_no_gpu() else "cuda:0"
+    if name == "cpu":
+        return _cpu[path.chosen()]
     if name in _backends:
         return _backends[name]
     if name.split(":")[0] == "cuda":
@@ -40,7 +47,11 @@ def get(name: str) -> Device:
 
 def find(value: Array) -> Device | None:
     """The device that an array is on; None for anything else: a number, a list."""
-    for device in _backends.values():                              # a hot path: faster than a generator expression
+    if type(value) is np.ndarray:                                  # nearly all are, and every op asks
+        return _cpu[path.chosen()]
+    if isinstance(value, np.ndarray):
+        return _cpu[path.chosen()]
+    for device in _backends.values():
         if isinstance(value, device.xp.ndarray):
             return device
     return None

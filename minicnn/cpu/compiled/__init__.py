@@ -1,0 +1,56 @@
+"""The compiled CPU backend: the same primitives as minicnn.cpu, as loops in Python that numba compiles.
+
+Read `relu` in elements.py first, then convolution: microkernel.py, direct.py. A primitive's file is imported, and with
+it numba, when the primitive is first used. What a file has no kernel for it leaves to the NumPy backend: each says so
+in its first lines, and tests/cpu/test_compiled.py lists it.
+"""
+
+import importlib
+import sys
+
+import numpy as xp  # noqa: F401 - part of the device protocol
+
+from minicnn import cpu
+from minicnn.cpu import add_at, asarray, name, synchronize, to_numpy  # noqa: F401 - the same on both
+from minicnn.cpu import path
+
+PRIMITIVES = {
+    "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",  # being written
+}  # fmt: skip
+"""The primitives that have kernels, and the file of each."""
+
+FILES = ("work", "layout", "direct", "conv")
+"""All files with kernels, in the order in which they are compiled."""
+
+
+def __getattr__(attribute):
+    """Import a primitive's file when it is first used; the NumPy backend's function if it has none."""
+    file = PRIMITIVES.get(attribute)
+    if file is None:
+        return getattr(cpu, attribute)
+    try:
+        from minicnn.cpu.compiled import kernel
+    except ImportError as problem:                                 # numba is broken
+        path.unusable(problem)
+        return getattr(cpu, attribute)
+    _compile_all(kernel)
+    function = getattr(importlib.import_module(f"minicnn.cpu.compiled.{file}"), attribute)
+    globals()[attribute] = function
+    return function
+
+
+def _compile_all(kernel):
+    """Compile every kernel the first time that this version runs on this machine, with a bar on a terminal."""
+    folder = kernel.folder()
+    if folder is None or (folder / "complete").exists():
+        return
+    out = sys.stderr
+    out.write("minicnn compiles its kernels for this processor, once; MINICNN_CPU=numpy computes without them\n")
+    for count, file in enumerate(FILES):
+        if out.isatty():
+            out.write(f"\r  {'█' * count}{'░' * (len(FILES) - count)} {file:<12}")
+            out.flush()
+        importlib.import_module(f"minicnn.cpu.compiled.{file}")
+    if out.isatty():
+        out.write("\r" + " " * (len(FILES) + 20) + "\r")
+    (folder / "complete").touch()
