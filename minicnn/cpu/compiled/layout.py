@@ -2,6 +2,7 @@
 
 from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.registers import copy, zero
+from minicnn.cpu.compiled.work import first, following
 
 
 @inlined
@@ -23,25 +24,26 @@ def pad(x, n, count, top, rows, left, columns, out):
             k += columns * C
 
 
-@kernel("void(f4[:,:,:,:], i8, f4[:,:,:,:,::1])")
-def pack_filters(w, G, out):
+@kernel("void(f4[:,:,:,:], i8, f4[:,:,:,:,::1], i8[::1])")
+def pack_filters(w, G, out, work):
     """w (O, C/G, KH, KW), of any layout → out (G·blocks, KH, KW, C/G, 16): the filters of a group in blocks of 16.
 
-    Lanes behind a group's last filter are 0.
+    Lanes behind a group's last filter are 0. An item is a block.
     """
     O, C, KH, KW = w.shape
     filters = O // G
     blocks = (filters + 15) // 16
-    for g in range(G):
-        for block in range(blocks):
-            first = g * filters + block * 16
-            count = min(16, (g + 1) * filters - first)
-            panel = out[g * blocks + block]
-            for c in range(C):
-                for p in range(KH):
-                    for q in range(KW):
-                        lanes = panel[p, q, c]
-                        for lane in range(count):
-                            lanes[lane] = w[first + lane, c, p, q]
-                        for lane in range(count, 16):
-                            lanes[lane] = 0
+    item = first(work)
+    while item >= 0:
+        start = item % blocks * 16
+        count, start = min(16, filters - start), start + item // blocks * filters
+        panel = out[item]
+        for c in range(C):
+            for p in range(KH):
+                for q in range(KW):
+                    lanes = panel[p, q, c]
+                    for lane in range(count):
+                        lanes[lane] = w[start + lane, c, p, q]
+                    for lane in range(count, 16):
+                        lanes[lane] = 0
+        item = following(work)

@@ -18,7 +18,7 @@ from minicnn.cpu.compiled.registers import fma, load, maximum, spread, spread_at
 
 
 @inlined
-def windows_times_filters(x, at, count, P, row, Q, step, T, w, panel, b, bias, filters, y, to, offset, relu):
+def windows_times_filters(x, origin, at, count, P, row, Q, step, T, w, panel, b, bias, filters, y, to, offset, relu):
     """`filters` filters, from panel number `panel` and bias b[bias] on, for the windows at[0] … at[count − 1].
 
     at, to have room for 7 more items, which this function sets. The results go to y[to[m] + offset …].
@@ -30,22 +30,22 @@ def windows_times_filters(x, at, count, P, row, Q, step, T, w, panel, b, bias, f
         k = (panel + first // 16) * size
         if filters - first > 8:
             for m in range(0, count, 6):
-                _block_of_16(x, at, m, P, row, Q, step, T, w, k, b, bias + first, filters - first, y, to,
+                _block_of_16(x, origin, at, m, P, row, Q, step, T, w, k, b, bias + first, filters - first, y, to,
                              offset + first, relu)
         else:
             for m in range(0, count, 8):
-                _block_of_8(x, at, m, P, row, Q, step, T, w, k, b, bias + first, filters - first, y, to,
+                _block_of_8(x, origin, at, m, P, row, Q, step, T, w, k, b, bias + first, filters - first, y, to,
                             offset + first, relu)
 
 
 @inlined
-def _block_of_16(x, at, m, P, row, Q, step, T, w, k, b, bias, filters, y, to, offset, relu):
+def _block_of_16(x, origin, at, m, P, row, Q, step, T, w, k, b, bias, filters, y, to, offset, relu):
     x0, x1, x2, x3, x4, x5 = at[m], at[m + 1], at[m + 2], at[m + 3], at[m + 4], at[m + 5]
     a0 = a1 = a2 = a3 = a4 = a5 = load(b, bias)
     c0 = c1 = c2 = c3 = c4 = c5 = load(b, bias + 8)
     for p in range(P):
         for q in range(Q):
-            i = p * row + q * step
+            i = origin + p * row + q * step
             for j in range(i, i + T):
                 w0, w1 = load(w, k), load(w, k + 8)
                 k += 16
@@ -74,13 +74,13 @@ def _block_of_16(x, at, m, P, row, Q, step, T, w, k, b, bias, filters, y, to, of
 
 
 @inlined
-def _block_of_8(x, at, m, P, row, Q, step, T, w, k, b, bias, filters, y, to, offset, relu):
+def _block_of_8(x, origin, at, m, P, row, Q, step, T, w, k, b, bias, filters, y, to, offset, relu):
     x0, x1, x2, x3 = at[m], at[m + 1], at[m + 2], at[m + 3]
     x4, x5, x6, x7 = at[m + 4], at[m + 5], at[m + 6], at[m + 7]
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = load(b, bias)
     for p in range(P):
         for q in range(Q):
-            i = p * row + q * step
+            i = origin + p * row + q * step
             for j in range(i, i + T):
                 w0 = load(w, k)
                 k += 16
@@ -100,47 +100,69 @@ def _block_of_8(x, at, m, P, row, Q, step, T, w, k, b, bias, filters, y, to, off
 
 
 @inlined
-def windows_times_gradients(x, at, count, P, row, Q, step, T, dy, blocks, dw, first, size):
-    """dw[first + block·size + ((p·Q + q)·T6 + t)·16 + lane] += Σ_m x[at[m] + p·row + q·step + t] · dy[block, m, lane]
-
-    for `blocks` blocks of 16 filters, `size` values of dw apart; T6 is T rounded up to a multiple of 6, and x can be
-    read up to there. The sum over m is complete in registers before it is added to dw.
-    """
-    for p in range(P):
-        for q in range(Q):
-            for t in range(0, T, 6):
-                here = p * row + q * step + t
-                for block in range(blocks):
-                    a0 = a1 = a2 = a3 = a4 = a5 = spread(np.float32(0))
-                    c0 = c1 = c2 = c3 = c4 = c5 = spread(np.float32(0))
-                    d = block * count * 16
-                    for m in range(count):
-                        d0, d1, i = load(dy, d), load(dy, d + 8), at[m] + here
-                        d += 16
-                        v = spread_at(x, i); a0 = fma(v, d0, a0); c0 = fma(v, d1, c0)
-                        v = spread_at(x, i + 1); a1 = fma(v, d0, a1); c1 = fma(v, d1, c1)
-                        v = spread_at(x, i + 2); a2 = fma(v, d0, a2); c2 = fma(v, d1, c2)
-                        v = spread_at(x, i + 3); a3 = fma(v, d0, a3); c3 = fma(v, d1, c3)
-                        v = spread_at(x, i + 4); a4 = fma(v, d0, a4); c4 = fma(v, d1, c4)
-                        v = spread_at(x, i + 5); a5 = fma(v, d0, a5); c5 = fma(v, d1, c5)
-                    k = first + block * size + ((p * Q + q) * ((T + 5) // 6) * 6 + t) * 16
-                    store(dw, k, load(dw, k) + a0); store(dw, k + 8, load(dw, k + 8) + c0)
-                    store(dw, k + 16, load(dw, k + 16) + a1); store(dw, k + 24, load(dw, k + 24) + c1)
-                    store(dw, k + 32, load(dw, k + 32) + a2); store(dw, k + 40, load(dw, k + 40) + c2)
-                    store(dw, k + 48, load(dw, k + 48) + a3); store(dw, k + 56, load(dw, k + 56) + c3)
-                    store(dw, k + 64, load(dw, k + 64) + a4); store(dw, k + 72, load(dw, k + 72) + c4)
-                    store(dw, k + 80, load(dw, k + 80) + a5); store(dw, k + 88, load(dw, k + 88) + c5)
+def _add(dw, k, a, c):
+    store(dw, k, load(dw, k) + a)
+    store(dw, k + 8, load(dw, k + 8) + c)
 
 
 @inlined
-def pack_gradients(dy, from_, count, O, first, filters, out):
-    """The gradients of `filters` filters, from number `first` on, at the pixels from_[m] of the flat dy, O values a
-    pixel → out, flat: (blocks, count, 16), 0 in the lanes behind the last filter."""
+def _sums(x, at, here, count, dy, d, dw, k, first, last):
+    """dw[k + 16·i …] += Σ_m x[at[m] + here + i] · dy[d + 16·m …] for i = first … min(last, 6) − 1."""
+    a0 = a1 = a2 = a3 = a4 = a5 = spread(np.float32(0))
+    c0 = c1 = c2 = c3 = c4 = c5 = spread(np.float32(0))
+    for m in range(count):
+        d0, d1, i = load(dy, d), load(dy, d + 8), at[m] + here
+        d += 16
+        v = spread_at(x, i); a0 = fma(v, d0, a0); c0 = fma(v, d1, c0)
+        v = spread_at(x, i + 1); a1 = fma(v, d0, a1); c1 = fma(v, d1, c1)
+        v = spread_at(x, i + 2); a2 = fma(v, d0, a2); c2 = fma(v, d1, c2)
+        v = spread_at(x, i + 3); a3 = fma(v, d0, a3); c3 = fma(v, d1, c3)
+        v = spread_at(x, i + 4); a4 = fma(v, d0, a4); c4 = fma(v, d1, c4)
+        v = spread_at(x, i + 5); a5 = fma(v, d0, a5); c5 = fma(v, d1, c5)
+    if first <= 0: _add(dw, k, a0, c0)
+    if first <= 1 < last: _add(dw, k + 16, a1, c1)
+    if first <= 2 < last: _add(dw, k + 32, a2, c2)
+    if first <= 3 < last: _add(dw, k + 48, a3, c3)
+    if first <= 4 < last: _add(dw, k + 64, a4, c4)
+    if first <= 5 < last: _add(dw, k + 80, a5, c5)
+
+
+@inlined
+def windows_times_gradients(x, origin, at, count, P, row, Q, step, T, dy, blocks, dw, first, panel, places):
+    """dw[first + ((block·P + p)·Q + q)·T·16 + t·16 + lane] += Σ_m x[origin + at[m] + p·row + q·step + t] · dy[block, m, lane]
+
+    for `blocks` blocks of 16 filters. The sum over m is complete in 12 registers, 6 values of x × 16 filters, before it
+    is added to dw. Where T < 6, x can be read 5 values further. panel: room for 6·count + 8 values; places[m] = 6·m.
+    """
+    for p in range(P):
+        for q in range(Q):
+            for done in range(0, T, 6):
+                t = max(0, min(done, T - 6))                       # the last six; those before `done` are not added
+                here = origin + p * row + q * step + t
+                k = first + ((p * Q + q) * T + t) * 16
+                if blocks == 1:
+                    _sums(x, at, here, count, dy, 0, dw, k, done - t, T - t)
+                    continue
+                for m in range(count):                             # six values of each window, side by side
+                    if t + 8 <= T:
+                        store(panel, 6 * m, load(x, at[m] + here))
+                    else:
+                        for i in range(6):
+                            panel[6 * m + i] = x[at[m] + here + i]
+                for block in range(blocks):
+                    _sums(panel, places, 0, count, dy, block * count * 16, dw, k + block * P * Q * T * 16, done - t,
+                          T - t)
+
+
+@inlined
+def pack_gradients(dy, source, count, first, filters, out):
+    """The gradients of `filters` filters, from number `first` on, at the places source[m] of dy → out, flat:
+    (blocks, count, 16), 0 in the lanes behind the last filter."""
     k = 0
     for start in range(first, first + filters, 16):
         lanes = min(16, first + filters - start)
         for m in range(count):
-            i = from_[m] + start
+            i = source[m] + start
             if lanes == 16:
                 store(out, k, load(dy, i)); store(out, k + 8, load(dy, i + 8))
             else:

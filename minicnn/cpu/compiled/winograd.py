@@ -1,0 +1,351 @@
+"""Winograd's convolution F(4×4, 3×3): 36 products where the definition has 144 (Lavin & Gray 2016, §4.3).
+
+    y  = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A                   x a tile of 6×6 pixels, w 3×3, y 4×4 outputs
+    dw = Gᵀ [ Σ_tiles (Bᵀ x B) ⊙ (A dy Aᵀ) ] G
+
+⊙ runs over channels and filters too: it is 36 products of matrices, tiles × channels by channels × filters, which
+microkernel.py computes. cpu/conv/winograd.py explains the algorithm. A block of tiles, so few that it stays in the
+cache, goes through all three steps. The transforms work on 8 channels in a register.
+"""
+
+import functools
+
+import numpy as np
+
+from minicnn.cpu.compiled import team
+from minicnn.cpu.compiled.direct import plain
+from minicnn.cpu.compiled.kernel import inlined, kernel
+from minicnn.cpu.compiled.layout import pad
+from minicnn.cpu.compiled.microkernel import windows_times_filters, windows_times_gradients
+from minicnn.cpu.compiled.registers import fma, load, maximum, spread, store
+from minicnn.cpu.compiled.work import first, following
+from minicnn.cpu.conv.filters import transposed
+from minicnn.cpu.conv.geometry import dx_as_conv2d
+from minicnn.cpu.layout import as_nchw, to_nhwc
+
+BLOCK_VALUES = 90_000
+"""Values of the transformed tiles of a block, 36 (C + O) a tile: 360 kB."""
+MIN_BLOCK_TILES = 24
+"""A smaller block would read all filters again for too few tiles."""
+PARTS = 4
+"""Partial sums of dw: a number that does not depend on the threads, so that the result does not either."""
+
+BT = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]], np.float32)
+A = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]], np.float32)
+
+
+# ----------------------------------------------------------------------------------- the three transforms, along an axis
+
+
+@inlined
+def _pixels(d0, d1, d2, d3, d4, d5):
+    """Bᵀ d"""
+    two, minus_four, minus_five = spread(np.float32(2)), spread(np.float32(-4)), spread(np.float32(-5))
+    even, odd = fma(minus_four, d2, d4), fma(minus_four, d1, d3)
+    a, b = d4 - d2, d3 - d1
+    return (fma(minus_five, d2, fma(spread(np.float32(4)), d0, d4)), even + odd, even - odd,
+            fma(two, b, a), a - two * b, fma(minus_five, d3, fma(spread(np.float32(4)), d1, d5)))
+
+
+@inlined
+def _outputs(m0, m1, m2, m3, m4, m5):
+    """Aᵀ m"""
+    s, d, S, D = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+    return (m0 + s + S, fma(spread(np.float32(2)), D, d), fma(spread(np.float32(4)), S, s),
+            fma(spread(np.float32(8)), D, d) + m5)
+
+
+@inlined
+def _filter(w0, w1, w2, u):
+    """u (6,) = G w"""
+    even, odd = w0 + w2, w1
+    far = w0 * np.float32(1 / 24) + w2 * np.float32(1 / 6)
+    u[0], u[1], u[2] = w0 * np.float32(1 / 4), (even + odd) * np.float32(-1 / 6), (even - odd) * np.float32(-1 / 6)
+    u[3], u[4], u[5] = far + odd * np.float32(1 / 12), far - odd * np.float32(1 / 12), w2
+
+
+@inlined
+def _filter_gradient(s, dw):
+    """dw (3,) = Gᵀ s"""
+    near, far = (s[1] + s[2]) * np.float32(-1 / 6), s[3] + s[4]
+    dw[0] = s[0] * np.float32(1 / 4) + near + far * np.float32(1 / 24)
+    dw[1] = (s[2] - s[1]) * np.float32(1 / 6) + (s[3] - s[4]) * np.float32(1 / 12)
+    dw[2] = near + far * np.float32(1 / 6) + s[5]
+
+
+# ------------------------------------------------------------------------------------------------- whole tiles and blocks
+
+
+@inlined
+def _transform_pixels(x, at, count, row, C, V):
+    """V (36, count, C) = Bᵀ x B of the 6×6 tiles that begin at the places `at` of the flat x."""
+    half, step = np.empty(36 * 8, np.float32), count * C
+    for t in range(count):
+        for c in range(0, C, 8):
+            for j in range(6):
+                k = at[t] + j * C + c
+                a0, a1, a2, a3, a4, a5 = _pixels(load(x, k), load(x, k + row), load(x, k + 2 * row),
+                                                 load(x, k + 3 * row), load(x, k + 4 * row), load(x, k + 5 * row))
+                store(half, 8 * j, a0); store(half, 8 * j + 48, a1); store(half, 8 * j + 96, a2)
+                store(half, 8 * j + 144, a3); store(half, 8 * j + 192, a4); store(half, 8 * j + 240, a5)
+            for i in range(6):
+                k, to = 48 * i, 6 * i * step + t * C + c
+                a0, a1, a2, a3, a4, a5 = _pixels(load(half, k), load(half, k + 8), load(half, k + 16),
+                                                 load(half, k + 24), load(half, k + 32), load(half, k + 40))
+                store(V, to, a0); store(V, to + step, a1); store(V, to + 2 * step, a2)
+                store(V, to + 3 * step, a3); store(V, to + 4 * step, a4); store(V, to + 5 * step, a5)
+
+
+@inlined
+def _combine(x, k, row, b0, b1, b2, b3, b4, b5):
+    upper = fma(load(x, k + 2 * row), b2, fma(load(x, k + row), b1, load(x, k) * b0))
+    return fma(load(x, k + 5 * row), b5, fma(load(x, k + 4 * row), b4, fma(load(x, k + 3 * row), b3, upper)))
+
+
+@inlined
+def _pixel_row(r, x, at, count, row, C, V):
+    """V (6, count, C) = row r of Bᵀ x B."""
+    b0, b1, b2 = spread(BT[r, 0]), spread(BT[r, 1]), spread(BT[r, 2])
+    b3, b4, b5 = spread(BT[r, 3]), spread(BT[r, 4]), spread(BT[r, 5])
+    step = count * C
+    for t in range(count):
+        for c in range(0, C, 8):
+            k, to = at[t] + c, t * C + c
+            d0 = _combine(x, k, row, b0, b1, b2, b3, b4, b5)
+            d1 = _combine(x, k + C, row, b0, b1, b2, b3, b4, b5)
+            d2 = _combine(x, k + 2 * C, row, b0, b1, b2, b3, b4, b5)
+            d3 = _combine(x, k + 3 * C, row, b0, b1, b2, b3, b4, b5)
+            d4 = _combine(x, k + 4 * C, row, b0, b1, b2, b3, b4, b5)
+            d5 = _combine(x, k + 5 * C, row, b0, b1, b2, b3, b4, b5)
+            a0, a1, a2, a3, a4, a5 = _pixels(d0, d1, d2, d3, d4, d5)
+            store(V, to, a0); store(V, to + step, a1); store(V, to + 2 * step, a2)
+            store(V, to + 3 * step, a3); store(V, to + 4 * step, a4); store(V, to + 5 * step, a5)
+
+
+@inlined
+def _mix(dy, k, row, a0, a1, a2, a3):
+    upper = fma(load(dy, k + row), a1, load(dy, k) * a0)
+    return fma(load(dy, k + 3 * row), a3, fma(load(dy, k + 2 * row), a2, upper))
+
+
+@inlined
+def _gradient_row(r, dy, at, count, row, O, out):
+    """out (6, blocks of filters, count, 16) = row r of A dy Aᵀ; lanes behind the last filter are 0."""
+    a0, a1, a2, a3 = spread(A[r, 0]), spread(A[r, 1]), spread(A[r, 2]), spread(A[r, 3])
+    two, four, none = spread(np.float32(2)), spread(np.float32(4)), spread(np.float32(0))
+    step = count * ((O + 15) // 16) * 16
+    for t in range(count):
+        for o in range(0, (O + 15) // 16 * 16, 8):
+            to = o // 16 * count * 16 + t * 16 + o % 16
+            y0, y1, y2, y3 = none, none, none, none
+            if o < O:
+                k = at[t] + o
+                y0 = _mix(dy, k, row, a0, a1, a2, a3)
+                y1 = _mix(dy, k + O, row, a0, a1, a2, a3)
+                y2 = _mix(dy, k + 2 * O, row, a0, a1, a2, a3)
+                y3 = _mix(dy, k + 3 * O, row, a0, a1, a2, a3)
+            even, odd, e, d = y0 + y2, y1 + y3, fma(four, y2, y0), fma(four, y3, y1)
+            store(out, to, y0); store(out, to + step, even + odd); store(out, to + 2 * step, even - odd)
+            store(out, to + 3 * step, fma(two, d, e)); store(out, to + 4 * step, e - two * d)
+            store(out, to + 5 * step, y3)
+
+
+@inlined
+def _compute_outputs(M, count, n, i, j, b, y, relu):
+    """y (N,OH,OW,O) = Aᵀ M A + b for M (36, count, O); tile t is image n[t], output row i[t], column j[t]."""
+    _, OH, OW, O = y.shape
+    half, none, step = np.empty(24 * 8, np.float32), spread(np.float32(0)), count * O
+    for t in range(count):
+        rows, columns = min(4, OH - i[t]), min(4, OW - j[t])
+        for o in range(0, O, 8):
+            bias = load(b, o)
+            for q in range(6):
+                k = q * step + t * O + o
+                a0, a1, a2, a3 = _outputs(load(M, k), load(M, k + 6 * step), load(M, k + 12 * step),
+                                          load(M, k + 18 * step), load(M, k + 24 * step), load(M, k + 30 * step))
+                store(half, 8 * q, a0); store(half, 8 * q + 48, a1)
+                store(half, 8 * q + 96, a2); store(half, 8 * q + 144, a3)
+            for p in range(rows):
+                k, to = 48 * p, ((n[t] * OH + i[t] + p) * OW + j[t]) * O + o
+                a0, a1, a2, a3 = _outputs(load(half, k), load(half, k + 8), load(half, k + 16), load(half, k + 24),
+                                          load(half, k + 32), load(half, k + 40))
+                a0, a1, a2, a3 = a0 + bias, a1 + bias, a2 + bias, a3 + bias
+                if relu:
+                    a0, a1, a2, a3 = maximum(a0, none), maximum(a1, none), maximum(a2, none), maximum(a3, none)
+                store(y, to, a0)
+                if columns > 1: store(y, to + O, a1)
+                if columns > 2: store(y, to + 2 * O, a2)
+                if columns > 3: store(y, to + 3 * O, a3)
+
+
+@inlined
+def _tiles(block, images, tile_rows, N, OH, OW, n, i, j):
+    """Set the image, the first row and the first column of each tile of a block. → (tiles, image, row, images, rows)"""
+    TH, TW = (OH + 3) // 4, (OW + 3) // 4
+    bands = (TH + tile_rows - 1) // tile_rows
+    n0, r0 = block // bands * images, block % bands * tile_rows
+    n1, r1 = min(n0 + images, N), min(r0 + tile_rows, TH)
+    count = 0
+    for image in range(n0, n1):
+        for r in range(r0, r1):
+            for q in range(TW):
+                n[count], i[count], j[count] = image, 4 * r, 4 * q
+                count += 1
+    return count, n0, 4 * r0, n1 - n0, 4 * (r1 - r0)
+
+
+@kernel("void(f4[:,:,:,::1], f4[:,:,:,:,::1], f4[::1], f4[:,:,:,::1], i8, i8, i8, i8, b1, i8[::1])")
+def forward(x, U, b, y, top, left, images, tile_rows, relu, work):
+    """y = conv(x, w) + b. U (36, blocks of filters, C, 16) the transformed filters. An item is a block of tiles."""
+    (N, H, W, C), (_, OH, OW, O) = x.shape, y.shape
+    columns = (OW + 3) // 4 * 4 + 2
+    most = images * tile_rows * ((OW + 3) // 4)
+    region = np.empty(images * (4 * tile_rows + 2) * columns * C, np.float32)
+    V, M = np.empty(36 * most * C, np.float32), np.empty(36 * most * O, np.float32)
+    n, i, j, at = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
+    at_v, at_m, none = np.empty(most + 7, np.int64), np.empty(most + 7, np.int64), np.zeros(O + 16, np.float32)
+    item = first(work)
+    while item >= 0:
+        count, n0, i0, here, rows = _tiles(item, images, tile_rows, N, OH, OW, n, i, j)
+        pad(x, n0, here, i0 - top, rows + 2, -left, columns, region)
+        for t in range(count):
+            at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * columns + j[t]) * C
+            at_v[t], at_m[t] = t * C, t * O
+        _transform_pixels(region, at, count, columns * C, C, V)
+        for k in range(36):
+            windows_times_filters(V[k * count * C :], 0, at_v, count, 1, 0, 1, 0, C, U[k], 0, none, 0, O,
+                                  M[k * count * O :], at_m, 0, False)
+        _compute_outputs(M, count, n, i, j, b, y, relu)
+        item = following(work)
+
+
+@kernel("void(f4[:,:,:,::1], f4[:,:,:,::1], f4[:,:,::1], i8, i8, i8, i8, i8[::1])")
+def backward_w(dy, x, sums, top, left, images, tile_rows, work):
+    """sums[part] (36, blocks·C·16) = Σ (Bᵀ x B) ⊙ (A dy Aᵀ) over the part's blocks of tiles.
+
+    An item is one row of the six, of a part: its sums stay in the cache.
+    """
+    (N, H, W, C), (_, OH, OW, O) = x.shape, dy.shape
+    columns = (OW + 3) // 4 * 4
+    most = images * tile_rows * ((OW + 3) // 4)
+    region = np.empty(images * (4 * tile_rows + 2) * (columns + 2) * C, np.float32)
+    maps = np.empty(images * 4 * tile_rows * columns * O, np.float32)
+    V, D = np.empty(6 * most * C, np.float32), np.empty(6 * most * ((O + 15) // 16) * 16, np.float32)
+    n, i, j = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
+    at, source = np.empty(most, np.int64), np.empty(most, np.int64)
+    panel, places = np.empty(6 * most + 8, np.float32), 6 * np.arange(most)
+    TH = (OH + 3) // 4
+    blocks, parts = (TH + tile_rows - 1) // tile_rows * ((N + images - 1) // images), len(sums)
+    item = first(work)
+    while item >= 0:
+        part, r = item // 6, item % 6
+        total = sums[part]
+        total[6 * r : 6 * r + 6] = 0
+        for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+            count, n0, i0, here, rows = _tiles(block, images, tile_rows, N, OH, OW, n, i, j)
+            pad(x, n0, here, i0 - top, rows + 2, -left, columns + 2, region)
+            pad(dy, n0, here, i0, rows, 0, columns, maps)
+            for t in range(count):
+                at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * (columns + 2) + j[t]) * C
+                source[t] = (((n[t] - n0) * rows + i[t] - i0) * columns + j[t]) * O
+            _pixel_row(r, region, at, count, (columns + 2) * C, C, V)
+            _gradient_row(r, maps, source, count, columns * O, O, D)
+            for t in range(count):
+                at[t] = t * C
+            for q in range(6):
+                windows_times_gradients(V[q * count * C :], 0, at, count, 1, 0, 1, 0, C,
+                                        D[q * count * ((O + 15) // 16) * 16 :], (O + 15) // 16, total[6 * r + q], 0,
+                                        panel, places)
+        item = following(work)
+
+
+@kernel("void(f4[:,:,:,:], f4[:,:,:,:,::1], i8[::1])")
+def transform_filters(w, U, work):
+    """U (36, blocks, 1, C, 16) = G w Gᵀ of w (O,C,3,3), of any layout. An item is a block of 16 filters."""
+    O, C, _, _ = w.shape
+    t, u = np.empty((6, 3), np.float32), np.empty((6, 6), np.float32)
+    item = first(work)
+    while item >= 0:
+        for c in range(C):
+            for lane in range(16):
+                o = item * 16 + lane
+                if o >= O:
+                    for k in range(36):
+                        U[k, item, 0, c, lane] = 0
+                    continue
+                for q in range(3):
+                    _filter(w[o, c, 0, q], w[o, c, 1, q], w[o, c, 2, q], t[:, q])
+                for p in range(6):
+                    _filter(t[p, 0], t[p, 1], t[p, 2], u[p])
+                for k in range(36):
+                    U[k, item, 0, c, lane] = u[k // 6, k % 6]
+        item = following(work)
+
+
+@kernel("void(f4[:,:,::1], f4[:,:,:,::1], i8[::1])")
+def transform_sums(sums, dw, work):
+    """dw (O,C,3,3) = Gᵀ S G with S the sum of all parts, in their order. An item is a block of 16 filters."""
+    O, C, _, _ = dw.shape
+    s, t, u = np.empty((6, 6), np.float32), np.empty((3, 6), np.float32), np.empty((3, 3), np.float32)
+    item = first(work)
+    while item >= 0:
+        for c in range(C):
+            for lane in range(min(16, O - item * 16)):
+                for k in range(36):
+                    value = sums[0, k, (item * C + c) * 16 + lane]
+                    for part in range(1, len(sums)):
+                        value += sums[part, k, (item * C + c) * 16 + lane]
+                    s[k // 6, k % 6] = value
+                for q in range(6):
+                    _filter_gradient(s[:, q], t[:, q])
+                for p in range(3):
+                    _filter_gradient(t[p], u[p])
+                dw[item * 16 + lane, c] = u
+        item = following(work)
+
+
+# ------------------------------------------------------------------------------------------- the primitives' functions
+
+
+def supports(g, dtype):
+    """3×3 at stride 1, one group, whole registers of channels and filters."""
+    return (dtype == np.float32 and g.G == 1 and g.KH == g.KW == 3 and g.C % 8 == 0 and g.O % 8 == 0
+            and all(a.stride == a.dilation == 1 for a in (g.vertical, g.horizontal)) and g.N > 0)
+
+
+def conv2d(x, w, b, g, relu=False):
+    blocks = -(-g.O // 16)
+    U, y = np.empty((36, blocks, 1, g.C, 16), np.float32), np.empty((g.N, g.OH, g.OW, g.O), np.float32)
+    team.run(transform_filters, blocks, U.size, w if w.flags.writeable else w.copy(), U)
+    images, tile_rows, items = _blocks(g, 36)
+    b = np.zeros(g.O, np.float32) if b is None else plain(b)
+    team.run(forward, items, y.size * g.C / 4, plain(to_nhwc(x)), U, b, y, g.vertical.before, g.horizontal.before,
+             images, tile_rows, relu)
+    return as_nchw(y)
+
+
+def conv2d_dx(dy, w, g):
+    dy, back = dx_as_conv2d(dy, g)
+    return conv2d(dy, transposed(w, 1), None, back)
+
+
+def conv2d_dw(dy, x, g):
+    images, tile_rows, items = _blocks(g, 6)
+    blocks = -(-g.O // 16)
+    sums = np.empty((min(PARTS, items), 36, blocks * g.C * 16), np.float32)
+    dw = np.empty((g.O, g.C, 3, 3), np.float32)
+    team.run(backward_w, 6 * len(sums), dy.size * g.C / 4, plain(to_nhwc(dy)), plain(to_nhwc(x)), sums, g.vertical.before,
+             g.horizontal.before, images, tile_rows)
+    team.run(transform_sums, blocks, sums.size, sums, dw)
+    return dw
+
+
+@functools.lru_cache(1024)
+def _blocks(g, positions):
+    """(images, rows of tiles) of a block that has this many positions of a tile at a time, and the number of blocks."""
+    TH, TW = -(-g.OH // 4), -(-g.OW // 4)
+    tiles = max(MIN_BLOCK_TILES, BLOCK_VALUES // (positions * (g.C + g.O)))
+    tile_rows = min(TH, max(1, tiles // TW))
+    images = max(1, min(g.N, tiles // (TH * TW))) if tile_rows == TH else 1
+    return images, tile_rows, -(-TH // tile_rows) * -(-g.N // images)
