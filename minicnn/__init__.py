@@ -11,7 +11,7 @@ import importlib
 from minicnn import ops
 from minicnn.cpu.threads import num_threads, release_blas, set_num_threads
 from minicnn.devices import available as available_devices
-from minicnn.gradcheck import GradientError, gradcheck
+from minicnn.gradient_check import GradientError, gradcheck
 from minicnn.recording import debug
 from minicnn.rng import seed
 from minicnn.settings import allow_tf32, conv_algorithm
