@@ -1,6 +1,5 @@
 """The engine's part of the names in `minicnn`: minicnn/__init__.py loads this file when one of them is first used."""
 
-import minicnn.ops  # noqa: F401 - installs Python's operators on Tensor
 from minicnn.cpu.threads import num_threads, release_blas, set_num_threads
 from minicnn.devices import available as available_devices
 from minicnn.gradient_check import GradientError, gradcheck
