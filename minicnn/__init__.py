@@ -7,30 +7,32 @@ The ten-minute tour in reading order is docs/index.md.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-from minicnn import ops
-from minicnn.cpu.path import cpu_path
-from minicnn.cpu.threads import num_threads, release_blas, set_num_threads
-from minicnn.devices import available as available_devices
-from minicnn.gradcheck import GradientError, gradcheck
-from minicnn.recording import debug
-from minicnn.rng import seed
-from minicnn.settings import allow_tf32, conv_algorithm
-from minicnn.tensor import Tensor, no_grad
+if TYPE_CHECKING:  # what __getattr__ finds
+    from minicnn import ops
+    from minicnn.api import *
 
 __all__ = [
-    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "gradcheck", "no_grad",
-    "num_threads", "ops", "release_blas", "seed", "set_num_threads",
+    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "gradcheck",
+    "no_grad", "num_threads", "ops", "release_blas", "seed", "set_num_threads",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-_PARTS = ("data", "inspect", "io", "models", "nn", "optim", "reference", "train")
+_PARTS = ("data", "inspect", "io", "models", "nn", "ops", "optim", "reference", "train")
 
 
 def __getattr__(name):
-    """Load `minicnn.models` and the other parts on first use, to keep `import minicnn` fast."""
+    """Load the engine and the other parts on first use, because `minicnn --help` needs neither them nor NumPy."""
     if name in _PARTS:
         return importlib.import_module(f"minicnn.{name}")
+    if name in __all__:
+        return getattr(importlib.import_module("minicnn.api"), name)
     if name == "fit":
         return importlib.import_module("minicnn.train").fit
     raise AttributeError(f"minicnn has no attribute {name!r}: its parts are {', '.join(_PARTS)}")
+
+
+def __dir__():
+    """What exists and what would be loaded, for Tab in an interactive session."""
+    return sorted({*globals(), *__all__, *_PARTS, "fit"})

@@ -10,6 +10,7 @@ import threadpoolctl
 
 import minicnn
 from minicnn import devices
+from minicnn.cpu.threads import num_threads
 
 BITS = ("minicnn", "numpy", "blas", "machine", "threads", "device")
 """The facts that determine the last bits of a result: if one differs, sums are added in another order."""
@@ -30,7 +31,7 @@ def environment(device: str = "cpu") -> dict:
         "machine": platform.machine(),
         "system": platform.system(),
         "cpus": os.cpu_count(),
-        "threads": minicnn.num_threads(),
+        "threads": num_threads(),
         "device": devices.get(device).name,
     }
 

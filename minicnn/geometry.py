@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from minicnn import arguments
 
 LARGEST = 2**20  # limit for a kernel's size, a stride, a padding or a dilation
@@ -168,15 +166,6 @@ class Pool2dGeometry(Window2d):
                                  f"a larger one makes windows that hold only padding")
         _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
-
-
-def channel_band(C: int, size: int) -> np.ndarray:
-    """(C, C) booleans: whether channel c' (row) is in the window of channel c (column) of a local response norm.
-
-    The window is c − ⌊size/2⌋ ≤ c' ≤ c + ⌊(size−1)/2⌋: of an even size, one channel more before c than after it.
-    """
-    ahead = np.arange(C)[:, None] - np.arange(C)                              # c' − c
-    return (ahead >= -(size // 2)) & (ahead <= (size - 1) // 2)
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:

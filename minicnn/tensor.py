@@ -15,6 +15,7 @@ and calls only the gradient functions that are needed. That is all of reverse-mo
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, cast, overload
@@ -231,10 +232,9 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
     """Turn `f(*arrays, **hyper) -> (y, gradients)` into an op on Tensors.
 
     gradients: a tuple with one function dy → dx per array, in order (for a single array, only that function);
-    None for the arguments named in `constants` (labels, masks), which may have any dtype and get no gradient. An op may
-    return a third item, a tuple of plain arrays, which becomes the Tensor's `.aux`. An argument may be None if it has a
-    default or is named in `optional`, a plain number if it is named in `numbers`. The undecorated function is
-    `.__wrapped__`.
+    None for the arguments named in `constants` (labels, masks), which may have any dtype and get no gradient. A third
+    item, a tuple of plain arrays, becomes the Tensor's `.aux`. An argument may be None if it has a default or is named
+    in `optional`, a plain number if it is named in `numbers`. The undecorated function is `.__wrapped__`.
     """
     if function is None:
         return functools.partial(op, constants=constants, optional=optional, numbers=numbers)
@@ -271,9 +271,7 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
 def _record(name, data, parents, vjps, aux=()):
     """A Tensor of `data`; it records its op, parents and gradient functions if a parent requires a gradient."""
     out = object.__new__(Tensor)
-    out.data = data
-    if aux:
-        out.aux = aux
+    out.data, out.aux = data, aux
     if recording.get():
         for p in parents:
             if isinstance(p, Tensor) and p.requires_grad:
@@ -297,3 +295,6 @@ def _parents_first(root):
             stack.append((node, True))
             stack.extend((p, False) for p in node._parents if isinstance(p, Tensor) and p.requires_grad)
     return order
+
+
+importlib.import_module("minicnn.ops")  # at the end, because ops need this module: `+`, `.sum()`, … of a Tensor

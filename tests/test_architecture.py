@@ -48,7 +48,8 @@ def test_all_files_are_looked_at():
 # ------------------------------------------------------------------------------------------------------------- imports
 
 
-@pytest.mark.parametrize("what", ["import minicnn", "from minicnn import nn, optim, models, ops_table, reference"])
+@pytest.mark.parametrize("what", ["from minicnn import Tensor",
+                                  "from minicnn import nn, optim, models, ops_table, reference"])  # fmt: skip
 def test_importing_it_loads_numpy_and_threadpoolctl_alone(what):
     # Those that come from a file: NumPy's compiled parts leave a module or two in memory that don't.
     show = "import sys, json; print(json.dumps([n for n, m in sys.modules.items() if getattr(m, '__file__', None)]))"
@@ -61,7 +62,8 @@ def test_importing_it_loads_numpy_and_threadpoolctl_alone(what):
 def test_importing_it_is_quick():
     """It costs what is loaded: the engine with its ops, and of Python's library less than NumPy itself needs."""
     show = "import sys, json; print(json.dumps(list(sys.modules)))"
-    numpys, ours = (set(json.loads(python(f"import {what}; {show}").stdout)) for what in ("numpy", "minicnn"))
+    numpys, ours = (set(json.loads(python(f"{what}; {show}").stdout))
+                    for what in ("import numpy", "from minicnn import Tensor"))  # fmt: skip
     own = {name for name in ours - numpys if name.split(".")[0] == "minicnn"}
     parts = {name.split(".")[1] for name in own if "." in name}
     assert not parts & {"nn", "models", "optim", "data", "train", "inspect", "io", "bench", "cli", "reference"}
@@ -270,6 +272,15 @@ def test_the_version_is_the_distributions():
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("minicnn is imported from its folder, not installed")
     assert installed == minicnn.__version__
+
+
+@pytest.mark.parametrize("name", ["Tensor", "gradcheck", "ops", "models", "fit"])
+def test_a_name_is_there_alone_and_a_tensor_has_its_operators(name):
+    """`import minicnn` loads nothing; the first use of a name loads what it needs, and `dir` lists it before."""
+    code = (f"import sys, minicnn; assert 'numpy' not in sys.modules; assert {name!r} in dir(minicnn); "
+            f"from minicnn import {name}; assert {name} is minicnn.{name}; "
+            "from minicnn.tensor import Tensor; (Tensor(2.0, requires_grad=True) * 3).sum().backward()")
+    python(code)
 
 
 def test_what_users_rely_on_is_there():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import GradientError, Tensor, gradcheck
-from minicnn.gradcheck import LARGEST, NothingCheckedError, Report, check_directions, sweep
+from minicnn.gradient_check import LARGEST, NothingCheckedError, Report, check_directions, sweep
 from minicnn.ops import add
 from minicnn.ops.activation import hardswish, leaky_relu, relu, relu6, tanh
 from minicnn.ops.adaptive_pool import adaptive_max_pool2d, global_max_pool2d

@@ -7,7 +7,7 @@ import pytest
 
 from minicnn import GradientError, Tensor, gradcheck, ops
 from minicnn.differences import judge, noise, slope
-from minicnn.gradcheck import NothingCheckedError, UnrepeatableError, check_directions
+from minicnn.gradient_check import NothingCheckedError, UnrepeatableError, check_directions
 from minicnn.tensor import op
 
 SIZES = [6, 8, 5, 5, 5, 5, 9, 4]

@@ -10,12 +10,9 @@ from typing import Annotated
 
 import typer
 
-from minicnn import models
 from minicnn.cli import console
 from minicnn.cli.model_name import find, of_zoo
 from minicnn.cli.summary import measured
-from minicnn.inspect.literature import entry
-from minicnn.inspect.summary_table import times
 
 FULL = 109
 """A docstring line that the next word would make longer than this continues on the next line."""
@@ -26,6 +23,10 @@ def cite(
     as_json: console.Json = False,
 ):
     """Show a net's paper and its figures, our exact count of each variant, and why they differ."""
+    from minicnn import models
+    from minicnn.inspect.literature import entry
+    from minicnn.inspect.summary_table import times
+
     model, options = of_zoo(model)
     builder = models.MODELS[model][0]
     known, variants = entry(model), _counted(model, options.get("variant"))
@@ -87,6 +88,8 @@ def _broken(lines: list[str], width: int) -> Iterator[str]:
 
 def _counted(model: str, only: str | None) -> list[dict]:
     """Parameters, MACs and FLOPs of every variant, or of one, counted now."""
+    from minicnn import models
+
     rows = []
     for variant in [only] if only else models.variants(model) or [""]:
         found = find(f"{model}:{variant}" if variant else model)

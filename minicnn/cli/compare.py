@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from minicnn.cli import console
 from minicnn.cli.model_name import InputSize, ModelSettings, Named, find
 from minicnn.cli.summary import measured
-from minicnn.inspect.literature import Entry, entry, literature
-from minicnn.inspect.summary_table import mega
+
+if TYPE_CHECKING:
+    from minicnn.inspect.literature import Entry
 
 
 class Area(enum.StrEnum):
@@ -38,6 +39,9 @@ def compare(
     as_json: console.Json = False,
 ):
     """Compare nets: size, work, memory and the literature's accuracy; draw accuracy against operations."""
+    from minicnn.inspect.literature import literature
+    from minicnn.inspect.summary_table import mega
+
     if out:
         console.check_out(out, console.PICTURES)
     rows: list[dict[str, Any]] = []
@@ -68,6 +72,7 @@ def compare(
 def _known(found: Named) -> Entry:
     """Its figures in the literature; only for the variant with published weights, and default options."""
     from minicnn import models as zoo
+    from minicnn.inspect.literature import Entry, entry
 
     base, options = found.name.partition(":")[0], {**found.options}
     if base not in zoo.names() or options.pop("variant", None) not in (None, *zoo.variants(base)[:1]) or options:

@@ -187,7 +187,7 @@ def show(table: Table, optional: Sequence[str] = ()) -> None:
     """
     room = out.width if out.is_terminal else math.inf
     dropped: list[Column] = []
-    for name in optional:
+    for name in optional if out.is_terminal else ():        # a pipe has room for all
         if _least_width(table, dropped) > room:
             dropped += [c for c in table.columns if c.header == name]
     for column in dropped[::-1]:                           # dropping the last one may have made room for an earlier one

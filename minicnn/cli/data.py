@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minicnn.cli import console
-from minicnn.data import contact_sheet, doctor, registry, shards
-from minicnn.data.folder import ImageFolder
+
+if TYPE_CHECKING:
+    from minicnn.data import doctor
 
 app = typer.Typer(no_args_is_help=True, add_completion=False,
                   help="Download datasets; check and pack your own pictures.")
@@ -27,6 +28,8 @@ def get(
     as_json: console.Json = False,
 ):
     """Download a dataset's official files, with their checksums; an interrupted download continues."""
+    from minicnn.data import registry
+
     console.choose("dataset", name, registry.DATASETS)
     with _bar(DownloadColumn()) as bar:
         tasks: dict[str, int] = {}
@@ -56,6 +59,8 @@ def examine(
 
     The exit code is 1 if training would fail.
     """
+    from minicnn.data import contact_sheet, doctor
+
     started = time.perf_counter()
     with _bar(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("checking pictures", total=None)
@@ -80,6 +85,8 @@ def examine(
 
 
 def _show(report: doctor.Report, seconds: float) -> None:
+    from minicnn.data import doctor
+
     counts, sizes = report.counts(), report.sizes()
     console.say(f"{report.root}: {console.count(len(report.pictures), 'picture')} in "
                 f"{console.count(len(counts), 'class', 'classes')}, {seconds:.1f} s", markup=False)
@@ -131,6 +138,9 @@ def pack(
     as_json: console.Json = False,
 ):
     """Pack a folder of pictures into tar shards (webdataset's layout), for data that is too large for a folder."""
+    from minicnn.data import shards
+    from minicnn.data.folder import ImageFolder
+
     pictures = ImageFolder(folder, validation=validation, test=test, seed=seed)
     made = []
     with _bar(MofNCompleteColumn()) as bar:

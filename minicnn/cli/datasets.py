@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from minicnn.cli import console
-from minicnn.data import registry
 
 
 def datasets(as_json: console.Json = False):
     """List the datasets: description, folder, whether they are downloaded, and how to get them."""
+    from minicnn.data import registry
+
     rows: list[dict[str, Any]] = []
     for entry in registry.DATASETS.values():
         missing = entry.missing

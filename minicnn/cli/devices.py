@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from minicnn import devices as backends
 from minicnn import settings
 from minicnn.cli import console
-from minicnn.environment import environment
 
 
 def devices(as_json: console.Json = False):
     """List the devices of this machine, and why a GPU is not usable."""
+    from minicnn import devices as backends
+    from minicnn.environment import environment
+
     facts = environment()
     missing = backends.why_no_gpu()
     gpu: dict[str, Any] = {"usable": not missing}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from minicnn.cli import console
 from minicnn.cli.model_name import InputSize, ModelSettings, find
 from minicnn.cli.summary import measured
-from minicnn.inspect.summary import Layer
-from minicnn.inspect.summary_table import times, window
+
+if TYPE_CHECKING:
+    from minicnn.inspect.summary import Layer
 
 
 def diff(
@@ -93,6 +94,8 @@ def _row(layer: Layer | None) -> dict | None:
 
 
 def _words(layer: Layer | None) -> str:
+    from minicnn.inspect.summary_table import times, window
+
     if layer is None:
         return ""
     return " ".join(filter(None, (f"{layer.name}: {layer.kind}", window(layer), "→", times(layer.output))))

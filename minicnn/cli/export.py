@@ -10,7 +10,6 @@ import typer
 from minicnn import atomic
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
-from minicnn.io import model_file
 
 
 def export(
@@ -31,6 +30,8 @@ def export(
     as_json: console.Json = False,
 ):
     """Write a trained model for other programs: ONNX, safetensors. Labels and preprocessing are inside the file."""
+    from minicnn.io import model_file
+
     if onnx is None and safetensors is None:
         raise console.UsageError("export needs --onnx FILE or --safetensors FILE, or both")
     if (preprocess or fold) and onnx is None:

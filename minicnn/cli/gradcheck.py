@@ -15,7 +15,7 @@ import typer
 
 from minicnn.cli import console, user_file
 from minicnn.geometry import positive
-from minicnn.gradcheck import GradientError, NothingCheckedError, UnrepeatableError, gradcheck, sweep
+from minicnn.gradient_check import GradientError, NothingCheckedError, UnrepeatableError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
 from minicnn.precision import PrecisionError, check_float32
 from minicnn.tensor import Tensor

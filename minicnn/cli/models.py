@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import models as zoo
 from minicnn.cli import console
 
 
@@ -17,6 +16,8 @@ def models(
     as_json: console.Json = False,
 ):
     """List every net: its input, its variants and a description; with --sizes its parameters and multiply-adds."""
+    from minicnn import models as zoo
+
     rows: list[dict[str, Any]] = []
     for name in zoo.names():
         about = (zoo.MODELS[name][0].__doc__ or "").strip().splitlines()[0].partition("   ")[0]

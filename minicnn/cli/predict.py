@@ -5,18 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
-from minicnn.data.decode import SUFFIXES, Packed
-from minicnn.io import model_file
-from minicnn.ops.softmax import softmax
-from minicnn.tensor import no_grad
-from minicnn.train.source import preparer
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def predict(
@@ -30,6 +27,9 @@ def predict(
     as_json: console.Json = False,
 ):
     """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
+    from minicnn.io import model_file
+    from minicnn.train.source import preparer
+
     model, about = model_file.load(model_path(run))
     model.to(console.device(device))
     preprocessing, prepare = about.preprocessing, preparer(device)
@@ -44,7 +44,7 @@ def predict(
             continue
         bright = not invert and _bright_edge(image) and about.trained_on in ("digits", "mnist")
         probabilities = classify(model, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
-        order = np.argsort(-probabilities, kind="stable")[:top]
+        order = (-probabilities).argsort(kind="stable")[:top]
         answers.append({"image": name, "classes": [
             {"index": int(i), "class": about.classes[i], "probability": float(probabilities[i])} for i in order]})
         if not as_json:
@@ -59,6 +59,8 @@ def predict(
 
 def _sources(names: Iterable[str]) -> list[tuple[str, Any]]:
     """(name, source) for each picture: a file, the files of a folder, or standard input."""
+    from minicnn.data.decode import SUFFIXES, Packed
+
     found: list[tuple[str, Any]] = []
     for name in names:
         if name == "-":
@@ -89,10 +91,15 @@ def _short(name: str) -> str:
 
 def classify(model, x) -> np.ndarray:
     """One image, as the model takes it, (1,C,H,W) → probabilities (K,)"""
+    from minicnn.ops.softmax import softmax
+    from minicnn.tensor import no_grad
+
     with no_grad():
         return softmax(model.eval()(x)).numpy()[0]
 
 
 def _bright_edge(image) -> bool:
+    import numpy as np
+
     edge = np.concatenate([image[:, 0].ravel(), image[:, -1].ravel(), image[:, :, 0].ravel(), image[:, :, -1].ravel()])
     return bool(edge.mean() > 127)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from minicnn import inspect
 from minicnn.cli import console
 from minicnn.cli.model_name import InputSize, ModelSettings, Named, find
-from minicnn.inspect import summary_table
+
+if TYPE_CHECKING:
+    from minicnn.inspect import Summary
 
 
 def summary(
@@ -24,6 +25,8 @@ def summary(
     as_json: console.Json = False,
 ):
     """Show a net layer by layer: shapes, parameters, MACs and FLOPs, memory, receptive fields."""
+    from minicnn.inspect import summary_table
+
     found = find(model, settings, input_size)
     report = measured(found)
     if depth:
@@ -44,11 +47,14 @@ def summary(
         console.say(note, markup=False)
 
 
-def measured(found: Named) -> inspect.Summary:
+def measured(found: Named) -> Summary:
     """The summary of a net that `find` found; ValueError if its images do not fit."""
+    from minicnn import inspect
+    from minicnn.inspect.summary_table import times
+
     try:
         return inspect.summary(found.net, found.shape).named(found.name)
     except ValueError as problem:
-        what = f"{found.name} does not take images of {summary_table.times(found.shape)} ({problem})"
+        what = f"{found.name} does not take images of {times(found.shape)} ({problem})"
         raise ValueError(what + (f"; it was made for --input {'x'.join(map(str, found.made_for))}"
                                  if found.made_for else "")) from None

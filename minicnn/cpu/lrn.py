@@ -4,7 +4,6 @@ import numpy as np
 
 from minicnn.cpu.layout import from_rows, to_rows
 from minicnn.cpu.threads import CHUNK_VALUES, parallel_for
-from minicnn.geometry import channel_band
 
 
 def local_response_norm(x, size, alpha, beta, k):
@@ -50,3 +49,12 @@ def _power(s, beta):
 def _chunks(rows):
     size = max(1, CHUNK_VALUES // 2 // max(1, rows.shape[1]))      # half: several arrays of that size share the cache
     return [slice(start, start + size) for start in range(0, len(rows), size)]
+
+
+def channel_band(C: int, size: int) -> np.ndarray:
+    """(C, C) booleans: whether channel c' (row) is in the window of channel c (column) of a local response norm.
+
+    The window is c − ⌊size/2⌋ ≤ c' ≤ c + ⌊(size−1)/2⌋: of an even size, one channel more before c than after it.
+    """
+    ahead = np.arange(C)[:, None] - np.arange(C)                              # c' − c
+    return (ahead >= -(size // 2)) & (ahead <= (size - 1) // 2)

@@ -13,7 +13,7 @@ from minicnn.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text("utf-8")
-CORE = ("tensor.py", "geometry.py", "device.py", "reference.py", "gradcheck.py", "ops", "nn")
+CORE = ("tensor.py", "geometry.py", "device.py", "reference.py", "gradient_check.py", "ops", "nn")
 
 
 def test_the_first_snippet_prints_about_what_its_comment_says():

@@ -11,7 +11,11 @@ from minicnn.cli import app
 HEAVY = ("matplotlib", "onnx", "onnxruntime", "safetensors", "PIL", "pooch", "numpy.testing", "minicnn.train",
          "minicnn.io", "minicnn.ops_table", "minicnn.bench")  # fmt: skip
 NETS = ("minicnn.nn", "minicnn.models", "minicnn.inspect")
+ENGINE = ("numpy", "threadpoolctl", "minicnn.tensor", "minicnn.devices")
 DATA = ("minicnn.data",)
+LIGHT_HELP = ("cite", "compare", "data", "datasets", "devices", "diff", "export", "models", "predict", "shape",
+              "summary")  # fmt: skip
+"""Verbs whose --help needs no engine: their options name nothing that the engine defines."""
 SCRIPT = """
 import json, sys
 from minicnn.cli.app import main
@@ -24,10 +28,11 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize(("args", "unwanted"), [
-    ([], HEAVY + NETS + DATA),
-    (["--help"], HEAVY + NETS + DATA),
-    (["shape", "227", "-k", "11", "-s", "4"], HEAVY + NETS + DATA),
-    (["devices"], HEAVY + NETS + DATA),
+    ([], HEAVY + NETS + DATA + ENGINE),
+    (["--help"], HEAVY + NETS + DATA + ENGINE),
+    (["shape", "227", "-k", "11", "-s", "4"], HEAVY + NETS + DATA + ENGINE),
+    *(([verb, "--help"], HEAVY + NETS + DATA + ENGINE) for verb in LIGHT_HELP),
+    (["devices"], HEAVY + NETS + DATA + ("minicnn.tensor",)),
     (["datasets"], [name for name in HEAVY if name not in ("PIL",)] + list(NETS)),
     (["models"], [*HEAVY, *DATA, "minicnn.inspect"]),
     (["cite", "lenet5"], HEAVY + DATA),
@@ -40,8 +45,8 @@ def test_a_verb_loads_only_what_it_needs(args, unwanted):
     assert len([name for name in loaded if name.startswith("minicnn.cli.")]) <= 6, "the code of no other verb"
 
 
-def test_import_minicnn_loads_numpy_alone():
-    code = "import sys; import minicnn; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+def test_the_engine_loads_numpy_alone():
+    code = "import sys; from minicnn import Tensor; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
     outside = {name for name in loaded if name not in sys.stdlib_module_names and not name.startswith("_")}
     assert outside <= {"minicnn", "numpy", "threadpoolctl", "sitecustomize", "cython_runtime"}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minicnn import Tensor, inspect, nn
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.tensor import no_grad
 from tests.models.learning import losses_by_heart
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, inspect
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.nn import init
 from tests.models.learning import losses_by_heart
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, models, optim, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.inspect import summary
 from minicnn.nn import BatchNorm2d, Dropout, StochasticDepth, init
 from minicnn.ops.softmax import cross_entropy

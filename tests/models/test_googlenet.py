@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, inspect, nn, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.models.googlenet import TABLE_1, Inception, googlenet
 from minicnn.nn import init
 from minicnn.nn.init import truncated_normal

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, inspect, nn, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.models.inception import InceptionA, InceptionB, InceptionC, InceptionD, InceptionE, inception_v3
 from minicnn.nn import init
 from minicnn.ops.shape import concat

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, inspect, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.models.mobilenet_v1 import DepthwiseSeparable, Full, mobilenet_v1
 from minicnn.nn import Conv2d, Sequential, init
 from tests.models.learning import losses_by_heart

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, inspect, no_grad, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.models.mobilenet_v2 import InvertedResidual, make_divisible, mobilenet_v2, nested_names
 from minicnn.nn import Conv2d, init
 from tests.models.learning import losses_by_heart, without_dropout

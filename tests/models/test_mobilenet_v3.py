@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, inspect, no_grad, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.models.mobilenet_v3 import (
     InvertedResidual,
     SqueezeExcitation,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, models, nn, reference, seed
-from minicnn.gradcheck import check_directions
+from minicnn.gradient_check import check_directions
 from minicnn.nn import Buffer, Module, Parameter, Sequential
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minicnn import GradientError, cpu, ops
+from minicnn.cpu.lrn import channel_band
 from minicnn.cpu.padding import crop
-from minicnn.geometry import Conv2dGeometry, Pool2dGeometry, channel_band
+from minicnn.geometry import Conv2dGeometry, Pool2dGeometry
 from minicnn.ops import add, divide, getitem, matmul, mean, multiply, power, reshape, subtract, transpose
 from minicnn.ops import sum as total
 from minicnn.ops_table import spaced

@@ -8,7 +8,7 @@ import pytest
 from minicnn import GradientError, Tensor, cpu, gradcheck, ops
 from minicnn.cpu.conv.im2col import im2col
 from minicnn.geometry import Conv2dGeometry
-from minicnn.gradcheck import NothingCheckedError
+from minicnn.gradient_check import NothingCheckedError
 from minicnn.ops import getitem
 from tests.ops.planted_bugs import (
     BETA,

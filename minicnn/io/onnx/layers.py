@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.geometry import Conv2dGeometry, channel_band
+from minicnn.cpu.lrn import channel_band
+from minicnn.geometry import Conv2dGeometry
 from minicnn.io.onnx.graph import Graph, Value
 from minicnn.io.onnx.pooling import pads
 
