@@ -19,7 +19,7 @@ PRIMITIVES = {
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "layout", "direct", "winograd", "conv")
+FILES = ("work", "layout", "direct", "winograd", "depthwise", "conv")
 """All files with kernels, in the order in which they are compiled."""
 
 
