@@ -15,11 +15,12 @@ from minicnn.cpu import add_at, asarray, name, synchronize, to_numpy  # noqa: F4
 from minicnn.cpu import path
 
 PRIMITIVES = {
-    "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",  # being written
+    "batch_norm_apply": "batch_norm", "batch_norm_dx": "batch_norm",
+    "batch_norm_stats": "sums", "batch_norm_sums": "sums", "channel_sums": "sums",
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "layout", "direct", "conv")
+FILES = ("work", "batch_norm", "sums")
 """All files with kernels, in the order in which they are compiled."""
 
 
