@@ -42,6 +42,18 @@ class Device(Protocol):
         result has the memory layout of the first array.
         """
 
+    def relu(self, x: Array) -> Array:
+        """y = max(x, 0), with the memory layout of x."""
+
+    def relu_dx(self, dy: Array, y: Array) -> Array:
+        """dx = dy where y > 0, else 0, with the memory layout of y."""
+
+    def add(self, a: Array, b: Array) -> Array:
+        """y = a + b, two arrays of one shape and dtype, with the memory layout of a."""
+
+    def add_relu(self, a: Array, b: Array) -> Array:
+        """y = max(a + b, 0), likewise."""
+
     def matmul(self, a: Array, b: Array, bias: Array | None = None) -> Array:
         """y = a·b + bias: a (M,K), b (K,L), bias (L,) or None → y (M,L)"""
 

@@ -246,6 +246,17 @@ def elementwise(function, *arrays):
     return function(*arrays)
 
 
+def relu(x):
+    return x
+
+
+def add(a, b):
+    return _combine(a, b)
+
+
+add_relu = add
+
+
 def matmul(a, b, bias=None):
     return a @ b
 

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from minicnn.cpu.elements import elementwise
+from minicnn.cpu.elements import relu_dx
 from minicnn.cpu.layout import from_rows, to_rows
 from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, scratch
 
@@ -96,7 +96,7 @@ def through_relu(dy, x, mean, relu):
     """dy where batch norm with relu = (scale, shift) is above 0, else 0; dy itself without relu."""
     if relu is None:
         return dy
-    return elementwise(lambda y, dy: dy * (y > 0), batch_norm_apply(x, mean, *relu), dy)
+    return relu_dx(dy, batch_norm_apply(x, mean, *relu))
 
 
 def channel_sums(dy):

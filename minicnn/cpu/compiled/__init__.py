@@ -15,12 +15,13 @@ from minicnn.cpu import add_at, asarray, name, synchronize, to_numpy  # noqa: F4
 from minicnn.cpu import path
 
 PRIMITIVES = {
+    "relu": "elements", "relu_dx": "elements", "add": "elements", "add_relu": "elements",
     "batch_norm_apply": "batch_norm", "batch_norm_dx": "batch_norm",
     "batch_norm_stats": "sums", "batch_norm_sums": "sums", "channel_sums": "sums",
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "batch_norm", "sums")
+FILES = ("work", "elements", "batch_norm", "sums")
 """All files with kernels, in the order in which they are compiled."""
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from minicnn.cpu.elements import same_layout
+
 F32 = np.dtype(np.float32)
 
 
@@ -51,3 +53,12 @@ def flat(a):
 def _any_order(a):
     a = a.transpose(sorted(range(a.ndim), key=lambda i: (-a.strides[i], -a.shape[i])))
     return usable(a).reshape(-1) if a.flags.c_contiguous else None
+
+
+def in_order_of(a, b):
+    """The values of b, flat, in the memory order of `a`, which has the same shape and no gaps."""
+    if b.strides != a.strides and not (a.flags.c_contiguous and b.flags.c_contiguous) and not same_layout(a, b):
+        copy = np.empty_like(a, b.dtype)
+        copy[...] = b
+        b = copy
+    return flat(b)
