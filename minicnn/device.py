@@ -42,6 +42,18 @@ class Device(Protocol):
         result has the memory layout of the first array.
         """
 
+    def relu(self, x: Array) -> Array:
+        """y = max(x, 0), with the memory layout of x."""
+
+    def relu_dx(self, dy: Array, y: Array) -> Array:
+        """dx = dy where y > 0, else 0, with the memory layout of y."""
+
+    def add(self, a: Array, b: Array) -> Array:
+        """y = a + b, two arrays of one shape and dtype, with the memory layout of a."""
+
+    def add_relu(self, a: Array, b: Array) -> Array:
+        """y = max(a + b, 0), likewise."""
+
     def matmul(self, a: Array, b: Array, bias: Array | None = None) -> Array:
         """y = a·b + bias: a (M,K), b (K,L), bias (L,) or None → y (M,L)"""
 
@@ -84,15 +96,20 @@ class Device(Protocol):
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         """(mean, variance) of each channel; the biased variance: divided by the number of values m, not by m − 1."""
 
-    def batch_norm_apply(self, x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
-        """y = (x − mean) · scale + shift, channel by channel."""
+    def batch_norm_apply(self, x: Array, mean: Array, scale: Array, shift: Array | None, *,
+                         add: Array | None = None, relu: bool = False) -> Array:
+        """y = (x − mean) · scale + shift + add, channel by channel; max(0, y) with relu. add: None or like x."""
 
-    def batch_norm_sums(self, dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
-        """(Σ dy, Σ dy·x̂) of each channel, with x̂ = (x − mean)·inv_std."""
+    def batch_norm_sums(self, dy: Array, x: Array, mean: Array, inv_std: Array, *,
+                        relu: tuple[Array, Array | None] | None = None) -> tuple[Array, Array]:
+        """(Σ dy, Σ dy·x̂) of each channel, with x̂ = (x − mean)·inv_std.
 
-    def batch_norm_dx(self, dy: Array, x: Array, mean: Array, inv_std: Array, scale: Array,
-                      sum_dy: Array, sum_dy_xhat: Array) -> Array:
-        """dx = scale · (dy − Σdy/m − x̂·Σ(dy·x̂)/m), m the number of values in a channel."""
+        relu = (scale, shift): dy is the gradient of max(0, batch norm), and counts where batch norm is above 0.
+        """
+
+    def batch_norm_dx(self, dy: Array, x: Array, mean: Array, inv_std: Array, scale: Array, sum_dy: Array,
+                      sum_dy_xhat: Array, *, relu: tuple[Array, Array | None] | None = None) -> Array:
+        """dx = scale · (dy − Σdy/m − x̂·Σ(dy·x̂)/m), m the number of values in a channel. relu: as above."""
 
     def local_response_norm(self, x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
         """(y, s): s[n,c] = k + α·Σ x[n,c']² over the `size` channels c' around c, and y = x·s^(−β)."""

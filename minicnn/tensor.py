@@ -147,8 +147,7 @@ class Tensor:
                     continue
                 dx = check.gradient(node._op, parent, vjp(dy))
                 if id(parent) in pending:
-                    device = devices.of(dx)
-                    dx = device.elementwise(device.xp.add, pending[id(parent)], dx)   # not +=: it may be shared
+                    dx = devices.of(dx).add(pending[id(parent)], dx)          # not +=: it may be shared
                 elif not parent._op and devices.borrows(dx, (dy, parent.data, *passed_on)):
                     dx = dx.copy()                                 # a leaf's gradient is its own
                 passed_on.append(dx)

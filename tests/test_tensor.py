@@ -431,10 +431,11 @@ def test_shared_computes_once_for_each_dy():
 
 
 def test_batch_norm_makes_its_sums_once(monkeypatch, rng):
-    from minicnn import cpu
+    from minicnn import devices
 
-    calls, right = [], cpu.batch_norm_sums
-    monkeypatch.setattr(cpu, "batch_norm_sums", lambda *a: calls.append(1) or right(*a))
+    device = devices.get("cpu")
+    calls, right = [], device.batch_norm_sums
+    monkeypatch.setattr(device, "batch_norm_sums", lambda *a: calls.append(1) or right(*a))
     arrays = [Tensor(a, True) for a in (rng.standard_normal((4, 3)), np.ones(3), np.ones(3))]
     batch_norm(*arrays).backward(rng.standard_normal((4, 3)))
     assert len(calls) == 1

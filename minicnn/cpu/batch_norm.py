@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 
+from minicnn.cpu.elements import relu_dx
 from minicnn.cpu.layout import from_rows, to_rows
 from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, scratch
 
@@ -35,21 +36,27 @@ def batch_norm_stats(x):
     return (shift + first).astype(x.dtype), var.astype(x.dtype)
 
 
-def batch_norm_apply(x, mean, scale, shift):
+def batch_norm_apply(x, mean, scale, shift, *, add=None, relu=False):
     # x·scale + (shift − mean·scale): even for a large mean, as accurate as x itself
     rows = LongRows.of(x)
     x_rows, offset = rows.view(x), -mean.astype(np.float64) * scale + (0 if shift is None else shift)
     y, scales, offsets = np.empty_like(x_rows), rows.repeat(scale), rows.repeat(offset.astype(x.dtype))
+    more = None if add is None else rows.view(add)
 
     def work(chunk):
         np.multiply(x_rows[chunk], scales, out=y[chunk])
         np.add(y[chunk], offsets, out=y[chunk])
+        if more is not None:
+            np.add(y[chunk], more[chunk], out=y[chunk])
+        if relu:
+            np.maximum(y[chunk], 0, out=y[chunk])
 
     parallel_for(work, rows.chunks, x.size)
     return from_rows(y, x)
 
 
-def batch_norm_sums(dy, x, mean, inv_std):
+def batch_norm_sums(dy, x, mean, inv_std, *, relu=None):
+    dy = through_relu(dy, x, mean, relu)
     rows = LongRows.of(x)
     dy, x_rows, means, chunks = rows.view(dy), rows.view(x), rows.repeat(mean), rows.chunks
     sums = ChannelSums(rows, 2, x.dtype)
@@ -65,7 +72,8 @@ def batch_norm_sums(dy, x, mean, inv_std):
     return sum_dy.astype(x.dtype), (sum_dy_centred * inv_std).astype(x.dtype)
 
 
-def batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
+def batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat, *, relu=None):
+    dy = through_relu(dy, x, mean, relu)
     rows = LongRows.of(x)
     dy, x_rows = rows.view(dy), rows.view(x)
     # the formula, its per-channel terms collected: dx = scale·dy + slope·x + offset
@@ -82,6 +90,13 @@ def batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
 
     parallel_for(work, rows.chunks, x.size)
     return from_rows(dx, x)
+
+
+def through_relu(dy, x, mean, relu):
+    """dy where batch norm with relu = (scale, shift) is above 0, else 0; dy itself without relu."""
+    if relu is None:
+        return dy
+    return relu_dx(dy, batch_norm_apply(x, mean, *relu))
 
 
 def channel_sums(dy):

@@ -31,6 +31,22 @@ def elementwise(function, *arguments):
     return y
 
 
+def relu(x):
+    return elementwise(np.maximum, x, 0)
+
+
+def relu_dx(dy, y):
+    return elementwise(lambda y, dy: dy * (y > 0), y, dy)
+
+
+def add(a, b):
+    return elementwise(np.add, a, b)
+
+
+def add_relu(a, b):
+    return elementwise(lambda a, b: np.maximum(a + b, 0), a, b)
+
+
 def chunk_size(total):
     """Values in a chunk: CHUNK_VALUES, or fewer so that every thread gets a chunk."""
     return min(CHUNK_VALUES, -(-total // num_threads()))

@@ -55,6 +55,10 @@ class Gpu:
         self.xp.cuda.get_current_stream().synchronize()
 
     elementwise = elements.elementwise
+    relu = elements.relu
+    relu_dx = elements.relu_dx
+    add = elements.add
+    add_relu = elements.add_relu
     add_at = elements.add_at
     matmul = gemm.matmul
     conv2d = conv.conv2d

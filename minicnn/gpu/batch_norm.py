@@ -23,15 +23,18 @@ def batch_norm_stats(gpu, x):
     return mean, var
 
 
-def batch_norm_apply(gpu, x, mean, scale, shift):
+def batch_norm_apply(gpu, x, mean, scale, shift, *, add=None, relu=False):
     x = gpu.xp.ascontiguousarray(x)
     N, C, P = _extents(x)
     y, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_apply", x.dtype)
     over_maps(kernel, N * C, P, x, *_like(gpu, x, mean, scale, shift), y, N * C, C, P)
-    return y
+    if add is not None:
+        y += add
+    return gpu.xp.maximum(y, 0, out=y) if relu else y
 
 
-def batch_norm_sums(gpu, dy, x, mean, inv_std):
+def batch_norm_sums(gpu, dy, x, mean, inv_std, *, relu=None):
+    dy = _through_relu(gpu, dy, x, mean, relu)
     x = gpu.xp.ascontiguousarray(x)
     (N, C, P), (grid, block) = _extents(x), _grid_and_block(x)
     parts = gpu.xp.empty((2, C, grid[1] * grid[2]), x.dtype)
@@ -40,13 +43,18 @@ def batch_norm_sums(gpu, dy, x, mean, inv_std):
     return tuple(_add_parts(gpu, parts))
 
 
-def batch_norm_dx(gpu, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat):
+def batch_norm_dx(gpu, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat, *, relu=None):
+    dy = _through_relu(gpu, dy, x, mean, relu)
     x = gpu.xp.ascontiguousarray(x)
     N, C, P = _extents(x)
     dx, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_dx", x.dtype)
     arrays = _like(gpu, x, dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat)
     over_maps(kernel, N * C, P, *arrays, dx, N * C, C, P, 1 / max(1, N * P))
     return dx
+
+
+def _through_relu(gpu, dy, x, mean, relu):
+    return dy if relu is None else dy * (batch_norm_apply(gpu, x, mean, *relu) > 0)
 
 
 def channel_sums(gpu, dy):

@@ -5,6 +5,23 @@ def elementwise(gpu, function, *arrays):
     return function(*arrays)                                       # one kernel for each operation, compiled by CuPy
 
 
+def relu(gpu, x):
+    return gpu.xp.maximum(x, 0)
+
+
+def relu_dx(gpu, dy, y):
+    return dy * (y > 0)
+
+
+def add(gpu, a, b):
+    return a + b
+
+
+def add_relu(gpu, a, b):
+    y = a + b
+    return gpu.xp.maximum(y, 0, out=y)
+
+
 def add_at(gpu, target, index, values):
     """target[index] += values, always in the same order; the order in CuPy's `add.at` depends on the threads.
 

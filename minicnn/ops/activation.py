@@ -14,8 +14,8 @@ from minicnn.tensor import op
 def relu(x: Array):
     """y = max(x, 0).   dx = dy where x > 0, else 0.   Nair & Hinton 2010"""
     device = devices.of(x)
-    y = device.elementwise(device.xp.maximum, x, 0)
-    return y, lambda dy: device.elementwise(lambda y, dy: dy * (y > 0), y, dy)
+    y = device.relu(x)
+    return y, lambda dy: device.relu_dx(dy, y)
 
 
 @op

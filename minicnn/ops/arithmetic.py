@@ -10,7 +10,8 @@ from minicnn.tensor import op
 @op(numbers=("a", "b"))
 def add(a: Array | float, b: Array | float):
     """y = a + b.   da = dy, db = dy, summed over the axes that were broadcast"""
-    return _apply("add", a, b), (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
+    y = devices.of(a).add(a, b) if getattr(a, "shape", 0) == getattr(b, "shape", 1) else _apply("add", a, b)
+    return y, (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
 
 
 @op(numbers=("a", "b"))

@@ -15,11 +15,14 @@ from minicnn.cpu import add_at, asarray, name, synchronize, to_numpy  # noqa: F4
 from minicnn.cpu import path
 
 PRIMITIVES = {
-    "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",  # being written
+    "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",
+    "relu": "elements", "relu_dx": "elements", "add": "elements", "add_relu": "elements",
+    "batch_norm_apply": "batch_norm", "batch_norm_dx": "batch_norm",
+    "batch_norm_stats": "sums", "batch_norm_sums": "sums", "channel_sums": "sums",
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "layout", "direct", "winograd", "depthwise", "conv")
+FILES = ("work", "elements", "batch_norm", "sums", "layout", "direct", "winograd", "depthwise")
 """All files with kernels, in the order in which they are compiled."""
 
 
