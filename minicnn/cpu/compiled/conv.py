@@ -43,7 +43,7 @@ def _choose(asked, g, dtype):
         return None
     if depthwise.supports(g, dtype):
         return depthwise
-    if winograd.supports(g, dtype) and max(g.C, g.O) >= 32 and g.N * g.OH * g.OW >= 96:
+    if winograd.supports(g, dtype) and min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 96:
         return winograd
     return direct
 

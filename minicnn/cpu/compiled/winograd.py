@@ -27,11 +27,17 @@ BLOCK_VALUES = 90_000
 """Values of the transformed tiles of a block, 36 (C + O) a tile: 360 kB."""
 MIN_BLOCK_TILES = 24
 """A smaller block would read all filters again for too few tiles."""
+GAP = 16
+"""Values between the 36 matrices of a block: a distance of a power of two would put all 36 into one set of the cache."""
 PARTS = 4
 """Partial sums of dw: a number that does not depend on the threads, so that the result does not either."""
 
-BT = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]], np.float32)
+ITEM_FILTERS = 2048
+"""Filters C·O whose 36 sums of dw, 300 kB, stay in a core's cache. For more an item computes some of the six rows."""
+
+TAPS = np.array([[0, 2, 4, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 3, 5, 5]])
+BT = np.array([[4, -5, 1, 0], [-4, -4, 1, 1], [4, -4, -1, 1], [-2, -1, 2, 1], [2, -1, -2, 1], [4, -5, 1, 0]], np.float32)
+"""Row r of Bᵀ d is Σ BT[r, k] · d[TAPS[r, k]]."""
 A = np.array([[1, 0, 0, 0], [1, 1, 1, 1], [1, -1, 1, -1], [1, 2, 4, 8], [1, -2, 4, -8], [0, 0, 0, 1]], np.float32)
 
 
@@ -57,21 +63,22 @@ def _outputs(m0, m1, m2, m3, m4, m5):
 
 
 @inlined
-def _filter(w0, w1, w2, u):
-    """u (6,) = G w"""
-    even, odd = w0 + w2, w1
-    far = w0 * np.float32(1 / 24) + w2 * np.float32(1 / 6)
-    u[0], u[1], u[2] = w0 * np.float32(1 / 4), (even + odd) * np.float32(-1 / 6), (even - odd) * np.float32(-1 / 6)
-    u[3], u[4], u[5] = far + odd * np.float32(1 / 12), far - odd * np.float32(1 / 12), w2
+def _filter(w0, w1, w2):
+    """G w"""
+    sixth, twelfth = spread(np.float32(1 / 6)), spread(np.float32(1 / 12))
+    near, far = (w0 + w2) * sixth, fma(w2, sixth, w0 * spread(np.float32(1 / 24)))
+    near1, far1 = w1 * sixth, w1 * twelfth
+    none = spread(np.float32(0))
+    return w0 * spread(np.float32(1 / 4)), none - near - near1, near1 - near, far + far1, far - far1, w2
 
 
 @inlined
-def _filter_gradient(s, dw):
-    """dw (3,) = Gᵀ s"""
-    near, far = (s[1] + s[2]) * np.float32(-1 / 6), s[3] + s[4]
-    dw[0] = s[0] * np.float32(1 / 4) + near + far * np.float32(1 / 24)
-    dw[1] = (s[2] - s[1]) * np.float32(1 / 6) + (s[3] - s[4]) * np.float32(1 / 12)
-    dw[2] = near + far * np.float32(1 / 6) + s[5]
+def _filter_gradient(s0, s1, s2, s3, s4, s5):
+    """Gᵀ s"""
+    sixth, near, far = spread(np.float32(1 / 6)), s1 + s2, s3 + s4
+    dw0 = fma(far, spread(np.float32(1 / 24)), s0 * spread(np.float32(1 / 4))) - near * sixth
+    dw1 = fma(s3 - s4, spread(np.float32(1 / 12)), (s2 - s1) * sixth)
+    return dw0, dw1, fma(far - near, sixth, s5)
 
 
 # ------------------------------------------------------------------------------------------------- whole tiles and blocks
@@ -80,7 +87,7 @@ def _filter_gradient(s, dw):
 @inlined
 def _transform_pixels(x, at, count, row, C, V):
     """V (36, count, C) = Bᵀ x B of the 6×6 tiles that begin at the places `at` of the flat x."""
-    half, step = np.empty(36 * 8, np.float32), count * C
+    half, step = np.empty(36 * 8, np.float32), count * C + GAP
     for t in range(count):
         for c in range(0, C, 8):
             for j in range(6):
@@ -98,26 +105,22 @@ def _transform_pixels(x, at, count, row, C, V):
 
 
 @inlined
-def _combine(x, k, row, b0, b1, b2, b3, b4, b5):
-    upper = fma(load(x, k + 2 * row), b2, fma(load(x, k + row), b1, load(x, k) * b0))
-    return fma(load(x, k + 5 * row), b5, fma(load(x, k + 4 * row), b4, fma(load(x, k + 3 * row), b3, upper)))
+def _combine(x, k, r, row, b0, b1, b2, b3):
+    upper = fma(load(x, k + TAPS[r, 1] * row), b1, load(x, k + TAPS[r, 0] * row) * b0)
+    return fma(load(x, k + TAPS[r, 3] * row), b3, fma(load(x, k + TAPS[r, 2] * row), b2, upper))
 
 
 @inlined
 def _pixel_row(r, x, at, count, row, C, V):
     """V (6, count, C) = row r of Bᵀ x B."""
-    b0, b1, b2 = spread(BT[r, 0]), spread(BT[r, 1]), spread(BT[r, 2])
-    b3, b4, b5 = spread(BT[r, 3]), spread(BT[r, 4]), spread(BT[r, 5])
-    step = count * C
+    b0, b1, b2, b3 = spread(BT[r, 0]), spread(BT[r, 1]), spread(BT[r, 2]), spread(BT[r, 3])
+    step = count * C + GAP
     for t in range(count):
         for c in range(0, C, 8):
             k, to = at[t] + c, t * C + c
-            d0 = _combine(x, k, row, b0, b1, b2, b3, b4, b5)
-            d1 = _combine(x, k + C, row, b0, b1, b2, b3, b4, b5)
-            d2 = _combine(x, k + 2 * C, row, b0, b1, b2, b3, b4, b5)
-            d3 = _combine(x, k + 3 * C, row, b0, b1, b2, b3, b4, b5)
-            d4 = _combine(x, k + 4 * C, row, b0, b1, b2, b3, b4, b5)
-            d5 = _combine(x, k + 5 * C, row, b0, b1, b2, b3, b4, b5)
+            d0, d1 = _combine(x, k, r, row, b0, b1, b2, b3), _combine(x, k + C, r, row, b0, b1, b2, b3)
+            d2, d3 = _combine(x, k + 2 * C, r, row, b0, b1, b2, b3), _combine(x, k + 3 * C, r, row, b0, b1, b2, b3)
+            d4, d5 = _combine(x, k + 4 * C, r, row, b0, b1, b2, b3), _combine(x, k + 5 * C, r, row, b0, b1, b2, b3)
             a0, a1, a2, a3, a4, a5 = _pixels(d0, d1, d2, d3, d4, d5)
             store(V, to, a0); store(V, to + step, a1); store(V, to + 2 * step, a2)
             store(V, to + 3 * step, a3); store(V, to + 4 * step, a4); store(V, to + 5 * step, a5)
@@ -134,7 +137,7 @@ def _gradient_row(r, dy, at, count, row, O, out):
     """out (6, blocks of filters, count, 16) = row r of A dy Aᵀ; lanes behind the last filter are 0."""
     a0, a1, a2, a3 = spread(A[r, 0]), spread(A[r, 1]), spread(A[r, 2]), spread(A[r, 3])
     two, four, none = spread(np.float32(2)), spread(np.float32(4)), spread(np.float32(0))
-    step = count * ((O + 15) // 16) * 16
+    step = count * ((O + 15) // 16) * 16 + GAP
     for t in range(count):
         for o in range(0, (O + 15) // 16 * 16, 8):
             to = o // 16 * count * 16 + t * 16 + o % 16
@@ -155,7 +158,7 @@ def _gradient_row(r, dy, at, count, row, O, out):
 def _compute_outputs(M, count, n, i, j, b, y, relu):
     """y (N,OH,OW,O) = Aᵀ M A + b for M (36, count, O); tile t is image n[t], output row i[t], column j[t]."""
     _, OH, OW, O = y.shape
-    half, none, step = np.empty(24 * 8, np.float32), spread(np.float32(0)), count * O
+    half, none, step = np.empty(24 * 8, np.float32), spread(np.float32(0)), count * O + GAP
     for t in range(count):
         rows, columns = min(4, OH - i[t]), min(4, OW - j[t])
         for o in range(0, O, 8):
@@ -202,7 +205,7 @@ def forward(x, U, b, y, top, left, images, tile_rows, relu, work):
     columns = (OW + 3) // 4 * 4 + 2
     most = images * tile_rows * ((OW + 3) // 4)
     region = np.empty(images * (4 * tile_rows + 2) * columns * C, np.float32)
-    V, M = np.empty(36 * most * C, np.float32), np.empty(36 * most * O, np.float32)
+    V, M = np.empty(36 * (most * C + GAP), np.float32), np.empty(36 * (most * O + GAP), np.float32)
     n, i, j, at = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     at_v, at_m, none = np.empty(most + 7, np.int64), np.empty(most + 7, np.int64), np.zeros(O + 16, np.float32)
     item = first(work)
@@ -214,34 +217,35 @@ def forward(x, U, b, y, top, left, images, tile_rows, relu, work):
             at_v[t], at_m[t] = t * C, t * O
         _transform_pixels(region, at, count, columns * C, C, V)
         for k in range(36):
-            windows_times_filters(V[k * count * C :], 0, at_v, count, 1, 0, 1, 0, C, U[k], 0, none, 0, O,
-                                  M[k * count * O :], at_m, 0, False)
+            windows_times_filters(V[k * (count * C + GAP) :], 0, at_v, count, 1, 0, 1, 0, C, U[k], 0, none, 0, O,
+                                  M[k * (count * O + GAP) :], at_m, 0, False)
         _compute_outputs(M, count, n, i, j, b, y, relu)
         item = following(work)
 
 
-@kernel("void(f4[:,:,:,::1], f4[:,:,:,::1], f4[:,:,::1], i8, i8, i8, i8, i8[::1])")
-def backward_w(dy, x, sums, top, left, images, tile_rows, work):
+@kernel("void(f4[:,:,:,::1], f4[:,:,:,::1], f4[:,:,::1], i8, i8, i8, i8, i8, i8[::1])")
+def backward_w(dy, x, sums, top, left, images, tile_rows, splits, work):
     """sums[part] (36, blocks·C·16) = Σ (Bᵀ x B) ⊙ (A dy Aᵀ) over the part's blocks of tiles.
 
-    An item is one row of the six, of a part: its sums stay in the cache.
+    An item is a part, or some of its six rows, so that the item's sums stay in the cache.
     """
     (N, H, W, C), (_, OH, OW, O) = x.shape, dy.shape
     columns = (OW + 3) // 4 * 4
     most = images * tile_rows * ((OW + 3) // 4)
     region = np.empty(images * (4 * tile_rows + 2) * (columns + 2) * C, np.float32)
     maps = np.empty(images * 4 * tile_rows * columns * O, np.float32)
-    V, D = np.empty(6 * most * C, np.float32), np.empty(6 * most * ((O + 15) // 16) * 16, np.float32)
+    V = np.empty(6 * (most * C + GAP), np.float32)
+    D = np.empty(6 * (most * ((O + 15) // 16) * 16 + GAP), np.float32)
     n, i, j = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    at, source = np.empty(most, np.int64), np.empty(most, np.int64)
+    at, source, vectors = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     panel, places = np.empty(6 * most + 8, np.float32), 6 * np.arange(most)
     TH = (OH + 3) // 4
     blocks, parts = (TH + tile_rows - 1) // tile_rows * ((N + images - 1) // images), len(sums)
     item = first(work)
     while item >= 0:
-        part, r = item // 6, item % 6
+        part, r0, r1 = item // splits, item % splits * 6 // splits, (item % splits + 1) * 6 // splits
         total = sums[part]
-        total[6 * r : 6 * r + 6] = 0
+        total[6 * r0 : 6 * r1] = 0
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
             count, n0, i0, here, rows = _tiles(block, images, tile_rows, N, OH, OW, n, i, j)
             pad(x, n0, here, i0 - top, rows + 2, -left, columns + 2, region)
@@ -249,14 +253,14 @@ def backward_w(dy, x, sums, top, left, images, tile_rows, work):
             for t in range(count):
                 at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * (columns + 2) + j[t]) * C
                 source[t] = (((n[t] - n0) * rows + i[t] - i0) * columns + j[t]) * O
-            _pixel_row(r, region, at, count, (columns + 2) * C, C, V)
-            _gradient_row(r, maps, source, count, columns * O, O, D)
-            for t in range(count):
-                at[t] = t * C
-            for q in range(6):
-                windows_times_gradients(V[q * count * C :], 0, at, count, 1, 0, 1, 0, C,
-                                        D[q * count * ((O + 15) // 16) * 16 :], (O + 15) // 16, total[6 * r + q], 0,
-                                        panel, places)
+                vectors[t] = t * C
+            for r in range(r0, r1):
+                _pixel_row(r, region, at, count, (columns + 2) * C, C, V)
+                _gradient_row(r, maps, source, count, columns * O, O, D)
+                for q in range(6):
+                    windows_times_gradients(V[q * (count * C + GAP) :], 0, vectors, count, 1, 0, 1, 0, C,
+                                            D[q * (count * ((O + 15) // 16) * 16 + GAP) :], (O + 15) // 16,
+                                            total[6 * r + q], 0, panel, places)
         item = following(work)
 
 
@@ -264,22 +268,25 @@ def backward_w(dy, x, sums, top, left, images, tile_rows, work):
 def transform_filters(w, U, work):
     """U (36, blocks, 1, C, 16) = G w Gᵀ of w (O,C,3,3), of any layout. An item is a block of 16 filters."""
     O, C, _, _ = w.shape
-    t, u = np.empty((6, 3), np.float32), np.empty((6, 6), np.float32)
+    taps, half, blocks = np.zeros(9 * 8, np.float32), np.empty(18 * 8, np.float32), U.shape[1]
     item = first(work)
     while item >= 0:
         for c in range(C):
-            for lane in range(16):
-                o = item * 16 + lane
-                if o >= O:
-                    for k in range(36):
-                        U[k, item, 0, c, lane] = 0
-                    continue
+            for lanes in range(0, 16, 8):
+                o = item * 16 + lanes
+                for lane in range(8):
+                    for k in range(9):
+                        taps[k * 8 + lane] = w[o + lane, c, k // 3, k % 3] if o + lane < O else 0
                 for q in range(3):
-                    _filter(w[o, c, 0, q], w[o, c, 1, q], w[o, c, 2, q], t[:, q])
+                    u0, u1, u2, u3, u4, u5 = _filter(load(taps, 8 * q), load(taps, 8 * q + 24), load(taps, 8 * q + 48))
+                    store(half, 8 * q, u0); store(half, 8 * q + 24, u1); store(half, 8 * q + 48, u2)
+                    store(half, 8 * q + 72, u3); store(half, 8 * q + 96, u4); store(half, 8 * q + 120, u5)
+                step = blocks * C * 16
                 for p in range(6):
-                    _filter(t[p, 0], t[p, 1], t[p, 2], u[p])
-                for k in range(36):
-                    U[k, item, 0, c, lane] = u[k // 6, k % 6]
+                    k, to = 24 * p, 6 * p * step + (item * C + c) * 16 + lanes
+                    u0, u1, u2, u3, u4, u5 = _filter(load(half, k), load(half, k + 8), load(half, k + 16))
+                    store(U, to, u0); store(U, to + step, u1); store(U, to + 2 * step, u2)
+                    store(U, to + 3 * step, u3); store(U, to + 4 * step, u4); store(U, to + 5 * step, u5)
         item = following(work)
 
 
@@ -287,21 +294,31 @@ def transform_filters(w, U, work):
 def transform_sums(sums, dw, work):
     """dw (O,C,3,3) = Gᵀ S G with S the sum of all parts, in their order. An item is a block of 16 filters."""
     O, C, _, _ = dw.shape
-    s, t, u = np.empty((6, 6), np.float32), np.empty((3, 6), np.float32), np.empty((3, 3), np.float32)
+    parts, _, size = sums.shape
+    s, half, taps = np.empty(36 * 8, np.float32), np.empty(18 * 8, np.float32), np.empty(9 * 8, np.float32)
     item = first(work)
     while item >= 0:
         for c in range(C):
-            for lane in range(min(16, O - item * 16)):
+            for lanes in range(0, min(16, O - item * 16), 8):
                 for k in range(36):
-                    value = sums[0, k, (item * C + c) * 16 + lane]
-                    for part in range(1, len(sums)):
-                        value += sums[part, k, (item * C + c) * 16 + lane]
-                    s[k // 6, k % 6] = value
+                    at = k * size + (item * C + c) * 16 + lanes
+                    value = load(sums, at)
+                    for part in range(1, parts):
+                        value = value + load(sums, part * 36 * size + at)
+                    store(s, 8 * k, value)
                 for q in range(6):
-                    _filter_gradient(s[:, q], t[:, q])
+                    k = 8 * q
+                    d0, d1, d2 = _filter_gradient(load(s, k), load(s, k + 48), load(s, k + 96), load(s, k + 144),
+                                                  load(s, k + 192), load(s, k + 240))
+                    store(half, k, d0); store(half, k + 48, d1); store(half, k + 96, d2)
                 for p in range(3):
-                    _filter_gradient(t[p], u[p])
-                dw[item * 16 + lane, c] = u
+                    k = 48 * p
+                    d0, d1, d2 = _filter_gradient(load(half, k), load(half, k + 8), load(half, k + 16),
+                                                  load(half, k + 24), load(half, k + 32), load(half, k + 40))
+                    store(taps, 24 * p, d0); store(taps, 24 * p + 8, d1); store(taps, 24 * p + 16, d2)
+                for lane in range(8):
+                    for k in range(9):
+                        dw[item * 16 + lanes + lane, c, k // 3, k % 3] = taps[k * 8 + lane]
         item = following(work)
 
 
@@ -333,10 +350,11 @@ def conv2d_dx(dy, w, g):
 def conv2d_dw(dy, x, g):
     images, tile_rows, items = _blocks(g, 6)
     blocks = -(-g.O // 16)
-    sums = np.empty((min(PARTS, items), 36, blocks * g.C * 16), np.float32)
+    splits = next((s for s in (1, 2, 3) if g.C * g.O <= s * ITEM_FILTERS), 6)
+    sums = np.empty((min(-(-2 * PARTS // splits), items), 36, blocks * g.C * 16), np.float32)
     dw = np.empty((g.O, g.C, 3, 3), np.float32)
-    team.run(backward_w, 6 * len(sums), dy.size * g.C / 4, plain(to_nhwc(dy)), plain(to_nhwc(x)), sums, g.vertical.before,
-             g.horizontal.before, images, tile_rows)
+    team.run(backward_w, splits * len(sums), dy.size * g.C / 4, plain(to_nhwc(dy)), plain(to_nhwc(x)), sums,
+             g.vertical.before, g.horizontal.before, images, tile_rows, splits)
     team.run(transform_sums, blocks, sums.size, sums, dw)
     return dw
 
