@@ -30,7 +30,9 @@ def __getattr__(attribute):
     """Import a primitive's file when it is first used; the NumPy backend's function if it has none."""
     file = PRIMITIVES.get(attribute)
     if file is None:
-        return getattr(cpu, attribute)
+        if attribute in cpu.__all__:
+            return getattr(cpu, attribute)
+        raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")  # a file, which is then imported
     try:
         from minicnn.cpu.compiled import kernel
     except ImportError as problem:                                 # numba is broken

@@ -155,14 +155,14 @@ def _gradient_row(r, dy, at, count, row, O, out):
 
 
 @inlined
-def _compute_outputs(M, count, n, i, j, b, y, relu):
-    """y (N,OH,OW,O) = Aᵀ M A + b for M (36, count, O); tile t is image n[t], output row i[t], column j[t]."""
-    _, OH, OW, O = y.shape
+def _compute_outputs(M, count, n, i, j, b, O, y, offset, relu):
+    """y[…, offset : offset + O] = Aᵀ M A + b for M (36, count, O); tile t is image n[t], output row i[t], column j[t]."""
+    _, OH, OW, pitch = y.shape
     half, none, step = np.empty(24 * 8, np.float32), spread(np.float32(0)), count * O + GAP
     for t in range(count):
         rows, columns = min(4, OH - i[t]), min(4, OW - j[t])
         for o in range(0, O, 8):
-            bias = load(b, o)
+            bias = load(b, offset + o)
             for q in range(6):
                 k = q * step + t * O + o
                 a0, a1, a2, a3 = _outputs(load(M, k), load(M, k + 6 * step), load(M, k + 12 * step),
@@ -170,16 +170,16 @@ def _compute_outputs(M, count, n, i, j, b, y, relu):
                 store(half, 8 * q, a0); store(half, 8 * q + 48, a1)
                 store(half, 8 * q + 96, a2); store(half, 8 * q + 144, a3)
             for p in range(rows):
-                k, to = 48 * p, ((n[t] * OH + i[t] + p) * OW + j[t]) * O + o
+                k, to = 48 * p, ((n[t] * OH + i[t] + p) * OW + j[t]) * pitch + offset + o
                 a0, a1, a2, a3 = _outputs(load(half, k), load(half, k + 8), load(half, k + 16), load(half, k + 24),
                                           load(half, k + 32), load(half, k + 40))
                 a0, a1, a2, a3 = a0 + bias, a1 + bias, a2 + bias, a3 + bias
                 if relu:
                     a0, a1, a2, a3 = maximum(a0, none), maximum(a1, none), maximum(a2, none), maximum(a3, none)
                 store(y, to, a0)
-                if columns > 1: store(y, to + O, a1)
-                if columns > 2: store(y, to + 2 * O, a2)
-                if columns > 3: store(y, to + 3 * O, a3)
+                if columns > 1: store(y, to + pitch, a1)
+                if columns > 2: store(y, to + 2 * pitch, a2)
+                if columns > 3: store(y, to + 3 * pitch, a3)
 
 
 @inlined
@@ -198,28 +198,38 @@ def _tiles(block, images, tile_rows, N, OH, OW, n, i, j):
     return count, n0, 4 * r0, n1 - n0, 4 * (r1 - r0)
 
 
-@kernel("void(f4[:,:,:,::1], f4[:,:,:,:,::1], f4[::1], f4[:,:,:,::1], i8, i8, i8, i8, b1, i8[::1])")
-def forward(x, U, b, y, top, left, images, tile_rows, relu, work):
-    """y = conv(x, w) + b. U (36, blocks of filters, C, 16) the transformed filters. An item is a block of tiles."""
-    (N, H, W, C), (_, OH, OW, O) = x.shape, y.shape
+@kernel("void(f4[:,:,:,::1], f4[:,:,:,:,::1], f4[::1], f4[:,:,:,::1], i8, i8, i8, i8, i8, b1, i8[::1])")
+def forward(x, U, b, y, top, left, images, tile_rows, parts, relu, work):
+    """y = conv(x, w) + b. U (36, blocks of filters, C, 16) the transformed filters, of which b has O.
+
+    An item is a block of tiles and one of the `parts` of the filters. y may have more than O channels: the others stay.
+    """
+    (N, H, W, C), (_, OH, OW, _), O = x.shape, y.shape, b.size
     columns = (OW + 3) // 4 * 4 + 2
-    most = images * tile_rows * ((OW + 3) // 4)
+    most, blocks = images * tile_rows * ((OW + 3) // 4), (O + 15) // 16
     region = np.empty(images * (4 * tile_rows + 2) * columns * C, np.float32)
-    V, M = np.empty(36 * (most * C + GAP), np.float32), np.empty(36 * (most * O + GAP), np.float32)
+    widest = min(O, (blocks + parts - 1) // parts * 16)
+    V, M = np.empty(36 * (most * C + GAP), np.float32), np.empty(36 * (most * widest + GAP), np.float32)
     n, i, j, at = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    at_v, at_m, none = np.empty(most + 7, np.int64), np.empty(most + 7, np.int64), np.zeros(O + 16, np.float32)
-    item = first(work)
+    at_v, at_m, none = np.empty(most + 7, np.int64), np.empty(most + 7, np.int64), np.zeros(widest + 16, np.float32)
+    item, before = first(work), -1
     while item >= 0:
-        count, n0, i0, here, rows = _tiles(item, images, tile_rows, N, OH, OW, n, i, j)
-        pad(x, n0, here, i0 - top, rows + 2, -left, columns, region)
+        part, block = item % parts, item // parts
+        f0, f1 = blocks * part // parts * 16, min(blocks * (part + 1) // parts * 16, O)
+        filters = f1 - f0
+        count, n0, i0, here, rows = _tiles(block, images, tile_rows, N, OH, OW, n, i, j)
+        if block != before:                                        # else V is still that of this block
+            pad(x, n0, here, i0 - top, rows + 2, -left, columns, region)
+            for t in range(count):
+                at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * columns + j[t]) * C
+            _transform_pixels(region, at, count, columns * C, C, V)
+            before = block
         for t in range(count):
-            at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * columns + j[t]) * C
-            at_v[t], at_m[t] = t * C, t * O
-        _transform_pixels(region, at, count, columns * C, C, V)
+            at_v[t], at_m[t] = t * C, t * filters
         for k in range(36):
-            windows_times_filters(V[k * (count * C + GAP) :], 0, at_v, count, 1, 0, 1, 0, C, U[k], 0, none, 0, O,
-                                  M[k * (count * O + GAP) :], at_m, 0, False)
-        _compute_outputs(M, count, n, i, j, b, y, relu)
+            windows_times_filters(V[k * (count * C + GAP) :], 0, at_v, count, 1, 0, 1, 0, C, U[k], f0 // 16, none, 0,
+                                  filters, M[k * (count * filters + GAP) :], at_m, 0, False)
+        _compute_outputs(M, count, n, i, j, b, filters, y, f0, relu)
         item = following(work)
 
 
@@ -338,7 +348,7 @@ def conv2d(x, w, b, g, relu=False):
     images, tile_rows, items = _blocks(g, 36)
     b = np.zeros(g.O, np.float32) if b is None else plain(b)
     team.run(forward, items, y.size * g.C / 4, plain(to_nhwc(x)), U, b, y, g.vertical.before, g.horizontal.before,
-             images, tile_rows, relu)
+             images, tile_rows, 1, relu)
     return as_nchw(y)
 
 
