@@ -16,18 +16,22 @@ from minicnn.cpu import path
 
 PRIMITIVES = {
     "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",
+    "max_pool2d": "pool", "max_pool2d_dx": "pool", "avg_pool2d": "pool", "avg_pool2d_dx": "pool", "lp_pool2d": "pool",
+    "lp_pool2d_dx": "pool",
     "relu": "elements", "relu_dx": "elements", "add": "elements", "add_relu": "elements",
     "batch_norm_apply": "batch_norm", "batch_norm_dx": "batch_norm",
     "batch_norm_stats": "sums", "batch_norm_sums": "sums", "channel_sums": "sums",
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "elements", "batch_norm", "sums", "layout", "direct", "winograd", "depthwise")
+FILES = ("work", "elements", "batch_norm", "sums", "pool", "layout", "direct", "winograd", "depthwise")
 """All files with kernels, in the order in which they are compiled."""
 
 
 def __getattr__(attribute):
     """Import a primitive's file when it is first used; the NumPy backend's function if it has none."""
+    if attribute not in cpu.__all__:                               # a file of this package, for example
+        raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
     file = PRIMITIVES.get(attribute)
     if file is None:
         return getattr(cpu, attribute)

@@ -30,6 +30,7 @@ OPTIONS = {
     "error_model": "numpy",                                        # division by 0 gives infinity, not an exception
     "fastmath": {"contract", "reassoc", "nsz", "arcp"},            # without nnan and ninf: NaN and infinity keep
     "boundscheck": BOUNDSCHECK,
+    "no_cfunc_wrapper": True,                                      # nothing calls kernels from C
 }
 
 
@@ -50,7 +51,7 @@ def kernel(*signatures: str):
 
 def inlined(function):
     """A small function that kernels call: LLVM compiles it as part of each of them."""
-    return numba.njit(**OPTIONS)(function)
+    return numba.njit(**OPTIONS, no_cpython_wrapper=True)(function)
 
 
 @functools.cache
