@@ -42,13 +42,19 @@ class Device(Protocol):
         result has the memory layout of the first array.
         """
 
+    def add_relu(self, a: Array, b: Array) -> Array:
+        """y = max(a + b, 0), for two arrays of the same shape."""
+
+    def relu_dx(self, dy: Array, y: Array) -> Array:
+        """dx = dy where y > 0, else 0: the gradient of y = max(x, 0)."""
+
     def matmul(self, a: Array, b: Array, bias: Array | None = None) -> Array:
         """y = a·b + bias: a (M,K), b (K,L), bias (L,) or None → y (M,L)"""
 
     # convolution: x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,) or None   y, dy (N,O,OH,OW)
 
-    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-        """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]"""
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, relu: bool = False) -> Array:
+        """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P];   relu: max(y, 0)"""
 
     def conv2d_dx(self, dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
         """dx[n,c,h,w] = Σ w[o,c,p,q]·dy[n,o,i,j] over all o, p, q, i, j with h = i·S + p·D − P, w = j·S + q·D − P"""
@@ -84,8 +90,9 @@ class Device(Protocol):
     def batch_norm_stats(self, x: Array) -> tuple[Array, Array]:
         """(mean, variance) of each channel; the biased variance: divided by the number of values m, not by m − 1."""
 
-    def batch_norm_apply(self, x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
-        """y = (x − mean) · scale + shift, channel by channel."""
+    def batch_norm_apply(self, x: Array, mean: Array, scale: Array, shift: Array | None, add: Array | None = None,
+                         relu: bool = False) -> Array:
+        """y = (x − mean) · scale + shift, channel by channel; + add, an array of x's shape;   relu: max(y, 0)"""
 
     def batch_norm_sums(self, dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
         """(Σ dy, Σ dy·x̂) of each channel, with x̂ = (x − mean)·inv_std."""

@@ -8,7 +8,7 @@ import numpy as xp
 from minicnn.cpu.batch_norm import batch_norm_apply, batch_norm_dx, batch_norm_stats, batch_norm_sums, channel_sums
 from minicnn.cpu.conv import conv2d, conv2d_dw, conv2d_dx
 from minicnn.cpu.dropout import dropout_mask
-from minicnn.cpu.elements import elementwise
+from minicnn.cpu.elements import add_relu, elementwise, relu_dx
 from minicnn.cpu.gemm import matmul
 from minicnn.cpu.lrn import local_response_norm, local_response_norm_dx
 from minicnn.cpu.pool import avg_pool2d, avg_pool2d_dx, lp_pool2d, lp_pool2d_dx, max_pool2d, max_pool2d_dx
@@ -18,6 +18,7 @@ from minicnn.cpu.update import adam_update, sgd_update
 __all__ = [
     "adam_update",
     "add_at",
+    "add_relu",
     "asarray",
     "avg_pool2d",
     "avg_pool2d_dx",
@@ -41,6 +42,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_dx",
     "name",
+    "relu_dx",
     "sgd_update",
     "synchronize",
     "to_numpy",

@@ -35,15 +35,21 @@ def batch_norm_stats(x):
     return (shift + first).astype(x.dtype), var.astype(x.dtype)
 
 
-def batch_norm_apply(x, mean, scale, shift):
+def batch_norm_apply(x, mean, scale, shift, add=None, relu=False):
     # x·scale + (shift − mean·scale): even for a large mean, as accurate as x itself
     rows = LongRows.of(x)
     x_rows, offset = rows.view(x), -mean.astype(np.float64) * scale + (0 if shift is None else shift)
     y, scales, offsets = np.empty_like(x_rows), rows.repeat(scale), rows.repeat(offset.astype(x.dtype))
+    added, zeros = None if add is None else rows.view(add), np.zeros_like(offsets) if relu else None
 
     def work(chunk):
-        np.multiply(x_rows[chunk], scales, out=y[chunk])
-        np.add(y[chunk], offsets, out=y[chunk])
+        out = y[chunk]
+        np.multiply(x_rows[chunk], scales, out=out)
+        np.add(out, offsets, out=out)
+        if added is not None:
+            np.add(out, added[chunk], out=out)
+        if relu:
+            np.maximum(out, zeros, out=out)
 
     parallel_for(work, rows.chunks, x.size)
     return from_rows(y, x)

@@ -55,6 +55,8 @@ class Gpu:
         self.xp.cuda.get_current_stream().synchronize()
 
     elementwise = elements.elementwise
+    add_relu = elements.add_relu
+    relu_dx = elements.relu_dx
     add_at = elements.add_at
     matmul = gemm.matmul
     conv2d = conv.conv2d

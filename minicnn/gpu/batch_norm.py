@@ -23,11 +23,11 @@ def batch_norm_stats(gpu, x):
     return mean, var
 
 
-def batch_norm_apply(gpu, x, mean, scale, shift):
+def batch_norm_apply(gpu, x, mean, scale, shift, add=None, relu=False):
     x = gpu.xp.ascontiguousarray(x)
     N, C, P = _extents(x)
     y, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_apply", x.dtype)
-    over_maps(kernel, N * C, P, x, *_like(gpu, x, mean, scale, shift), y, N * C, C, P)
+    over_maps(kernel, N * C, P, x, *_like(gpu, x, mean, scale, shift, add), y, N * C, C, P, relu)
     return y
 
 

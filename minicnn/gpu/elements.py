@@ -5,6 +5,14 @@ def elementwise(gpu, function, *arrays):
     return function(*arrays)                                       # one kernel for each operation, compiled by CuPy
 
 
+def add_relu(gpu, a, b):
+    return gpu.xp.maximum(a + b, 0)
+
+
+def relu_dx(gpu, dy, y):
+    return dy * (y > 0)
+
+
 def add_at(gpu, target, index, values):
     """target[index] += values, always in the same order; the order in CuPy's `add.at` depends on the threads.
 
