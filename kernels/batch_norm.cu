@@ -110,8 +110,7 @@ __global__ void batch_norm_apply(const T *__restrict__ x, const T *mean, const T
         T mu = mean[c], a = scale[c], b = shift ? shift[c] : T(0);
         stream_pixels(P, [=](int i) { return Sum<T>{x[map * P + i], add ? add[map * P + i] : T(0)}; },
                       [=](int i, Sum<T> v) {
-            T value = (v.x - mu) * a + b + v.add;
-            y[map * P + i] = relu && value < 0 ? T(0) : value;  // NaN stays NaN
+            y[map * P + i] = rectified((v.x - mu) * a + b + v.add, relu);
         });
     }
 }

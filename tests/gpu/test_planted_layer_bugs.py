@@ -172,7 +172,7 @@ BUGS = {  # in which file: what it is, what stood there, what stands there now, 
         ("every thread writes", "if (threadIdx.x == 0 && threadIdx.y == 0) sum[", "sum[", race(batch_norm)),
         ("the image for the channel", "int c = map % C;", "int c = map / C;", batch_norm),
         ("nothing is added", "* a + b + v.add", "* a + b", batch_norm),
-        ("no relu", "relu && value < 0 ?", "relu && value < -1e9 ?", batch_norm),
+        ("no relu", "+ v.add, relu)", "+ v.add, false)", batch_norm),
         ("a null pointer read", "shift ? shift[c] : T(0)", "shift[c]", batch_norm),
     ],
     "maps.cuh": [

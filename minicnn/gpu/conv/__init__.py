@@ -34,8 +34,7 @@ def choose(gpu, g, dtype) -> str:
 
 
 def conv2d(gpu, x, w, b, g, relu=False):
-    y = ALGORITHMS[choose(gpu, g, x.dtype)].conv2d(gpu, x, w, b, g)
-    return gpu.xp.maximum(y, 0) if relu else y
+    return ALGORITHMS[choose(gpu, g, x.dtype)].conv2d(gpu, x, w, b, g, relu)
 
 
 def conv2d_dx(gpu, dy, w, g):
