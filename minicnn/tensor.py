@@ -87,7 +87,7 @@ class Tensor:
 
     def detach_(self, requires_grad: bool = False) -> Tensor:
         """Detach this Tensor itself from the graph: it becomes a leaf, where a later `backward` stops."""
-        self._op, self._parents, self._vjps, self.requires_grad = "", (), (), requires_grad
+        self._op, self._parents, self._vjps, self._unfused, self.requires_grad = "", (), (), (), requires_grad
         return self
 
     def to(self, device: str) -> Tensor:

@@ -102,6 +102,25 @@ def test_a_rule_for_a_net_without_weights_that_learn():
     same_bits(a, b)
 
 
+def test_rules_stop_at_a_tensor_that_was_detached():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    out = net(Tensor(images()))
+    out.detach_(requires_grad=True)
+    ops.tanh(out).sum().backward(rules=RULES["guided"])
+    assert out.grad.shape == out.shape
+    assert net[0].weight.grad is None
+
+
+def test_a_module_that_keeps_a_fused_output_is_copied():
+    def forward(net, x):
+        net.kept = ops.relu(net.layers[0](x) + x)
+        return net.kept.sum()
+
+    net = Function(forward, nn.BatchNorm2d(3))
+    net(Tensor(images()))
+    np.testing.assert_array_equal(copy.deepcopy(net).kept.data, net.kept.data)
+
+
 def test_the_graph_is_freed_and_a_second_backward_says_so():
     out = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())(Tensor(images())).sum()
     out.backward()
