@@ -131,10 +131,10 @@ class Waiting:
 
     def compute(self) -> None:
         """Compute everything that still waits."""
-        for value in [reference() for reference in self._values.values()]:
+        while self._values:                                        # another thread may add to them
+            value = self._values.popitem()[1]()
             if isinstance(value, Deferred):
                 value._compute()
-        self._values.clear()
 
     def close(self) -> None:
         """Compute everything that still waits; from now on nothing does."""
