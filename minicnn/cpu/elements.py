@@ -47,6 +47,21 @@ def add_relu(a, b):
     return elementwise(lambda a, b: np.maximum(a + b, 0), a, b)
 
 
+def relu_in_place(y):
+    """y = max(y, 0), for an array without gaps."""
+    if y.size < MIN_CHUNKED_VALUES:
+        np.maximum(y, 0, out=y)
+        return
+    size, values = chunk_size(y.size), flat(y)
+    zeros = np.zeros(size, y.dtype)                                # NumPy's maximum is slower with a number
+
+    def compute(start):
+        chunk = values[start : start + size]
+        np.maximum(chunk, zeros[: len(chunk)], out=chunk)
+
+    parallel_for(compute, range(0, y.size, size), y.size)
+
+
 def chunk_size(total):
     """Values in a chunk: CHUNK_VALUES, or fewer so that every thread gets a chunk."""
     return min(CHUNK_VALUES, -(-total // num_threads()))

@@ -61,6 +61,26 @@ def test_apply(gpu, rng, shape, shifted, dtype):
 
 @dtypes
 @shapes
+@pytest.mark.parametrize("relu", [True, False])
+def test_apply_with_a_sum_and_a_relu(gpu, rng, shape, relu, dtype):
+    x, z = rng.standard_normal((2, *shape)).astype(dtype)
+    mean, scale, shift = rng.standard_normal((3, shape[1])).astype(dtype)
+    y = gpu.to_numpy(gpu.batch_norm_apply(*map(gpu.asarray, (x, mean, scale, shift)), add=gpu.asarray(z), relu=relu))
+    exact = (x.astype(np.float64) - column(mean, x)) * column(scale, x) + column(shift, x) + z
+    close(y, exact.clip(0) if relu else exact, dtype)
+    y = gpu.to_numpy(gpu.batch_norm_apply(*map(gpu.asarray, (x, mean, scale)), None, relu=True))
+    close(y, ((x.astype(np.float64) - column(mean, x)) * column(scale, x)).clip(0), dtype)
+
+
+def test_a_relu_lets_nan_and_infinity_pass(gpu):
+    x = np.array([[np.nan, np.inf, -np.inf, -1, 2]], np.float32)
+    one = gpu.asarray(np.ones(5, np.float32))
+    y = gpu.to_numpy(gpu.batch_norm_apply(gpu.asarray(x), 0 * one, one, None, relu=True))
+    np.testing.assert_array_equal(y, [[np.nan, np.inf, 0, 0, 2]])
+
+
+@dtypes
+@shapes
 def test_sums_and_dx(gpu, rng, shape, dtype):
     x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     dy += dtype(0.5)

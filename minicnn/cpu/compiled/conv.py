@@ -13,11 +13,7 @@ ALGORITHMS = {"depthwise": depthwise, "winograd": winograd, "direct": direct}
 
 
 def conv2d(x, w, b, g, relu=False):
-    algorithm = choose(g, x.dtype)
-    if algorithm is None:
-        y = numpy_conv.conv2d(x, w, b, g)
-        return np.maximum(y, 0, out=y) if relu else y
-    return algorithm.conv2d(x, w, b, g, relu)
+    return (choose(g, x.dtype) or numpy_conv).conv2d(x, w, b, g, relu)
 
 
 def conv2d_dx(dy, w, g):
