@@ -11,8 +11,7 @@ import sys
 import numpy as xp  # noqa: F401 - part of the device protocol
 
 from minicnn import cpu
-from minicnn.cpu import add_at, asarray, name, synchronize, to_numpy  # noqa: F401 - the same on both
-from minicnn.cpu import path
+from minicnn.cpu import add_at, asarray, name, path, synchronize, to_numpy  # noqa: F401 - the same on both
 
 PRIMITIVES = {
     "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",
@@ -24,7 +23,8 @@ PRIMITIVES = {
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "elements", "batch_norm", "sums", "pool", "layout", "direct", "winograd", "depthwise")
+FILES = ("work", "elements", "batch_norm", "sums", "pool", "layout", "direct", "winograd_transforms", "winograd",
+         "depthwise")  # fmt: skip
 """All files with kernels, in the order in which they are compiled."""
 
 

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minicnn.cpu.compiled.registers import LANES, _eight, _FLOATS, _first_lanes, _in_all_lanes, _pointer, register
+from minicnn.cpu.compiled.registers import _FLOATS, LANES, _eight, _first_lanes, _in_all_lanes, _pointer, register
 
 _NONE = ir.Constant(_FLOATS, [0.0] * LANES)
 

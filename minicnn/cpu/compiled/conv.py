@@ -1,5 +1,6 @@
 """Which kernel computes a convolution. What is left to the NumPy backend: float64, an algorithm of it that was asked
-for by name, and the geometries of `_numpy_is_faster`."""
+for by name, and the geometries of `_numpy_is_faster`.
+"""
 
 import functools
 

@@ -16,6 +16,7 @@ import hashlib
 import os
 import platform
 from pathlib import Path
+from typing import ClassVar
 
 import llvmlite.binding
 import numba
@@ -90,7 +91,7 @@ class _Locator(_CacheLocator):
 
 
 class _CacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes: ClassVar = [_Locator]
 
 
 class _Cache(FunctionCache):

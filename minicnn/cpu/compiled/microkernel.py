@@ -89,7 +89,8 @@ def _block_of_sums(x, places, count, here, dy, d):
 
 @inlined
 def windows_times_gradients(x, origin, at, count, P, row, Q, step, T, dy, blocks, dw, first, panel, places):
-    """dw[first + ((block·P + p)·Q + q)·T·16 + t·16 + lane] += Σ_m x[origin + at[m] + p·row + q·step + t] · dy[block, m, lane]
+    """dw[first + (((block·P + p)·Q + q)·T + t)·16 + lane]
+           += Σ_m x[origin + at[m] + p·row + q·step + t] · dy[block, m, lane]
 
     for `blocks` blocks of 16 filters. The sum over m is complete in 12 registers, 6 values of x × 16 filters, before it
     is added to dw. Where T < 6, x can be read 5 values further. panel: room for 6·count + 8 values; places[m] = 6·m.
@@ -117,7 +118,8 @@ def windows_times_gradients(x, origin, at, count, P, row, Q, step, T, dy, blocks
 @inlined
 def pack_gradients(dy, source, count, first, filters, out):
     """The gradients of `filters` filters, from number `first` on, at the places source[m] of dy → out, flat:
-    (blocks, count, 16), 0 in the lanes behind the last filter."""
+    (blocks, count, 16), 0 in the lanes behind the last filter.
+    """
     k = 0
     for start in range(first, first + filters, 16):
         lanes = min(16, first + filters - start)

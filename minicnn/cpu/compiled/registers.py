@@ -22,6 +22,7 @@ Each function below emits the LLVM instruction of its name. On a processor witho
 """
 
 import operator
+from typing import ClassVar
 
 from llvmlite import ir
 from numba import types
@@ -213,8 +214,8 @@ def zero(typing, y, i, n):
 def _lane_by_lane(python_operator, instruction):
     """Give Python's operator a meaning for two registers. (An `overload` would be compiled anew at each use.)"""
     @infer_global(python_operator)
-    class _(ConcreteTemplate):
-        cases = [signature(register, register, register)]
+    class Template(ConcreteTemplate):
+        cases: ClassVar = [signature(register, register, register)]
 
     @lower_builtin(python_operator, register, register)
     def _(context, builder, signature, args):
