@@ -16,7 +16,6 @@ import hashlib
 import os
 import platform
 from pathlib import Path
-from typing import ClassVar
 
 import llvmlite.binding
 import numba
@@ -91,7 +90,7 @@ class _Locator(_CacheLocator):
 
 
 class _CacheImpl(CompileResultCacheImpl):
-    _locator_classes: ClassVar = [_Locator]
+    _locator_classes = (_Locator,)
 
 
 class _Cache(FunctionCache):

@@ -11,7 +11,7 @@ from minicnn.cpu.compiled.registers import fma, load, maximum, spread, store
 from minicnn.cpu.compiled.work import first, following
 
 GAP = 16
-"""Values between the 36 matrices of a block: at a distance of a power of two all 36 would share one set of the cache."""
+"""Values between the 36 matrices of a block: a distance of a power of two would put all in one set of the cache."""
 TAPS = np.array([[0, 2, 4, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 3, 5, 5]])
 BT = np.array([[4, -5, 1, 0], [-4, -4, 1, 1], [4, -4, -1, 1], [-2, -1, 2, 1], [2, -1, -2, 1], [4, -5, 1, 0]],
               np.float32)
