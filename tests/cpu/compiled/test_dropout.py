@@ -17,6 +17,13 @@ def test_the_same_bits(on_threads, shape, p):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_word_at_the_threshold_is_kept():
+    words = np.random.Generator(np.random.Philox(key=3, counter=5 << 128)).random(8)
+    for i, p in enumerate(words):
+        assert compiled.dropout_mask((8,), p, 3, 5)[i]
+        assert not compiled.dropout_mask((8,), p + 2.0**-53, 3, 5)[i]
+
+
 @pytest.mark.parametrize(("seed", "draw"), [(-1, 0), (2**128, 0)])
 def test_seeds_that_numpy_refuses(seed, draw):
     with pytest.raises(ValueError, match="key"):

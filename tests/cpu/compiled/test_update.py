@@ -58,7 +58,10 @@ def test_a_gradient_of_another_layout_and_a_parameter_that_must_not_change(rng):
     np.testing.assert_array_equal(whole, np.tile(np.float32([-1, 0]), (4, 3)))
 
 
-def test_an_infinite_parameter_stays_infinite_without_weight_decay():
-    param = np.full(3, np.inf, np.float32)
-    compiled.sgd_update(param, np.ones(3, np.float32), None, lr=0.1, **SGD[0])
-    assert (param == np.inf).all()
+@pytest.mark.parametrize("name", ["sgd_update", "sgd_update with momentum", "adam_update"])
+def test_an_infinite_parameter_stays_infinite_without_weight_decay(name):
+    arrays = [np.full(3, np.inf, np.float32), *np.ones((3, 3), np.float32)]
+    adam = name == "adam_update"
+    hyper = {**ADAM[0], "beta1": 0.9, "beta2": 0.99, "eps": 1e-8} if adam else SGD["momentum" in name]
+    arrays = arrays if adam else [*arrays[:2], arrays[2] if "momentum" in name else arrays[2][:0]]
+    assert (steps(compiled, name.split()[0], arrays, hyper)[0] == np.inf).all()
