@@ -42,6 +42,9 @@ class Device(Protocol):
         result has the memory layout of the first array.
         """
 
+    def evaluate(self, formula: Callable[..., Array], *arguments: Array | float) -> Array:
+        """formula(xp, *arguments), one of minicnn/formulas.py: arrays of one shape, then numbers."""
+
     def relu(self, x: Array) -> Array:
         """y = max(x, 0), with the memory layout of x."""
 

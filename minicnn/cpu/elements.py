@@ -1,5 +1,7 @@
 """Elementwise functions, on all threads and in chunks that stay in the cache."""
 
+import functools
+
 import numpy as np
 
 from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, split
@@ -29,6 +31,10 @@ def elementwise(function, *arguments):
 
     parallel_for(compute, range(0, y.size, size), y.size)
     return y
+
+
+def evaluate(formula, *arguments):
+    return elementwise(functools.partial(formula, np), *arguments)
 
 
 def relu(x):

@@ -1,6 +1,6 @@
 """Elementwise arithmetic. Two arguments broadcast as in NumPy; one of them may be a number."""
 
-from minicnn import devices
+from minicnn import devices, formulas
 from minicnn.deferred import Later, fusable
 from minicnn.device import Array
 from minicnn.op_checks import brief, number
@@ -95,8 +95,8 @@ def clip(x: Array, *, low: float | None = None, high: float | None = None):
     if low > high:
         raise ValueError(f"clip: low (={low}) must not be above high (={high})")
     device = devices.of(x)
-    return (device.elementwise(lambda x: device.xp.clip(x, low, high), x),
-            lambda dy: device.elementwise(lambda x, dy: dy * ((x > low) & (x < high)), x, dy))
+    return (device.evaluate(formulas.clip, x, low, high),
+            lambda dy: device.evaluate(formulas.clip_dx, x, dy, low, high))
 
 
 def _apply(function, *arguments):

@@ -138,3 +138,21 @@ def test_the_same_bits_whoever_comes_first(emulated, rng):
         sums = gpu.batch_norm_sums(there[1], there[0], *stats)
         found.append([gpu.to_numpy(a).tobytes() for a in (*stats, *sums, gpu.channel_sums(there[1]))])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
+def test_a_residual_and_relu_are_one_call(gpu, rng, shape):
+    x, dy, more = rng.standard_normal((3, *shape))
+    mean, inv_std, scale, shift = rng.uniform(0.5, 2, (4, shape[1]))
+    x_, dy_, more_, mean_, inv_std_, scale_, shift_ = map(gpu.asarray, (x, dy, more, mean, inv_std, scale, shift))
+    line = (x - column(mean, x)) * column(scale, x) + column(shift, x)
+    y = gpu.batch_norm_apply(x_, mean_, scale_, shift_, add=more_, relu=True)
+    close(gpu.to_numpy(y), np.maximum(line + more, 0), np.float64)
+    through = gpu.asarray(dy * (line > 0))
+    sums = gpu.batch_norm_sums(dy_, x_, mean_, inv_std_, relu=(scale_, shift_))
+    expected = gpu.batch_norm_sums(through, x_, mean_, inv_std_)
+    dx = gpu.batch_norm_dx(dy_, x_, mean_, inv_std_, scale_, *expected, relu=(scale_, shift_))
+    for a, b in zip((*sums, dx), (*expected, gpu.batch_norm_dx(through, x_, mean_, inv_std_, scale_, *expected))):
+        np.testing.assert_array_equal(gpu.to_numpy(a), gpu.to_numpy(b))
+    np.testing.assert_array_equal(gpu.to_numpy(gpu.add_relu(x_, more_)), np.maximum(x + more, 0))
+    np.testing.assert_array_equal(gpu.to_numpy(gpu.add(x_, more_)), x + more)
