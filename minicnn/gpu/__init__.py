@@ -55,6 +55,7 @@ class Gpu:
         self.xp.cuda.get_current_stream().synchronize()
 
     elementwise = elements.elementwise
+    evaluate = elements.evaluate
     relu = elements.relu
     relu_dx = elements.relu_dx
     add = elements.add

@@ -1,6 +1,7 @@
 """Eight float32 in one register of the processor (AVX: ymm), as a type that numba can compile.
 
     a = load(x, i)            a = x[i : i + 8]          x: a float32 array of any shape; i counts its values in memory
+    a = load_first(x, i, n)   a[:n] = x[i : i + n], 0 in the other lanes; memory after it is not read
     store(y, i, a)            y[i : i + 8] = a
     store_first(y, i, a, n)   y[i : i + n] = a[:n]      n from 0 to 8; memory after it is not touched
     a = spread(s)             the number s in all eight lanes
@@ -9,6 +10,8 @@
     a + b, a - b, a * b       lane by lane
     maximum(a, b)             lane by lane, NaN if a or b is
     where_positive(a, b)      a in the lanes where b > 0, else 0
+    where_equal(a, b, c)      a in the lanes where b = c, else 0
+    where_wins(a, b, u, v)    u in the lanes where a > b or a is NaN, else v
     total(a)                  the sum of the eight lanes
     copy(y, i, x, j, n)       y[i : i + n] = x[j : j + n]
     zero(y, i, n)             y[i : i + n] = 0
@@ -19,11 +22,13 @@ Each function below emits the LLVM instruction of its name. On a processor witho
 """
 
 import operator
+from typing import ClassVar
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 8
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
@@ -60,12 +65,33 @@ def _in_all_lanes(builder, value):
     return builder.shuffle_vector(lane, lane, ir.Constant(_INTS, [0] * LANES))
 
 
+def _first_lanes(builder, n):
+    """The mask of the first n lanes."""
+    count = builder.trunc(n, ir.IntType(32))
+    counts = builder.insert_element(ir.Constant(_INTS, ir.Undefined), count, ir.Constant(ir.IntType(32), 0))
+    counts = builder.shuffle_vector(counts, counts, ir.Constant(_INTS, [0] * LANES))
+    return builder.icmp_signed("<", ir.Constant(_INTS, list(range(LANES))), counts)
+
+
 @intrinsic
 def load(typing, x, i):
     def code(context, builder, signature, args):
         return builder.load(_eight(builder, _pointer(context, builder, signature.args[0], *args)), align=4)
 
     return register(x, types.intp), code
+
+
+@intrinsic
+def load_first(typing, x, i, n):
+    def code(context, builder, signature, args):
+        pointer = _eight(builder, _pointer(context, builder, signature.args[0], *args[:2]))
+        kinds = [_FLOATS.as_pointer(), ir.IntType(32), ir.VectorType(ir.IntType(1), LANES), _FLOATS]
+        masked = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_FLOATS, kinds),
+                                                "llvm.masked.load.v8f32.p0v8f32")
+        return builder.call(masked, [pointer, ir.Constant(ir.IntType(32), 4), _first_lanes(builder, args[2]),
+                                     ir.Constant(_FLOATS, [0.0] * LANES)])
+
+    return register(x, types.intp, types.intp), code
 
 
 @intrinsic
@@ -82,14 +108,10 @@ def store(typing, y, i, a):
 def store_first(typing, y, i, a, n):
     def code(context, builder, signature, args):
         pointer = _eight(builder, _pointer(context, builder, signature.args[0], args[0], args[1]))
-        count = builder.trunc(args[3], ir.IntType(32))
-        counts = builder.insert_element(ir.Constant(_INTS, ir.Undefined), count, ir.Constant(ir.IntType(32), 0))
-        counts = builder.shuffle_vector(counts, counts, ir.Constant(_INTS, [0] * LANES))
-        mask = builder.icmp_signed("<", ir.Constant(_INTS, list(range(LANES))), counts)
         kinds = [_FLOATS, _FLOATS.as_pointer(), ir.IntType(32), ir.VectorType(ir.IntType(1), LANES)]
         masked = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), kinds),
                                                 "llvm.masked.store.v8f32.p0v8f32")
-        builder.call(masked, [args[2], pointer, ir.Constant(ir.IntType(32), 4), mask])
+        builder.call(masked, [args[2], pointer, ir.Constant(ir.IntType(32), 4), _first_lanes(builder, args[3])])
         return context.get_dummy_value()
 
     return types.void(y, types.intp, register, types.intp), code
@@ -140,6 +162,24 @@ def where_positive(typing, a, b):
 
 
 @intrinsic
+def where_equal(typing, a, b, c):
+    def code(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered("==", args[1], args[2]), args[0],
+                              ir.Constant(_FLOATS, [0.0] * LANES))
+
+    return register(register, register, register), code
+
+
+@intrinsic
+def where_wins(typing, a, b, u, v):
+    def code(context, builder, signature, args):
+        a, b, u, v = args
+        return builder.select(builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a)), u, v)
+
+    return register(register, register, register, register), code
+
+
+@intrinsic
 def total(typing, a):
     def code(context, builder, signature, args):
         parts = [builder.extract_element(args[0], ir.Constant(ir.IntType(32), i)) for i in range(LANES)]
@@ -171,20 +211,17 @@ def zero(typing, y, i, n):
     return types.void(y, types.intp, types.intp), code
 
 
-def _lane_by_lane(instruction, python_operator):
-    @intrinsic
-    def compute(typing, a, b):
-        def code(context, builder, signature, args):
-            return getattr(builder, instruction)(*args)
+def _lane_by_lane(python_operator, instruction):
+    """Give Python's operator a meaning for two registers. (An `overload` would be compiled anew at each use.)"""
+    @infer_global(python_operator)
+    class Template(ConcreteTemplate):
+        cases: ClassVar = [signature(register, register, register)]
 
-        return register(register, register), code
-
-    @overload(python_operator)
-    def _(a, b):
-        if a == register == b:
-            return lambda a, b: compute(a, b)
+    @lower_builtin(python_operator, register, register)
+    def _(context, builder, signature, args):
+        return getattr(builder, instruction)(*args)
 
 
-_lane_by_lane("fadd", operator.add)
-_lane_by_lane("fsub", operator.sub)
-_lane_by_lane("fmul", operator.mul)
+_lane_by_lane(operator.add, "fadd")
+_lane_by_lane(operator.sub, "fsub")
+_lane_by_lane(operator.mul, "fmul")
