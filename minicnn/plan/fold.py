@@ -24,6 +24,14 @@ from minicnn import ops
 from minicnn.geometry import Pool2dGeometry, pair
 from minicnn.plan.graph import Graph, Node, Rows, Value
 
+FUSED = {
+    "conv2d_relu": (ops.conv2d, False, True), "add_relu": (ops.add, False, True),
+    "batch_norm_inference_relu": (ops.batch_norm_inference, False, True),
+    "batch_norm_inference_add": (ops.batch_norm_inference, True, False),
+    "batch_norm_inference_add_relu": (ops.batch_norm_inference, True, True),
+}  # fmt: skip
+"""Ops that are several in one: (the first, whether a sum follows, whether a ReLU does)."""
+
 WEIGHTED = ("conv2d", "linear")
 RELU_AFTER = (*WEIGHTED, "linear_maps", "affine", "add")
 
@@ -32,6 +40,7 @@ def fold(graph: Graph) -> None:
     """Shorten the graph in place."""
     for node in graph.nodes:
         _positional(node)
+    _split_fused(graph)
     _split_trainable_pools(graph)
     for change in (_vanish, _to_affine, _merge, _relu, _flatten, _special):
         change(graph)
@@ -42,6 +51,23 @@ def _positional(node: Node) -> None:
     """All array arguments that the op has: None for those left out."""
     if not node.op.variadic:
         node.args += [None] * (len(node.op.arguments) - len(node.args))
+
+
+def _split_fused(graph: Graph) -> None:
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if node.kind not in FUSED:
+            nodes.append(node)
+            continue
+        first, adds, rectifies = FUSED[node.kind]
+        z = node.args.pop() if adds else None
+        values = [Value(node.y.shape) for _ in range(adds + rectifies)] + [node.y]
+        nodes.append(Node(first.__name__, first, node.args, node.hyper, values[0], node.layer))
+        if adds:
+            nodes.append(Node("add", ops.add, [values[0], z], {}, values[1], node.layer))
+        if rectifies:
+            nodes.append(Node("relu", ops.relu, [values[-2]], {}, values[-1], node.layer))
+    graph.nodes = nodes
 
 
 # ------------------------------------------------------------------------------------------------- what changes nothing
@@ -276,14 +302,13 @@ def linear_maps(x: Any, w: np.ndarray, b: np.ndarray | None) -> Any:
 
 
 def _special(graph: Graph) -> None:
+    """Products of maps with one number for each map, and adaptive pools whose windows are all of one size."""
     for node in graph.nodes:
         if node.kind == "multiply" and len(node.inputs) == 2:
-            a, b = node.inputs
-            if a.maps and not b.maps:
-                continue
-            x, s = (a, b) if a.maps and b.maps and b.shape[2:] == (1, 1) else (b, a)
-            if x.maps and s.maps and s.shape == (*x.shape[:2], 1, 1) and x.shape == node.y.shape:
-                node.kind, node.args = "scale_maps", [x, s]
+            for x, s in (node.inputs, node.inputs[::-1]):
+                if x.maps and x.shape == node.y.shape and s.shape == (*x.shape[:2], 1, 1) != x.shape:
+                    node.kind, node.op, node.args = "scale_maps", ops.multiply, [x, s]
+                    break
         if node.kind == "adaptive_avg_pool2d":
             (OH, OW), (H, W) = pair("output_size", node.hyper["output_size"]), node.inputs[0].at(1)[2:]
             if OH == OW == 1 or (H % OH == W % OW == 0):

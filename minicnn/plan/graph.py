@@ -79,6 +79,8 @@ class Node:
     relu: bool = False
     folded: list[str] = field(default_factory=list)
     """What else this node computes: names of ops, in order."""
+    ready: dict[str, np.ndarray] = field(default_factory=dict)
+    """Its constants as a kernel reads them."""
 
     @property
     def inputs(self) -> list[Value]:

@@ -7,7 +7,7 @@ Between two kernels no Python runs and no thread is woken: all threads go throug
 items, and wait in a loop until the last one is done. The arguments are packed beforehand, as 8 bytes each, into one
 array; a kernel is called at its machine code's address.
 
-    array     its address, then its sizes: it must be contiguous
+    array     its address, then its sizes: it must be contiguous, or a Place
     tuple     its items
     number    int64, or the bits of a float64
 """
@@ -30,6 +30,13 @@ from minicnn.cpu.compiled import work as counters
 from minicnn.cpu.compiled.atomic import pause, read
 from minicnn.cpu.compiled.kernel import OPTIONS, kernel, keep
 from minicnn.cpu.compiled.work import DONE, FAILED, NEXT, TOTAL, first, following
+
+
+class Place(NamedTuple):
+    """An array argument of this shape at an address, in memory that the caller keeps."""
+
+    address: int
+    shape: tuple[int, ...]
 
 
 class Call(NamedTuple):
@@ -97,7 +104,9 @@ def _pack(kinds, args):
     places = []
     for kind, value in zip(kinds, args):
         places.append(len(values))
-        if isinstance(kind, types.Array):
+        if isinstance(value, Place):
+            values += [value.address, *value.shape]
+        elif isinstance(kind, types.Array):
             if value.ndim != kind.ndim or value.dtype.name != kind.dtype.name or not value.flags.carray:
                 raise TypeError(f"a kernel's argument must be a contiguous {kind}, not {value.dtype} {value.shape}")
             values += [value.ctypes.data, *value.shape]

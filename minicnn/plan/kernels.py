@@ -1,0 +1,368 @@
+"""Which kernel computes a node, with which arguments: the calls of a plan's program. It needs numba.
+
+Each function takes a node and a `Memory`, and returns a Work: calls for a Program, and what `explain` says. Weights are
+laid out for the kernel once, and kept in the node for all batch sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minicnn.cpu.compiled import activations, depthwise, direct, elements, inference, lrn, winograd, winograd_transforms
+from minicnn.cpu.compiled.layout import pack_filters
+from minicnn.cpu.compiled.program import Call, Place
+from minicnn.cpu.compiled.team import run
+from minicnn.geometry import Conv2dGeometry
+from minicnn.plan.fold import pool_geometry, same_shape_sum
+from minicnn.plan.graph import Node, Value
+from minicnn.plan.memory import Layout
+
+F32 = np.dtype(np.float32)
+ITEM_VALUES = 1 << 13
+"""Values that an item of a pass over memory reads or writes, about."""
+ITEMS = 4
+"""Items of a convolution, at least, if its filters can be divided: so that two threads finish together."""
+
+
+class Work(NamedTuple):
+    """calls, and the name of the kernel."""
+
+    calls: list[Call]
+    name: str
+
+
+class Memory:
+    """The addresses of values, for a batch of `images`."""
+
+    def __init__(self, arena: np.ndarray, layout: Layout, images: int):
+        self.arena, self.layout, self.images = arena, layout, images
+        self._fixed: dict[int, np.ndarray] = {}
+        for buffer in layout.buffers:
+            if buffer.fixed:
+                self._fixed[id(buffer)] = np.zeros(buffer.values * images + 64, np.float32)
+
+    def _start(self, value: Value) -> tuple[np.ndarray, int]:
+        """(the array in which the value is, its first value there)"""
+        location = self.layout.locations[id(value)]
+        home = self._fixed.get(id(location.buffer))
+        if home is not None:
+            return home, location.offset
+        return self.arena, location.buffer.start + location.offset
+
+    def flat(self, value: Value) -> Place:
+        """From its first value on to the end of the memory."""
+        home, start = self._start(value)
+        return Place(home.ctypes.data + 4 * start, (home.size - start,))
+
+    def all(self, value: Value) -> Place:
+        """All its values, one after the other."""
+        return Place(self.flat(value).address, (value.values * self.images,))
+
+    def maps(self, value: Value) -> Place:
+        """(N,H,W,pitch) for maps, (N,1,1,pitch) for rows."""
+        N, _, *size = value.at(self.images)
+        return Place(self.flat(value).address, (N, *(size or (1, 1)), self.pitch(value)))
+
+    def pixels(self, value: Value) -> Place:
+        """(M, pitch)"""
+        N, H, W, C = self.maps(value).shape
+        return Place(self.flat(value).address, (N * H * W, C))
+
+    def pitch(self, value: Value) -> int:
+        """The distance of neighbouring pixels, or rows."""
+        return self.layout.locations[id(value)].pitch
+
+    def view(self, value: Value) -> np.ndarray:
+        """The value as NumPy sees it: (N,C,H,W), stored channels last."""
+        home, start = self._start(value)
+        shape, pitch = value.at(self.images), self.pitch(value)
+        if len(shape) == 4 and value.by_image:
+            N, C, H, W = shape
+            wide = np.lib.stride_tricks.as_strided(home[start:], (N, H, W, C),
+                                                   (4 * H * W * pitch, 4 * W * pitch, 4 * pitch, 4))  # fmt: skip
+            return wide.transpose(0, 3, 1, 2)
+        if len(shape) == 2 and value.by_image:
+            return np.lib.stride_tricks.as_strided(home[start:], shape, (4 * pitch, 4))
+        return home[start : start + int(np.prod(shape))].reshape(shape)
+
+    def write_constants(self) -> None:
+        """Write the constant channels of joined maps, which no kernel writes."""
+        for buffer in self.layout.buffers:
+            for channel, constant in buffer.fixed:
+                C, *size = constant.shape
+                pixels = self._fixed[id(buffer)][: buffer.values * self.images].reshape(self.images, *size, -1)
+                pixels[..., channel : channel + C] = np.moveaxis(constant, 0, -1)
+
+
+def supported(node: Node) -> bool:
+    """Whether `work` has a kernel for the node in float32."""
+    x = node.inputs[0]
+    rows = all(v.by_image and len(v.shape) in (2, 4) for v in (*node.inputs, node.y))
+    if node.kind not in KERNELS or not rows:
+        return False
+    if node.kind in ("conv2d", "linear", "linear_maps", "affine"):
+        return len(node.inputs) == 1 and node.args[0] is x and (node.kind != "conv2d" or not _thin_depthwise(node))
+    if node.kind == "add":
+        return same_shape_sum(node)
+    if node.kind == "concat":
+        axis = node.hyper.get("axis", 1) % len(node.y.shape)
+        return axis == 1 and all(isinstance(a, Value) or hasattr(a, "row") for a in node.args)
+    if node.kind == "local_response_norm":
+        return node.hyper.get("beta", 0.75) == 0.75
+    return True
+
+
+def work(node: Node, memory: Memory) -> Work:
+    """The calls that compute the node."""
+    return KERNELS[node.kind](node, memory)
+
+
+# --------------------------------------------------------------------------------------- convolutions and linear layers
+
+
+def _conv2d(node: Node, memory: Memory) -> Work:
+    x, (w, b) = node.inputs[0], node.args[1:3]
+    known = ("stride", "padding", "dilation", "groups")
+    g = Conv2dGeometry.of(x.at(memory.images), w.shape, **{k: v for k, v in node.hyper.items() if k in known})
+    if depthwise.supports(g, F32):
+        return _depthwise(node, memory, g)
+    whole = g.KH == g.H and g.KW == g.W and g.OH == g.OW == 1 and not (g.vertical.before or g.horizontal.before)
+    if g.G == 1 and whole and g.N <= inference.LINEAR_ROWS:
+        return _vectors(node, memory, lambda: w.transpose(0, 2, 3, 1).reshape(len(w), -1), b)
+    if winograd.supports(g, F32) and min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 16:
+        return _winograd(node, memory, g)
+    return _direct(node, memory, g, lambda: w, b)
+
+
+def _thin_depthwise(node: Node) -> bool:
+    groups = node.hyper.get("groups", 1)
+    return 1 < groups == node.inputs[0].shape[1] == node.y.shape[1] < 8
+
+
+def _direct(node: Node, memory: Memory, g: Conv2dGeometry, w: Callable[[], np.ndarray], b: Any) -> Work:
+    filters = g.O // g.G
+
+    def pack():
+        packed = np.empty((g.G * -(-filters // 16), g.KH, g.KW, g.C // g.G, 16), np.float32)
+        run(pack_filters, len(packed), packed.size, np.array(w(), np.float32), g.G, packed)
+        return packed
+
+    pitch = memory.pitch(node.y)
+    places = np.array((0, g.OH * g.OW * pitch, g.OW * pitch, pitch))
+    geometry, items = direct._tiling(g)
+    packed = _kept(node, "filters", pack).ctypes.data
+    args = (Place(memory.flat(node.inputs[0]).address, (g.N, g.H, g.W, g.C)),
+            Place(packed, (g.G * -(-filters // 16), g.KH, g.KW, g.C // g.G, 16)), _bias(node, b, g.O), memory.flat(node.y), places, node.relu, geometry)  # fmt: skip
+    return Work([Call(direct.forward, items, direct._size(g), args)], "direct")
+
+
+def _winograd(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
+    w, b = node.args[1:3]
+    blocks = -(-g.O // 16)
+
+    def transform():
+        U = np.empty((36, blocks, 1, g.C, 16), np.float32)
+        run(winograd_transforms.transform_filters, blocks, U.size, np.array(w, np.float32), U)
+        return U
+
+    images, tile_rows, items = winograd._blocks(g, 36)
+    parts = 1 if items >= ITEMS else min(blocks, -(-ITEMS // items))
+    bias = _bias(node, b, g.O)
+    args = (memory.maps(node.inputs[0]), _kept(node, "winograd", transform),
+            Place(bias.ctypes.data, (g.O,)), memory.maps(node.y), g.vertical.before, g.horizontal.before, images,
+            tile_rows, parts, node.relu)  # fmt: skip
+    return Work([Call(winograd.forward, items * parts, g.N * g.OH * g.OW * g.O * g.C / 4, args)], "winograd")
+
+
+def _depthwise(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
+    w, b = node.args[1:3]
+    taps = _kept(node, "taps", lambda: np.array(w[:, 0].transpose(1, 2, 0), np.float32, order="C"))
+    rows = depthwise._rows(g.OW * g.C, g.OH)
+    if g.N * -(-g.OH // rows) < ITEMS:
+        rows = -(-g.OH // ITEMS)
+    args = (memory.maps(node.inputs[0]), taps, _bias(node, b, g.O), memory.maps(node.y), depthwise._steps(g), rows,
+            node.relu)  # fmt: skip
+    return Work([Call(depthwise.forward, g.N * -(-g.OH // rows), g.N * g.OH * g.OW * g.O * 2, args)], "depthwise")
+
+
+def _linear(node: Node, memory: Memory) -> Work:
+    w, b = node.args[1:3]
+    if memory.images <= inference.LINEAR_ROWS:
+        return _vectors(node, memory, lambda: w, b)
+    g = Conv2dGeometry.of((memory.images, w.shape[1], 1, 1), (*w.shape, 1, 1))
+    return _direct(node, memory, g, lambda: w[:, :, None, None], b)
+
+
+def _vectors(node: Node, memory: Memory, w: Callable[[], np.ndarray], b: Any) -> Work:
+    """Few rows times a matrix: the rows of w (O,I) are in the order of x in memory, as the filters of `_direct` are."""
+    O = node.y.channels
+
+    def pack():
+        rows = np.array(w(), np.float32)
+        packed = np.empty((-(-O // 16), 1, 1, rows.shape[1], 16), np.float32)
+        run(pack_filters, len(packed), packed.size, rows[:, :, None, None], 1, packed)
+        return packed
+
+    packed = _kept(node, "filters", pack).reshape(-(-O // 16), -1, 16)
+    blocks, I, _ = packed.shape
+    per_item = max(1, min(-(-blocks // ITEMS), 4 * ITEM_VALUES // (16 * I)))
+    args = (memory.flat(node.inputs[0]), packed, _bias(node, b, O), memory.flat(node.y),
+            (memory.images, O, memory.pitch(node.y), per_item), node.relu)  # fmt: skip
+    return Work([Call(inference.linear, -(-blocks // per_item), packed.size, args)], "linear")
+
+
+def _bias(node: Node, b: Any, O: int) -> np.ndarray:
+    def make():
+        bias = np.zeros(O + 32, np.float32)                        # a register at the end reads further
+        bias[:O] = 0 if b is None else b
+        return bias
+
+    return _kept(node, "bias", make)
+
+
+def _kept(node: Node, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that is made once for the node."""
+    if name not in node.ready:
+        node.ready[name] = make()
+    return node.ready[name]
+
+
+# ------------------------------------------------------------------------------------------------ passes over the values
+
+
+def _affine(node: Node, memory: Memory) -> Work:
+    x, C = node.inputs[0], node.y.channels
+    scale, shift = (_padded(node, name, a, C) for name, a in zip(("scale", "shift"), node.args[1:3]))
+    sizes, items = _rows_of(node, memory)
+    args = (memory.flat(x), scale, shift, memory.flat(node.y), sizes, node.relu)
+    return Work([Call(inference.affine, items, x.values * memory.images, args)], "affine")
+
+
+def _padded(node, name, values, C):
+    def make():
+        padded = np.zeros(C + 8, np.float32)
+        padded[:C] = values
+        return padded
+
+    return _kept(node, name, make)
+
+
+def _rows_of(node: Node, memory: Memory, x: Value | None = None) -> tuple[tuple[int, ...], int]:
+    """(pixels, channels, pitch of x, pitch of y, pixels an item), and the number of items."""
+    x = x or node.inputs[0]
+    M, C = memory.pixels(x).shape[0], x.channels
+    rows = max(1, min(M, ITEM_VALUES // C))
+    return (M, C, memory.pitch(x), memory.pitch(node.y), rows), -(-M // rows)
+
+
+def _elementwise(node: Node, memory: Memory) -> Work:
+    x, number, low, high = node.inputs[0], *FORMULAS[node.kind]
+    if node.kind == "clip":
+        low, high = (limit if node.hyper.get(name) is None else node.hyper[name]
+                     for name, limit in (("low", -np.inf), ("high", np.inf)))  # fmt: skip
+    args = (memory.all(x), memory.all(node.y), number, low, high)
+    return Work([Call(activations._of_one, *_chunks(node, memory), args)], node.kind)
+
+
+FORMULAS = {"relu6": (0, 0, 6), "clip": (0, 0, 0), "sigmoid": (1, 0, 0), "silu": (2, 0, 0), "hardsigmoid": (3, 0, 0),
+            "hardswish": (4, 0, 0)}  # fmt: skip
+"""The number of each activation in activations._of_one, and its limits."""
+
+
+def _relu(node: Node, memory: Memory) -> Work:
+    return Work([Call(elements._relu, *_chunks(node, memory), (memory.all(node.inputs[0]), memory.all(node.y)))], "relu")
+
+
+def _add(node: Node, memory: Memory) -> Work:
+    a, b = node.args
+    args = (memory.all(a), memory.all(b), memory.all(node.y), node.relu)
+    return Work([Call(elements._add, *_chunks(node, memory), args)], "add")
+
+
+def _chunks(node: Node, memory: Memory) -> tuple[int, int]:
+    """(items, size) of a kernel of elements.py."""
+    size = node.y.values * memory.images
+    return -(-size // elements.CHUNK), size
+
+
+def _pool(node: Node, memory: Memory) -> Work:
+    g, x = pool_geometry(node, memory.images), node.inputs[0]
+    v, h = g.vertical, g.horizontal
+    largest = node.kind == "max_pool2d"
+
+    def shares():
+        include = bool(node.hyper.get("count_include_pad", True))
+        return 1 / np.outer(v.counts(include), h.counts(include)).astype(np.float32).reshape(-1)
+
+    if not largest and (v.kernel, h.kernel) == (v.size, h.size) == (v.padded, h.padded):
+        return _mean(node, memory)
+    factor = _kept(node, "factor", (lambda: np.ones(1, np.float32)) if largest else shares)
+    rows = max(1, min(-(-g.OH // ITEMS), ITEM_VALUES // (v.stride * g.W * g.C)))
+    sizes = (v.size, h.size, g.C, v.out, h.out, v.kernel, h.kernel, v.stride, h.stride, v.before, h.before, v.dilation,
+             h.dilation, memory.pitch(x), memory.pitch(node.y))  # fmt: skip
+    args = (memory.flat(x), factor, largest, memory.flat(node.y), sizes, rows)
+    size = node.y.values * memory.images * g.KH * g.KW
+    return Work([Call(inference.pool, g.N * -(-g.OH // rows), size, args)], "largest" if largest else "average")
+
+
+def _mean(node: Node, memory: Memory) -> Work:
+    x = node.inputs[0]
+    _, C, H, W = x.at(1)
+    channels = max(8, -(-C // (8 * ITEMS)) * 8)
+    args = (memory.flat(x), memory.flat(node.y), (H * W, C, memory.pitch(x), memory.pitch(node.y)), channels)
+    items = memory.images * -(-C // channels)
+    return Work([Call(inference.mean, items, x.values * memory.images, args)], "mean")
+
+
+def _scale_maps(node: Node, memory: Memory) -> Work:
+    x, s = node.args
+    (M, C, _, _, rows), items = _rows_of(node, memory, x)
+    args = (memory.all(x), Place(memory.flat(s).address, (memory.images, C)), memory.all(node.y),
+            (M, M // memory.images, rows))  # fmt: skip
+    return Work([Call(inference.scale_maps, items, M * C, args)], "scale")
+
+
+def _response_norm(node: Node, memory: Memory) -> Work:
+    x, size, alpha = node.inputs[0], node.hyper["size"], node.hyper.get("alpha", 1e-4)
+    alpha = alpha if node.hyper.get("variant", "torch") == "paper" else alpha / size
+    M, C = memory.pixels(x).shape
+    scratch = Place(memory.arena.ctypes.data + 4 * memory.layout.scratch[id(node)].start, (M, C))
+    per_item = max(1, lrn.ITEM_VALUES // C)
+    args = (memory.pixels(x), memory.pixels(node.y), scratch, *lrn._window(size, C), alpha, node.hyper.get("k", 1.0),
+            per_item)  # fmt: skip
+    return Work([Call(lrn._forward, -(-M // per_item), 4 * M * C, args)], "response norm")
+
+
+def _concat(node: Node, memory: Memory) -> Work:
+    calls = []
+    for part, channel in memory.layout.copied[id(node)]:
+        sizes, items = _rows_of(node, memory, part)
+        there = memory.flat(node.y)
+        to = Place(there.address + 4 * channel, (there.shape[0] - channel,))
+        calls.append(Call(inference.copy_channels, items, part.values * memory.images, (memory.flat(part), to, sizes)))
+    return Work(calls, "copy" if calls else "")
+
+
+def _view(node: Node, memory: Memory) -> Work:
+    return Work([], "")
+
+
+KERNELS: dict[str, Callable[[Node, Memory], Work]] = {
+    "conv2d": _conv2d, "linear": _linear, "linear_maps": _linear, "affine": _affine, "relu": _relu, "add": _add,
+    "relu6": _elementwise, "clip": _elementwise, "sigmoid": _elementwise, "silu": _elementwise,
+    "hardsigmoid": _elementwise, "hardswish": _elementwise, "max_pool2d": _pool, "avg_pool2d": _pool,
+    "global_avg_pool2d": _mean, "scale_maps": _scale_maps, "local_response_norm": _response_norm, "concat": _concat,
+    "view": _view,
+}  # fmt: skip
+"""The kernel of each kind of node."""
+
+
+def images_call(shape: tuple[int, ...], memory: Memory, value: Value) -> Call:
+    """The call that copies the images to where the program reads them; their address and strides are set later."""
+    N, C, H, W = shape
+    nothing = np.zeros(1, np.float32)
+    args = (Place(nothing.ctypes.data, (N * C * H * W,)), (0, 0, 0, 0), memory.maps(value))
+    return Call(inference.to_channels_last, N * H, N * C * H * W, args)
