@@ -24,7 +24,9 @@ F32 = np.dtype(np.float32)
 ITEM_VALUES = 1 << 13
 """Values that an item of a pass over memory reads or writes, about."""
 ITEMS = 4
-"""Items of a convolution, at least, if its filters can be divided: so that two threads finish together."""
+"""Items of a large layer, at least: so that two threads finish it together."""
+ITEM_MACS = 1 << 18
+"""Multiply-adds below which an item of a convolution is not divided: they take a few microseconds."""
 
 
 class Work(NamedTuple):
@@ -100,7 +102,7 @@ class Memory:
 def supported(node: Node) -> bool:
     """Whether `work` has a kernel for the node in float32."""
     x = node.inputs[0]
-    rows = all(v.by_image and len(v.shape) in (2, 4) for v in (*node.inputs, node.y))
+    rows = node.kind == "view" or all(v.by_image and len(v.shape) in (2, 4) for v in (*node.inputs, node.y))
     if node.kind not in KERNELS or not rows:
         return False
     if node.kind in ("conv2d", "linear", "linear_maps", "affine"):
@@ -132,7 +134,7 @@ def _conv2d(node: Node, memory: Memory) -> Work:
     whole = g.KH == g.H and g.KW == g.W and g.OH == g.OW == 1 and not (g.vertical.before or g.horizontal.before)
     if g.G == 1 and whole and g.N <= inference.LINEAR_ROWS:
         return _vectors(node, memory, lambda: w.transpose(0, 2, 3, 1).reshape(len(w), -1), b)
-    if winograd.supports(g, F32) and min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 16:
+    if winograd.supports(g, F32) and _winograd_pays(g):
         return _winograd(node, memory, g)
     return _direct(node, memory, g, lambda: w, b)
 
@@ -153,6 +155,11 @@ def _direct(node: Node, memory: Memory, g: Conv2dGeometry, w: Callable[[], np.nd
     pitch = memory.pitch(node.y)
     places = np.array((0, g.OH * g.OW * pitch, g.OW * pitch, pitch))
     geometry, items = direct._tiling(g)
+    if items < (pieces := _pieces(g)):
+        images, parts = 1, 1
+        rows = max(1, g.OH * g.N // pieces)
+        geometry = direct._geometry(g, geometry[direct.GEOMETRY.index("copies")], images, rows, parts)
+        items = g.N * -(-g.OH // rows)
     packed = _kept(node, "filters", pack).ctypes.data
     args = (Place(memory.flat(node.inputs[0]).address, (g.N, g.H, g.W, g.C)),
             Place(packed, (g.G * -(-filters // 16), g.KH, g.KW, g.C // g.G, 16)), _bias(node, b, g.O), memory.flat(node.y), places, node.relu, geometry)  # fmt: skip
@@ -169,12 +176,35 @@ def _winograd(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
         return U
 
     images, tile_rows, items = winograd._blocks(g, 36)
-    parts = 1 if items >= ITEMS else min(blocks, -(-ITEMS // items))
+    parts, rows, pieces = 1, -(-g.OH // 4), _pieces(g)
+    if items < pieces and 36 * g.C * g.O <= winograd.BLOCK_VALUES and rows * -(-g.OW // 4) >= 8 * pieces:
+        images, tile_rows = 1, max(1, rows * g.N // pieces)        # small filters: each item can read them all
+        items = g.N * -(-rows // tile_rows)
+    elif items < pieces:
+        parts = min(blocks, -(-pieces // items))
     bias = _bias(node, b, g.O)
     args = (memory.maps(node.inputs[0]), _kept(node, "winograd", transform),
             Place(bias.ctypes.data, (g.O,)), memory.maps(node.y), g.vertical.before, g.horizontal.before, images,
             tile_rows, parts, node.relu)  # fmt: skip
     return Work([Call(winograd.forward, items * parts, g.N * g.OH * g.OW * g.O * g.C / 4, args)], "winograd")
+
+
+def _winograd_pays(g: Conv2dGeometry) -> bool:
+    """Whether 36 products a tile of 4×4 outputs, and four times as many values of the filters to read, take less time.
+
+    Windows, or tiles, are computed six at a time; a filter's value that is not in a core's cache takes as long to read
+    as 15 multiply-adds.
+    """
+    tiles = g.N * -(-g.OH // 4) * -(-g.OW // 4)
+    costs = [values * max(-(-rows // 6) * 6, 15 if values * g.C * g.O > 1 << 18 else 5)
+             for values, rows in ((36, tiles), (9, g.N * g.OH * g.OW))]
+    return min(g.C, g.O) >= 16 and costs[0] < costs[1]
+
+
+def _pieces(g: Conv2dGeometry) -> int:
+    """The number of items that a convolution should have at least."""
+    macs = g.N * g.OH * g.OW * g.O * (g.C // g.G) * g.KH * g.KW
+    return min(ITEMS, macs // ITEM_MACS)
 
 
 def _depthwise(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:

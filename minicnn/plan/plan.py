@@ -246,8 +246,7 @@ def _bytes(node: Node, images: int) -> int:
 
 
 def _row(node: Node, images: int, kernel: str, size: int) -> Row:
-    ops = [node.kind if node.kind not in ("affine", "view") else node.kind, *node.folded, *["relu"] * node.relu]
-    return Row(node.layer, ops[0], tuple(ops[1:]), node.y.at(images), kernel, size)
+    return Row(node.layer, node.kind, tuple(node.folded), node.y.at(images), kernel, size)
 
 
 def _has_kernels() -> bool:

@@ -32,6 +32,10 @@ from minicnn.cpu.compiled.kernel import OPTIONS, kernel, keep
 from minicnn.cpu.compiled.work import DONE, FAILED, NEXT, TOTAL, first, following
 
 
+MIN_SIZE = 1 << 17
+"""The size of all calls together below which the calling thread runs them alone: about 50 µs."""
+
+
 class Place(NamedTuple):
     """An array argument of this shape at an address, in memory that the caller keeps."""
 
@@ -82,7 +86,7 @@ class Program:
     def run(self) -> None:
         """Run all calls. Only one thread of the program may do so at a time."""
         self._work[:] = self._fresh
-        helpers = threads.num_threads() if self._most > 1 else 1
+        helpers = threads.num_threads() if self._most > 1 and self._size >= MIN_SIZE else 1
         team.run(_run, helpers, self._size, self._steps, self._work)
         if len(self._work) and self._work[0, FAILED]:
             raise MemoryError("a kernel found no memory: use a smaller batch or fewer threads")
