@@ -29,7 +29,7 @@ MOST_ITEMS, LEAST_VALUES = 64, 1 << 14
 
 @kernel("void(f4[:,::1], f4[:,::1], f4[::1], f4[::1], f4[::1], i8, i8, i8, f8[:,:,::1], i8[::1])")
 def _sums(dy, x, mean, scale, shift, kind, row, steps, parts, work):
-    """parts[item] (2, C): Σ d, Σ d·(x − mean). An item is `steps` steps of four rows; an incomplete step is not read."""
+    """parts[item] (2, C): Σ d, Σ d·(x − mean). An item is `steps` steps of four rows; an incomplete one is not read."""
     C, all_steps = x.shape[1], x.size // (4 * row)
     part, centre = np.empty(2 * row, np.float32), np.empty(row, np.float32)
     factor, offset = np.empty(row, np.float32), np.empty(row, np.float32)
