@@ -39,13 +39,15 @@ class Later:
     """The value of an op whose last pass over memory has not run yet.
 
     compute() → y.   compute(relu=True) → max(y, 0).   compute(add=z) → y + z, if it `adds`.
+    of_relu() → the gradient functions of max(y, 0), if the op has better ones than its own after those of relu.
     """
 
     name = ""  # of the op
 
     def __init__(self, device: Device, shape: tuple[int, ...], dtype: np.dtype, compute: Callable[..., Array],
-                 adds: bool = False):
+                 adds: bool = False, of_relu: Callable[[], tuple[Any, ...]] | None = None):
         self.device, self.shape, self.dtype, self.compute, self.adds = device, shape, dtype, compute, adds
+        self.of_relu = of_relu
 
 
 def fusable(function):

@@ -22,6 +22,9 @@ class Device(Protocol):
     name: str
     """"cpu", "cuda:0", ..."""
 
+    recomputes_relu: bool
+    """Whether batch_norm_sums and batch_norm_dx with relu= are quicker than relu_dx before them."""
+
     @property
     def xp(self) -> ModuleType | Any:
         """The array module: numpy, or a module with the same functions."""

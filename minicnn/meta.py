@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 name = "meta"
+recomputes_relu = False
 NO_VALUES = "an array on 'meta' has a shape but no values: build the model without the device 'meta'"
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_dx",
     "name",
+    "recomputes_relu",
     "relu",
     "relu_dx",
     "sgd_update",
@@ -53,6 +54,7 @@ __all__ = [
 ]  # fmt: skip
 
 name = "cpu"
+recomputes_relu = False
 
 
 def asarray(values, dtype=None):

@@ -27,14 +27,21 @@ def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, 
     mean, var = device.batch_norm_stats(x)                                    # (C,), (C,)
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
-    sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
 
     def y(**fused): return device.batch_norm_apply(x, mean, scale, beta, **fused)
-    def dx(dy): return device.batch_norm_dx(dy, x, mean, inv_std, scale, *sums(dy))
-    def dgamma(dy): return sums(dy)[1]
-    def dbeta(dy): return sums(dy)[0]
 
-    return Later(device, x.shape, x.dtype, y, adds=True), (dx, dgamma, dbeta), (mean, var)
+    def gradients(relu=None):
+        # Σ dy (C,) and Σ dy·x̂ (C,)
+        sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std, relu=relu))
+
+        def dx(dy): return device.batch_norm_dx(dy, x, mean, inv_std, scale, *sums(dy), relu=relu)
+        def dgamma(dy): return sums(dy)[1]
+        def dbeta(dy): return sums(dy)[0]
+
+        return dx, dgamma, dbeta
+
+    of_relu = (lambda: gradients((scale, beta))) if device.recomputes_relu else None
+    return Later(device, x.shape, x.dtype, y, adds=True, of_relu=of_relu), gradients(), (mean, var)
 
 
 @op(optional=("gamma", "beta"))

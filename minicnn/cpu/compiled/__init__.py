@@ -13,6 +13,8 @@ import numpy as xp  # noqa: F401 - part of the device protocol
 from minicnn import cpu
 from minicnn.cpu import add_at, asarray, name, path, synchronize, to_numpy  # noqa: F401 - the same on both
 
+recomputes_relu = True                                             # one pass over memory less
+
 PRIMITIVES = {
     "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",
     "max_pool2d": "pool", "max_pool2d_dx": "pool", "avg_pool2d": "pool", "avg_pool2d_dx": "pool", "lp_pool2d": "pool",

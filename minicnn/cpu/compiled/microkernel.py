@@ -23,7 +23,7 @@ from minicnn.cpu.compiled.blocks import (
     zeros,
 )
 from minicnn.cpu.compiled.kernel import inlined
-from minicnn.cpu.compiled.registers import load, store
+from minicnn.cpu.compiled.registers import load, load_first, store
 
 
 @inlined
@@ -126,10 +126,9 @@ def pack_gradients(dy, source, count, first, filters, out):
         for m in range(count):
             i = source[m] + start
             if lanes == 16:
-                store(out, k, load(dy, i)); store(out, k + 8, load(dy, i + 8))
+                store(out, k, load(dy, i))
+                store(out, k + 8, load(dy, i + 8))
             else:
-                for lane in range(lanes):
-                    out[k + lane] = dy[i + lane]
-                for lane in range(lanes, 16):
-                    out[k + lane] = 0
+                store(out, k, load_first(dy, i, min(lanes, 8)))
+                store(out, k + 8, load_first(dy, i + 8, max(lanes - 8, 0)))
             k += 16
