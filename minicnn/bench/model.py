@@ -10,6 +10,7 @@ from minicnn import devices, models, optim, rng
 from minicnn.models.vgg import TABLE
 from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from minicnn.ops.softmax import cross_entropy
+from minicnn.plan import Plan, compile
 from minicnn.tensor import Tensor, no_grad
 
 NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
@@ -66,6 +67,10 @@ class NetRun:
         """The logits of `count` images in evaluation mode, without recording; a GPU may still be computing them."""
         with no_grad():
             return self.net.eval()(Tensor(self.x[:count]))
+
+    def plan(self, count: int) -> Plan:
+        """The net compiled for `count` images, for a net on the CPU."""
+        return compile(self.net, (count, *self.shape))
 
 
 def vgg11_cifar() -> Module:

@@ -6,10 +6,12 @@
     kernels.py    a node → the kernels of minicnn/cpu/compiled
     plan.py       the callable, for each batch size
     table.py      what `explain` shows
+    predictor.py  a model's answers, by a plan where that is quicker
 """
 
 from minicnn.plan.plan import Plan, compile
+from minicnn.plan.predictor import predictor
 from minicnn.plan.table import Row, Table
 from minicnn.plan.trace import CompileError
 
-__all__ = ["CompileError", "Plan", "Row", "Table", "compile"]
+__all__ = ["CompileError", "Plan", "Row", "Table", "compile", "predictor"]

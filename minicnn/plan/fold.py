@@ -191,7 +191,7 @@ def _by_channel(a: Any, C: int, rank: int) -> np.ndarray | None:
 
 
 def _merge(graph: Graph) -> None:
-    """An affine with the convolution, linear layer or affine before it, or with the convolution or linear layer after."""
+    """An affine becomes part of the convolution, linear layer or affine before it, or of the weights after it."""
     readers, makers = graph.readers(), graph.makers()
     for node in graph.nodes:
         if node.kind != "affine":
@@ -252,7 +252,7 @@ def _fits(node: Node, after: Node) -> bool:
     return after.kind == "linear" or after.hyper.get("padding", 0) in (0, (0, 0), "valid") or not node.args[2].any()
 
 
-# ------------------------------------------------------------------------------------------------------ relu and flatten
+# ----------------------------------------------------------------------------------------------------- relu and flatten
 
 
 def _relu(graph: Graph) -> None:

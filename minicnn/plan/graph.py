@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class Node:
     """
 
     kind: str
-    op: Callable[..., Any]
+    op: Any
     args: list[Any]
     hyper: dict[str, Any]
     y: Value

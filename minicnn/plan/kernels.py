@@ -7,7 +7,7 @@ laid out for the kernel once, and kept in the node for all batch sizes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -126,53 +126,44 @@ def work(node: Node, memory: Memory) -> Work:
 
 
 def _conv2d(node: Node, memory: Memory) -> Work:
-    x, (w, b) = node.inputs[0], node.args[1:3]
+    x, w_shape = node.inputs[0], _weights_shape(node)
     known = ("stride", "padding", "dilation", "groups")
-    g = Conv2dGeometry.of(x.at(memory.images), w.shape, **{k: v for k, v in node.hyper.items() if k in known})
+    g = Conv2dGeometry.of(x.at(memory.images), w_shape, **{k: v for k, v in node.hyper.items() if k in known})
     if depthwise.supports(g, F32):
         return _depthwise(node, memory, g)
     whole = g.KH == g.H and g.KW == g.W and g.OH == g.OW == 1 and not (g.vertical.before or g.horizontal.before)
     if g.G == 1 and whole and g.N <= inference.LINEAR_ROWS:
-        return _vectors(node, memory, lambda: w.transpose(0, 2, 3, 1).reshape(len(w), -1), b)
+        return _vectors(node, memory, g)
     if winograd.supports(g, F32) and _winograd_pays(g):
         return _winograd(node, memory, g)
-    return _direct(node, memory, g, lambda: w, b)
+    return _direct(node, memory, g)
 
 
 def _thin_depthwise(node: Node) -> bool:
     groups = node.hyper.get("groups", 1)
-    return 1 < groups == node.inputs[0].shape[1] == node.y.shape[1] < 8
+    return 1 < groups == node.inputs[0].channels == node.y.channels < 8
 
 
-def _direct(node: Node, memory: Memory, g: Conv2dGeometry, w: Callable[[], np.ndarray], b: Any) -> Work:
-    filters = g.O // g.G
-
-    def pack():
-        packed = np.empty((g.G * -(-filters // 16), g.KH, g.KW, g.C // g.G, 16), np.float32)
-        run(pack_filters, len(packed), packed.size, np.array(w(), np.float32), g.G, packed)
-        return packed
-
+def _direct(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
     pitch = memory.pitch(node.y)
     places = np.array((0, g.OH * g.OW * pitch, g.OW * pitch, pitch))
     geometry, items = direct._tiling(g)
     if items < (pieces := _pieces(g)):
-        images, parts = 1, 1
         rows = max(1, g.OH * g.N // pieces)
-        geometry = direct._geometry(g, geometry[direct.GEOMETRY.index("copies")], images, rows, parts)
+        geometry = direct._geometry(g, geometry[direct.GEOMETRY.index("copies")], 1, rows, 1)
         items = g.N * -(-g.OH // rows)
-    packed = _kept(node, "filters", pack).ctypes.data
     args = (Place(memory.flat(node.inputs[0]).address, (g.N, g.H, g.W, g.C)),
-            Place(packed, (g.G * -(-filters // 16), g.KH, g.KW, g.C // g.G, 16)), _bias(node, b, g.O), memory.flat(node.y), places, node.relu, geometry)  # fmt: skip
+            Place(_filters(node, g).ctypes.data, (g.G * -(-g.O // g.G // 16), g.KH, g.KW, g.C // g.G, 16)),
+            _bias(node, g.O), memory.flat(node.y), places, node.relu, geometry)  # fmt: skip
     return Work([Call(direct.forward, items, direct._size(g), args)], "direct")
 
 
 def _winograd(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
-    w, b = node.args[1:3]
     blocks = -(-g.O // 16)
 
     def transform():
         U = np.empty((36, blocks, 1, g.C, 16), np.float32)
-        run(winograd_transforms.transform_filters, blocks, U.size, np.array(w, np.float32), U)
+        run(winograd_transforms.transform_filters, blocks, U.size, np.array(_weights(node, g), np.float32), U)
         return U
 
     images, tile_rows, items = winograd._blocks(g, 36)
@@ -182,7 +173,7 @@ def _winograd(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
         items = g.N * -(-rows // tile_rows)
     elif items < pieces:
         parts = min(blocks, -(-pieces // items))
-    bias = _bias(node, b, g.O)
+    bias = _bias(node, g.O)
     args = (memory.maps(node.inputs[0]), _kept(node, "winograd", transform),
             Place(bias.ctypes.data, (g.O,)), memory.maps(node.y), g.vertical.before, g.horizontal.before, images,
             tile_rows, parts, node.relu)  # fmt: skip
@@ -208,46 +199,60 @@ def _pieces(g: Conv2dGeometry) -> int:
 
 
 def _depthwise(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
-    w, b = node.args[1:3]
-    taps = _kept(node, "taps", lambda: np.array(w[:, 0].transpose(1, 2, 0), np.float32, order="C"))
+    taps = _kept(node, "taps", lambda: np.array(node.args[1][:, 0].transpose(1, 2, 0), np.float32, order="C"))
     rows = depthwise._rows(g.OW * g.C, g.OH)
     if g.N * -(-g.OH // rows) < ITEMS:
         rows = -(-g.OH // ITEMS)
-    args = (memory.maps(node.inputs[0]), taps, _bias(node, b, g.O), memory.maps(node.y), depthwise._steps(g), rows,
+    args = (memory.maps(node.inputs[0]), taps, _bias(node, g.O), memory.maps(node.y), depthwise._steps(g), rows,
             node.relu)  # fmt: skip
     return Work([Call(depthwise.forward, g.N * -(-g.OH // rows), g.N * g.OH * g.OW * g.O * 2, args)], "depthwise")
 
 
 def _linear(node: Node, memory: Memory) -> Work:
-    w, b = node.args[1:3]
-    if memory.images <= inference.LINEAR_ROWS:
-        return _vectors(node, memory, lambda: w, b)
-    g = Conv2dGeometry.of((memory.images, w.shape[1], 1, 1), (*w.shape, 1, 1))
-    return _direct(node, memory, g, lambda: w[:, :, None, None], b)
+    O, I = _weights_shape(node)
+    g = Conv2dGeometry.of((memory.images, I, 1, 1), (O, I, 1, 1))
+    return (_vectors if memory.images <= inference.LINEAR_ROWS else _direct)(node, memory, g)
 
 
-def _vectors(node: Node, memory: Memory, w: Callable[[], np.ndarray], b: Any) -> Work:
-    """Few rows times a matrix: the rows of w (O,I) are in the order of x in memory, as the filters of `_direct` are."""
-    O = node.y.channels
+def _vectors(node: Node, memory: Memory, g: Conv2dGeometry) -> Work:
+    """Few rows times a matrix, for windows that are the whole image."""
+    blocks, I = -(-g.O // 16), g.KH * g.KW * g.C
+    per_item = max(1, min(-(-blocks // ITEMS), 4 * ITEM_VALUES // (16 * I)))
+    args = (memory.flat(node.inputs[0]), Place(_filters(node, g).ctypes.data, (blocks, I, 16)), _bias(node, g.O),
+            memory.flat(node.y), (g.N, g.O, memory.pitch(node.y), per_item), node.relu)  # fmt: skip
+    return Work([Call(inference.linear, -(-blocks // per_item), g.O * I, args)], "linear")
 
+
+def _filters(node: Node, g: Conv2dGeometry) -> np.ndarray:
+    """The weights in blocks of 16 filters, in which the node then keeps them."""
     def pack():
-        rows = np.array(w(), np.float32)
-        packed = np.empty((-(-O // 16), 1, 1, rows.shape[1], 16), np.float32)
-        run(pack_filters, len(packed), packed.size, rows[:, :, None, None], 1, packed)
+        w, filters = np.asarray(node.args[1], np.float32), g.O // g.G
+        w = w.reshape(g.O, g.C // g.G, g.KH, g.KW)
+        packed = np.empty((g.G * -(-filters // 16), g.KH, g.KW, g.C // g.G, 16), np.float32)
+        run(pack_filters, len(packed), packed.size, w if w.flags.writeable else w.copy(), g.G, packed)
+        node.ready["shape"] = np.array(node.args[1].shape)
+        node.args[1] = None
         return packed
 
-    packed = _kept(node, "filters", pack).reshape(-(-O // 16), -1, 16)
-    blocks, I, _ = packed.shape
-    per_item = max(1, min(-(-blocks // ITEMS), 4 * ITEM_VALUES // (16 * I)))
-    args = (memory.flat(node.inputs[0]), packed, _bias(node, b, O), memory.flat(node.y),
-            (memory.images, O, memory.pitch(node.y), per_item), node.relu)  # fmt: skip
-    return Work([Call(inference.linear, -(-blocks // per_item), packed.size, args)], "linear")
+    return _kept(node, "filters", pack)
 
 
-def _bias(node: Node, b: Any, O: int) -> np.ndarray:
+def _weights(node: Node, g: Conv2dGeometry) -> np.ndarray:
+    """The weights (O,C,KH,KW) of a node with one group."""
+    if node.args[1] is not None:
+        return node.args[1]
+    return node.ready["filters"].transpose(0, 4, 3, 1, 2).reshape(-1, g.C, g.KH, g.KW)[: g.O]
+
+
+def _weights_shape(node: Node) -> tuple[int, ...]:
+    w = node.args[1]
+    return tuple(node.ready["shape"].tolist()) if w is None else w.shape
+
+
+def _bias(node: Node, O: int) -> np.ndarray:
     def make():
         bias = np.zeros(O + 32, np.float32)                        # a register at the end reads further
-        bias[:O] = 0 if b is None else b
+        bias[:O] = 0 if node.args[2] is None else node.args[2]
         return bias
 
     return _kept(node, "bias", make)
@@ -260,7 +265,7 @@ def _kept(node: Node, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     return node.ready[name]
 
 
-# ------------------------------------------------------------------------------------------------ passes over the values
+# ----------------------------------------------------------------------------------------------- passes over the values
 
 
 def _affine(node: Node, memory: Memory) -> Work:
@@ -289,21 +294,22 @@ def _rows_of(node: Node, memory: Memory, x: Value | None = None) -> tuple[tuple[
 
 
 def _elementwise(node: Node, memory: Memory) -> Work:
-    x, number, low, high = node.inputs[0], *FORMULAS[node.kind]
+    x, (number, low, high) = node.inputs[0], FORMULAS[node.kind]
     if node.kind == "clip":
         low, high = (limit if node.hyper.get(name) is None else node.hyper[name]
-                     for name, limit in (("low", -np.inf), ("high", np.inf)))  # fmt: skip
+                     for name, limit in (("low", low), ("high", high)))  # fmt: skip
     args = (memory.all(x), memory.all(node.y), number, low, high)
     return Work([Call(activations._of_one, *_chunks(node, memory), args)], node.kind)
 
 
-FORMULAS = {"relu6": (0, 0, 6), "clip": (0, 0, 0), "sigmoid": (1, 0, 0), "silu": (2, 0, 0), "hardsigmoid": (3, 0, 0),
-            "hardswish": (4, 0, 0)}  # fmt: skip
+FORMULAS = {"relu6": (0, 0.0, 6.0), "clip": (0, -np.inf, np.inf), "sigmoid": (1, 0.0, 0.0), "silu": (2, 0.0, 0.0),
+            "hardsigmoid": (3, 0.0, 0.0), "hardswish": (4, 0.0, 0.0)}  # fmt: skip
 """The number of each activation in activations._of_one, and its limits."""
 
 
 def _relu(node: Node, memory: Memory) -> Work:
-    return Work([Call(elements._relu, *_chunks(node, memory), (memory.all(node.inputs[0]), memory.all(node.y)))], "relu")
+    args = (memory.all(node.inputs[0]), memory.all(node.y))
+    return Work([Call(elements._relu, *_chunks(node, memory), args)], "relu")
 
 
 def _add(node: Node, memory: Memory) -> Work:

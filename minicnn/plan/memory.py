@@ -22,8 +22,7 @@ WRITES_PARTS = {"conv2d", "linear", "linear_maps", "affine", "max_pool2d", "avg_
 """Kinds whose kernel can write its channels of joined maps. (A depthwise convolution can't.)"""
 READS_PARTS = {"affine", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "concat"}
 """Kinds whose kernel can read some channels of joined maps."""
-IN_PLACE = {"relu", "relu6", "clip", "hardswish", "hardsigmoid", "sigmoid", "silu", "tanh", "leaky_relu", "add", "affine",
-            "scale_maps"}  # fmt: skip
+IN_PLACE = {"relu", "relu6", "clip", "hardswish", "hardsigmoid", "sigmoid", "silu", "add", "affine", "scale_maps"}
 """Kinds that may write each value where they read it."""
 
 

@@ -54,10 +54,10 @@ def compile(model: Module, shape: tuple[int, int, int, int]) -> Plan:
     N, C, H, W = (arguments.integer("shape", size, 1) for size in shape)
     states = [tensor.data for _, tensor in model.named_state() if tensor.dtype.kind == "f"]
     if any(not isinstance(a, np.ndarray) for a in states):
-        raise ValueError("a plan computes on the CPU: call model.to('cpu') first")
+        raise CompileError("a plan computes on the CPU: call model.to('cpu') first")
     dtypes = {a.dtype for a in states} or {np.dtype(np.float32)}
     if len(dtypes) > 1:
-        raise ValueError("the model's parameters and buffers have several dtypes, float32 and float64: convert them "
+        raise CompileError("the model's parameters and buffers have several dtypes, float32 and float64: convert them "
                          "with model.astype('float32')")
     graph, images, answer = trace(model, (C, H, W), dtypes.pop())
     fold(graph)
@@ -175,7 +175,6 @@ class _Compiled(_Steps):
         from minicnn.plan.kernels import Memory, images_call, work
 
         graph = plan._graph
-        place(plan._layout.buffers, images)
         memory = Memory(plan._arena, plan._layout, images)
         memory.write_constants()
         self._memory, self._y = memory, memory.view(graph.y)

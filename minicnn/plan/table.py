@@ -45,8 +45,8 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*lines)]
         text = [self.title]
         for line in lines:
-            cells = [cell.rjust(width) if i == 5 else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths))]
-            text.append("  ".join(cells).rstrip())
+            *cells, size = (cell.ljust(width) for cell, width in zip(line, widths))
+            text.append("  ".join((*cells, size.rstrip().rjust(widths[-1]))))
         return "\n".join((*text, "", self._sum()))
 
     __repr__ = __str__

@@ -98,11 +98,11 @@ def _compared(run: _Run, again: _Run) -> Graph:
         nodes.append(Node(op.__name__, op, both, options, values[i], run.layer.get(i, "")))
     if len(run.steps) != len(again.steps) or run.output != again.output:
         raise CompileError("the net computes other ops for other images: decide in its forward by ops alone")
-    y = values[run.output]
-    if y.shape[:1] != (Batch(),):
+    out = values[run.output]
+    if out.shape[:1] != (Batch(),):
         raise CompileError(f"for {IMAGES[0]} images the net's output has shape {run.answer.shape}: it must have one "
                            "row for each image")
-    return Graph(values[-1], y, nodes)
+    return Graph(values[-1], out, nodes)
 
 
 class _DiffersError(Exception):

@@ -25,8 +25,9 @@ from minicnn.cpu.layout import as_nchw, to_nhwc
 TILE_VALUES = 1 << 15
 """Values of a padded tile: 128 kB, so that it stays in a core's cache together with the filters and the results."""
 LARGE_FILTERS = 1 << 17
-"""Values of all filters that do not stay in a core's cache: then a tile has at least TILE_WINDOWS windows, if it can."""
+"""Values of filters that do not all stay in a core's cache."""
 TILE_WINDOWS = 128
+"""Windows for which such filters are read once, if whole images have so few."""
 SUMMED_PIXELS = 256
 """Pixels whose products are added up in a float32 register: more would lose digits."""
 SUMS_VALUES = 1 << 20

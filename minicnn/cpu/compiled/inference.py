@@ -21,8 +21,7 @@ ZERO, LOWEST = np.float32(0), np.float32(-np.inf)
 
 @kernel("void(f4[::1], UniTuple(i8, 4), f4[:,:,:,::1], i8[::1])")
 def to_channels_last(x, steps, y, work):
-    """y (N,H,W,C) = the images x, whose next image, channel, row and pixel are `steps` values further. An item is a row.
-    """
+    """y (N,H,W,C) = images, whose next image, channel, row and pixel are `steps` values further. An item is a row."""
     _, H, W, C = y.shape
     image, channel, row, pixel = steps
     item = first(work)
@@ -41,8 +40,7 @@ def to_channels_last(x, steps, y, work):
 
 @kernel("void(f4[::1], f4[::1], f4[::1], f4[::1], UniTuple(i8, 5), b1, i8[::1])")
 def affine(x, scale, shift, y, sizes, relu, work):
-    """y = scale·x + shift, then max(y, 0) with `relu`. sizes: pixels, channels, pitch of x, pitch of y, pixels an item.
-    """
+    """y = scale·x + shift, then max(y, 0) with `relu`. sizes: pixels, channels, pitches of x and y, pixels an item."""
     M, C, step, out_step, rows = sizes
     none = spread(ZERO)
     item = first(work)
@@ -86,7 +84,7 @@ def scale_maps(x, s, y, sizes, work):
 
 @kernel("void(f4[::1], f4[::1], UniTuple(i8, 4), i8, i8[::1])")
 def mean(x, y, sizes, channels, work):
-    """y (N,C) = the mean over P pixels. sizes: P, C, pitch of x, pitch of y. An item is `channels` channels of an image.
+    """y (N,C) = the mean over P pixels. sizes: P, C, pitches of x and y. An item is `channels` channels of an image.
 
     64 pixels are summed up in a register before they are added to the others: a long sum in float32 loses digits.
     """

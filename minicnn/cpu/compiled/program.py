@@ -28,9 +28,8 @@ from minicnn.cpu import threads
 from minicnn.cpu.compiled import team
 from minicnn.cpu.compiled import work as counters
 from minicnn.cpu.compiled.atomic import pause, read
-from minicnn.cpu.compiled.kernel import OPTIONS, kernel, keep
+from minicnn.cpu.compiled.kernel import OPTIONS, keep, kernel
 from minicnn.cpu.compiled.work import DONE, FAILED, NEXT, TOTAL, first, following
-
 
 MIN_SIZE = 1 << 17
 """The size of all calls together below which the calling thread runs them alone: about 50 µs."""
@@ -151,9 +150,9 @@ def _unpack_and_call(typing, code, table, work):
 
         def word():
             nonlocal place
-            pointer = builder.gep(builder.inttoptr(at, ir.IntType(64).as_pointer()), [ir.Constant(ir.IntType(64), place)])
+            word_at = builder.add(at, ir.Constant(ir.IntType(64), 8 * place))
             place += 1
-            return builder.load(pointer)
+            return builder.load(builder.inttoptr(word_at, ir.IntType(64).as_pointer()))
 
         def value_of(kind):
             if isinstance(kind, types.Array):
