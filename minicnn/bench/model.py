@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import devices, models, optim, rng
+from minicnn import devices, models, optim, plan, rng
 from minicnn.models.vgg import TABLE
 from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from minicnn.ops.softmax import cross_entropy
-from minicnn.plan import Plan, compile
 from minicnn.tensor import Tensor, no_grad
 
 NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
@@ -68,9 +67,9 @@ class NetRun:
         with no_grad():
             return self.net.eval()(Tensor(self.x[:count]))
 
-    def plan(self, count: int) -> Plan:
+    def compiled(self, count: int) -> plan.Plan:
         """The net compiled for `count` images, for a net on the CPU."""
-        return compile(self.net, (count, *self.shape))
+        return plan.compile(self.net, (count, *self.shape))
 
 
 def vgg11_cifar() -> Module:
