@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean, median
 
+import minicnn
 from benchmarks import harness
 from minicnn.bench import machine
 from minicnn.bench.model import NetRun
@@ -30,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     rows = []
     for name in harness.selected(NETS, args.cases):
         run = NetRun(name)
-        turns = [observe(run.step, args.seconds) for _ in range(args.rounds)]
+        with minicnn.fusion(False):                                # each op by itself
+            turns = [observe(run.step, args.seconds) for _ in range(args.rounds)]
         rows.append({"name": name, "batch": run.batch, **typical(turns)})
         harness.show(name, {"step": {"median": rows[-1]["step"]}})
     about = {**machine.versions(), "threads": threads.num_threads(), "name": "minicnn"}
