@@ -12,11 +12,11 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean, median
 
-from benchmarks import harness
+from benchmarks import harness, ratios
 from minicnn.bench import machine
 from minicnn.bench.model import NetRun
 from minicnn.bench.timing import time_calls
-from minicnn.cpu import threads
+from minicnn.cpu import path, threads
 
 NETS = ("resnet20", "lenet5")
 WAYS = ("forward", "backward")
@@ -29,10 +29,12 @@ def main(argv: list[str] | None = None) -> None:
         threads.set_num_threads(args.threads)
     rows = []
     for name in harness.selected(NETS, args.cases):
-        run = NetRun(name)
-        turns = [observe(run.step, args.seconds) for _ in range(args.rounds)]
-        rows.append({"name": name, "batch": run.batch, **typical(turns)})
-        harness.show(name, {"step": {"median": rows[-1]["step"]}})
+        for own in (name for name in args.path if name != "plan"):
+            with path.cpu_path(own):
+                run = NetRun(name)
+                turns = [observe(run.step, args.seconds) for _ in range(args.rounds)]
+            rows.append({"name": name, "path": own, "batch": run.batch, **typical(turns)})
+            ratios.show(f"{name}, {own}", {"step": {"median": rows[-1]["step"]}})
     about = {**machine.versions(), "threads": threads.num_threads(), "name": "minicnn"}
     harness.write(args, [about], cases=rows)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import harness, loader, markdown, render
+from benchmarks import harness, loader, markdown, ratios, render
 from benchmarks.cpu import conv, layers, models, scaling, steps
 from benchmarks.worker import timing
 from minicnn.bench.suite import ConvCase
@@ -47,8 +47,8 @@ def test_the_better_layout_is_chosen_for_each_call():
     times = {f"{layout}/{what}": {"median": seconds} for layout, what, seconds in (
         ("contiguous", "forward", 3), ("channels_last", "forward", 2), ("contiguous", "forward+backward", 5),
         ("channels_last", "forward+backward", 7))}  # fmt: skip
-    assert harness.better(times, "forward") == ("channels_last", 2)
-    assert harness.better(times, "forward+backward") == ("contiguous", 5)
+    assert ratios.better(times, "forward") == ("channels_last", 2)
+    assert ratios.better(times, "forward+backward") == ("contiguous", 5)
 
 
 def test_a_row_follows_from_its_times():
@@ -67,11 +67,11 @@ def test_a_row_follows_from_its_times():
     assert row["vs_textbook"] == {"forward": 4, "dx": 1, "dw": 0.5, "forward+backward": 14.5 / 11}
     other = {"vs_torch": {"forward": 2.0, "forward+backward": 1.0}}
     keys = "vs_torch", "vs_default", "vs_textbook"
-    found = harness.summary([row, other], *keys)
+    found = ratios.summary([row, other], *keys)
     assert found["vs_torch"]["forward"] == {"geometric_mean": 1, "worst": 0.5, "best": 2, "cases": 2, "faster": 1}
     assert found["vs_torch"]["forward+backward"]["geometric_mean"] == pytest.approx(2)
     assert found["vs_textbook"]["dx"]["cases"] == 1
-    assert harness.summary([{}], *keys) == {}
+    assert ratios.summary([{}], *keys) == {}
 
 
 def test_a_wrong_result_is_not_timed():
@@ -116,7 +116,7 @@ def test_the_work_grows_as_expected(axis):
 
 
 def test_commands_are_told_without_this_machines_paths():
-    argv = ["--vs", "torch", "--torch-python", "/home/me/python", "--out=/tmp/x.json", "--rounds", "5"]
+    argv = ["--peers", "torch", "--torch-python", "/home/me/python", "--out=/tmp/x.json", "--rounds", "5"]
     assert harness.command(harness.options("cpu.conv", "", argv)) == (
         "python -m benchmarks.cpu.conv --vs torch --torch-python PYTHON --out=FILE --rounds 5")
     args = harness.options("loader", "", ["--rounds", "2", "./photos"], {"photos": {}})
@@ -214,7 +214,7 @@ def results(tmp_path_factory):
         small = {"BatchNorm2d": {"arguments": [8]}, "Linear": {"arguments": [8, 8]}}
         patch.setattr(layers, "LAYERS", [{**spec, "shape": [2, 8, 9, 9][: len(spec["shape"])],
                                           **small.get(spec["op"], {})} for spec in layers.LAYERS])
-        conv.main([*QUICK, "--vs", "textbook", "--out", str(folder / "conv.json")])
+        conv.main([*QUICK, "--peers", "textbook", "--out", str(folder / "conv.json")])
         layers.main([*QUICK, "--out", str(folder / "layers.json")])
         models.main([*QUICK, "--cases", "lenet5", "--batch", "2", "--out", str(folder / "models.json")])
         steps.main([*QUICK, "--cases", "lenet5", "--out", str(folder / "steps.json")])
