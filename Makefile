@@ -59,15 +59,24 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plot,onnx]'
+	$(install_numba)
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(install_numba)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(install_numba)
 	@touch $@ $(VENV)/.demo
+
+# The compiled kernels need numba, which has no wheel for every Python and processor; NumPy computes without it.
+define install_numba
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: '$(shell $(PYTHON) -c "import tomllib; print(tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['fast'][0])")' \
+	|| echo "no wheel of numba for this Python: minicnn computes with NumPy alone, which is slower"
+endef
 
 clean:
 	rm -rf $(VENV) .venv-oldest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

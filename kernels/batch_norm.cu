@@ -7,15 +7,14 @@
 //   all parts       one warp per channel, one lane per part, merged by shuffles               -> (C,)
 //
 // Passes over x (apply, dx): thread mapping as in maps.cuh; a thread holds its channel's numbers in registers.
-//
-// A following ReLU or residual sum could be computed in the same pass, which would save one pass over memory each. But
-// nets are written and recorded op by op, and a fused op would need its own primitive and gradient, and a change in every
-// model.
 #include "maps.cuh"
 #include "reduce.cuh"
 
 template <typename T>
 struct Two { T dy, x; };
+
+template <typename T>
+struct Sum { T x, add; };
 
 // take(load(at)) for each place in (N,C,P) that belongs to this block's part of its channel, on this thread.
 template <typename Load, typename Take>
@@ -101,15 +100,18 @@ __global__ void add_parts(const T *parts, T *totals, int rows, int count) {
 
 // ---- passes ----------------------------------------------------------------------------------------------------
 
-// y = (x - mean) * scale + shift
+// y = (x - mean) * scale + shift, then y += add if there is one, and y = max(y, 0) if relu
 // instances: batch_norm_apply<float> batch_norm_apply<double>
 template <typename T>
 __global__ void batch_norm_apply(const T *__restrict__ x, const T *mean, const T *scale, const T *shift,
-                                 T *__restrict__ y, int64 maps, int C, int P) {
+                                 const T *__restrict__ add, T *__restrict__ y, int64 maps, int C, int P, bool relu) {
     EACH_MAP(map, maps) {
         int c = map % C;
         T mu = mean[c], a = scale[c], b = shift ? shift[c] : T(0);
-        stream_pixels(P, [=](int i) { return x[map * P + i]; }, [=](int i, T v) { y[map * P + i] = (v - mu) * a + b; });
+        stream_pixels(P, [=](int i) { return Sum<T>{x[map * P + i], add ? add[map * P + i] : T(0)}; },
+                      [=](int i, Sum<T> v) {
+            y[map * P + i] = rectified((v.x - mu) * a + b + v.add, relu);
+        });
     }
 }
 

@@ -28,7 +28,7 @@ template <typename T, class Tile>
 __global__ void __launch_bounds__(256, 2)
 conv_gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__restrict__ table, const T *__restrict__ bias,
             T *__restrict__ y, int K, int M, int pixels, int PH, int PW, int SV, int SH, int H, int W, int x_image,
-            int x_group, int y_image, int y_group, int y_plane, int y_start, int y_row, int y_column) {
+            int x_group, int y_image, int y_group, int y_plane, int y_start, int y_row, int y_column, bool relu) {
     constexpr int BM = Tile::BM, BN = Tile::BN, A_ROWS = Tile::THREADS / BM, B_ROWS = Tile::THREADS / BN;
     __shared__ __align__(16) Shared<T, Tile> shared;
     const Tap *taps = (const Tap *)table;
@@ -70,7 +70,7 @@ conv_gather(const T *__restrict__ x, const T *__restrict__ w, const int2 *__rest
     T *out = y + n * y_image + group * y_group + y_start + a * y_row + b * y_column;
     store_tile<T>(tile, shared, [&](int row, T value) {
         const int m = blockIdx.y * BM + row;
-        if (m < M && pixel < pixels) out[m * y_plane] = value + (bias ? bias[group * M + m] : T(0));
+        if (m < M && pixel < pixels) out[m * y_plane] = rectified(value + (bias ? bias[group * M + m] : T(0)), relu);
     });
 }
 

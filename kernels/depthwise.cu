@@ -17,7 +17,7 @@
 // instances: depthwise<float> depthwise<double>
 template <typename T>
 __global__ void depthwise(const T *x, const T *w, const T *bias, T *y, int N, int O, int times, int H, int W, int KH,
-                          int KW, int SV, int SH, int PV, int PH, int DV, int DH, int OH, int OW) {
+                          int KW, int SV, int SH, int PV, int PH, int DV, int DH, int OH, int OW, bool relu) {
     const int C = O / times;
     GRID_STRIDE(e, N * O * OH * OW) {
         const int j = e % OW, i = e / OW % OH, o = e / (OW * OH) % O, n = e / (OW * OH) / O;
@@ -31,7 +31,7 @@ __global__ void depthwise(const T *x, const T *w, const T *bias, T *y, int N, in
                 if (v >= 0 && v < W) sum += filter[p * KW + q] * map[h * W + v];
             }
         }
-        y[e] = sum;
+        y[e] = rectified(sum, relu);
     }
 }
 
@@ -39,7 +39,7 @@ __global__ void depthwise(const T *x, const T *w, const T *bias, T *y, int N, in
 // instances: depthwise_rows<float,3,4> depthwise_rows<float,5,4> depthwise_rows<double,3,4> depthwise_rows<double,5,4>
 template <typename T, int K, int ROWS>
 __global__ void depthwise_rows(const T *x, const T *w, const T *bias, T *y, int N, int O, int times, int H, int W,
-                               int PV, int PH, int OH, int OW, int strips) {
+                               int PV, int PH, int OH, int OW, int strips, bool relu) {
     const int C = O / times;
     GRID_STRIDE(e, N * O * strips * OW) {
         const int j = e % OW, first = e / OW % strips * ROWS, o = e / (OW * strips) % O, n = e / (OW * strips) / O;
@@ -64,7 +64,7 @@ __global__ void depthwise_rows(const T *x, const T *w, const T *bias, T *y, int 
         T *out = y + ((n * O + o) * OH + first) * OW + j;
 #pragma unroll
         for (int r = 0; r < ROWS; r++)
-            if (first + r < OH) out[r * OW] = sum[r];
+            if (first + r < OH) out[r * OW] = rectified(sum[r], relu);
     }
 }
 

@@ -21,6 +21,12 @@ using int64 = long long;
     for (unsigned i##_ = blockIdx.x * blockDim.x + threadIdx.x; i##_ < unsigned(n); i##_ += gridDim.x * blockDim.x) \
         if (const int i = int(i##_); true)
 
+// max(v, 0) if relu, else v; NaN stays NaN.
+template <typename T>
+__device__ inline T rectified(T v, bool relu) {
+    return relu && v < 0 ? T(0) : v;
+}
+
 // T[N], aligned so that it is read and written as a whole, or 16 bytes at a time.
 template <typename T, int N>
 struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {

@@ -115,12 +115,12 @@ __global__ void winograd_filters(const T *w, T *U, int OC) {
     for (int k = 0; k < 36; k++) U[k * OC + e] = u[k];
 }
 
-// y = Aᵀ M A + bias.   M (36, O, P) → y (N,O,OH,OW), without the parts of tiles beyond the edge; bias may be null. If rows
+// y = Aᵀ M A + bias, and max(y, 0) if relu.   M (36, O, P) → y (N,O,OH,OW), without the parts of tiles beyond the edge; bias may be null. If rows
 // start at multiples of 16 bytes (`wide`), a row of a tile is stored as a whole.
 // instances: winograd_outputs<float> winograd_outputs<double>
 template <typename T>
 __global__ void winograd_outputs(const T *M, const T *bias, T *y, int N, int O, int OH, int OW, int TH, int TW,
-                                 bool wide) {
+                                 bool wide, bool relu) {
     const int P = N * TH * TW;
     GRID_STRIDE(e, O * P) {
         const int tile = e % P, o = e / P, n = tile / (TH * TW), top = tile / TW % TH * 4, left = tile % TW * 4;
@@ -132,18 +132,20 @@ __global__ void winograd_outputs(const T *M, const T *bias, T *y, int N, int O, 
 #pragma unroll
         for (int j = 0; j < 4; j++) AT(t + j, 4, out + j, 4);
         const T b = bias ? bias[o] : T(0);
+#pragma unroll
+        for (int k = 0; k < 16; k++) out[k] = rectified(out[k] + b, relu);
         T *map = y + (n * O + o) * OH * OW;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             if (top + i >= OH) continue;
             T *row = map + (top + i) * OW + left;
             if (wide) {
-                *(Pack<T, 4> *)row = {{out[i * 4] + b, out[i * 4 + 1] + b, out[i * 4 + 2] + b, out[i * 4 + 3] + b}};
+                *(Pack<T, 4> *)row = {{out[i * 4], out[i * 4 + 1], out[i * 4 + 2], out[i * 4 + 3]}};
                 continue;
             }
 #pragma unroll
             for (int j = 0; j < 4; j++)
-                if (left + j < OW) row[j] = out[i * 4 + j] + b;
+                if (left + j < OW) row[j] = out[i * 4 + j];
         }
     }
 }

@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # what __getattr__ finds
     from minicnn.api import *
 
 __all__ = [
-    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "gradcheck",
-    "no_grad", "num_threads", "ops", "release_blas", "seed", "set_num_threads",
+    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "fusion",
+    "gradcheck", "no_grad", "num_threads", "ops", "release_blas", "seed", "set_num_threads",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

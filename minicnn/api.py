@@ -6,10 +6,10 @@ from minicnn.devices import available as available_devices
 from minicnn.gradient_check import GradientError, gradcheck
 from minicnn.recording import debug
 from minicnn.rng import seed
-from minicnn.settings import allow_tf32, conv_algorithm
+from minicnn.settings import allow_tf32, conv_algorithm, fusion
 from minicnn.tensor import Tensor, no_grad
 
 __all__ = [
-    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "gradcheck",
-    "no_grad", "num_threads", "release_blas", "seed", "set_num_threads",
+    "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "fusion",
+    "gradcheck", "no_grad", "num_threads", "release_blas", "seed", "set_num_threads",
 ]  # fmt: skip

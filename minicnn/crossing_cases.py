@@ -53,6 +53,7 @@ _channels = (normal(9), normal(9))
 
 CROSSING: dict[str, tuple[Case, ...]] = {
     **dict.fromkeys(("add", "subtract", "multiply", "divide"), _two),
+    "add_relu": (case(wide(1, 9, 37), wide(1, 9, 37)), case(wide(33, 10), wide(33, 10))),
     **dict.fromkeys(("negative", "exp", "tanh", "sigmoid", "silu"), (case(wide(1, 9, 37)), case(wide(33, 10)))),
     **dict.fromkeys(("log", "sqrt"), (case(positive(1, 9, 37)), case(positive(33, 10)))),
     **dict.fromkeys(("abs", "relu", "relu6", "leaky_relu", "hardsigmoid", "hardswish"), _curve_cases),
@@ -64,6 +65,7 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "linear": (case(normal(1, 37), normal(9, 37), normal(9)), case(normal(33, 10), normal(34, 10), normal(34)),
                case(normal(9, 300), normal(3, 300), None)),
     "conv2d": _convolutions,
+    "conv2d_relu": _convolutions[-6:],
     "max_pool2d": (*_windows, *_dilated),
     "avg_pool2d": (*_windows, *_counted),
     "lp_pool2d": (*_unpadded, *(Case(c.draws, {**c.hyper, "norm_type": 3}) for c in _unpadded)),
@@ -81,10 +83,18 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "binary_cross_entropy_with_logits": (
         case(wide(1, 37), lambda rng: rng.uniform(0, 1, (1, 37))),
         case(wide(33, 10), lambda rng: rng.uniform(0, 1, (33, 10)))),
-    "batch_norm": (case(normal(1, 9, 35, 2), *_channels), case(wide(33, 9), *_channels),
-                   case(normal(2, 9, 3), None, normal(9), eps=0.1)),
-    "batch_norm_inference": (case(wide(1, 9, 35, 2), *_channels, normal(9), positive(9)),
-                             case(wide(33, 9), None, normal(9), normal(9), positive(9), eps=0.1)),
+    **dict.fromkeys(("batch_norm", "batch_norm_relu"), (
+        case(normal(1, 9, 35, 2), *_channels), case(wide(33, 9), *_channels),
+        case(normal(2, 9, 3), None, normal(9), eps=0.1))),
+    **dict.fromkeys(("batch_norm_add", "batch_norm_add_relu"), (
+        case(normal(1, 9, 35, 2), *_channels, normal(1, 9, 35, 2)),
+        case(wide(33, 9), None, normal(9), wide(33, 9), eps=0.1))),
+    **dict.fromkeys(("batch_norm_inference", "batch_norm_inference_relu"), (
+        case(wide(1, 9, 35, 2), *_channels, normal(9), positive(9)),
+        case(wide(33, 9), None, normal(9), normal(9), positive(9), eps=0.1))),
+    **dict.fromkeys(("batch_norm_inference_add", "batch_norm_inference_add_relu"), (
+        case(wide(1, 9, 35, 2), *_channels, normal(9), positive(9), normal(1, 9, 35, 2)),
+        case(wide(33, 9), None, normal(9), normal(9), positive(9), wide(33, 9), eps=0.1))),
     "local_response_norm": tuple(
         case(wide(1, 37, 9) if h["size"] == 5 else normal(3, 10, 5), alpha=0.8, **h)
         for h in pairwise(size=(5, 4, 1), beta=(0.75, 0.5), k=(1.0, 2.0), variant=("torch", "paper"))),

@@ -22,6 +22,9 @@ class Device(Protocol):
     name: str
     """"cpu", "cuda:0", ..."""
 
+    recomputes_relu: bool
+    """Whether batch_norm_sums and batch_norm_dx with relu= are quicker than relu_dx before them."""
+
     @property
     def xp(self) -> ModuleType | Any:
         """The array module: numpy, or a module with the same functions."""
@@ -42,6 +45,9 @@ class Device(Protocol):
         result has the memory layout of the first array.
         """
 
+    def evaluate(self, formula: Callable[..., Array], *arguments: Array | float) -> Array:
+        """formula(xp, *arguments), one of minicnn/formulas.py: arrays of one shape, then numbers."""
+
     def relu(self, x: Array) -> Array:
         """y = max(x, 0), with the memory layout of x."""
 
@@ -59,8 +65,8 @@ class Device(Protocol):
 
     # convolution: x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,) or None   y, dy (N,O,OH,OW)
 
-    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry) -> Array:
-        """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]"""
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: Conv2dGeometry, relu: bool = False) -> Array:
+        """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P];   relu: max(y, 0)"""
 
     def conv2d_dx(self, dy: Array, w: Array, geometry: Conv2dGeometry) -> Array:
         """dx[n,c,h,w] = Σ w[o,c,p,q]·dy[n,o,i,j] over all o, p, q, i, j with h = i·S + p·D − P, w = j·S + q·D − P"""

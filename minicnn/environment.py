@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 
@@ -10,9 +11,10 @@ import threadpoolctl
 
 import minicnn
 from minicnn import devices
+from minicnn.cpu import path
 from minicnn.cpu.threads import num_threads
 
-BITS = ("minicnn", "numpy", "blas", "machine", "threads", "device")
+BITS = ("minicnn", "numpy", "blas", "machine", "threads", "device", "cpu_path", "numba")
 """The facts that determine the last bits of a result: if one differs, sums are added in another order."""
 
 
@@ -27,6 +29,8 @@ def environment(device: str = "cpu") -> dict:
         "minicnn": minicnn.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "cpu_path": path.chosen(),
+        "numba": importlib.metadata.version("numba") if path.chosen() == "compiled" else None,
         "blas": blas,
         "machine": platform.machine(),
         "system": platform.system(),

@@ -187,6 +187,20 @@ def missing(op, device, problem):
                                   "compute on 'cpu'") from problem
 
 
+def direction(y, dy):
+    """`dy`, from which `backward` starts, as an array with the shape and dtype of the Tensor y; 1 for a scalar."""
+    if dy is None and y.size != 1:
+        raise ValueError(f"backward: dy may be left out only for a scalar, but this Tensor has shape {y.shape}: "
+                         "pass an array of that shape")
+    device = devices.of(y.data)
+    dy = device.xp.ones_like(y.data) if dy is None else dy.data if hasattr(dy, "requires_grad") else dy
+    dy = device.asarray(dy, y.dtype)
+    if dy.shape != y.shape:
+        raise ValueError(f"backward: dy has shape {dy.shape}, but the Tensor has shape {y.shape}: "
+                         "the two must be the same")
+    return dy
+
+
 def gradient(op_name, parent, dx):
     """`dx`; AssertionError unless it has its argument's shape and dtype."""
     x = parent.data

@@ -60,6 +60,14 @@ def _bce(x, t):
     return np.mean(-t * np.log(p) - (1 - t) * np.log(1 - p))
 
 
+def _relu(definition):
+    return lambda *arrays, **hyper: np.maximum(definition(*arrays, **hyper), 0)
+
+
+def _plus(definition):
+    return lambda *arrays, **hyper: definition(*arrays[:-1], **hyper) + arrays[-1]
+
+
 _image = normal(2, 3, 6, 5)
 _curve = spaced(3, 4, 5)
 _norm = (normal(3, 4, 5, 2), normal(4), normal(4))
@@ -70,6 +78,7 @@ TABLE: tuple[Row, ...] = (
         case(normal(3, 4), normal(3, 4)),
         case(normal(2, 3, 4), normal(3, 1)),
         case(normal(1, 4), normal(3, 1))),
+    row(ops.add_relu, _relu(np.add), case(normal(3, 4), normal(3, 4)), case(normal(2, 3, 4), normal(2, 3, 4))),
     row(ops.subtract, np.subtract, case(normal(3, 4), normal(3, 4)), case(normal(4), normal(2, 3, 4))),
     row(ops.multiply, np.multiply, case(normal(3, 4), normal(3, 4)), case(normal(2, 1, 4), normal(3, 1))),
     row(ops.divide, np.divide, case(normal(3, 4), positive(3, 4)), case(normal(3, 1), positive(2, 1, 4))),
@@ -136,6 +145,10 @@ TABLE: tuple[Row, ...] = (
         case(normal(1, 2, 5, 8), normal(3, 2, 1, 7), None, padding=(0, 3)),
         case(normal(2, 2, 8, 7), normal(3, 2, 3, 2), None, dilation=(2, 3), padding=1),
         case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2)),
+    row(ops.conv2d_relu, _relu(reference.conv2d),
+        case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)),
+        case(normal(2, 4, 7, 5), normal(6, 2, 3, 2), None, stride=(3, 2), padding=(2, 1), groups=2),
+        case(normal(2, 3, 6, 7), normal(6, 1, 2, 3), normal(6), padding="same", groups=3)),
     row(ops.linear, reference.linear,
         case(normal(3, 4), normal(5, 4), normal(5)),
         case(normal(3, 4), normal(2, 4), None)),
@@ -203,6 +216,25 @@ TABLE: tuple[Row, ...] = (
     row(ops.batch_norm_inference, reference.batch_norm_inference,
         case(*_norm, normal(4), positive(4)),
         case(normal(3, 4), None, None, normal(4), positive(4), eps=0.1)),
+    row(ops.batch_norm_relu, _relu(reference.batch_norm),
+        case(*_norm),
+        case(normal(5, 3), normal(3), normal(3), eps=0.1),
+        case(normal(3, 4, 5, 2), None, None)),
+    row(ops.batch_norm_add, _plus(reference.batch_norm),
+        case(*_norm, normal(3, 4, 5, 2)),
+        case(normal(5, 3), None, normal(3), normal(5, 3), eps=0.1)),
+    row(ops.batch_norm_add_relu, _relu(_plus(reference.batch_norm)),
+        case(*_norm, normal(3, 4, 5, 2)),
+        case(normal(5, 3), None, normal(3), normal(5, 3), eps=0.1)),
+    row(ops.batch_norm_inference_relu, _relu(reference.batch_norm_inference),
+        case(*_norm, normal(4), positive(4)),
+        case(normal(3, 4), None, None, normal(4), positive(4), eps=0.1)),
+    row(ops.batch_norm_inference_add, _plus(reference.batch_norm_inference),
+        case(*_norm, normal(4), positive(4), normal(3, 4, 5, 2)),
+        case(normal(3, 4), None, None, normal(4), positive(4), normal(3, 4), eps=0.1)),
+    row(ops.batch_norm_inference_add_relu, _relu(_plus(reference.batch_norm_inference)),
+        case(*_norm, normal(4), positive(4), normal(3, 4, 5, 2)),
+        case(normal(3, 4), None, None, normal(4), positive(4), normal(3, 4), eps=0.1)),
     row(ops.local_response_norm, reference.local_response_norm,
         case(normal(2, 7, 3), size=5, alpha=1.1, beta=0.75, k=2.0, variant="paper"),
         case(normal(2, 7, 3, 2), size=5, alpha=1.1),

@@ -1,16 +1,25 @@
-"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks after each op."""
+"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks after each op, fusion."""
 
 from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from minicnn.settings import within
+from minicnn.settings import fusing, within
 
 recording = contextvars.ContextVar("recording", default=True)
 debugging = contextvars.ContextVar("debugging", default=False)
 watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
+layer_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("watchers", default=())
+waiting: contextvars.ContextVar[Any] = contextvars.ContextVar("waiting", default=None)
+"""The deferred.Waiting of the outermost module that computes; None outside modules."""
+
+
+def observed() -> bool:
+    """Whether every op must compute its own value at once: for a callback, for debug(), or because fusion is off."""
+    return bool(watchers.get() or layer_watchers.get() or debugging.get() or fusing.get() is False)
 
 
 @contextmanager

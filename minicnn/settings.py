@@ -1,7 +1,8 @@
-"""Settings for the devices: which convolution algorithm to use, and whether float32 products may be rounded.
+"""Settings: which convolution algorithm to use, whether float32 products may be rounded, whether ops are fused.
 
     with minicnn.conv_algorithm("im2col"): ...     or     MINICNN_CONV=im2col
     with minicnn.allow_tf32(): ...                 or     MINICNN_TF32=1
+    with minicnn.fusion(False): ...                or     MINICNN_FUSION=0
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 from minicnn.names import unknown
 
 ALGORITHMS = (
-    "auto", "im2col", "tiled", "direct", "pointwise", "winograd", "depthwise", "few_channels", "few_pixels", "implicit_gemm",
-    "tensor_core",
+    "auto", "im2col", "tiled", "direct", "pointwise", "winograd", "depthwise", "few_channels", "few_pixels",
+    "implicit_gemm", "tensor_core",
 )  # fmt: skip
 """"auto" and the convolution algorithms of all devices; each device has some of them."""
 
 _algorithm: contextvars.ContextVar[str | None] = contextvars.ContextVar("conv_algorithm", default=None)
+fusing: contextvars.ContextVar[bool | None] = contextvars.ContextVar("fusion", default=None)
 _tf32: contextvars.ContextVar[bool | None] = contextvars.ContextVar("allow_tf32", default=None)
 
 
@@ -67,10 +69,29 @@ def allow_tf32(allowed: bool = True) -> AbstractContextManager[None]:
 
 def tf32_allowed() -> bool:
     """Whether float32 products may be rounded to TF32."""
-    allowed = _tf32.get()
+    return _switch(_tf32, "MINICNN_TF32", "0", "float32 products may be rounded")
+
+
+def fusion(allowed: bool = True) -> AbstractContextManager[None]:
+    """`with fusion(False):` every op in the block is computed by itself, also in a module (minicnn/deferred.py).
+
+    By default a module computes a convolution, batch norm or sum and the ReLU after it in one pass over memory. The
+    environment variable MINICNN_FUSION=0 sets the same for a whole program.
+    """
+    return within(fusing, bool(allowed))
+
+
+def fusion_allowed() -> bool:
+    """Whether a module may compute several ops in one pass over memory."""
+    return _switch(fusing, "MINICNN_FUSION", "1", "several ops may be computed in one pass")
+
+
+def _switch(variable, name, default, meaning):
+    """The value of a context variable; where it is None, that of an environment variable, 0 or 1."""
+    allowed = variable.get()
     if allowed is not None:
         return allowed
-    asked = os.environ.get("MINICNN_TF32") or "0"
+    asked = os.environ.get(name) or default
     if asked not in ("0", "1"):
-        raise ValueError(f"MINICNN_TF32 (={asked!r}) must be 1 (float32 products may be rounded) or 0")
+        raise ValueError(f"{name} (={asked!r}) must be 1 ({meaning}) or 0")
     return asked == "1"

@@ -25,7 +25,7 @@ import numpy as np
 from minicnn import devices
 from minicnn import op_checks as check
 from minicnn.device import Array
-from minicnn.recording import debugging, no_grad, recording, watchers  # noqa: F401 - users import no_grad from here
+from minicnn.recording import debugging, no_grad, recording, waiting, watchers  # noqa: F401 - users import no_grad
 
 
 class Tensor:
@@ -48,6 +48,7 @@ class Tensor:
     _parents: tuple[Any, ...] = ()
     _vjps: tuple[Callable | None, ...] = ()  # vector-Jacobian products: the gradient functions dy → dx
     _checksums: tuple[tuple[str, Array, int], ...] = ()
+    _unfused: tuple[Any, ...] = ()  # of two ops computed as one: op, parents and gradients of the second alone
 
     def __init__(self, data, requires_grad: bool = False, *, device: str | None = None, dtype=None):
         if isinstance(data, Tensor):
@@ -87,7 +88,7 @@ class Tensor:
 
     def detach_(self, requires_grad: bool = False) -> Tensor:
         """Detach this Tensor itself from the graph: it becomes a leaf, where a later `backward` stops."""
-        self._op, self._parents, self._vjps, self.requires_grad = "", (), (), requires_grad
+        self._op, self._parents, self._vjps, self._unfused, self.requires_grad = "", (), (), (), requires_grad
         return self
 
     def to(self, device: str) -> Tensor:
@@ -96,7 +97,7 @@ class Tensor:
         if here is there:
             return self
         moved = there.asarray(here.to_numpy(self.data))
-        return _record("to", moved, (self,), (lambda dy: here.asarray(there.to_numpy(dy)),))
+        return record("to", moved, (self,), (lambda dy: here.asarray(there.to_numpy(dy)),))
 
     def astype(self, dtype) -> Tensor:
         """The same values in another dtype; with gradients between float32 and float64, not for integers."""
@@ -106,7 +107,7 @@ class Tensor:
             return self
         if data.dtype.kind != "f":
             return Tensor(data)
-        return _record("astype", data, (self,), (lambda dy: device.asarray(dy, self.dtype),))
+        return record("astype", data, (self,), (lambda dy: device.asarray(dy, self.dtype),))
 
     def backward(self, dy: Array | None = None, rules: Mapping[str, Callable] | None = None) -> None:
         """Add the gradient of Σ dy·self to `.grad` of every leaf that requires one, then free the graph.
@@ -119,17 +120,11 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError("backward: this Tensor depends on nothing that requires a gradient, or was computed "
                                "under no_grad: start from a leaf made with Tensor(array, requires_grad=True)")
-        if dy is None and self.size != 1:
-            raise ValueError(f"backward: dy may be left out only for a scalar, but this Tensor has shape {self.shape}: "
-                             "pass an array of that shape")
-        device = devices.of(self.data)
-        dy = device.xp.ones_like(self.data) if dy is None else dy.data if isinstance(dy, Tensor) else dy
-        dy = device.asarray(dy, self.dtype)
-        if dy.shape != self.shape:
-            raise ValueError(f"backward: dy has shape {dy.shape}, but the Tensor has shape {self.shape}: "
-                             "the two must be the same")
+        dy = check.direction(self, dy)
+        if queue := waiting.get():
+            queue.compute()                                        # before an optimiser changes weights
         pending = {id(self): dy if self._op else dy.copy()}
-        order = _parents_first(self)
+        order = _parents_first(self, unfused=bool(rules))
         while order:                                               # popped, so that finished nodes can be freed
             node = order.pop()
             dy = pending.pop(id(node))
@@ -152,7 +147,7 @@ class Tensor:
                     dx = dx.copy()                                 # a leaf's gradient is its own
                 passed_on.append(dx)
                 pending[id(parent)] = dx
-            node._parents, node._vjps, node._checksums, node._used = (), (), (), True
+            node._parents, node._vjps, node._checksums, node._unfused, node._used = (), (), (), (), True
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -245,6 +240,9 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
     def call(*args, **hyper):
         if hyper and not hyper.keys().isdisjoint(defaults):        # an array given by keyword: b=bias
             args = (*args, *(hyper.pop(name, defaults[name]) for name in names[len(args) :]))
+        queue = waiting.get()                                      # ops may wait for each other (minicnn/deferred.py)
+        if queue is not None and not hyper and (fused := queue.fuse(call, args)) is not None:
+            return fused
         device, dtype, arrays = check.arguments(call, args, hyper)
         try:
             returned = function(*arrays, **hyper)
@@ -252,22 +250,23 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
             check.missing(call, device, problem)
             raise
         y, vjps, aux = check.result(call, args, returned)
-        out = _record(call.__name__, check.value(call, device, dtype, y), args, vjps, aux)
+        if queue is not None and (later := queue.put(call.__name__, y, args, vjps, aux)) is not None:
+            return later
+        out = record(call.__name__, check.value(call, device, dtype, y), args, vjps, aux)
         if out._op and debugging.get():
             out._checksums = check.checksums((*check.names(call, len(arrays)), "the output"), (*arrays, out.data))
         for callback in watchers.get():
             callback(call, args, hyper, out)
         return out
 
-    made = cast(Any, call)
-    made.arguments, made.constants, made.numbers = names, tuple(constants), tuple(numbers)
-    made.optional = (*optional, *(p.name for p in parameters if p.default is not p.empty))
+    made, optional = cast(Any, call), (*optional, *(p.name for p in parameters if p.default is not p.empty))
+    made.arguments, made.constants, made.optional, made.numbers = names, tuple(constants), optional, tuple(numbers)
     made.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     check.declaration(made)
     return call
 
 
-def _record(name, data, parents, vjps, aux=()):
+def record(name, data, parents, vjps, aux=()):
     """A Tensor of `data`; it records its op, parents and gradient functions if a parent requires a gradient."""
     out = object.__new__(Tensor)
     out.data, out.aux = data, aux
@@ -279,7 +278,7 @@ def _record(name, data, parents, vjps, aux=()):
     return out
 
 
-def _parents_first(root):
+def _parents_first(root, unfused):
     """Every node that needs a gradient, each one after its parents. No recursion, because graphs can be deep."""
     order, seen, stack = [], set(), [(root, False)]
     while stack:
@@ -288,6 +287,8 @@ def _parents_first(root):
             order.append(node)
         elif id(node) not in seen:
             seen.add(id(node))
+            if unfused and node._unfused:                          # a rule is for one op
+                node._op, node._parents, node._vjps = node._unfused
             if node._used:
                 raise RuntimeError(f"backward: the graph behind this {node._op!r} was freed by an earlier backward: "
                                    "run the forward pass again, or add the losses up and call backward once")

@@ -212,9 +212,9 @@ def test_every_primitive_that_the_cpu_keeps_is_promised_and_explained():
     from minicnn import cpu
     from minicnn.device import Device
 
-    promised = {name for name in vars(Device) if not name.startswith("_")} | {"name"}
+    promised = {name for name in vars(Device) if not name.startswith("_")} | set(Device.__annotations__)
     assert promised == set(cpu.__all__)
-    for name in promised - {"name"}:
+    for name in promised - set(Device.__annotations__):
         value = vars(Device)[name]
         assert (value.fget if isinstance(value, property) else value).__doc__, f"Device.{name}"
 

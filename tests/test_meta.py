@@ -32,8 +32,8 @@ def test_no_values_can_be_asked_for():
 
 
 FORWARD = ("add", "add_relu", "asarray", "avg_pool2d", "batch_norm_apply", "batch_norm_stats", "conv2d",
-           "cross_entropy", "dropout_mask", "elementwise", "local_response_norm", "lp_pool2d", "matmul", "max_pool2d", "relu",
-           "synchronize", "to_numpy")  # fmt: skip
+           "cross_entropy", "dropout_mask", "elementwise", "evaluate", "local_response_norm", "lp_pool2d", "matmul",
+           "max_pool2d", "relu", "synchronize", "to_numpy")  # fmt: skip
 """The primitives of a forward pass; the others compute gradients, updates, or running sums for them."""
 
 

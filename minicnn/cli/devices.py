@@ -11,6 +11,7 @@ from minicnn.cli import console
 def devices(as_json: console.Json = False):
     """List the devices of this machine, and why a GPU is not usable."""
     from minicnn import devices as backends
+    from minicnn.cpu import path
     from minicnn.environment import environment
 
     facts = environment()
@@ -18,13 +19,14 @@ def devices(as_json: console.Json = False):
     gpu: dict[str, Any] = {"usable": not missing}
     gpu.update({"why_not": missing} if missing else backends.gpu_facts())
     chosen = {"threads": facts["threads"], "conv_algorithm": settings.requested_algorithm(),
-              "tf32": settings.tf32_allowed()}  # fmt: skip
+              "tf32": settings.tf32_allowed(), "cpu_path": path.chosen(), "cpu_path_why": path.why()}  # fmt: skip
     report = {"available": backends.available(), "auto": backends.get("auto").name, "cpu": facts, "gpu": gpu,
               "settings": chosen}  # fmt: skip
     if as_json:
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"
     console.say(f"cpu    {console.count(facts['cpus'], 'core')} ({facts['machine']}), NumPy {facts['numpy']}, {blas}")
+    console.say(f"       computes by the {facts['cpu_path']} implementation: {path.why()}", markup=False)
     if missing:
         console.say(f"gpu    none: {missing}", markup=False)       # [gpu] is an extra, not a colour
     else:

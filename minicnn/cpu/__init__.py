@@ -8,7 +8,7 @@ import numpy as xp
 from minicnn.cpu.batch_norm import batch_norm_apply, batch_norm_dx, batch_norm_stats, batch_norm_sums, channel_sums
 from minicnn.cpu.conv import conv2d, conv2d_dw, conv2d_dx
 from minicnn.cpu.dropout import dropout_mask
-from minicnn.cpu.elements import add, add_relu, elementwise, relu, relu_dx
+from minicnn.cpu.elements import add, add_relu, elementwise, evaluate, relu, relu_dx
 from minicnn.cpu.gemm import matmul
 from minicnn.cpu.lrn import local_response_norm, local_response_norm_dx
 from minicnn.cpu.pool import avg_pool2d, avg_pool2d_dx, lp_pool2d, lp_pool2d_dx, max_pool2d, max_pool2d_dx
@@ -35,6 +35,7 @@ __all__ = [
     "cross_entropy_dx",
     "dropout_mask",
     "elementwise",
+    "evaluate",
     "local_response_norm",
     "local_response_norm_dx",
     "lp_pool2d",
@@ -43,6 +44,7 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_dx",
     "name",
+    "recomputes_relu",
     "relu",
     "relu_dx",
     "sgd_update",
@@ -52,6 +54,7 @@ __all__ = [
 ]  # fmt: skip
 
 name = "cpu"
+recomputes_relu = False
 
 
 def asarray(values, dtype=None):

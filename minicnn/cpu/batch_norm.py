@@ -41,15 +41,16 @@ def batch_norm_apply(x, mean, scale, shift, *, add=None, relu=False):
     rows = LongRows.of(x)
     x_rows, offset = rows.view(x), -mean.astype(np.float64) * scale + (0 if shift is None else shift)
     y, scales, offsets = np.empty_like(x_rows), rows.repeat(scale), rows.repeat(offset.astype(x.dtype))
-    more = None if add is None else rows.view(add)
+    added, zeros = None if add is None else rows.view(add), np.zeros_like(offsets) if relu else None
 
     def work(chunk):
-        np.multiply(x_rows[chunk], scales, out=y[chunk])
-        np.add(y[chunk], offsets, out=y[chunk])
-        if more is not None:
-            np.add(y[chunk], more[chunk], out=y[chunk])
+        out = y[chunk]
+        np.multiply(x_rows[chunk], scales, out=out)
+        np.add(out, offsets, out=out)
+        if added is not None:
+            np.add(out, added[chunk], out=out)
         if relu:
-            np.maximum(y[chunk], 0, out=y[chunk])
+            np.maximum(out, zeros, out=out)
 
     parallel_for(work, rows.chunks, x.size)
     return from_rows(y, x)

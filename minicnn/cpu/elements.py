@@ -1,5 +1,7 @@
 """Elementwise functions, on all threads and in chunks that stay in the cache."""
 
+import functools
+
 import numpy as np
 
 from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, split
@@ -31,6 +33,10 @@ def elementwise(function, *arguments):
     return y
 
 
+def evaluate(formula, *arguments):
+    return elementwise(functools.partial(formula, np), *arguments)
+
+
 def relu(x):
     return elementwise(np.maximum, x, 0)
 
@@ -45,6 +51,21 @@ def add(a, b):
 
 def add_relu(a, b):
     return elementwise(lambda a, b: np.maximum(a + b, 0), a, b)
+
+
+def relu_in_place(y):
+    """y = max(y, 0), for an array without gaps."""
+    if y.size < MIN_CHUNKED_VALUES:
+        np.maximum(y, 0, out=y)
+        return
+    size, values = chunk_size(y.size), flat(y)
+    zeros = np.zeros(size, y.dtype)                                # NumPy's maximum is slower with a number
+
+    def compute(start):
+        chunk = values[start : start + size]
+        np.maximum(chunk, zeros[: len(chunk)], out=chunk)
+
+    parallel_for(compute, range(0, y.size, size), y.size)
 
 
 def chunk_size(total):

@@ -20,6 +20,8 @@ from minicnn.gpu.kernel_file import FOLDER, Kernel, KernelFile
 class Gpu:
     """A backend (device.Device).   xp: CuPy, or a replacement.   folder: the folder of the kernels."""
 
+    recomputes_relu = False
+
     def __init__(self, xp: Any, name: str, folder: Path = FOLDER):
         self.xp, self.name, self.folder = xp, name, folder
         self.cache: dict[Any, Any] = {}
@@ -55,6 +57,7 @@ class Gpu:
         self.xp.cuda.get_current_stream().synchronize()
 
     elementwise = elements.elementwise
+    evaluate = elements.evaluate
     relu = elements.relu
     relu_dx = elements.relu_dx
     add = elements.add

@@ -27,10 +27,8 @@ def batch_norm_apply(gpu, x, mean, scale, shift, *, add=None, relu=False):
     x = gpu.xp.ascontiguousarray(x)
     N, C, P = _extents(x)
     y, kernel = gpu.xp.empty(x.shape, x.dtype), gpu.kernel("batch_norm.cu", "batch_norm_apply", x.dtype)
-    over_maps(kernel, N * C, P, x, *_like(gpu, x, mean, scale, shift), y, N * C, C, P)
-    if add is not None:
-        y += add
-    return gpu.xp.maximum(y, 0, out=y) if relu else y
+    over_maps(kernel, N * C, P, x, *_like(gpu, x, mean, scale, shift, add), y, N * C, C, P, relu)
+    return y
 
 
 def batch_norm_sums(gpu, dy, x, mean, inv_std, *, relu=None):

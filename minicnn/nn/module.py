@@ -18,16 +18,16 @@ default, means cross-entropy.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from minicnn import devices
+from minicnn import deferred, devices
 from minicnn.nn.settings_text import settings
 from minicnn.nn.state import LoadReport, read_state, write_state
+from minicnn.recording import layer_watchers, waiting
 from minicnn.settings import within
 from minicnn.tensor import Tensor
 
@@ -43,12 +43,9 @@ class Buffer(Tensor):
     """A Tensor that is part of a module's state but is not trained, such as batch norm's running statistics."""
 
 
-_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("watchers", default=())
-
-
 def watch(callback: Callable[[Module, tuple[Any, ...], Any], Any]) -> contextlib.AbstractContextManager[None]:
     """Within `with watch(f):`, f(module, inputs, output) is called after each module has computed."""
-    return within(_watchers, (*_watchers.get(), callback))
+    return within(layer_watchers, (*layer_watchers.get(), callback))
 
 
 class Module:
@@ -79,11 +76,11 @@ class Module:
         In training mode a net with `aux_weights` returns a tuple of Tensors.
         """
         try:
-            output = self.forward(*inputs)
+            output = self.forward(*inputs) if waiting.get() else deferred.run(self.forward, inputs)
         except ValueError as problem:
             self._name_the_layer(problem)
             raise
-        for callback in _watchers.get():
+        for callback in layer_watchers.get():
             callback(self, inputs, output)
         return output
 

@@ -13,6 +13,16 @@ from minicnn.ops.arithmetic import abs, add, clip, divide, exp, log, multiply, n
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
 from minicnn.ops.conv import conv2d
 from minicnn.ops.dropout import dropout, dropout2d, stochastic_depth
+from minicnn.ops.fused import (
+    add_relu,
+    batch_norm_add,
+    batch_norm_add_relu,
+    batch_norm_inference_add,
+    batch_norm_inference_add_relu,
+    batch_norm_inference_relu,
+    batch_norm_relu,
+    conv2d_relu,
+)
 from minicnn.ops.linear import linear, matmul
 from minicnn.ops.loss import binary_cross_entropy_with_logits, mse_loss
 from minicnn.ops.lrn import local_response_norm
@@ -22,10 +32,13 @@ from minicnn.ops.shape import concat, flatten, getitem, pad2d, reshape, squeeze,
 from minicnn.ops.softmax import cross_entropy, log_softmax, softmax
 
 __all__ = [
-    "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "avg_pool2d", "batch_norm", "batch_norm_inference",
-    "binary_cross_entropy_with_logits", "clip", "concat", "conv2d", "cross_entropy", "divide", "dropout", "dropout2d",
-    "exp", "flatten", "getitem", "global_avg_pool2d", "global_max_pool2d", "hardsigmoid", "hardswish", "leaky_relu",
-    "linear", "local_response_norm", "log", "log_softmax", "lp_pool2d", "matmul", "max", "max_pool2d", "mean", "min",
-    "mse_loss", "multiply", "negative", "pad2d", "power", "relu", "relu6", "reshape", "sigmoid", "silu", "softmax",
-    "sqrt", "squeeze", "stochastic_depth", "subtract", "sum", "tanh", "trainable_avg_pool2d", "transpose",
+    "abs", "adaptive_avg_pool2d", "adaptive_max_pool2d", "add", "add_relu", "avg_pool2d", "batch_norm",
+    "batch_norm_add", "batch_norm_add_relu", "batch_norm_inference", "batch_norm_inference_add",
+    "batch_norm_inference_add_relu", "batch_norm_inference_relu", "batch_norm_relu",
+    "binary_cross_entropy_with_logits", "clip", "concat", "conv2d", "conv2d_relu", "cross_entropy", "divide",
+    "dropout", "dropout2d", "exp", "flatten", "getitem", "global_avg_pool2d", "global_max_pool2d", "hardsigmoid",
+    "hardswish", "leaky_relu", "linear", "local_response_norm", "log", "log_softmax", "lp_pool2d", "matmul", "max",
+    "max_pool2d", "mean", "min", "mse_loss", "multiply", "negative", "pad2d", "power", "relu", "relu6", "reshape",
+    "sigmoid", "silu", "softmax", "sqrt", "squeeze", "stochastic_depth", "subtract", "sum", "tanh",
+    "trainable_avg_pool2d", "transpose",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Elementwise arithmetic. Two arguments broadcast as in NumPy; one of them may be a number."""
 
-from minicnn import devices
+from minicnn import devices, formulas
+from minicnn.deferred import Later, fusable
 from minicnn.device import Array
 from minicnn.op_checks import brief, number
 from minicnn.ops.axes import unbroadcast
@@ -8,10 +9,16 @@ from minicnn.tensor import op
 
 
 @op(numbers=("a", "b"))
+@fusable
 def add(a: Array | float, b: Array | float):
     """y = a + b.   da = dy, db = dy, summed over the axes that were broadcast"""
-    y = devices.of(a).add(a, b) if getattr(a, "shape", 0) == getattr(b, "shape", 1) else _apply("add", a, b)
-    return y, (lambda dy: unbroadcast(dy, a), lambda dy: unbroadcast(dy, b))
+    def y(relu=False): return devices.of(a).add_relu(a, b) if relu else devices.of(a).add(a, b)
+    def da(dy): return unbroadcast(dy, a)
+    def db(dy): return unbroadcast(dy, b)
+
+    if isinstance(a, (int, float)) or isinstance(b, (int, float)) or a.shape != b.shape:
+        return _apply("add", a, b), (da, db)
+    return Later(devices.of(a), a.shape, a.dtype, y), (da, db)
 
 
 @op(numbers=("a", "b"))
@@ -88,8 +95,8 @@ def clip(x: Array, *, low: float | None = None, high: float | None = None):
     if low > high:
         raise ValueError(f"clip: low (={low}) must not be above high (={high})")
     device = devices.of(x)
-    return (device.elementwise(lambda x: device.xp.clip(x, low, high), x),
-            lambda dy: device.elementwise(lambda x, dy: dy * ((x > low) & (x < high)), x, dy))
+    return (device.evaluate(formulas.clip, x, low, high),
+            lambda dy: device.evaluate(formulas.clip_dx, x, dy, low, high))
 
 
 def _apply(function, *arguments):

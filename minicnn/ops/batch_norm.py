@@ -4,6 +4,7 @@ Both take x (N,C,…) and, for each channel, γ (C,) and β (C,); γ=None means 
 """
 
 from minicnn import devices
+from minicnn.deferred import Later, fusable
 from minicnn.device import Array
 from minicnn.geometry import channels_last
 from minicnn.op_checks import number
@@ -12,6 +13,7 @@ from minicnn.tensor import op
 
 
 @op
+@fusable
 def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float = 1e-5):
     """y = γ·x̂ + β,   x̂ = (x − μ)/√(σ² + ε),   μ and σ² the mean and variance of x's channel over batch and pixels
 
@@ -25,16 +27,25 @@ def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, 
     mean, var = device.batch_norm_stats(x)                                    # (C,), (C,)
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
-    sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
 
-    def dx(dy): return device.batch_norm_dx(dy, x, mean, inv_std, scale, *sums(dy))
-    def dgamma(dy): return sums(dy)[1]
-    def dbeta(dy): return sums(dy)[0]
+    def y(**fused): return device.batch_norm_apply(x, mean, scale, beta, **fused)
 
-    return device.batch_norm_apply(x, mean, scale, beta), (dx, dgamma, dbeta), (mean, var)
+    def gradients(relu=None):
+        # Σ dy (C,) and Σ dy·x̂ (C,)
+        sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std, relu=relu))
+
+        def dx(dy): return device.batch_norm_dx(dy, x, mean, inv_std, scale, *sums(dy), relu=relu)
+        def dgamma(dy): return sums(dy)[1]
+        def dbeta(dy): return sums(dy)[0]
+
+        return dx, dgamma, dbeta
+
+    of_relu = (lambda: gradients((scale, beta))) if device.recomputes_relu else None
+    return Later(device, x.shape, x.dtype, y, adds=True, of_relu=of_relu), gradients(), (mean, var)
 
 
 @op(optional=("gamma", "beta"))
+@fusable
 def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean: Array, var: Array, *,
                          eps: float = 1e-5):
     """y = γ·(x − μ)/√(σ² + ε) + β with a mean μ (C,) and a variance σ² (C,) that do not depend on x.
@@ -49,13 +60,14 @@ def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean
     scale = inv_std if gamma is None else gamma * inv_std
     sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std))    # Σ dy (C,) and Σ dy·x̂ (C,)
 
+    def y(**fused): return device.batch_norm_apply(x, mean, scale, beta, **fused)
     def dx(dy): return dy * scale.reshape(1, -1, *[1] * (x.ndim - 2))
     def dgamma(dy): return sums(dy)[1]
     def dbeta(dy): return sums(dy)[0]
     def dmean(dy): return -scale * sums(dy)[0]
     def dvar(dy): return -0.5 * scale * inv_std * sums(dy)[1]
 
-    return device.batch_norm_apply(x, mean, scale, beta), (dx, dgamma, dbeta, dmean, dvar)
+    return Later(device, x.shape, x.dtype, y, adds=True), (dx, dgamma, dbeta, dmean, dvar)
 
 
 def _check(name, eps, x, *per_channel):

@@ -1,12 +1,14 @@
 """Convolution."""
 
 from minicnn import devices
+from minicnn.deferred import Later, fusable
 from minicnn.device import Array
 from minicnn.geometry import Conv2dGeometry, Pair
 from minicnn.tensor import op
 
 
 @op
+@fusable
 def conv2d(x: Array, w: Array, b: Array | None = None, *, stride: Pair = 1, padding: Pair | str = 0, dilation: Pair = 1,
            groups: int = 1):
     """Cross-correlate images with filters (the filters are not flipped).
@@ -21,10 +23,9 @@ def conv2d(x: Array, w: Array, b: Array | None = None, *, stride: Pair = 1, padd
     """
     device = devices.of(x)
     g = Conv2dGeometry.of(x.shape, w.shape, stride, padding, dilation, groups, None if b is None else b.shape)
-    y = device.conv2d(x, w, b, g)                                             # (N, O, OH, OW)
-
+    def y(**fused): return device.conv2d(x, w, b, g, **fused)                 # (N, O, OH, OW)
     def dx(dy): return device.conv2d_dx(dy, w, g)
     def dw(dy): return device.conv2d_dw(dy, x, g)
     def db(dy): return device.channel_sums(dy)
 
-    return y, (dx, dw, db)
+    return Later(device, (g.N, g.O, g.OH, g.OW), x.dtype, y), (dx, dw, db)

@@ -94,6 +94,23 @@ def test_batch_norm_and_channel_sums(rng, count, layout, shape):
     close(again(lambda: cpu.channel_sums(x)), x.sum(axes))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_residual_and_relu_with_batch_norm(rng, count, layout, shape):
+    x, more, dy = layout(rng.standard_normal(shape)), rng.standard_normal(shape), rng.standard_normal(shape)
+    mean, scale, shift, inv_std = rng.standard_normal((4, shape[1]))
+    as_image = (slice(None), None, None)
+    line = (x - mean[as_image]) * scale[as_image] + shift[as_image]
+    close(again(lambda: cpu.batch_norm_apply(x, mean, scale, shift, add=more)), line + more)
+    close(again(lambda: cpu.batch_norm_apply(x, mean, scale, shift, add=more, relu=True)), np.maximum(line + more, 0))
+    close(cpu.add_relu(x, more), np.maximum(x + more, 0))
+    through, relu = dy * (line > 0), (scale, shift)
+    sums = again(lambda: cpu.batch_norm_sums(dy, x, mean, inv_std, relu=relu))
+    for found, expected in zip(sums, cpu.batch_norm_sums(through, x, mean, inv_std)):
+        close(found, expected)
+    close(again(lambda: cpu.batch_norm_dx(dy, x, mean, inv_std, scale, *sums, relu=relu)),
+          cpu.batch_norm_dx(through, x, mean, inv_std, scale, *sums))  # fmt: skip
+
+
 @pytest.mark.parametrize("first", [0, 1e4])
 def test_the_variance_survives_a_large_mean_and_an_odd_first_image(rng, count, first):
     x = (1000 + rng.standard_normal((20, 8, 40, 40))).astype(np.float32)

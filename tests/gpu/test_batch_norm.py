@@ -61,6 +61,26 @@ def test_apply(gpu, rng, shape, shifted, dtype):
 
 @dtypes
 @shapes
+@pytest.mark.parametrize("relu", [True, False])
+def test_apply_with_a_sum_and_a_relu(gpu, rng, shape, relu, dtype):
+    x, z = rng.standard_normal((2, *shape)).astype(dtype)
+    mean, scale, shift = rng.standard_normal((3, shape[1])).astype(dtype)
+    y = gpu.to_numpy(gpu.batch_norm_apply(*map(gpu.asarray, (x, mean, scale, shift)), add=gpu.asarray(z), relu=relu))
+    exact = (x.astype(np.float64) - column(mean, x)) * column(scale, x) + column(shift, x) + z
+    close(y, exact.clip(0) if relu else exact, dtype)
+    y = gpu.to_numpy(gpu.batch_norm_apply(*map(gpu.asarray, (x, mean, scale)), None, relu=True))
+    close(y, ((x.astype(np.float64) - column(mean, x)) * column(scale, x)).clip(0), dtype)
+
+
+def test_a_relu_lets_nan_and_infinity_pass(gpu):
+    x = np.array([[np.nan, np.inf, -np.inf, -1, 2]], np.float32)
+    one = gpu.asarray(np.ones(5, np.float32))
+    y = gpu.to_numpy(gpu.batch_norm_apply(gpu.asarray(x), 0 * one, one, None, relu=True))
+    np.testing.assert_array_equal(y, [[np.nan, np.inf, 0, 0, 2]])
+
+
+@dtypes
+@shapes
 def test_sums_and_dx(gpu, rng, shape, dtype):
     x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     dy += dtype(0.5)
@@ -118,3 +138,21 @@ def test_the_same_bits_whoever_comes_first(emulated, rng):
         sums = gpu.batch_norm_sums(there[1], there[0], *stats)
         found.append([gpu.to_numpy(a).tobytes() for a in (*stats, *sums, gpu.channel_sums(there[1]))])
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
+def test_a_residual_and_relu_are_one_call(gpu, rng, shape):
+    x, dy, more = rng.standard_normal((3, *shape))
+    mean, inv_std, scale, shift = rng.uniform(0.5, 2, (4, shape[1]))
+    x_, dy_, more_, mean_, inv_std_, scale_, shift_ = map(gpu.asarray, (x, dy, more, mean, inv_std, scale, shift))
+    line = (x - column(mean, x)) * column(scale, x) + column(shift, x)
+    y = gpu.batch_norm_apply(x_, mean_, scale_, shift_, add=more_, relu=True)
+    close(gpu.to_numpy(y), np.maximum(line + more, 0), np.float64)
+    through = gpu.asarray(dy * (line > 0))
+    sums = gpu.batch_norm_sums(dy_, x_, mean_, inv_std_, relu=(scale_, shift_))
+    expected = gpu.batch_norm_sums(through, x_, mean_, inv_std_)
+    dx = gpu.batch_norm_dx(dy_, x_, mean_, inv_std_, scale_, *expected, relu=(scale_, shift_))
+    for a, b in zip((*sums, dx), (*expected, gpu.batch_norm_dx(through, x_, mean_, inv_std_, scale_, *expected))):
+        np.testing.assert_array_equal(gpu.to_numpy(a), gpu.to_numpy(b))
+    np.testing.assert_array_equal(gpu.to_numpy(gpu.add_relu(x_, more_)), np.maximum(x + more, 0))
+    np.testing.assert_array_equal(gpu.to_numpy(gpu.add(x_, more_)), x + more)

@@ -103,6 +103,8 @@ def test_every_algorithm_computes_the_definition(gpu, name, layer, dtype):
     compare(got, exact, min(TOLERANCE[dtype], SHARPER[name]), dtype)
     without = algorithm.conv2d(gpu, gpu.asarray(x), gpu.asarray(w), None, g)
     compare([gpu.to_numpy(without)], [exact[0] - b[:, None, None]], SHARPER[name], dtype)
+    with_relu = gpu.to_numpy(algorithm.conv2d(gpu, *map(gpu.asarray, (x, w, b)), g, relu=True))
+    np.testing.assert_array_equal(with_relu, got[0].clip(0))
 
 
 @st.composite

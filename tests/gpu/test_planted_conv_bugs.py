@@ -29,7 +29,8 @@ def check(gpu, name):
         x, w, b, dy = map(gpu.asarray, (x, w, b, dy))
         made = (algorithm.conv2d(gpu, x, w, b, g), algorithm.conv2d_dx(gpu, dy, w, g),
                 algorithm.conv2d_dw(gpu, dy, x, g))  # fmt: skip
-        for a, e in zip(made, exact):
+        made = (*made, algorithm.conv2d(gpu, x, w, b, g, relu=True))
+        for a, e in zip(made, (*exact, exact[0].clip(0))):
             assert abs(gpu.to_numpy(a) - e).max() <= 2e-5 * abs(e).max()
 
 
@@ -77,6 +78,7 @@ BUGS = {  # in which file, for which algorithm: what it is, what stood there, wh
         ("no bound check on pixels", "if (m < M && pixel < pixels) out", "if (m < M) out", VALUES),
         ("taps beyond the last", "a_next[i] = k < K && filter < M ?", "a_next[i] = filter < M ?", VALUES),
         ("no zeros beyond the last tap", "            b_next[i] = T(0);\n", "", VALUES),
+        ("no relu", "T(0)), relu);", "T(0)), false);", VALUES),
         ("the bias of another group", "bias[group * M + m]", "bias[m]", VALUES),
         ("the stride of the other axis", "h = a * SV, v = b * SH;\n    const int from",
          "h = a * SH, v = b * SV;\n    const int from", VALUES),
@@ -107,6 +109,7 @@ BUGS = {  # in which file, for which algorithm: what it is, what stood there, wh
          "        if (first * 9 + k < OC * 9) dw",
          "#pragma unroll\n    for (int k = threadIdx.x; k < 256 * 9; k += 256)\n"
          "        if (first * 9 + k < OC * 9) dw", RACE),
+        ("no relu", "out[k] + b, relu)", "out[k] + b, false)", VALUES),
         ("a sign", "out[out_step] = m1 - m2 + T(0.5)", "out[out_step] = m1 + m2 + T(0.5)", VALUES),
         ("tiles over the edge are stored", "if (left + j < OW) row[j]", "row[j]", VALUES),
         ("rows over the edge are stored", "if (top + i >= OH) continue;", "", VALUES),
@@ -121,6 +124,8 @@ BUGS = {  # in which file, for which algorithm: what it is, what stood there, wh
          "*filter = w + o / times * KH * KW;", VALUES),
         ("the channel's number", "map = x + (n * C + o / times) * H * W;\n        T filter",
          "map = x + (n * C + o % C) * H * W + 1;\n        T filter", VALUES),
+        ("no relu", "rectified(sum, relu)", "rectified(sum, false)", VALUES),
+        ("no relu on rows", "rectified(sum[r], relu)", "rectified(sum[r], false)", VALUES),
         ("rows beyond the last are stored", "if (first + r < OH) out", "out", VALUES),
         ("a row of taps too few", "row - r >= 0 && row - r < K", "row - r > 0 && row - r < K", VALUES),
         ("stride ignored on the way back", "if (i < 0 || i % SV || i / SV >= OH) continue;",

@@ -78,6 +78,8 @@ def batch_norm(gpu):
     np.testing.assert_allclose([gpu.to_numpy(s) for s in sums], expected, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(gpu.to_numpy(gpu.channel_sums(gpu.asarray(dy))), dy.sum((0, 2, 3)), rtol=1e-4, atol=1e-3)
     same(gpu.batch_norm_apply(gpu.asarray(x), *per_channel, None), cpu.batch_norm_apply(x, mean, var, None), gpu)
+    y = gpu.batch_norm_apply(gpu.asarray(x), *per_channel, None, add=gpu.asarray(dy), relu=True)
+    same(y, cpu.batch_norm_apply(x, mean, var, None, add=dy, relu=True), gpu)
     dx = gpu.batch_norm_dx(gpu.asarray(dy), gpu.asarray(x), *per_channel, per_channel[0], *sums)
     same(dx, cpu.batch_norm_dx(dy, x, mean, var, mean, *expected), gpu)
 
@@ -169,6 +171,8 @@ BUGS = {  # in which file: what it is, what stood there, what stands there now, 
         ("too many warps", "if (c >= C) return;", "", batch_norm),
         ("every thread writes", "if (threadIdx.x == 0 && threadIdx.y == 0) sum[", "sum[", race(batch_norm)),
         ("the image for the channel", "int c = map % C;", "int c = map / C;", batch_norm),
+        ("nothing is added", "* a + b + v.add", "* a + b", batch_norm),
+        ("no relu", "+ v.add, relu)", "+ v.add, false)", batch_norm),
         ("a null pointer read", "shift ? shift[c] : T(0)", "shift[c]", batch_norm),
     ],
     "maps.cuh": [

@@ -591,6 +591,27 @@ def relu6_without_its_upper_end(dy, x):
     return dy * (x > 0)
 
 
+@bug(ops.add_relu, "b", CURVE, CURVE[::-1].copy() + 0.01)
+def add_relu_gates_on_its_own_argument(dy, a, b):
+    return dy * (b > 0)
+
+
+@bug(ops.conv2d_relu, "b", X, W, B)
+def conv2d_relu_bias_before_the_relus_gradient(dy, x, w, b):
+    return dy.sum((0, 2, 3))
+
+
+@bug(ops.batch_norm_relu, "gamma", FEATURES, GAMMA, BETA)
+def batch_norm_relu_gamma_ungated(dy, x, gamma, beta):
+    xhat = (x - x.mean((0, 2), keepdims=True)) / np.sqrt(x.var((0, 2), keepdims=True) + 1e-5)
+    return (dy * xhat).sum((0, 2))
+
+
+@bug(ops.batch_norm_add_relu, "z", FEATURES, GAMMA, BETA, FEATURES[::-1].copy())
+def batch_norm_add_relu_shortcut_ungated(dy, x, gamma, beta, z):
+    return dy
+
+
 # ---------------------------------------------------------------------------------------------- dropout, moving about
 
 MASK = np.array([[True, False, True, True], [False, True, True, False], [True, True, False, True]])

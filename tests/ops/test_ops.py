@@ -206,6 +206,7 @@ def test_the_definitions_of_the_loops_are_loops():
 # Batches of no images come up where a folder or a filter is empty; a shape must come out, not an error from NumPy.
 _EMPTY = [
     "conv2d",
+    "conv2d_relu",
     "linear",
     "max_pool2d",
     "avg_pool2d",
@@ -226,6 +227,7 @@ _EMPTY = [
     "softmax",
     "log_softmax",
     "batch_norm_inference",
+    "batch_norm_inference_relu",
     "local_response_norm",
     "dropout",
     "dropout2d",

@@ -11,21 +11,26 @@ import sys
 import numpy as xp  # noqa: F401 - part of the device protocol
 
 from minicnn import cpu
-from minicnn.cpu import add_at, asarray, name, synchronize, to_numpy  # noqa: F401 - the same on both
-from minicnn.cpu import path
+from minicnn.cpu import add_at, asarray, name, path, synchronize, to_numpy  # noqa: F401 - the same on both
+
+recomputes_relu = True                                             # one pass over memory less
 
 PRIMITIVES = {
     "conv2d": "conv", "conv2d_dx": "conv", "conv2d_dw": "conv",
     "max_pool2d": "pool", "max_pool2d_dx": "pool", "avg_pool2d": "pool", "avg_pool2d_dx": "pool", "lp_pool2d": "pool",
     "lp_pool2d_dx": "pool",
+    "cross_entropy": "softmax", "cross_entropy_dx": "softmax", "sgd_update": "update", "adam_update": "update",
+    "dropout_mask": "dropout", "local_response_norm": "lrn", "local_response_norm_dx": "lrn",
+    "evaluate": "activations",
     "relu": "elements", "relu_dx": "elements", "add": "elements", "add_relu": "elements",
     "batch_norm_apply": "batch_norm", "batch_norm_dx": "batch_norm",
     "batch_norm_stats": "sums", "batch_norm_sums": "sums", "channel_sums": "sums",
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "elements", "batch_norm", "sums", "pool", "layout", "direct", "winograd", "depthwise")
-"""All files with kernels, in the order in which they are compiled."""
+FILES = ("work", "elements", "batch_norm", "sums", "pool", "softmax", "update", "layout", "direct",
+         "winograd_transforms", "winograd", "depthwise")  # fmt: skip
+"""The files whose kernels most nets need, in the order in which they are compiled; others when they are first used."""
 
 
 def __getattr__(attribute):

@@ -1,12 +1,13 @@
 """Batch norm's passes over the data that write an array as large as x; those that only sum are in sums.py.
 
 A row is one pixel's C values. Where C is not a multiple of 8, it is the k pixels that together have a multiple of 8
-values; the per-channel values are repeated k times, and less than k pixels at the end are left for plain loops.
+values; the per-channel values are repeated k times. The last row ends with the last pixel: some pixels of the row
+before may be computed a second time.
 
 With `relu` the passes compute max(0, batch norm). Backward, dy counts where x·factor + offset > 0, the sum that forward
 took the maximum of: y is not read.
 
-Left to NumPy: float64, empty arrays.
+Left to NumPy: float64, less than k pixels.
 """
 
 import math
@@ -36,29 +37,20 @@ def line(mean, scale, shift, factor, offset):
 
 @kernel("void(f4[:,::1], f4[::1], f4[::1], f4[::1], f4[:,::1], b1, b1, i8, f4[:,::1], i8[::1])")
 def _apply(x, mean, scale, shift, more, add, relu, row, y, work):
-    M, C = x.shape
     factor, offset = np.empty(row, np.float32), np.empty(row, np.float32)
     line(mean, scale, shift, factor, offset)
-    rows, per_item = x.size // row, max(1, ITEM_VALUES // row)
+    rows, last, per_item = (x.size + row - 1) // row, x.size - row, max(1, ITEM_VALUES // row)
     item = first(work)
     while item >= 0:
-        end = min((item + 1) * per_item, rows)
-        for m in range(item * per_item, end):
+        for m in range(item * per_item, min((item + 1) * per_item, rows)):
+            start = min(m * row, last)
             for c in range(0, row, 8):
-                k = m * row + c
-                v = fma(load(x, k), load(factor, c), load(offset, c))
+                v = fma(load(x, start + c), load(factor, c), load(offset, c))
                 if add:
-                    v = v + load(more, k)
+                    v = v + load(more, start + c)
                 if relu:
                     v = maximum(v, spread(ZERO))
-                store(y, k, v)
-        if end == rows:
-            for m in range(rows * row // C, M):
-                for c in range(C):
-                    v = x[m, c] * factor[c] + offset[c]
-                    if add:
-                        v += more[m, c]
-                    y[m, c] = ZERO if relu and v <= 0 else v
+                store(y, start + c, v)
         item = following(work)
 
 
@@ -73,23 +65,16 @@ def _dx(dy, x, mean, inv_std, scale, shift, sum_dy, sum_dy_xhat, relu, row, dx, 
         for c in range(C):
             s = -np.float64(scale[c]) * inv_std[c] * sum_dy_xhat[c] / M
             slope[i + c], constant[i + c] = s, -np.float64(scale[c]) * sum_dy[c] / M - s * mean[c]
-    rows, per_item = x.size // row, max(1, ITEM_VALUES // row)
+    rows, last, per_item = (x.size + row - 1) // row, x.size - row, max(1, ITEM_VALUES // row)
     item = first(work)
     while item >= 0:
-        end = min((item + 1) * per_item, rows)
-        for m in range(item * per_item, end):
+        for m in range(item * per_item, min((item + 1) * per_item, rows)):
+            start = min(m * row, last)
             for c in range(0, row, 8):
-                k = m * row + c
-                d, v, f = load(dy, k), load(x, k), load(factor, c)
+                d, v, f = load(dy, start + c), load(x, start + c), load(factor, c)
                 if relu:
                     d = where_positive(d, fma(v, f, load(offset, c)))
-                store(dx, k, fma(d, f, fma(v, load(slope, c), load(constant, c))))
-        if end == rows:
-            for m in range(rows * row // C, M):
-                for c in range(C):
-                    v = x[m, c]
-                    d = ZERO if relu and not v * factor[c] + offset[c] > 0 else dy[m, c]
-                    dx[m, c] = d * factor[c] + (v * slope[c] + constant[c])
+                store(dx, start + c, fma(d, f, fma(v, load(slope, c), load(constant, c))))
         item = following(work)
 
 
@@ -97,7 +82,7 @@ def _dx(dy, x, mean, inv_std, scale, shift, sum_dy, sum_dy_xhat, relu, row, dx, 
 
 
 def batch_norm_apply(x, mean, scale, shift, *, add=None, relu=False):
-    if x.dtype != F32 or not x.size:
+    if not _able(x):
         return plain.batch_norm_apply(x, mean, scale, shift, add=add, relu=relu)
     x_pixels, row = pixels(x), values_in_row(x.shape[1])
     more, y = x_pixels if add is None else pixels(add), np.empty_like(x_pixels)
@@ -107,7 +92,7 @@ def batch_norm_apply(x, mean, scale, shift, *, add=None, relu=False):
 
 
 def batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat, *, relu=None):
-    if x.dtype != F32 or not x.size:
+    if not _able(x):
         return plain.batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat, relu=relu)
     x_pixels, row = pixels(x), values_in_row(x.shape[1])
     dx = np.empty_like(x_pixels)
@@ -116,13 +101,17 @@ def batch_norm_dx(dy, x, mean, inv_std, scale, sum_dy, sum_dy_xhat, *, relu=None
     return from_pixels(dx, x)
 
 
+def _able(x):
+    return x.dtype == F32 and 0 < values_in_row(x.shape[1]) <= x.size
+
+
 def values_in_row(C):
     """The least common multiple of C and a register's 8."""
     return math.lcm(C, 8)
 
 
 def items(x, row):
-    return max(1, -(-(x.size // row) // max(1, ITEM_VALUES // row)))
+    return -(-x.size // (row * max(1, ITEM_VALUES // row)))
 
 
 def or_zeros(values, like):

@@ -1,5 +1,6 @@
 """Which kernel computes a convolution. What is left to the NumPy backend: float64, an algorithm of it that was asked
-for by name, and the geometries of `_numpy_is_faster`."""
+for by name, and the geometries of `_numpy_is_faster`.
+"""
 
 import functools
 
@@ -13,11 +14,7 @@ ALGORITHMS = {"depthwise": depthwise, "winograd": winograd, "direct": direct}
 
 
 def conv2d(x, w, b, g, relu=False):
-    algorithm = choose(g, x.dtype)
-    if algorithm is None:
-        y = numpy_conv.conv2d(x, w, b, g)
-        return np.maximum(y, 0, out=y) if relu else y
-    return algorithm.conv2d(x, w, b, g, relu)
+    return (choose(g, x.dtype) or numpy_conv).conv2d(x, w, b, g, relu)
 
 
 def conv2d_dx(dy, w, g):

@@ -55,7 +55,8 @@ def forward(x, w, b, y, steps, rows, relu, work):
                         for q in range(q0, q1):
                             k, t = here + (p * DH * W + q * DW) * C + c, (p * KW + q) * C + c
                             a0, a1 = fma(load(x, k), load(w, t), a0), fma(load(x, k + 8), load(w, t + 8), a1)
-                            a2, a3 = fma(load(x, k + 16), load(w, t + 16), a2), fma(load(x, k + 24), load(w, t + 24), a3)
+                            a2 = fma(load(x, k + 16), load(w, t + 16), a2)
+                            a3 = fma(load(x, k + 24), load(w, t + 24), a3)
                     if relu:
                         a0, a1, a2, a3 = maximum(a0, none), maximum(a1, none), maximum(a2, none), maximum(a3, none)
                     store(y, to + c, a0); store(y, to + c + 8, a1); store(y, to + c + 16, a2); store(y, to + c + 24, a3)

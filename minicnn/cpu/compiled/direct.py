@@ -62,7 +62,7 @@ def forward(x, w, b, y, places, relu, geometry, work):
 
     An item is a tile and a part of the filters.
     """
-    (N, H, W, C), (_, KH, KW, CG, _) = x.shape, w.shape
+    (N, _, W, C), (_, KH, KW, CG, _) = x.shape, w.shape
     O, G, OH, OW, SH, SW, DH, DW, top, left, copies, images, tile_rows, parts = _unpack(geometry)
     OG = O // G
     blocks, tiles = (OG + 15) // 16, (OH + tile_rows - 1) // tile_rows
@@ -94,8 +94,8 @@ def forward(x, w, b, y, places, relu, geometry, work):
 
 @kernel("void(f4[::1], f4[:,:,:,::1], f4[:,::1], i8, i8, i8[::1], i8[::1])")
 def backward_w(dy, x, sums, KH, KW, geometry, work):
-    """sums[part] = Σ dy·x over the part's tiles, in the layout of packed filters. An item is a part and some filters."""
-    N, H, W, C = x.shape
+    """sums[part] = Σ dy·x over the part's tiles, laid out like packed filters. An item is a part and some filters."""
+    N, _, W, C = x.shape
     O, G, OH, OW, SH, SW, DH, DW, top, left, copies, images, tile_rows, filter_parts = _unpack(geometry)
     OG, CG, parts = O // G, C // G, len(sums)
     blocks, tiles = (OG + 15) // 16, (OH + tile_rows - 1) // tile_rows
@@ -243,9 +243,8 @@ def _tiling(g):
 def _dw_tiling(g):
     """(the geometry for the kernel, the number of items, the number of partial sums) of `backward_w`."""
     geometry, _ = _tiling(g)
-    v, h = g.vertical, g.horizontal
     copies = bool(geometry[GEOMETRY.index("copies")])
-    if (g.KW * g.C if g.G == h.dilation == 1 else g.C // g.G) < 6:
+    if (g.KW * g.C if g.G == g.horizontal.dilation == 1 else g.C // g.G) < 6:
         copies = True                                              # room behind the last window
     rows = max(1, min(int(geometry[GEOMETRY.index("rows")]), SUMMED_PIXELS // g.OW))
     images = max(1, min(g.N, SUMMED_PIXELS // (g.OH * g.OW))) if rows == g.OH else 1

@@ -16,6 +16,7 @@ import hashlib
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding
 import numba
@@ -25,7 +26,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 BOUNDSCHECK = os.environ.get("MINICNN_BOUNDSCHECK") == "1"
 """Compile plain indexing with checks, for tests. The registers' load and store are not checked."""
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "nogil": True,                                                 # threads run side by side
     "error_model": "numpy",                                        # division by 0 gives infinity, not an exception
     "fastmath": {"contract", "reassoc", "nsz", "arcp"},            # without nnan and ninf: NaN and infinity keep
@@ -52,6 +53,11 @@ def kernel(*signatures: str):
 def inlined(function):
     """A small function that kernels call: LLVM compiles it as part of each of them."""
     return numba.njit(**OPTIONS, no_cpython_wrapper=True)(function)
+
+
+def inlined_in_order(function):
+    """The same, and LLVM keeps the order of its sums."""
+    return numba.njit(**{**OPTIONS, "fastmath": {"contract"}}, no_cpython_wrapper=True)(function)
 
 
 @functools.cache
@@ -90,7 +96,7 @@ class _Locator(_CacheLocator):
 
 
 class _CacheImpl(CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes = [_Locator]  # noqa: RUF012 - numba's own name
 
 
 class _Cache(FunctionCache):

@@ -8,7 +8,8 @@ from minicnn.cpu.compiled.work import first, following
 @inlined
 def pad(x, n, count, top, rows, left, columns, out):
     """`rows` × `columns` pixels of `count` images of x (N,H,W,C) from image n, row `top`, column `left` on, into the
-    flat `out`; pixels outside the image are 0."""
+    flat `out`; pixels outside the image are 0.
+    """
     _, H, W, C = x.shape
     first, last = min(max(-left, 0), columns), max(min(columns, W - left), 0)        # the columns inside the image
     last = max(first, last)

@@ -22,11 +22,13 @@ Each function below emits the LLVM instruction of its name. On a processor witho
 """
 
 import operator
+from typing import ClassVar
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 8
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
@@ -209,20 +211,17 @@ def zero(typing, y, i, n):
     return types.void(y, types.intp, types.intp), code
 
 
-def _lane_by_lane(instruction, python_operator):
-    @intrinsic
-    def compute(typing, a, b):
-        def code(context, builder, signature, args):
-            return getattr(builder, instruction)(*args)
+def _lane_by_lane(python_operator, instruction):
+    """Give Python's operator a meaning for two registers. (An `overload` would be compiled anew at each use.)"""
+    @infer_global(python_operator)
+    class Template(ConcreteTemplate):
+        cases: ClassVar = [signature(register, register, register)]
 
-        return register(register, register), code
-
-    @overload(python_operator)
-    def _(a, b):
-        if a == register == b:
-            return lambda a, b: compute(a, b)
+    @lower_builtin(python_operator, register, register)
+    def _(context, builder, signature, args):
+        return getattr(builder, instruction)(*args)
 
 
-_lane_by_lane("fadd", operator.add)
-_lane_by_lane("fsub", operator.sub)
-_lane_by_lane("fmul", operator.mul)
+_lane_by_lane(operator.add, "fadd")
+_lane_by_lane(operator.sub, "fsub")
+_lane_by_lane(operator.mul, "fmul")

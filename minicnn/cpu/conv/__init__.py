@@ -13,6 +13,7 @@ import functools
 import numpy as np
 
 from minicnn.cpu.conv import depthwise, few_channels, few_pixels, im2col, pointwise, tiled, winograd
+from minicnn.cpu.elements import relu_in_place
 from minicnn.settings import requested_algorithm
 
 ALGORITHMS = {
@@ -50,9 +51,12 @@ def _choose(asked, g, dtype):
                 if ALGORITHMS[name].supports(g, dtype) and fits(g) and not (dtype == np.float64 and name == "winograd"))
 
 
-def conv2d(x, w, b, g):
+def conv2d(x, w, b, g, relu=False):
     with _ignore_float_errors():
-        return ALGORITHMS[choose(g, x.dtype)].conv2d(x, w, b, g)
+        y = ALGORITHMS[choose(g, x.dtype)].conv2d(x, w, b, g)
+    if relu:
+        relu_in_place(y)
+    return y
 
 
 def conv2d_dx(dy, w, g):

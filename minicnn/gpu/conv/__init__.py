@@ -33,8 +33,8 @@ def choose(gpu, g, dtype) -> str:
     return next(name for name, fits in POLICY if fits(g) and ALGORITHMS[name].supports(gpu, g, dtype))
 
 
-def conv2d(gpu, x, w, b, g):
-    return ALGORITHMS[choose(gpu, g, x.dtype)].conv2d(gpu, x, w, b, g)
+def conv2d(gpu, x, w, b, g, relu=False):
+    return ALGORITHMS[choose(gpu, g, x.dtype)].conv2d(gpu, x, w, b, g, relu)
 
 
 def conv2d_dx(gpu, dy, w, g):

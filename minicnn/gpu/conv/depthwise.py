@@ -15,14 +15,14 @@ def supports(gpu, g, dtype):
     return g.G == g.C > 0
 
 
-def conv2d(gpu, x, w, b, g):
+def conv2d(gpu, x, w, b, g, relu=False):
     xp, times = gpu.xp, g.O // g.C
     x, w, b = xp.ascontiguousarray(x), xp.ascontiguousarray(w), None if b is None else xp.ascontiguousarray(b)
     y = xp.empty((g.N, g.O, g.OH, g.OW), x.dtype)
     if supports_rows(g):
-        _rows(gpu, x, w, b, y, times, g.vertical.before, g.horizontal.before)
+        _rows(gpu, x, w, b, y, times, g.vertical.before, g.horizontal.before, relu)
     else:
-        gpu.kernel("depthwise.cu", "depthwise", x.dtype).over(y.size, x, w, b, y, g.N, g.O, times, *_sizes(g))
+        gpu.kernel("depthwise.cu", "depthwise", x.dtype).over(y.size, x, w, b, y, g.N, g.O, times, *_sizes(g), relu)
     return y
 
 
@@ -58,10 +58,10 @@ def supports_rows(g):
     return g.KH == g.KW and g.KH in (3, 5) and all(a.stride == a.dilation == 1 for a in (g.vertical, g.horizontal))
 
 
-def _rows(gpu, x, w, b, y, times, before, left):
+def _rows(gpu, x, w, b, y, times, before, left, relu=False):
     (N, O, OH, OW), (H, W), strips = y.shape, x.shape[2:], -(-y.shape[2] // ROWS_PER_THREAD)
     gpu.kernel("depthwise.cu", "depthwise_rows", x.dtype, w.shape[2], ROWS_PER_THREAD).over(
-        N * O * strips * OW, x, w, b, y, N, O, times, H, W, before, left, OH, OW, strips
+        N * O * strips * OW, x, w, b, y, N, O, times, H, W, before, left, OH, OW, strips, relu
     )
 
 

@@ -32,7 +32,7 @@ def col2im(gpu, cols, g):
     return dx
 
 
-def conv2d(gpu, x, w, b, g):
+def conv2d(gpu, x, w, b, g, relu=False):
     """y = w · cols + b"""
     y = gpu.xp.empty((g.N, g.O, g.OH, g.OW), x.dtype)
     maps, filters = _maps(y, g), _filters(gpu, w, g)
@@ -42,6 +42,8 @@ def conv2d(gpu, x, w, b, g):
             gemm(gpu, filters[k], cols[:, k], maps[chunk, k])       # (O/G, K) · (n, K, L) → (n, O/G, L)
     if b is not None:
         y += b.reshape(g.O, 1, 1)
+    if relu:
+        gpu.xp.maximum(y, 0, out=y)
     return y
 
 

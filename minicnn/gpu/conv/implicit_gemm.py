@@ -28,8 +28,8 @@ def supports(gpu, g, dtype):
     return g.G < 1 << 16 and all(a.extent + max(a.before, a.size) < 1 << 15 for a in (g.vertical, g.horizontal))
 
 
-def conv2d(gpu, x, w, b, g):
-    return gathered(gpu, x, w, b, g, FILE, TILES[x.dtype.name])
+def conv2d(gpu, x, w, b, g, relu=False):
+    return gathered(gpu, x, w, b, g, FILE, TILES[x.dtype.name], relu)
 
 
 def conv2d_dx(gpu, dy, w, g):
@@ -43,14 +43,14 @@ def conv2d_dw(gpu, dy, x, g):
 # ------------------------------------------------------------------------------ the same for any kernel file and tiles
 
 
-def gathered(gpu, x, w, b, g, file, tiles):
-    """y: source x, all taps of the filters."""
+def gathered(gpu, x, w, b, g, file, tiles, relu):
+    """y: source x, all taps of the filters; relu: max(y, 0)."""
     xp = gpu.xp
     y = xp.empty((g.N, g.O, g.OH, g.OW), x.dtype)
     bias = None if b is None else xp.ascontiguousarray(b)
     w = filters(w, g).transpose(0, 2, 3, 4, 1)                                # (G, C/G, KH, KW, O/G)
     gather(gpu, file, tiles, xp.ascontiguousarray(x), xp.ascontiguousarray(w), bias, y, y_table(gpu, g), g.G,
-           pixels=(g.OH, g.OW), step=(g.vertical.stride, g.horizontal.stride))  # fmt: skip
+           pixels=(g.OH, g.OW), step=(g.vertical.stride, g.horizontal.stride), relu=relu)  # fmt: skip
     return y
 
 
@@ -67,7 +67,8 @@ def gathered_dx(gpu, dy, w, g, file, tiles):
     return dx
 
 
-def gather(gpu, file, tiles, source, w, bias, result, table, G, pixels, step=(1, 1), start=(0, 0), every=(1, 1)):
+def gather(gpu, file, tiles, source, w, bias, result, table, G, pixels, step=(1, 1), start=(0, 0), every=(1, 1),
+           relu=False):
     """Launch conv_gather for `pixels` (rows, columns) of the result's maps: start, start + every, …
 
     source (N,C,H,W)   w (G,K,…,M), one filter per column   result (N,G·M,OH,OW)   step: of the windows in the source
@@ -82,7 +83,7 @@ def gather(gpu, file, tiles, source, w, bias, result, table, G, pixels, step=(1,
         x=source, w=w, table=table, bias=bias, y=result, K=K, M=M, pixels=N * PH * PW, PH=PH, PW=PW,
         SV=step[0], SH=step[1], H=H, W=W, x_image=channels * H * W, x_group=C * H * W,
         y_image=G * M * OH * OW, y_group=M * OH * OW, y_plane=OH * OW,
-        y_start=start[0] * OW + start[1], y_row=every[0] * OW, y_column=every[1],
+        y_start=start[0] * OW + start[1], y_row=every[0] * OW, y_column=every[1], relu=relu,
     )  # fmt: skip
 
 

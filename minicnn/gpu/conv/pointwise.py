@@ -18,12 +18,14 @@ def supports(gpu, g, dtype):
     return g.KH == g.KW == g.G == 1 and not any(pads)
 
 
-def conv2d(gpu, x, w, b, g):
+def conv2d(gpu, x, w, b, g, relu=False):
     """y = w · x + b"""
     y = gpu.xp.empty((g.N, g.O, g.OH * g.OW), x.dtype)
     gemm(gpu, w.reshape(g.O, g.C), pixels_read(gpu, x, g), y)                      # (O, C) · (N, C, L) → (N, O, L)
     if b is not None:
         y += b.reshape(g.O, 1)
+    if relu:
+        gpu.xp.maximum(y, 0, out=y)
     return y.reshape(g.N, g.O, g.OH, g.OW)
 
 

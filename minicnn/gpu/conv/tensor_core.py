@@ -19,8 +19,8 @@ def supports(gpu, g, dtype):
     return dtype == "float32" and gpu.compute_capability >= 80 and implicit_gemm.supports(gpu, g, dtype)
 
 
-def conv2d(gpu, x, w, b, g):
-    return implicit_gemm.gathered(gpu, x, w, b, g, FILE, tiles())
+def conv2d(gpu, x, w, b, g, relu=False):
+    return implicit_gemm.gathered(gpu, x, w, b, g, FILE, tiles(), relu)
 
 
 def conv2d_dx(gpu, dy, w, g):

@@ -20,7 +20,7 @@ def supports(gpu, g, dtype):
     return g.KH == g.KW == 3 and g.G == 1 and all(a.stride == a.dilation == 1 for a in (g.vertical, g.horizontal))
 
 
-def conv2d(gpu, x, w, b, g):
+def conv2d(gpu, x, w, b, g, relu=False):
     """y = Aᵀ [ (G w Gᵀ) · (Bᵀ x B) ] A + b"""
     xp = gpu.xp
     x, w, b = xp.ascontiguousarray(x), xp.ascontiguousarray(w), None if b is None else xp.ascontiguousarray(b)
@@ -29,7 +29,7 @@ def conv2d(gpu, x, w, b, g):
         M = xp.empty((36, g.O, P), x.dtype)
         gemm(gpu, U, transformed_images(gpu, x[chunk], g), M)                  # (36, O, C) · (36, C, P) → (36, O, P)
         gpu.kernel("winograd.cu", "winograd_outputs", x.dtype).over(
-            g.O * P, M, b, y[chunk], n, g.O, g.OH, g.OW, *tiles(g), g.OW % 4 == 0
+            g.O * P, M, b, y[chunk], n, g.O, g.OH, g.OW, *tiles(g), g.OW % 4 == 0, relu
         )
     return y
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from minicnn.io.onnx import arithmetic, layers, pooling, shapes
+from minicnn.io.onnx import arithmetic, fused, layers, pooling, shapes
 from minicnn.io.onnx.graph import Value
 
 UNARY = {"negative": "Neg", "abs": "Abs", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "relu": "Relu", "tanh": "Tanh",
@@ -39,8 +39,13 @@ HANDLERS: dict[str, Callable[..., Value]] = {
     "softmax": partial(arithmetic.softmax, "Softmax"),
     "log_softmax": partial(arithmetic.softmax, "LogSoftmax"),
     "conv2d": layers.conv2d,
+    "conv2d_relu": fused.then_relu(layers.conv2d),
+    "add_relu": fused.then_relu(partial(arithmetic.binary, "Add")),
     "linear": layers.linear,
     "batch_norm_inference": layers.batch_norm_inference,
+    "batch_norm_inference_relu": fused.then_relu(layers.batch_norm_inference),
+    "batch_norm_inference_add": fused.then_add(layers.batch_norm_inference),
+    "batch_norm_inference_add_relu": fused.then_relu(fused.then_add(layers.batch_norm_inference)),
     "local_response_norm": layers.local_response_norm,
     "max_pool2d": pooling.max_pool2d,
     "avg_pool2d": pooling.avg_pool2d,
@@ -60,6 +65,6 @@ HANDLERS: dict[str, Callable[..., Value]] = {
 }
 """{name of an op: its handler}"""
 
-TRAINING_ONLY = ("batch_norm", "dropout", "dropout2d", "stochastic_depth", "cross_entropy", "mse_loss",
-                 "binary_cross_entropy_with_logits")  # fmt: skip
+TRAINING_ONLY = ("batch_norm", "batch_norm_relu", "batch_norm_add", "batch_norm_add_relu", "dropout", "dropout2d",
+                 "stochastic_depth", "cross_entropy", "mse_loss", "binary_cross_entropy_with_logits")  # fmt: skip
 """Losses, and ops that use random numbers or the statistics of the batch: they have no place in an exported net."""
