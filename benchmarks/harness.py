@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 PAUSE = 0.25
 """Seconds between two processes: an OpenMP thread may spin for 0.2 s before it sleeps."""
 THREAD_VARIABLES = ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-PEERS = ("textbook", "torch", "torch.compile", "onnxruntime", "tinygrad", "dezero")
+PEERS = ("textbook", "torch", "torch.compile", "onnxruntime", "tinygrad")
 """What minicnn can be compared with: im2col with NumPy's own matrix product, and other packages."""
 OPTIONAL = ("plan", *PEERS[2:])
 """A peer that fails at a case is left out of it, and the results say why; PyTorch checks minicnn's own results."""
@@ -86,20 +86,15 @@ def located(python: str) -> str:
     return os.path.abspath(python) if os.sep in python else python
 
 
-def absent(package: str, python: str) -> str:
-    """"" if the interpreter can import the package, else a sentence that says how to install it."""
-    if importable(package, located(python)):
-        return ""
-    option, also = ("--torch-python", "numpy ") if package == "torch" else ("--peer-python", "numpy ")
-    return (f"{python} can't import {package}: create an environment with `python3 -m venv peerenv && "
-            f"peerenv/bin/pip install {also}{package}`, and pass {option} peerenv/bin/python")
-
-
 @functools.cache
-def importable(package: str, python: str) -> bool:
-    """Whether the interpreter finds the package. DeZero is not imported: with a new NumPy it needs peer_worker.py."""
-    code = f"import importlib.util as u; raise SystemExit(not u.find_spec({package!r}))"
-    return not subprocess.run([python, "-c", code], capture_output=True).returncode
+def absent(package: str, python: str) -> str:
+    """"" if the interpreter has the package, else a sentence that says how to install it."""
+    code = f"import importlib.util; raise SystemExit(not importlib.util.find_spec({package!r}))"
+    if subprocess.run([located(python), "-c", code], capture_output=True).returncode == 0:
+        return ""
+    option = "--torch-python" if package == "torch" else "--peer-python"
+    return (f"{python} can't import {package}: create an environment with `python3 -m venv peerenv && "
+            f"peerenv/bin/pip install numpy {package}`, and pass {option} peerenv/bin/python")
 
 
 class Workers(contextlib.AbstractContextManager):
@@ -111,24 +106,23 @@ class Workers(contextlib.AbstractContextManager):
     @classmethod
     def on_cpu(cls, args: argparse.Namespace, *able: str) -> Workers:
         """The processes of --path and --peers, those that are `able` to take part; a peer must be installed."""
-        start: dict = {name: lambda name=name: minicnn(args.threads, name, by=name if name in path.PATHS else "")
-                       for name in args.path if name in able}  # fmt: skip
-        workers = cls(start)
+        own = {name: lambda name=name: minicnn(args.threads, name, by=name if name in path.PATHS else "")
+               for name in args.path if name in able}  # fmt: skip
+        workers = cls(own)
         for name in (name for name in args.peers if name in able):
-            package = name.split(".")[0]
-            python = args.torch_python if package == "torch" else next(
-                (p for p in (args.peer_python, sys.executable) if not absent(package, p)), args.peer_python)
-            if name != "textbook" and (problem := absent(package, python)):
-                workers.problems[name] = problem
-                print(f"{name} is left out: {problem}", file=sys.stderr, flush=True)
-                continue
-            start[name] = {
-                "textbook": lambda: minicnn(args.threads, "textbook", by="numpy"),
-                "torch": lambda: pytorch(args.torch_python, threads=args.threads),
-                "torch.compile": lambda: Worker("torch.compile", "torch_worker", "cpu", "compile", threads=args.threads,
-                                                python=located(args.torch_python), TORCHINDUCTOR_FREEZING="1"),
-            }.get(name) or (lambda name=name, python=python: Worker(name, "peer_worker", name, threads=args.threads,
-                                                                    python=located(python)))  # fmt: skip
+            package = name.partition(".")[0]
+            asked = args.torch_python if package == "torch" else args.peer_python
+            python = next((p for p in (asked, sys.executable) if not absent(package, p)), asked)
+            if name == "textbook":
+                workers.start[name] = lambda: minicnn(args.threads, "textbook", by="numpy")
+            elif absent(package, python):
+                workers.problems[name] = absent(package, python)
+                print(f"{name} is left out: {workers.problems[name]}", file=sys.stderr, flush=True)
+            else:
+                module = ("torch_worker", "cpu", *["compile"] * ("." in name)) if package == "torch" else (
+                    "peer_worker", name)
+                workers.start[name] = lambda name=name, module=module, python=python: Worker(
+                    name, *module, python=located(python), threads=args.threads, TORCHINDUCTOR_FREEZING="1")
         return workers
 
     def __getitem__(self, name: str) -> Worker:

@@ -153,7 +153,7 @@ def net(spec):
         np.savez(spec["share"], **{k: device.to_numpy(v) for k, v in arrays.items()}, **state)
         if spec.get("onnx"):
             classes = [str(i) for i in range(arrays["logits"].shape[1])]
-            described = Description(run.name, {}, classes, list(run.shape), [0.0], [1.0])
+            described = Description(run.name, {}, classes, list(run.shape), *([v] * run.shape[0] for v in (0.0, 1.0)))
             onnx.save(f"{spec['share']}.onnx", run.net, described, fold=True)
     calls, infer = {"step": run.step}, run.infer
     if spec["kind"] == "plan":

@@ -50,7 +50,7 @@ def measure(case: ConvCase, workers: harness.Workers, args) -> dict:
            "paths": {name: {k: of[k] for k in ("policy", "algorithms")} for name, of in found.items()}}  # fmt: skip
     peers = {}
     if "torch" in times:
-        peers |= {"torch": times["torch"], "torch, default layout": only(times["torch"], "contiguous")}
+        peers["torch"] = times["torch"]
         row["torch"] = {k: answers["torch"][k] for k in ("error", "agreement")}
     if "textbook" in times:
         peers["textbook"] = {f"im2col/{what}": spread for what, spread in times["textbook"].items()}
@@ -58,11 +58,6 @@ def measure(case: ConvCase, workers: harness.Workers, args) -> dict:
     ratios.compare(row, own, peers)
     ratios.show_paths(row)
     return row
-
-
-def only(calls: dict, layout: str) -> dict:
-    """The calls in one layout."""
-    return {call: spread for call, spread in calls.items() if call.startswith(f"{layout}/")}
 
 
 def facts(case: ConvCase, known: dict, times: dict) -> dict:

@@ -1,7 +1,6 @@
 """Whole nets: a training step (forward, backward, SGD with momentum), inference on 1 and 32 images, peak memory.
 
     python -m benchmarks.cpu.models --peers torch,onnxruntime
-    python -m benchmarks.cpu.models --path compiled,plan --cases lenet5
     python -m benchmarks.cpu.models --memory            VGG-16 at 224×224, 4 images, too: it needs gigabytes
 """
 
@@ -10,8 +9,6 @@ from benchmarks.markdown import call
 from minicnn.bench.model import NETS
 
 LARGE = "vgg16"
-ONLY = {"tinygrad": ("lenet5",), "dezero": ("lenet5",)}
-"""The nets of the peers that have not all."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -19,10 +16,9 @@ def main(argv: list[str] | None = None) -> None:
     args = harness.options("cpu.models", __doc__, argv, {
         "--memory": {"action": "store_true", "help": f"{LARGE}, too"},
         "--batch": {"type": int, "default": 0, "help": "images in a step; by default the net's own"}})  # fmt: skip
-    names = [name for name in NETS if name != LARGE or args.memory]
     rows, about, left_out = [], {}, {}
-    for name in harness.selected(names, args.cases):
-        able = [peer for peer in (*ratios.OWN, *harness.PEERS[1:]) if name in ONLY.get(peer, (name,))]
+    for name in harness.selected([name for name in NETS if name != LARGE or args.memory], args.cases):
+        able = [peer for peer in (*ratios.OWN, *harness.PEERS[1:]) if name == "lenet5" or peer != "tinygrad"]
         with harness.Workers.on_cpu(args, *able) as workers:
             about |= {known["name"]: known for known in workers.about() if known["name"] not in about}
             rows.append(measure(name, args, workers))

@@ -29,7 +29,7 @@ TF32 = "auto, TF32"
 
 
 def _policies(device: str) -> list[tuple[Any, tuple[Any, ...]]]:
-    """[(a package with ALGORITHMS and choose, the leading arguments of their functions)], the first one chooses first."""
+    """[(a package with ALGORITHMS and choose, the leading arguments of their functions)]; the first chooses first."""
     if device == "cpu":
         compiled = path.chosen() == "compiled"
         return [(importlib.import_module("minicnn.cpu.compiled.conv"), ())] * compiled + [(cpu.conv, ())]
