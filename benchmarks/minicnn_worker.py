@@ -155,11 +155,11 @@ def net(spec):
             classes = [str(i) for i in range(arrays["logits"].shape[1])]
             described = Description(run.name, {}, classes, list(run.shape), *([v] * run.shape[0] for v in (0.0, 1.0)))
             onnx.save(f"{spec['share']}.onnx", run.net, described, fold=True)
-    calls, infer = {"step": run.step}, run.infer
+    calls, infer, counts = {"step": run.step}, run.infer, spec.get("infer", (1, 32))
     if spec["kind"] == "plan":
-        plan = minicnn.compile(run.net, run.shape)
-        calls, infer = {}, lambda count: plan(run.x[:count])
-    calls |= {f"infer {count}": lambda count=count: infer(count) for count in spec.get("infer", (1, 32))}
+        plans = {count: minicnn.compile(run.net, (count, *run.shape)) for count in counts}
+        calls, infer = {}, lambda count: plans.get(count, plans[counts[0]])(run.x[:count])
+    calls |= {f"infer {count}": lambda count=count: infer(count) for count in counts}
     info = {"parameters": run.parameters, "batch": run.batch, "shape": list(run.shape)}
     if spec.get("compare"):
         with np.load(spec["compare"]) as given:                    # of the first of minicnn's processes
