@@ -1,7 +1,7 @@
 """Sums over the pixels of each channel: batch norm's statistics and gradients, and the gradient of a bias.
 
-One kernel, in batch_norm.py's rows. It adds up d and d·(x − centre), where d is dy, or dy where batch norm's ReLU let x
-pass, or for statistics x − centre itself. An item is a number of rows that depends on the shape alone. Its sums are
+One kernel, in batch_norm.py's rows. It adds up d and d·(x − mean), where d is dy, or dy where batch norm's ReLU let x
+pass, or for statistics x − mean itself. An item is a number of rows that depends on the shape alone. Its sums are
 taken in float32 over at most 512 values, these in float64, and the items' in their order: so the result does not
 depend on the number of threads.
 
@@ -14,12 +14,12 @@ from minicnn.cpu import batch_norm as plain
 from minicnn.cpu.compiled import team
 from minicnn.cpu.compiled.arrays import F32, pixels, vector
 from minicnn.cpu.compiled.batch_norm import batch_norm_apply, line, or_zeros, values_in_row
-from minicnn.cpu.compiled.kernel import inlined, kernel
+from minicnn.cpu.compiled.kernel import kernel
 from minicnn.cpu.compiled.registers import fma, load, store, where_positive, zero
 from minicnn.cpu.compiled.work import first, following
 
 SUM, RELU, MOMENTS = 0, 1, 2
-"""What d is: dy; dy where (x − centre)·scale + shift > 0; x − centre."""
+"""What d is: dy; dy where (x − mean)·scale + shift > 0; x − mean."""
 
 STEPS_IN_FLOAT32 = 128
 """Steps of four rows whose sums are taken in float32."""
@@ -27,28 +27,9 @@ MOST_ITEMS, LEAST_VALUES = 64, 1 << 14
 """The largest number of items, and the values that an item has at least if there are several."""
 
 
-@inlined
-def _sample(x, start, end, centre):
-    """centre (row,): the mean of some of the pixels start … end, repeated."""
-    C, step, count = x.shape[1], max(1, (end - start) // 32), 0
-    for c in range(C):
-        centre[c] = 0
-    for m in range(start, end, step):
-        for c in range(C):
-            centre[c] += x[m, c]
-        count += 1
-    for c in range(C):
-        centre[c] /= np.float32(count)
-    for i in range(C, centre.size):
-        centre[i] = centre[i - C]
-
-
 @kernel("void(f4[:,::1], f4[:,::1], f4[::1], f4[::1], f4[::1], i8, i8, i8, f8[:,:,::1], i8[::1])")
 def _sums(dy, x, mean, scale, shift, kind, row, steps, parts, work):
-    """parts[item] (3, C): Σ d, Σ d·(x − centre), centre. The centre is `mean`, or for moments a sample's mean.
-
-    An item is `steps` steps of four rows; what is left at the end is not read.
-    """
+    """parts[item] (2, C): Σ d, Σ d·(x − mean). An item is `steps` steps of four rows; an incomplete one is not read."""
     C, all_steps = x.shape[1], x.size // (4 * row)
     part, centre = np.empty(2 * row, np.float32), np.empty(row, np.float32)
     factor, offset = np.empty(row, np.float32), np.empty(row, np.float32)
@@ -59,10 +40,8 @@ def _sums(dy, x, mean, scale, shift, kind, row, steps, parts, work):
     item = first(work)
     while item >= 0:
         start, end = item * steps, min((item + 1) * steps, all_steps)
-        if kind == MOMENTS:
-            _sample(x, start * 4 * row // C, end * 4 * row // C, centre)
         for c in range(C):
-            parts[item, 0, c], parts[item, 1, c], parts[item, 2, c] = 0, 0, centre[c]
+            parts[item, 0, c], parts[item, 1, c] = 0, 0
         for block in range(start, end, STEPS_IN_FLOAT32):
             zero(part, 0, 2 * row)
             for step in range(block, min(block + STEPS_IN_FLOAT32, end)):
@@ -92,13 +71,12 @@ def _sums(dy, x, mean, scale, shift, kind, row, steps, parts, work):
 def batch_norm_stats(x):
     if x.dtype != F32 or not x.size:
         return plain.batch_norm_stats(x)
-    x, none = pixels(x), np.zeros(x.shape[1], F32)
-    parts, counts = _sums_of_items(x, x, none, none, none, MOMENTS)
-    total, squares, centre = parts[:, 0], parts[:, 1], parts[:, 2]            # (items, C) each
-    mean = (total + counts * centre).sum(0) / len(x)               # (Chan, Golub & LeVeque 1983)
-    away = centre - mean
-    var = (squares + away * (2 * total + counts * away)).sum(0) / len(x)
-    return mean.astype(F32), np.maximum(var, 0, out=var).astype(F32)
+    x = pixels(x)
+    # Σ(x − s)² loses digits if the shift s is far from the mean: the mean of some pixels is near
+    some = x[:: max(1, len(x) // 32)]
+    shift = np.add.reduce(some, 0) / F32.type(len(some))
+    first, second = _sums_of_items(x, x, shift, shift, shift, MOMENTS) / len(x)
+    return (shift + first).astype(F32), np.maximum(second - first * first, 0).astype(F32)
 
 
 def batch_norm_sums(dy, x, mean, inv_std, *, relu=None):
@@ -106,7 +84,7 @@ def batch_norm_sums(dy, x, mean, inv_std, *, relu=None):
         return plain.batch_norm_sums(dy, x, mean, inv_std, relu=relu)
     centre = vector(mean)
     scale, shift = (centre, centre) if relu is None else (vector(relu[0]), or_zeros(relu[1], mean))
-    sums = _sums_of_items(pixels(dy), pixels(x), centre, scale, shift, SUM if relu is None else RELU)[0].sum(0)
+    sums = _sums_of_items(pixels(dy), pixels(x), centre, scale, shift, SUM if relu is None else RELU)
     return sums[0].astype(F32), (sums[1] * inv_std).astype(F32)
 
 
@@ -114,25 +92,22 @@ def channel_sums(dy):
     if dy.dtype != F32 or not dy.size:
         return plain.channel_sums(dy)
     dy, none = pixels(dy), np.zeros(dy.shape[1], F32)
-    return _sums_of_items(dy, dy, none, none, none, SUM)[0].sum(0)[0].astype(F32)
+    return _sums_of_items(dy, dy, none, none, none, SUM)[0].astype(F32)
 
 
 def _sums_of_items(dy, x, mean, scale, shift, kind):
-    """(parts (items, 3, C), the number of pixels in each (items, 1)); the last item may be a few pixels at the end."""
+    """(2, C) in float64: Σ d, Σ d·(x − mean)"""
     (M, C), row = x.shape, values_in_row(x.shape[1])
     all_steps = x.size // (4 * row)
     steps = max(1, -(-all_steps // MOST_ITEMS), LEAST_VALUES // (4 * row))
-    items, whole = -(-all_steps // steps), all_steps * 4 * row // C
-    parts = np.empty((items + (whole < M), 3, C))
-    counts = np.full((len(parts), 1), steps * 4 * row // C)
-    team.run(_sums, items, x.size, dy, x, mean, scale, shift, kind, row, steps, parts)
-    counts[items - 1] = whole - (items - 1) * counts[0, 0]
-    if whole < M:
-        counts[items] = M - whole
-        last, centre = x[whole:], x[whole] if kind == MOMENTS else mean
-        away = last - centre.astype(np.float64)
+    parts = np.empty((-(-all_steps // steps), 2, C))
+    team.run(_sums, len(parts), x.size, dy, x, mean, scale, shift, kind, row, steps, parts)
+    sums, whole = parts[0] if len(parts) == 1 else parts.sum(0), all_steps * 4 * row // C
+    if whole < M:                                                  # a few pixels at the end
+        away = x[whole:] - mean.astype(np.float64)
         d = away if kind == MOMENTS else dy[whole:].astype(np.float64)
         if kind == RELU:
-            d *= batch_norm_apply(last, mean, scale, shift) > 0
-        parts[items] = d.sum(0), (d * away).sum(0), centre
-    return parts, counts
+            d *= batch_norm_apply(x[whole:], mean, scale, shift) > 0
+        sums[0] += d.sum(0)
+        sums[1] += (d * away).sum(0)
+    return sums

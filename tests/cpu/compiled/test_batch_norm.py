@@ -5,6 +5,7 @@ import pytest
 
 from minicnn import cpu
 from minicnn.cpu import compiled
+from minicnn.cpu.compiled import sums
 from tests.cpu.compiled.layouts import in_turns
 
 SHAPES = [(8, 16, 12, 12), (3, 5, 7, 9), (2, 1, 1, 1), (4, 13, 2, 2), (300, 7), (3, 40, 5), (2, 3, 2, 2, 3),
@@ -60,12 +61,12 @@ def test_backward(rng, on_threads, close, layout, shape, relu):
         dy_through *= compiled.batch_norm_apply(x, mean, *through) > 0
     xhat, m = (x - broadcast(mean, x)) * broadcast(inv_std, x), x.size / shape[1]
     axes = (0, *range(2, x.ndim))
-    sums = on_threads(lambda: compiled.batch_norm_sums(layout(dy), layout(x), mean, inv_std, relu=through))
+    totals = on_threads(lambda: compiled.batch_norm_sums(layout(dy), layout(x), mean, inv_std, relu=through))
     size = np.abs(dy_through * xhat).sum(axes).max()
-    close(sums[0], dy_through.sum(axes), scale=np.abs(dy_through).sum(axes).max())
-    close(sums[1], (dy_through * xhat).sum(axes), scale=size)
-    dx = on_threads(lambda: compiled.batch_norm_dx(layout(dy), layout(x), mean, inv_std, scale, *sums, relu=through))
-    expected = broadcast(scale, x) * (dy_through - broadcast(sums[0], x) / m - xhat * broadcast(sums[1], x) / m)
+    close(totals[0], dy_through.sum(axes), scale=np.abs(dy_through).sum(axes).max())
+    close(totals[1], (dy_through * xhat).sum(axes), scale=size)
+    dx = on_threads(lambda: compiled.batch_norm_dx(layout(dy), layout(x), mean, inv_std, scale, *totals, relu=through))
+    expected = broadcast(scale, x) * (dy_through - broadcast(totals[0], x) / m - xhat * broadcast(totals[1], x) / m)
     close(dx, expected, scale=4 * np.abs(dy_through).max() * np.abs(scale).max())
 
 
@@ -79,12 +80,18 @@ def test_the_variance_survives_a_large_mean_and_an_odd_first_image(rng, first):
     np.testing.assert_allclose(var, exact.var((0, 2, 3)), rtol=1e-5)
 
 
+def test_long_sums_are_not_made_in_float32(monkeypatch):
+    monkeypatch.setattr(sums, "MOST_ITEMS", 1)
+    dy = np.full((1, 8, 200, 200), 0.1, np.float32)
+    np.testing.assert_allclose(compiled.channel_sums(dy), 40_000 * np.float64(np.float32(0.1)), rtol=2e-6)
+
+
 def test_relu_lets_dy_pass_exactly_where_y_is_positive(rng):
     x = rng.integers(-2, 3, (4, 8, 9, 9)).astype(np.float32)       # often exactly 0
     zeros, ones = np.zeros(8, np.float32), np.ones(8, np.float32)
     y = compiled.batch_norm_apply(x, zeros, ones, None, relu=True)
-    sums = compiled.batch_norm_sums(ones[:1] + np.zeros_like(x), x, zeros, ones, relu=(ones, None))
-    np.testing.assert_array_equal(sums[0], (y > 0).sum((0, 2, 3)))
+    totals = compiled.batch_norm_sums(ones[:1] + np.zeros_like(x), x, zeros, ones, relu=(ones, None))
+    np.testing.assert_array_equal(totals[0], (y > 0).sum((0, 2, 3)))
 
 
 @pytest.mark.parametrize("C", [8, 6])
@@ -103,8 +110,8 @@ def test_what_is_not_finite_spoils_its_channel_alone(rng, C, value):
             y = compiled.batch_norm_apply(x, mean, scale, shift, add=add, relu=relu)
             expected = cpu.batch_norm_apply(x, mean, scale, shift, add=add, relu=relu)
             np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
-    sums = compiled.batch_norm_sums(dy, x, mean, scale)
-    np.testing.assert_array_equal(np.isfinite(sums[1]), np.arange(C) != 3)
+    totals = compiled.batch_norm_sums(dy, x, mean, scale)
+    np.testing.assert_array_equal(np.isfinite(totals[1]), np.arange(C) != 3)
 
 
 @pytest.mark.parametrize("relu", [False, True])
