@@ -1,8 +1,9 @@
 # make demo: train LeNet-5 on real digits and draw the results.   make test: all checks except the slow tests.
 # make slow: the slow tests: those that train a net, and all combinations (every net, every order of threads, every
 #             planted bug of a kernel) of which make test runs selected cases.
-# make bench: measure everything and write docs/benchmarks.md; half an hour, on an otherwise idle machine.
-#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, adds a comparison with PyTorch.
+# make bench: measure everything and write docs/benchmarks.md; an hour, on an otherwise idle machine.
+#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, adds a comparison with PyTorch;
+#             PEER_PYTHON=PATH/TO/python, one that can import onnxruntime or tinygrad, with these.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # make oldest: the tests of the command line, files and data with every dependency at the oldest version that
@@ -15,7 +16,12 @@ BIN    := $(VENV)/bin
 
 TORCH_PYTHON ?=
 GPU_PYTHON   ?= python3
-TORCH  := $(if $(TORCH_PYTHON),--vs torch --torch-python $(TORCH_PYTHON))
+PEER_PYTHON  ?=
+TORCH  := $(if $(TORCH_PYTHON),--torch-python $(TORCH_PYTHON))
+PEERS  := $(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON))
+COMMA  := ,
+WITH_TORCH := $(if $(TORCH_PYTHON),torch)
+WITH_NETS  := $(if $(TORCH_PYTHON),torch$(COMMA)torch.compile$(COMMA))$(if $(PEER_PYTHON),onnxruntime$(COMMA)tinygrad)
 
 .PHONY: demo test slow bench gpu-report oldest lint clean
 
@@ -33,11 +39,13 @@ gpu-report:
 	$(GPU_PYTHON) -m benchmarks.gpu.report
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.cpu.conv --vs textbook $(TORCH)
-	$(BIN)/python -m benchmarks.cpu.layers $(TORCH)
-	$(BIN)/python -m benchmarks.cpu.models --memory $(TORCH)
+	$(BIN)/python -m benchmarks.cpu.conv --peers textbook,$(WITH_TORCH) $(TORCH)
+	$(BIN)/python -m benchmarks.cpu.layers --peers=$(WITH_TORCH) $(TORCH)
+	$(BIN)/python -m benchmarks.cpu.models --memory --path compiled,numpy,plan --peers=$(WITH_NETS) $(TORCH) $(PEERS)
 	$(BIN)/python -m benchmarks.cpu.steps
 	$(BIN)/python -m benchmarks.cpu.scaling
+	$(BIN)/python -m benchmarks.cpu.overhead
+	$(BIN)/python -m benchmarks.cpu.tuning
 	$(BIN)/python -m benchmarks.render
 
 # Newer versions of other packages warn about these old ones, so warnings are not errors here.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import json
 import os
 import shlex
@@ -17,25 +18,32 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import geometric_mean
 
+from benchmarks.ratios import OWN
 from minicnn.bench import machine
 from minicnn.bench.timing import Spread
+from minicnn.cpu import path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAUSE = 0.25
 """Seconds between two processes: an OpenMP thread may spin for 0.2 s before it sleeps."""
 THREAD_VARIABLES = ("MINICNN_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+PEERS = ("textbook", "torch", "torch.compile", "onnxruntime", "tinygrad")
+"""What minicnn can be compared with: im2col with NumPy's own matrix product, and other packages."""
+OPTIONAL = ("plan", *PEERS[2:])
+"""A peer that fails at a case is left out of it, and the results say why; PyTorch checks minicnn's own results."""
 
 
 class Worker:
     """A worker process, as the benchmark uses it; worker.py runs in it."""
 
-    def __init__(self, name: str, module: str, *arguments: str, python: str = sys.executable, threads: int = 0):
+    def __init__(self, name: str, module: str, *arguments: str, python: str = sys.executable, threads: int = 0,
+                 **variables: str):
         self.name = name
-        env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
+        env = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES} | variables
         env |= dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
         self.process = subprocess.Popen([python, "-m", f"benchmarks.{module}", *arguments], cwd=ROOT, env=env,
                                         text=True, encoding="utf-8", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -61,33 +69,61 @@ class Worker:
             self.process.communicate()
 
 
-def minicnn(threads: int = 0, name: str = "minicnn", device: str = "cpu") -> Worker:
-    """minicnn's process."""
-    return Worker(name, "minicnn_worker", device, threads=threads)
+def minicnn(threads: int = 0, name: str = "minicnn", device: str = "cpu", by: str = "") -> Worker:
+    """minicnn's process. by: the implementation of the CPU backend; by default minicnn's own choice"""
+    return Worker(name, "minicnn_worker", device, threads=threads, **({"MINICNN_CPU": by} if by else {}))
 
 
 def pytorch(python: str, *arguments: str, threads: int = 0) -> Worker:
     """PyTorch's process, or an error that says how to install it."""
-    python = os.path.abspath(python) if os.sep in python else python
-    if subprocess.run([python, "-c", "import torch"], capture_output=True).returncode:
-        sys.exit(f"error: {python} can't import torch: create an environment with `python3 -m venv torchenv && "
-                 "torchenv/bin/pip install numpy torch`, and pass --torch-python torchenv/bin/python")
-    return Worker("torch", "torch_worker", *arguments, python=python, threads=threads)
+    if problem := absent("torch", python):
+        sys.exit(f"error: {problem}")
+    return Worker("torch", "torch_worker", *arguments, python=located(python), threads=threads)
+
+
+def located(python: str) -> str:
+    """The interpreter by a path that holds in another folder, too."""
+    return os.path.abspath(python) if os.sep in python else python
+
+
+@functools.cache
+def absent(package: str, python: str) -> str:
+    """"" if the interpreter has the package, else a sentence that says how to install it."""
+    code = f"import importlib.util; raise SystemExit(not importlib.util.find_spec({package!r}))"
+    if subprocess.run([located(python), "-c", code], capture_output=True).returncode == 0:
+        return ""
+    option = "--torch-python" if package == "torch" else "--peer-python"
+    return (f"{python} can't import {package}: create an environment with `python3 -m venv peerenv && "
+            f"peerenv/bin/pip install numpy {package}`, and pass {option} peerenv/bin/python")
 
 
 class Workers(contextlib.AbstractContextManager):
     """The processes of a benchmark by name, each started at its first use, and again after it died."""
 
     def __init__(self, start: dict):
-        self.start, self.running = start, {}
+        self.start, self.running, self.problems = start, {}, {}
 
     @classmethod
-    def on_cpu(cls, args: argparse.Namespace) -> Workers:
-        """minicnn, and the competitors of --vs."""
-        start = {"minicnn": lambda: minicnn(args.threads),
-                 "torch": lambda: pytorch(args.torch_python, threads=args.threads),
-                 "textbook": lambda: minicnn(args.threads, "textbook")}  # fmt: skip
-        return cls({name: start[name] for name in start if name in ("minicnn", *args.vs)})
+    def on_cpu(cls, args: argparse.Namespace, *able: str) -> Workers:
+        """The processes of --path and --peers, those that are `able` to take part; a peer must be installed."""
+        own = {name: lambda name=name: minicnn(args.threads, name, by=name if name in path.PATHS else "")
+               for name in args.path if name in able}  # fmt: skip
+        workers = cls(own)
+        for name in (name for name in args.peers if name in able):
+            package = name.partition(".")[0]
+            asked = args.torch_python if package == "torch" else args.peer_python
+            python = next((p for p in (asked, sys.executable) if not absent(package, p)), asked)
+            if name == "textbook":
+                workers.start[name] = lambda: minicnn(args.threads, "textbook", by="numpy")
+            elif absent(package, python):
+                workers.problems[name] = absent(package, python)
+                print(f"{name} is left out: {workers.problems[name]}", file=sys.stderr, flush=True)
+            else:
+                module = ("torch_worker", "cpu", *["compile"] * ("." in name)) if package == "torch" else (
+                    "peer_worker", name)
+                workers.start[name] = lambda name=name, module=module, python=python: Worker(
+                    name, *module, python=located(python), threads=args.threads, TORCHINDUCTOR_FREEZING="1")
+        return workers
 
     def __getitem__(self, name: str) -> Worker:
         if name not in self.running or self.running[name].process.poll() is not None:
@@ -101,16 +137,25 @@ class Workers(contextlib.AbstractContextManager):
     def measure(self, case: str, specs: dict[str, dict], args: argparse.Namespace, **settings) -> tuple[dict, dict]:
         """Prepare one case in some processes, check the results, then time all calls in turn.
 
-        specs: {name of a process: the case as it prepares it}. The first process shares its numbers with PyTorch's.
+        specs: {name of a process: the case as it prepares it}. The first process shares its numbers with the others.
         → ({name: its answer}, {name: {call: spread}})
         """
         specs = {name: spec for name, spec in specs.items() if name in self.start}
         answers = {}
         with tempfile.TemporaryDirectory(prefix="minicnn-bench-") as folder:
             for name, spec in specs.items():
-                shared = {"share" if not answers else "compare": f"{folder}/case.npz"} if "torch" in specs else {}
-                answers[name] = self[name].ask("prepare", spec={**spec, **shared})
-                check(case, answers[name].get("check", {}))
+                shared = {"share" if not answers else "compare": f"{folder}/case.npz"} if len(specs) > 1 else {}
+                try:
+                    answer = self[name].ask("prepare", spec={**spec, **shared})
+                    check(case, answer.get("check", {}))
+                except SystemExit as problem:
+                    if name not in OPTIONAL:
+                        raise
+                    self.problems[f"{name}, {case}"] = str(problem).removeprefix("error: ")
+                    print(problem, file=sys.stderr, flush=True)
+                    self.running.pop(name).close()
+                    continue
+                answers[name] = answer
         lanes = {self[name]: answer["calls"] for name, answer in answers.items()}
         taken = race(lanes, **{"rounds": args.rounds, "seconds": args.seconds, "pause": args.pause, **settings})
         for worker in lanes:
@@ -146,46 +191,19 @@ def race(lanes: dict[Worker, list[str]], rounds: int, seconds: float, pause: flo
     return taken
 
 
-def better(layouts: dict, what: str) -> tuple[str, float]:
-    """(the layout with the smaller median, that median) of {"layout/what": spread}."""
-    medians = {call.split("/")[0]: spread["median"] for call, spread in layouts.items() if call.endswith(f"/{what}")}
-    return min(medians.items(), key=lambda pair: pair[1])
-
-
-def versus(row: dict, times: dict, torch: dict) -> None:
-    """Add PyTorch's better layout and the ratio of the times to a row. times: {call: spread} of minicnn."""
-    row["better"] = {what: better(torch, what) for what in times}
-    row["vs_torch"] = {what: row["better"][what][1] / spread["median"] for what, spread in times.items()}
-
-
-def summary(rows: list[dict], *keys: str) -> dict:
-    """{key: {what: geometric mean, extremes}} of the ratios {what: ratio} that rows have under these keys."""
-    found: dict = {}
-    for key in keys:
-        for what in sorted({what for row in rows for what in row.get(key, {})}):
-            ratios = [row[key][what] for row in rows if what in row.get(key, {})]
-            found.setdefault(key, {})[what] = {
-                "geometric_mean": geometric_mean(ratios), "worst": min(ratios), "best": max(ratios),
-                "cases": len(ratios), "faster": sum(r >= 1 for r in ratios)}  # fmt: skip
-    return found
-
-
-def show(name: str, times: dict, ratios: dict | None = None, extra: str = "") -> None:
-    """Print one measured case: medians, and PyTorch's time divided by minicnn's."""
-    against = {what: f" (PyTorch ×{ratio:.2f})" for what, ratio in (ratios or {}).items()}
-    cells = [f"  {what} {1000 * of['median']:.3f} ms{against.get(what, '')}" for what, of in times.items()]
-    print(f"{name:24}{''.join(cells)}{extra}", flush=True)
-
-
 # -------------------------------------------------------------------------------------------------- options and results
 
 
 def options(module: str, doc: str, argv: list[str] | None, more: dict | None = None, **defaults) -> argparse.Namespace:
     """The command line: the options that all benchmarks share, and `more`, {name: arguments of add_argument}."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vs", action="append", default=[], choices=("torch", "textbook"), help="compare with it")
+    parser.add_argument("--path", type=words(OWN), default=["compiled"] * bool(find_spec("numba")) + ["numpy"],
+                        help=f"minicnn's implementations, with commas: {', '.join(OWN)}; plan is for inference")
+    parser.add_argument("--peers", type=words(PEERS), default=[], help=f"compare with these: {', '.join(PEERS)}")
     parser.add_argument("--torch-python", default=sys.executable, metavar="PYTHON",
                         help="an interpreter that can import torch and numpy; by default this one")
+    parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON",
+                        help="an interpreter that can import the other peers; by default this one")
     parser.add_argument("--threads", type=int, default=0, help="threads of each process; by default all cores")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each process")
     parser.add_argument("--seconds", type=float, default=0.1, help="for one call in one turn")
@@ -199,10 +217,21 @@ def options(module: str, doc: str, argv: list[str] | None, more: dict | None = N
     return parser.parse_args(argv)
 
 
+def words(known: tuple[str, ...]):
+    """The type of an option that takes some of the known names, with commas."""
+    def split(text: str) -> list[str]:
+        found = [word.strip() for word in text.split(",") if word.strip()]
+        if unknown := [word for word in found if word not in known]:
+            raise argparse.ArgumentTypeError(f"there is no {unknown[0]!r}: {', '.join(known)}")
+        return found
+
+    return split
+
+
 def selected(cases, wanted: str, name=str) -> list:
     """The cases whose name contains one of the wanted words; all if there are no words. name(case) → its name"""
-    words = [word.strip().lower() for word in wanted.split(",") if word.strip()]
-    found = [case for case in cases if not words or any(word in name(case).lower() for word in words)]
+    asked = [word.strip().lower() for word in wanted.split(",") if word.strip()]
+    found = [case for case in cases if not asked or any(word in name(case).lower() for word in asked)]
     if not found:
         sys.exit(f"error: no case matches --cases {wanted!r}: there are {', '.join(map(name, cases))}")
     return found
@@ -210,9 +239,10 @@ def selected(cases, wanted: str, name=str) -> list:
 
 def command(args: argparse.Namespace) -> str:
     """The command line, without the paths of this machine."""
-    hidden = {args.torch_python: "PYTHON", args.out: "FILE", getattr(args, "photos", ""): "PHOTOS", "": ""}
-    words = ["=".join(hidden.get(part, part) for part in word.split("=")) for word in args.argv]
-    return shlex.join(["python", "-m", f"benchmarks.{args.module}", *words])
+    hidden = {args.torch_python: "PYTHON", args.peer_python: "PYTHON", args.out: "FILE",
+              getattr(args, "photos", ""): "PHOTOS", "": ""}  # fmt: skip
+    told = ["=".join(hidden.get(part, part) for part in word.split("=")) for word in args.argv]
+    return shlex.join(["python", "-m", f"benchmarks.{args.module}", *told])
 
 
 def write(args: argparse.Namespace, competitors: list[dict], **results) -> Path:

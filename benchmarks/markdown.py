@@ -25,7 +25,8 @@ def circumstances(document: dict) -> str:
     versions = "; ".join(f"{c['name']}: " + ", ".join(f"{k} {v}" for k, v in c.items() if k != "name")
                          for c in document["competitors"])  # fmt: skip
     rounds = document["settings"]["rounds"]
-    return (f"`{document['command']}`, {rounds} round{'s' * (rounds != 1)}, {document['date']}, {machine['cpu']}, "
+    return (f"`{document['command']}`, {rounds} round{'s' * (rounds != 1)}, {document['date']}, "
+            f"{machine['cpu']}{', ' * ('instructions' in machine)}{machine.get('instructions', '')}, "
             f"{machine['cores']} cores{ram}, {machine['system']}. {versions}.\n")
 
 

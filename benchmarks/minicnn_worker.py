@@ -3,18 +3,22 @@
     python -m benchmarks.minicnn_worker cpu         started by harness.py; or cuda:0; or emulated, to test it
 """
 
+import importlib
 import sys
 
 import numpy as np
 
+import minicnn
 from benchmarks.worker import event_clock, serve, timing
 from minicnn import Tensor, devices, nn, optim
 from minicnn.bench import machine
 from minicnn.bench.conv import BOTH, POLICY, TF32, ConvRun, by, chosen, max_error, supported
 from minicnn.bench.model import NetRun
 from minicnn.bench.suite import ConvCase
-from minicnn.cpu import layout, threads
+from minicnn.cpu import layout, path, threads
 from minicnn.gpu import detect
+from minicnn.io import onnx
+from minicnn.io.model_file import Description
 
 DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 GPU, CUDA = DEVICE != "cpu", DEVICE.startswith("cuda")
@@ -32,6 +36,8 @@ def run_of(spec):
 def conv(spec):
     """A convolution by the policy's choice, on a GPU also with TF32, and by each algorithm of spec["algorithms"]."""
     run, wanted = run_of(spec), spec.get("algorithms")
+    if wanted is None and path.chosen() == "compiled" and not GPU:            # NumPy's are measured in its own process
+        wanted = importlib.import_module("minicnn.cpu.compiled.conv").ALGORITHMS
     choices = [POLICY, *[TF32] * GPU]
     names = [*choices, *(name for name in supported(run.case, device=DEVICE) if wanted is None or name in wanted)]
     results, calls, problems, limits = {}, {}, {}, {}
@@ -145,9 +151,19 @@ def net(spec):
         arrays = {"x": run.x, "labels": run.labels, "logits": run.infer(2).data}
         state = {f"state.{k}": v for k, v in run.net.state_dict().items()}
         np.savez(spec["share"], **{k: device.to_numpy(v) for k, v in arrays.items()}, **state)
-    calls = {"step": run.step}
-    calls |= {f"infer {count}": lambda count=count: run.infer(count) for count in spec.get("infer", (1, 32))}
+        if spec.get("onnx"):
+            classes = [str(i) for i in range(arrays["logits"].shape[1])]
+            described = Description(run.name, {}, classes, list(run.shape), *([v] * run.shape[0] for v in (0.0, 1.0)))
+            onnx.save(f"{spec['share']}.onnx", run.net, described, fold=True)
+    calls, infer, counts = {"step": run.step}, run.infer, spec.get("infer", (1, 32))
+    if spec["kind"] == "plan":
+        plans = {count: minicnn.compile(run.net, (count, *run.shape)) for count in counts}
+        calls, infer = {}, lambda count: plans.get(count, plans[counts[0]])(run.x[:count])
+    calls |= {f"infer {count}": lambda count=count: infer(count) for count in counts}
     info = {"parameters": run.parameters, "batch": run.batch, "shape": list(run.shape)}
+    if spec.get("compare"):
+        with np.load(spec["compare"]) as given:                    # of the first of minicnn's processes
+            info["check"] = {"logits": (max_error(np.asarray(infer(2)), given["logits"]), LIMITS[False])}
     if GPU:
         host = device.to_numpy(run.x[: run.batch])
         calls |= {f"{what}, TF32": by(TF32, call) for what, call in calls.items()}
@@ -192,7 +208,8 @@ def about():
     versions = machine.versions()
     if not GPU:
         return {**versions, "threads": threads.num_threads()}
-    versions.pop("blas")
+    for of_the_cpu in ("blas", "numba", "path"):
+        versions.pop(of_the_cpu, None)
     if not CUDA:
         return {**versions, "gpu": "emulated on a CPU: no time here means anything"}
     facts = detect.facts(device.xp)
@@ -205,4 +222,4 @@ def about():
 if __name__ == "__main__":
     clock = event_clock(device.xp.cuda.Event, device.xp.cuda.get_elapsed_time) if CUDA else timing.time_calls
     kinds = (conv, textbook, single, layer, net, rates, transfer)
-    serve({kind.__name__: kind for kind in kinds}, about, clock)
+    serve({kind.__name__: kind for kind in kinds} | {"plan": net}, about, clock)

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from minicnn.bench.conv import POLICY, WHAT
+from minicnn.bench.conv import WHAT
 from minicnn.inspect.plots import figure
 
 
@@ -16,29 +16,30 @@ def roofline(rows: list[dict], gemm: float, copy: float, path: Path) -> None:
     low, high = min(*x, edge) / 2, max(*x, edge) * 2
     ax.loglog([low, edge, high], [low * copy / 1e9, gemm / 1e9, gemm / 1e9], "k-", linewidth=1,
               label=f"roof: copy {copy / 1e9:.0f} GB/s, matrix product {gemm / 1e9:.0f} GFLOP/s")  # fmt: skip
-    for key, label, form, seconds in (
-        ("algorithms", "minicnn", {"marker": "o"}, lambda row: row["algorithms"][POLICY]["forward"]["median"]),
-        ("textbook", "textbook", {"marker": "x"}, lambda row: row["textbook"]["forward"]["median"]),
-        ("torch", "PyTorch, better layout", {"marker": "+", "markersize": 9},
-         lambda row: row["better"]["forward"][1]),
-    ):
-        if shown := [row for row in rows if key in row]:
-            ax.loglog([row["intensity"] for row in shown], [2e-9 * row["macs"] / seconds(row) for row in shown],
-                      linestyle="None", label=label, **form)
+    for name, mark in (("compiled", "o"), ("numpy", "s"), ("textbook", "x"), ("torch", "+")):
+        points = [(row["intensity"], 2e-9 * row["macs"] / (row["better"][name]["forward"][1] if name in row["better"]
+                                                           else row["times"][name]["forward"]["median"]))
+                  for row in rows if name in row["times"]]  # fmt: skip
+        if points:
+            ax.loglog(*zip(*points), mark, label=name)
     for row in rows:
-        ax.annotate(row["name"], (row["intensity"], row["algorithms"][POLICY]["forward"]["flops"] / 1e9), fontsize=6,
-                    xytext=(4, 3), textcoords="offset points")
+        first = next(iter(row["times"].values()))["forward"]["median"]
+        ax.annotate(row["name"], (row["intensity"], 2e-9 * row["macs"] / first), fontsize=6, xytext=(4, 3),
+                    textcoords="offset points")  # fmt: skip
     _finish(fig, ax, path, "FLOPs for each byte of images, filters and output", "GFLOP/s, forward", fontsize=8,
             loc="lower right")
 
 
 def nets(rows: list[dict], path: Path) -> None:
     """For each net PyTorch's time divided by minicnn's, or images a second where PyTorch was not measured."""
-    compared = [row for row in rows if "vs_torch" in row]
-    key, rows = ("vs_torch", compared) if compared else ("images_per_second", rows)
+    compared = any("torch" in row["vs"] for row in rows)
     text = "PyTorch's time / minicnn's: right of the line minicnn is faster" if compared else "images a second"
-    lanes = {title: [row[key].get(what) for row in rows]
-             for what, title in (("step", "training step"), ("infer 1", "1 image"), ("infer 32", "32 images"))}
+    own = dict.fromkeys(name for row in rows for name in row["images_per_second"])
+    lanes = {f"{title}, {name}": [(row["vs"].get("torch", {}) if compared else row["images_per_second"]).get(
+                name, {}).get(what) for row in rows]
+             for name in own for what, title in (("step", "training step"), ("infer 1", "1 image"),
+                                                   ("infer 32", "32 images"))}  # fmt: skip
+    lanes = {label: values for label, values in lanes.items() if any(values)}
     _bars([row["name"] for row in rows], lanes, text, path, line=1 if compared else None)
 
 
@@ -57,9 +58,11 @@ def scaling(axes_: dict, path: Path) -> None:
     fig = figure(8, 3)
     for ax, (axis, of) in zip(fig.subplots(1, len(axes_)), axes_.items()):
         sizes = [row["size"] for row in of["rows"]]
-        for what in WHAT:
-            times = [1000 * row["times"][what]["median"] for row in of["rows"]]
-            ax.loglog(sizes, times, marker="o", markersize=3, label=f"{what}, exponent {of['exponents'][what]:.2f}")
+        for path_, form in zip(of["exponents"], ("-", ":")):
+            for color, what in enumerate(WHAT):
+                times = [1000 * row["times"][path_][what]["median"] for row in of["rows"]]
+                ax.loglog(sizes, times, form, color=f"C{color}", marker="o", markersize=3,
+                          label=f"{path_} {what}, exponent {of['exponents'][path_][what]:.2f}")
         ax.set_xticks(sizes, minor=False)
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.xaxis.set_minor_formatter(NullFormatter())
@@ -85,11 +88,11 @@ def gpu_growth(rows: list[dict], path: Path) -> None:
 
 def _bars(names: list[str], lanes: dict[str, list], text: str, path: Path, line: float | None = None) -> None:
     """Horizontal bars, from top to bottom; line: where a vertical line is drawn, instead of a logarithmic axis."""
-    fig = figure(8, 1.2 + 0.45 * len(names))
+    fig, high = figure(8, 1.2 + 0.15 * len(names) * max(3, len(lanes))), 0.81 / len(lanes)
     ax = fig.subplots()
     for i, (label, values) in enumerate(lanes.items()):
-        shown = [(place + 0.27 * (i - 1), value) for place, value in enumerate(values) if value is not None]
-        ax.barh([place for place, _ in shown], [value for _, value in shown], 0.25, label=label)
+        shown = [(place + high * (i - (len(lanes) - 1) / 2), value) for place, value in enumerate(values) if value]
+        ax.barh([place for place, _ in shown], [value for _, value in shown], 0.9 * high, label=label)
     if line is not None:
         ax.axvline(line, color="black", linewidth=1)
     else:

@@ -133,8 +133,19 @@ def mobilenet_v1():
                  classifier=nn.Linear(1024, 1000))  # fmt: skip
 
 
+def own_net():
+    """The net in minicnn/bench/model.py that is written as a user writes it."""
+    def block(C): return Block(C, [(C, 3, 1), (C, 3, 1)], project=False)
+
+    return named(stem=nn.Conv2d(3, 32, 3, padding=1, bias=False), bn=nn.BatchNorm2d(32), relu=nn.ReLU(),
+                 block1=block(32), pool=nn.MaxPool2d(2), down=nn.Conv2d(32, 64, 3, 2, 1), relu2=nn.ReLU(),
+                 block2=block(64), block3=block(64), mean=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(),
+                 head=nn.Linear(64, 10))  # fmt: skip
+
+
 NETS = {
-    "lenet5": lenet5, "alexnet": alexnet, "squeezenet1_1": squeezenet1_1, "mobilenet_v1": mobilenet_v1,
+    "lenet5": lenet5, "own_net": own_net, "alexnet": alexnet, "squeezenet1_1": squeezenet1_1,
+    "mobilenet_v1": mobilenet_v1,
     "resnet20": lambda: resnet(16, 3, [(3, 16), (3, 32), (3, 64)], bottleneck=False, classes=10),
     "resnet50": lambda: resnet(64, 7, [(3, 64), (4, 128), (6, 256), (3, 512)], bottleneck=True, classes=1000),
     "vgg11_cifar": lambda: named(features=_vgg("64 | 128 | 256 256 | 512 512 | 512 512 |"), flatten=nn.Flatten(),

@@ -1,6 +1,7 @@
 """PyTorch's worker process: the same cases with the same numbers, in both memory layouts. Needs only NumPy and torch.
 
     python -m benchmarks.torch_worker DEVICE PRECISION…        started by harness.py; on a GPU: cuda fp32 tf32
+    python -m benchmarks.torch_worker cpu compile              nets through torch.compile
 
 minicnn's arguments and results come in the .npz file spec["compare"]. On a GPU every call runs in each precision.
 """
@@ -18,6 +19,8 @@ from benchmarks import torch_nets
 from benchmarks.worker import event_clock, serve, timing
 
 DEVICE, *PRECISIONS = sys.argv[1:] or ["cpu"]
+COMPILE = PRECISIONS == ["compile"]
+PRECISIONS = [] if COMPILE else PRECISIONS
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 BOTH = "forward+backward"
 
@@ -104,7 +107,7 @@ def net(spec):
     """A whole net: a training step, and inference on 1 and on 32 images, in each layout."""
     given = given_numbers(spec) if spec.get("compare") else None
     calls, info = {}, {"logits": {}}
-    for name in spec.get("layouts", LAYOUTS):
+    for name in ["channels_last"] if COMPILE else spec.get("layouts", LAYOUTS):  # Inductor lays images out itself
         layout = LAYOUTS[name]
         torch.manual_seed(0)
         model = torch_nets.NETS[spec["name"]]()
@@ -116,6 +119,7 @@ def net(spec):
             count = max(spec["batch"], spec.get("images", 32))
             x, labels = torch.randn(count, *spec["shape"]), torch.zeros(spec["batch"], dtype=torch.long)
         model, x = model.to(DEVICE, memory_format=layout), laid(x, layout)
+        model = torch.compile(model, dynamic=False) if COMPILE else model
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9)
 
         def step(model=model, optimizer=optimizer, x=laid(x[: len(labels)], layout), labels=labels):  # noqa: B008
@@ -125,7 +129,8 @@ def net(spec):
             optimizer.step()
 
         def infer(count, model=model, x=x):
-            return torch.inference_mode()(lambda: model.eval()(x[:count]))
+            images, without = x[:count], torch.no_grad if COMPILE else torch.inference_mode
+            return without()(lambda: model.eval()(images))
 
         if given:
             answer = next(iter(variants({"": infer(2)}).values()))()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Any
 
 from minicnn import arguments
@@ -37,6 +37,8 @@ class Axis:
     after: int = 0
     dilation: int = 1
     ceil: bool = False
+
+    def __hash__(self) -> int: return _hash(self)
 
     @cached_property
     def extent(self) -> int:
@@ -90,6 +92,8 @@ class Window2d:
     vertical: Axis
     horizontal: Axis
 
+    def __hash__(self) -> int: return _hash(self)
+
     H = property(lambda self: self.vertical.size)
     W = property(lambda self: self.horizontal.size)
     KH = property(lambda self: self.vertical.kernel)
@@ -111,9 +115,15 @@ class Conv2dGeometry(Window2d):
     O: int
     G: int
 
+    def __hash__(self) -> int: return _hash(self)
+
     @classmethod
     def of(cls, x_shape, w_shape, stride=1, padding=0, dilation=1, groups=1, b_shape=None) -> Conv2dGeometry:
         """Check the shapes and hyper-parameters of a convolution; ValueError or TypeError if they are invalid."""
+        return _remembered(cls._checked, x_shape, w_shape, stride, padding, dilation, groups, b_shape)
+
+    @classmethod
+    def _checked(cls, x_shape, w_shape, stride, padding, dilation, groups, b_shape) -> Conv2dGeometry:
         _need_rank("conv2d", "x", x_shape, "(N, C, H, W)")
         _need_rank("conv2d", "w", w_shape, "(O, C/groups, KH, KW)")
         N, C, H, W = x_shape
@@ -145,9 +155,15 @@ class Conv2dGeometry(Window2d):
 class Pool2dGeometry(Window2d):
     """The windows of a pooling layer."""
 
+    def __hash__(self) -> int: return _hash(self)
+
     @classmethod
     def of(cls, x_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False) -> Pool2dGeometry:
         """Check the shape and hyper-parameters of a pooling (`stride=None`: the kernel's size)."""
+        return _remembered(cls._checked, x_shape, kernel_size, stride, padding, dilation, ceil_mode)
+
+    @classmethod
+    def _checked(cls, x_shape, kernel_size, stride, padding, dilation, ceil_mode) -> Pool2dGeometry:
         _need_rank("pooling", "x", x_shape, "(N, C, H, W)")
         N, C, H, W = x_shape
         K, D = pair("kernel_size", kernel_size), pair("dilation", dilation)
@@ -166,6 +182,30 @@ class Pool2dGeometry(Window2d):
                                  f"a larger one makes windows that hold only padding")
         _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
         return cls(N, C, *axes)
+
+
+def _remembered(make, *given: Any) -> Any:
+    """make(*given), computed once: a layer asks for the same geometry in every step."""
+    types = [tuple(map(type, v)) if type(v) is tuple else type(v) for v in given]
+    try:
+        return _make(make, given, tuple(types))
+    except TypeError:                                              # a list is no key; or `make` found a wrong type
+        pass
+    return make(*given)
+
+
+@lru_cache(4096)
+def _make(make, given, types):
+    """make(*given); the types belong to the key, because True == 1 and 1.0 == 1."""
+    return make(*given)
+
+
+def _hash(geometry) -> int:
+    """The hash of a dataclass's fields, computed once: geometries are the keys of several tables."""
+    known = vars(geometry)
+    if "_hash" not in known:
+        known["_hash"] = hash(tuple(known[field.name] for field in fields(geometry)))
+    return known["_hash"]
 
 
 def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:

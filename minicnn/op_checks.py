@@ -48,22 +48,23 @@ def arguments(op, args, hyper):
     for key, value in hyper.items():
         if type(value) not in _PLAIN:
             hyper[key] = _plain(op, key, value)
-    device = dtype = first = None
+    device = dtype = first = kind_of_array = None
     arrays = []
     for name, a in zip(names(op, len(args)), args):
         if hasattr(a, "requires_grad"):
             a = a.data
-        home = devices.find(a)
-        if home is None:
+        if type(a) is kind_of_array:
+            home = device                                          # the type of an array tells its device
+        elif (home := devices.find(a)) is None:
             arrays.append(_number_or_none(op, name, a))
             continue
         if device is None:
-            device, first = home, name
+            device, first, kind_of_array = home, name, type(a)
         elif device is not home:
             raise ValueError(f"{op.__name__}: {first} is on {device.name} but {name} is on {home.name}: "
                              f"move one of them with .to({device.name!r})")
-        if name not in op.constants:
-            kind = a.dtype
+        kind = a.dtype
+        if kind is not dtype and name not in op.constants:
             if kind.kind != "f" or kind.itemsize not in (4, 8):
                 raise TypeError(f"{op.__name__}: {name} is {kind}, but ops compute in float32 or float64: "
                                 "convert it with .astype('float32')")
@@ -82,6 +83,8 @@ def _plain(op, key, value):
     """A hyper-parameter as a plain Python value: eps=np.float64(1e-5) must not decide the dtype."""
     if key in op.arguments:
         raise TypeError(f"{op.__name__}: {key} was given twice, by position and by name")
+    if type(value) is tuple and _PLAIN.issuperset(map(type, value)):
+        return value
     if any(hasattr(v, "requires_grad") for v in (value if isinstance(value, (tuple, list)) else (value,))):
         raise TypeError(f"{op.__name__}: {key} is a Tensor, but hyper-parameters are plain Python values: "
                         f"pass {key}={key}.item(), or {key}={key}.data for an index")
@@ -167,6 +170,8 @@ def _breaks_the_rule(op, what, fix):
 
 def value(op, device, dtype, y):
     """y as an array of the op's device and dtype."""
+    if type(y) is device.xp.ndarray and y.dtype == dtype:          # nearly always
+        return y
     if isinstance(y, (int, float)) and not isinstance(y, np.number):
         return device.asarray(y, dtype)                            # a Python number does not decide the dtype
     if hasattr(y, "requires_grad") or not (isinstance(y, np.generic) or devices.find(y) is device):

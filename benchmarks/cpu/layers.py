@@ -1,12 +1,12 @@
 """The other layers, forward and backward: times, and memory traffic in bytes a second.
 
-    python -m benchmarks.cpu.layers --vs torch
+    python -m benchmarks.cpu.layers --peers torch
 """
 
 import math
 from operator import itemgetter
 
-from benchmarks import harness
+from benchmarks import harness, ratios
 
 LAYERS = [
     {"name": "batch norm (training)", "op": "BatchNorm2d", "arguments": [64], "shape": [16, 64, 56, 56]},
@@ -52,23 +52,24 @@ def traffic(spec: dict) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     args = harness.options("cpu.layers", __doc__, argv)
-    with harness.Workers.on_cpu(args) as workers:
+    with harness.Workers.on_cpu(args, "compiled", "numpy", "torch") as workers:
         rows = [measure(spec, workers, args) for spec in harness.selected(LAYERS, args.cases, itemgetter("name"))]
         about = workers.about()
-    harness.write(args, about, cases=rows, summary=harness.summary(rows, "vs_torch"))
+    harness.write(args, about, cases=rows, summary=ratios.summary_of(rows), left_out=workers.problems)
 
 
 def measure(spec: dict, workers: harness.Workers, args) -> dict:
     """One layer."""
-    case = {"kind": "layer", **spec}
-    answers, times = workers.measure(spec["name"], {"minicnn": case, "torch": case}, args)
-    own = times["minicnn"]
-    row = {**spec, "error": answers["minicnn"].get("error"), "bytes": traffic(spec), "times": own}
-    row["bytes_per_second"] = {what: row["bytes"][what] / spread["median"] for what, spread in own.items()}
+    case, found = {"kind": "layer", **spec}, traffic(spec)
+    answers, times = workers.measure(spec["name"], dict.fromkeys((*args.path, "torch"), case), args)
+    own = {name: times[name] for name in args.path if name in times}
+    row = {**spec, "error": {name: answers[name].get("error") for name in own}, "bytes": found}
+    row["bytes_per_second"] = {name: {what: found[what] / spread["median"] for what, spread in calls.items()}
+                               for name, calls in own.items()}  # fmt: skip
     if "torch" in times:
-        row |= {"agreement": answers["torch"]["agreement"], "torch": times["torch"]}
-        harness.versus(row, own, times["torch"])
-    harness.show(spec["name"], own, row.get("vs_torch"), f"  {row['bytes_per_second']['forward'] / 1e9:.1f} GB/s")
+        row["agreement"] = answers["torch"]["agreement"]
+    ratios.compare(row, own, {"torch": times["torch"]} if "torch" in times else {})
+    ratios.show_paths(row)
     return row
 
 

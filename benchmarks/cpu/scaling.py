@@ -30,28 +30,28 @@ def family(axis: str, size: int) -> ConvCase:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     args = harness.options("cpu.scaling", __doc__, argv)
-    with harness.Workers.on_cpu(args) as workers:
-        about = [workers["minicnn"].ask("about") | {"name": "minicnn"}]
+    with harness.Workers.on_cpu(args, "compiled", "numpy") as workers:
+        about = workers.about()
         axes = {axis: grow(axis, sizes, workers, args) for axis, sizes in SIZES.items()}
     harness.write(args, about, axes=axes, threads=speed_up(args))
 
 
 def grow(axis: str, sizes: tuple[int, ...], workers: harness.Workers, args) -> dict:
-    """The times of one family, and the exponents fitted to them."""
-    rows = []
+    """The times of one family by each path, and the exponents fitted to them."""
+    rows, paths = [], list(workers.start)
     for size in sizes:
         case = family(axis, size)
-        times = clock(case, workers, ["minicnn"], args)["minicnn"]
-        rows.append({"size": size, "label": case.label, "macs": case.macs, "times": times})
-    fitted = {what: exponent(sizes, [row["times"][what]["median"] for row in rows]) for what in WHAT}
-    print(f"{axis:10}" + "  ".join(f"{what} grows as size^{p:.2f}" for what, p in fitted.items()) +
-          f"   (the work: {EXPECTED[axis]})", flush=True)
-    found = {"rows": rows, "exponents": fitted, "work": EXPECTED[axis]}
-    if axis == "batch":
-        each = {row["size"]: {what: row["times"][what]["median"] / row["size"] for what in WHAT} for row in rows}
-        small, large = 8 if 8 in each else min(each), max(each)
-        found["per_image"] = {"from": small, "to": large,
-                              "ratio": {what: each[large][what] / each[small][what] for what in WHAT}}
+        rows.append({"size": size, "label": case.label, "macs": case.macs, "times": clock(case, workers, paths, args)})
+    found: dict = {"rows": rows, "work": EXPECTED[axis], "exponents": {}, "per_image": {}}
+    for path in paths:
+        times = {what: [row["times"][path][what]["median"] for row in rows] for what in WHAT}
+        found["exponents"][path] = fitted = {what: exponent(sizes, times[what]) for what in WHAT}
+        print(f"{axis:10}{path:10}" + "  ".join(f"{what} grows as size^{p:.2f}" for what, p in fitted.items()) +
+              f"   (the work: {EXPECTED[axis]})", flush=True)
+        if axis == "batch":
+            small = sizes.index(8) if 8 in sizes else 0
+            found["per_image"][path] = {"from": sizes[small], "to": sizes[-1], "ratio": {
+                what: times[what][-1] / sizes[-1] / times[what][small] * sizes[small] for what in WHAT}}  # fmt: skip
     return found
 
 
@@ -59,17 +59,19 @@ def speed_up(args) -> dict:
     """The suite on 1, 2, 4, … threads, up to the number of cores; each count has its own process."""
     most = args.threads or machine.describe()["cores"]
     counts = sorted({most, *(2**i for i in range(most.bit_length()) if 2**i <= most)})
-    names, rows = list(map(str, counts)), []
-    start = {str(n): lambda n=n: harness.minicnn(n, str(n)) for n in counts}
+    paths, rows = [path for path in args.path if path != "plan"], []
+    start = {f"{path} {n}": lambda path=path, n=n: harness.minicnn(n, f"{path} {n}", by=path)
+             for path in paths for n in counts}  # fmt: skip
     with harness.Workers(start) as workers:
         for case in harness.selected(SUITE, args.cases, attrgetter("name")):
-            times = clock(case, workers, names, args)
-            gain = {n: {what: times["1"][what]["median"] / times[n][what]["median"] for what in WHAT} for n in names}
+            times = clock(case, workers, list(start), args)
+            gain = {path: {str(n): {what: times[f"{path} 1"][what]["median"] / times[f"{path} {n}"][what]["median"]
+                                    for what in WHAT} for n in counts if n > 1} for path in paths}  # fmt: skip
             rows.append({"name": case.name, "label": case.label, "times": times, "speed_up": gain})
-            print(f"{case.name:20}" + "".join(
-                f"  {n} threads ×{gain[n]['forward']:.2f} ×{gain[n]['dx']:.2f} ×{gain[n]['dw']:.2f}"
-                for n in names if n != "1"), flush=True)
-    means = {n: {what: geometric_mean([row["speed_up"][n][what] for row in rows]) for what in WHAT} for n in names}
+            print(f"{case.name:20}" + "".join(f"  {path}, {n} threads " + " ".join(f"×{x:.2f}" for x in of.values())
+                                              for path in paths for n, of in gain[path].items()), flush=True)
+    means = {path: {str(n): {what: geometric_mean([row["speed_up"][path][str(n)][what] for row in rows])
+                             for what in WHAT} for n in counts if n > 1} for path in paths}  # fmt: skip
     return {"counts": counts, "cases": rows, "geometric_mean": means}
 
 

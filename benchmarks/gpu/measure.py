@@ -1,6 +1,6 @@
 """The GPU: convolutions and whole nets, compared with two CPU threads and with PyTorch's cuDNN; transfers.
 
-    python -m benchmarks.gpu.measure --vs torch          everything, in about four minutes
+    python -m benchmarks.gpu.measure --peers torch          everything, in about four minutes
     python -m benchmarks.gpu.measure --only conv --cases depthwise
 
 The GPU's own events time it. A case that fails is recorded, and the next one starts; none starts after --limit seconds.
@@ -15,7 +15,7 @@ from functools import partial
 from itertools import takewhile
 from operator import attrgetter
 
-from benchmarks import harness
+from benchmarks import harness, ratios
 from benchmarks.cpu.conv import facts
 from benchmarks.cpu.scaling import family
 from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT
@@ -66,7 +66,7 @@ class Report:
         self.about, self.sections, self.problems = [], {}, []
         start = {"cpu": lambda: harness.minicnn(args.cpu_threads, "cpu"),
                  "gpu": lambda: harness.minicnn(name="gpu", device=args.device)}  # fmt: skip
-        if "torch" in args.vs:
+        if "torch" in args.peers:
             start["torch"] = lambda: harness.pytorch(args.torch_python, args.torch_device, *PRECISIONS)
         self.workers = harness.Workers(start)
 
@@ -103,7 +103,7 @@ def rates(report: Report) -> dict:
     spec = {"kind": "rates", "small": report.args.tiny}
     answers, times = report.measure("rates", {"gpu": spec}, rounds=3, seconds=0.1, pause=0)
     known, taken = answers["gpu"], {call: spread["median"] for call, spread in times["gpu"].items()}
-    harness.show("rates", times["gpu"])
+    ratios.show("rates", times["gpu"])
     return {"copy_bytes": known["bytes"] / taken["copy"], "product_flops": known["flops"] / taken["product"],
             "product_tf32_flops": known["flops"] / taken["product, TF32"], "launch": taken["launch"]}
 
@@ -121,7 +121,7 @@ def growth(report: Report) -> dict:
         case = replace(family("side", side), input=(1, 16, side, side), filters=16)
         spec = {"kind": "conv", "case": case.as_dict(), "algorithms": [], "whole": False}
         times = report.measure(case.name, {"gpu": {**spec, "kind": "single"}, "cpu": spec})[1]
-        harness.show(case.name, {"CPU": times["cpu"][f"{POLICY}/forward"], **times["gpu"]})
+        ratios.show(case.name, {"CPU": times["cpu"][f"{POLICY}/forward"], **times["gpu"]})
         return {"side": side, "macs": case.macs, "cpu": times["cpu"][f"{POLICY}/forward"], "gpu": times["gpu"]}
 
     return {f"side {side}": partial(work, side) for side in (SIDES[:2] if report.args.tiny else SIDES)}
@@ -145,9 +145,9 @@ def conv_row(case: ConvCase, report: Report) -> dict:
     row["vs_cpu"] = {BOTH: row["cpu"][BOTH]["median"] / row[BOTH][POLICY]["median"]}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "error": answers["torch"]["error"]}
-        harness.versus(row, {f"{what}, {p}": own[f"{name}/{what}"] for p, name in PRECISIONS.items()
+        ratios.versus(row, {f"{what}, {p}": own[f"{name}/{what}"] for p, name in PRECISIONS.items()
                              for what in ("forward", BOTH)}, times["torch"])  # fmt: skip
-    harness.show(f"{case.name}, {gpu['policy']}", {what: own[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)})
+    ratios.show(f"{case.name}, {gpu['policy']}", {what: own[f"{POLICY}/{what}"] for what in (*WHAT, BOTH)})
     return row
 
 
@@ -172,9 +172,9 @@ def net_row(name: str, report: Report) -> dict:
     row["vs_cpu"] = {what: cpu[what]["median"] / own[what]["median"] for what in calls}
     if "torch" in times:
         row["torch"] = {"times": times["torch"], "logits": answers["torch"]["logits"]}
-        harness.versus(row, {f"{what}, {p}": row["times"][what][p] for p in PRECISIONS for what in calls},
+        ratios.versus(row, {f"{what}, {p}": row["times"][what][p] for p in PRECISIONS for what in calls},
                        times["torch"])
-    harness.show(name, {what: own[what] for what in calls})
+    ratios.show(name, {what: own[what] for what in calls})
     return row
 
 
@@ -189,7 +189,7 @@ def summary(sections: dict) -> dict:
     return {f"{title}, {what}, against {whom}": of
             for section, title in (("conv", "convolutions"), ("nets", "nets"))
             for key, whom in (("vs_cpu", "the CPU"), ("vs_torch", "PyTorch"))
-            for what, of in harness.summary(sections.get(section, []), key).get(key, {}).items()}  # fmt: skip
+            for what, of in ratios.summary(sections.get(section, []), key).get(key, {}).items()}  # fmt: skip
 
 
 def crossing(rows: list[dict], way: str) -> int | None:

@@ -49,7 +49,8 @@ def stages(folder: Path) -> list[Stage]:
     sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--print-limit", "20", "--tool"]
     quiet = ["--report-api-errors", "no"]              # CuPy makes some calls to see whether they fail
     small = [*tests, "-k", SANITIZED]
-    bench = [python, "-m", "benchmarks.gpu.measure", "--vs", "torch", "--limit", "200", "--out", f"{folder}/gpu.json"]
+    bench = [python, "-m", "benchmarks.gpu.measure", "--peers", "torch", "--limit", "200",
+             "--out", f"{folder}/gpu.json"]
     page = ["--results", str(folder), "--docs", str(folder)]
     return [
         Stage("machine", ["nvidia-smi"], 20),

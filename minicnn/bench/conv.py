@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from minicnn import cpu, devices
 from minicnn.bench.suite import ConvCase
-from minicnn.cpu import layout, threads
+from minicnn.cpu import layout, path, threads
 from minicnn.cpu.conv import im2col
 from minicnn.names import unknown
 from minicnn.ops.conv import conv2d
@@ -27,30 +28,39 @@ TF32 = "auto, TF32"
 """The policy's choice on a GPU that may round float32 products to TF32."""
 
 
-def _policy(device: str) -> tuple[Any, tuple[Any, ...]]:
-    """(the package with ALGORITHMS and choose, the leading arguments of their functions)"""
+def _policies(device: str) -> list[tuple[Any, tuple[Any, ...]]]:
+    """[(a package with ALGORITHMS and choose, the leading arguments of their functions)]; the first chooses first."""
     if device == "cpu":
-        return cpu.conv, ()
+        compiled = path.chosen() == "compiled"
+        return [(importlib.import_module("minicnn.cpu.compiled.conv"), ())] * compiled + [(cpu.conv, ())]
     from minicnn.gpu import conv
 
-    return conv, (devices.get(device),)
+    return [(conv, (devices.get(device),))]
 
 
 def algorithms(device: str = "cpu") -> list[str]:
     """The names of all algorithms that the device has."""
-    return list(_policy(device)[0].ALGORITHMS)
+    return list(dict.fromkeys(name for package, _ in _policies(device) for name in package.ALGORITHMS))
 
 
 def supported(case: ConvCase, device: str = "cpu") -> list[str]:
     """The algorithms that support this convolution."""
-    package, first = _policy(device)
-    return [name for name, module in package.ALGORITHMS.items() if module.supports(*first, case.geometry, FLOAT32)]
+    return list(dict.fromkeys(
+        name for package, first in _policies(device) for name, module in package.ALGORITHMS.items()
+        if module.supports(*first, case.geometry, FLOAT32)))  # fmt: skip
 
 
 def chosen(case: ConvCase, device: str = "cpu") -> str:
-    """The algorithm that the policy chooses."""
-    package, first = _policy(device)
-    return package.choose(*first, case.geometry, FLOAT32)
+    """The algorithm that the policy chooses; "winograd of NumPy" where the compiled backend has one of that name."""
+    found = ""
+    for package, first in _policies(device):
+        choice = package.choose(*first, case.geometry, FLOAT32)
+        if isinstance(choice, str):
+            return f"{choice} of NumPy" if choice in found else choice
+        if choice is not None:
+            return next(name for name, module in package.ALGORITHMS.items() if module is choice)
+        found = ", ".join(package.ALGORITHMS)
+    raise AssertionError("every device has an algorithm for every convolution")
 
 
 class ConvRun:
@@ -107,7 +117,7 @@ class ConvRun:
 
     def workspace(self, call: Callable[[], Any]) -> dict[str, int | None]:
         """The bytes that a call needs besides its arguments and its result; None where they are not counted."""
-        if self.device_name == "cpu":
+        if self.device_name == "cpu" and path.chosen() == "numpy":
             return {**workspace(call)}
         if not self.device_name.startswith("cuda"):
             return {"workspace_bytes": None}
@@ -144,6 +154,7 @@ def max_error(value: np.ndarray, exact: np.ndarray) -> float:
 def workspace(call: Callable[[], np.ndarray]) -> dict[str, int]:
     """The memory that a call on the CPU needs besides its arguments and its result, in bytes.
 
+    Without the buffers of compiled kernels: they are not Python's.
     workspace_bytes: the peak during the call, scratch buffers included, minus the result. scratch_bytes: the part of it
     that the threads reuse in the next call.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import statistics
@@ -12,22 +13,22 @@ from threadpoolctl import threadpool_info
 
 import minicnn
 from minicnn.bench.timing import time_calls
-from minicnn.cpu import threads
+from minicnn.cpu import path, threads
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, cores, memory and operating system."""
+    """CPU model, instruction set, cores, memory and operating system."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": _cpu_model(), "cores": usable, "ram_bytes": _ram(), "system": f"{platform.system()} "
-            f"{platform.machine()}"}  # fmt: skip
+    return {"cpu": _cpu_model(), "instructions": _instructions(), "cores": usable, "ram_bytes": _ram(),
+            "system": f"{platform.system()} {platform.machine()}"}  # fmt: skip
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, NumPy, its BLAS and minicnn."""
+    """The versions of Python, NumPy, its BLAS, numba and minicnn, and which implementation of the CPU computes."""
     blas = [f"{b['internal_api']} {b['version']} ({b.get('architecture', 'unknown')} kernels)"
             for b in threadpool_info() if b["user_api"] == "blas"]  # fmt: skip
     return {"python": platform.python_version(), "numpy": np.__version__, "blas": ", ".join(blas) or "unknown",
-            "minicnn": minicnn.__version__}  # fmt: skip
+            **_numba(), "minicnn": minicnn.__version__, "path": path.chosen()}  # fmt: skip
 
 
 def gemm_rate(n: int = 1536, seconds: float = 0.5) -> float:
@@ -69,13 +70,38 @@ def wake_cost(seconds: float = 0.1) -> float:
     return statistics.median(time_calls(wake, seconds, least=3, most=1000))
 
 
-def _cpu_model() -> str:
+def _numba() -> dict[str, str]:
+    try:
+        return {"numba": importlib.metadata.version("numba")}
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first core; {} elsewhere."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+            pairs = [line.partition(":") for line in lines]
     except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
+        return {}
+    return {name.strip(): value.strip() for name, _, value in reversed(pairs)}
+
+
+def _cpu_model() -> str:
+    """The name; virtual machines often shorten it, so with the numbers that identify the model."""
+    known = _cpuinfo()
+    numbers = ", ".join(f"{k.removeprefix('cpu ')} {known[k]}" for k in ("cpu family", "model") if k in known)
+    name = known.get("model name") or platform.processor() or "unknown"
+    return f"{name} ({numbers})" if numbers else name
+
+
+def _instructions() -> str:
+    """The widest vector instructions that this CPU has, among those that matter here."""
+    flags = {*_cpuinfo().get("flags", "").split(), *_cpuinfo().get("Features", "").split()}
+    if "asimd" in flags or platform.machine().lower() in ("arm64", "aarch64"):
+        return "neon"
+    return next((name for name, flag in (("avx512", "avx512f"), ("avx2", "avx2"), ("avx", "avx")) if flag in flags),
+                "unknown")
 
 
 def _ram() -> int | None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minicnn import devices, models, optim, plan, rng
 from minicnn.models.vgg import TABLE
-from minicnn.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
+from minicnn.nn import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
+from minicnn.ops.activation import relu
+from minicnn.ops.adaptive_pool import global_avg_pool2d
+from minicnn.ops.pool import max_pool2d
 from minicnn.ops.softmax import cross_entropy
 from minicnn.tensor import Tensor, no_grad
 
@@ -17,6 +21,7 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
     "lenet5": ("lenet5", {}, (1, 28, 28), 128),
     "resnet20": ("resnet20", {}, (3, 32, 32), 128),
     "vgg11_cifar": ("", {}, (3, 32, 32), 64),
+    "own_net": ("", {}, (3, 32, 32), 128),
     "alexnet": ("alexnet", {"variant": "paper"}, (3, 227, 227), 16),
     "squeezenet1_1": ("squeezenet1_1", {}, (3, 224, 224), 8),
     "mobilenet_v1": ("mobilenet_v1", {}, (3, 128, 128), 16),
@@ -40,7 +45,7 @@ class NetRun:
             own_batch = NETS[name][3] if name in NETS else 8
         self.name, self.shape, self.batch, self.device = name, shape or own_shape, batch or own_batch, device
         rng.seed(0)
-        self.net = (models.build(zoo, **options) if zoo else vgg11_cifar()).to(device)
+        self.net = (models.build(zoo, **options) if zoo else OWN[name]()).to(device)
         draw = np.random.default_rng(0)
         on = devices.get(device)
         self.x = on.asarray(draw.standard_normal((max(self.batch, images), *self.shape), np.float32))
@@ -83,3 +88,36 @@ def vgg11_cifar() -> Module:
             layers += [Conv2d(C, O := int(word.partition("-")[2]), 3, padding=1), ReLU()]
             C = O
     return Sequential({"features": Sequential(*layers), "flatten": Flatten(), "classifier": Linear(C, 10)})
+
+
+class Residual(Module):
+    """Two convolutions with batch norm, and a shortcut around them."""
+
+    def __init__(self, channels: int):
+        self.conv1, self.bn1 = Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm2d(channels)
+        self.conv2, self.bn2 = Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,C,H,W) → (N,C,H,W)"""
+        y = relu(self.bn1(self.conv1(x)))
+        return relu(x + self.bn2(self.conv2(y)))
+
+
+class OwnNet(Module):
+    """A net as a user writes it, with ops in `forward`: the zoo's nets are not the only ones that must be fast."""
+
+    def __init__(self) -> None:
+        self.stem, self.bn = Conv2d(3, 32, 3, padding=1, bias=False), BatchNorm2d(32)
+        self.block1, self.down = Residual(32), Conv2d(32, 64, 3, stride=2, padding=1)
+        self.block2, self.block3 = Residual(64), Residual(64)
+        self.head = Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,3,32,32) → (N,10)"""
+        x = max_pool2d(self.block1(relu(self.bn(self.stem(x)))), kernel_size=2)
+        x = self.block3(self.block2(relu(self.down(x))))
+        return self.head(global_avg_pool2d(x))
+
+
+OWN: dict[str, Callable[[], Module]] = {"vgg11_cifar": vgg11_cifar, "own_net": OwnNet}
+"""The nets of NETS that are not in the zoo."""

@@ -33,6 +33,20 @@ def time_calls(call: Callable, seconds: float = 0.1, least: int = 1, most: int =
     return taken
 
 
+def medians(calls: dict[Any, Any], seconds: float, rounds: int) -> dict[Any, float]:
+    """{name: the median of its times}, from calls that take turns, so that a slow minute affects all of them.
+
+    calls: name → function, or (setup, function of setup's result).   A first round warms up and does not count.
+    """
+    taken: dict[Any, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, given in calls.items():
+            setup, call = given if isinstance(given, tuple) else (None, given)
+            found = time_calls(call, seconds if turn else 0, least=2, most=200, setup=setup)
+            taken[name] += found if turn else []
+    return {name: statistics.median(found) for name, found in taken.items()}
+
+
 @dataclass(frozen=True)
 class Spread:
     """Median and quartiles of some times: half of them are between q1 and q3."""

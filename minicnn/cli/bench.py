@@ -34,7 +34,7 @@ GFLOP/s: 2·N·O·(C/G)·KH·KW·OH·OW operations (a multiplication and its add
 % GEMM: the same as a share of {gemm:.0f} GFLOP/s, the rate of a large matrix product here on {threads}.
 Starting an empty task on each of them takes {wake:.0f} µs.
 Winograd's algorithm multiplies less than the formula says, so it can be above 100.
-workspace: the peak memory besides the arguments and the result.
+workspace: the peak memory besides the arguments and the result, without the buffers of compiled kernels.
 error: the largest error against float64, as a share of the result's largest value; float32 itself has 6e-08.
 * marks the algorithm that minicnn chooses. dx and dw are the gradients of the images and of the filters."""
 
@@ -145,7 +145,9 @@ def _names(case: ConvCase, wanted: str) -> list[str]:
     supported = convolution.supported(case)
     if wanted not in ("all", POLICY) and wanted not in supported:
         raise console.UsageError(f"algorithm {wanted!r} does not support {case.label}: {', '.join(supported)} do")
-    return supported if wanted == "all" else [wanted]
+    if wanted == "all":
+        return supported if convolution.chosen(case) in supported else [*supported, POLICY]
+    return [wanted]
 
 
 # --------------------------------------------------------------------------------------------------------- whole nets

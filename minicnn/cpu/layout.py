@@ -49,10 +49,10 @@ def padded_region(x, images, top, rows, left, columns):
 
 def to_rows(x):
     """x (N,C,…) → the same values as a contiguous (M,C), one pixel per row: a view if x is stored channels last."""
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1)).reshape(-1, x.shape[1])
+    return np.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1)).reshape(-1, x.shape[1])
 
 
 def from_rows(rows, like):
     """rows (M,C) → a view with the shape (N,C,…) of `like`."""
     N, C, *size = like.shape
-    return np.moveaxis(rows.reshape(N, *size, C), -1, 1)
+    return rows.reshape(N, *size, C).transpose(0, -1, *range(1, like.ndim - 1))

@@ -138,9 +138,11 @@ def test_workspace_is_what_lives_beside_the_result():
 def test_the_machine_is_described():
     about, versions = machine.describe(), machine.versions()
     assert about["cpu"]
+    assert about["instructions"] in ("avx", "avx2", "avx512", "neon", "unknown")
     assert about["cores"] >= 1
     assert about["ram_bytes"] is None or about["ram_bytes"] > 2**28
     assert versions["numpy"] == np.__version__
+    assert versions["path"] in ("compiled", "numpy")
     assert math.isfinite(machine.gemm_rate(64, 0))
     assert machine.copy_rate(1, 0) > 0
     peak = peak_memory()

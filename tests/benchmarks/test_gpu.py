@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import harness, render, worker
+from benchmarks import harness, ratios, render, worker
 from benchmarks.gpu import measure, report
 from minicnn import devices
 from minicnn.bench.conv import BOTH, TF32
@@ -54,7 +54,7 @@ def test_the_better_layout_counts_in_each_precision():
     times = {"contiguous/forward, fp32": at(3), "channels_last/forward, fp32": at(2), "contiguous/forward, tf32": at(1),
              "channels_last/forward, tf32": at(4)}  # fmt: skip
     row = {}
-    harness.versus(row, {"forward, fp32": at(4), "forward, tf32": at(0.5)}, times)
+    ratios.versus(row, {"forward, fp32": at(4), "forward, tf32": at(0.5)}, times)
     assert row["better"] == {"forward, fp32": ("channels_last", 2), "forward, tf32": ("contiguous", 1)}
     assert row["vs_torch"] == {"forward, fp32": 0.5, "forward, tf32": 2}
 
@@ -68,8 +68,8 @@ def test_where_the_gpu_begins_to_be_the_faster_one():
 
 def test_the_summary_is_of_geometric_means():
     def row(fp32, tf32):
-        ratios = {f"{what}, {p}": r for what in ("forward", BOTH) for p, r in (("fp32", fp32), ("tf32", tf32))}
-        return {"vs_cpu": {BOTH: fp32}, "vs_torch": ratios}
+        found = {f"{what}, {p}": r for what in ("forward", BOTH) for p, r in (("fp32", fp32), ("tf32", tf32))}
+        return {"vs_cpu": {BOTH: fp32}, "vs_torch": found}
 
     found = measure.summary({"conv": [row(2, 1), row(0.5, 4)]})
     assert found["convolutions, forward, fp32, against PyTorch"] == {
@@ -239,7 +239,8 @@ def test_without_torch_the_rest_is_measured(tmp_path):
     blind.chmod(0o755)
     out = tmp_path / "gpu.json"
     with pytest.raises(SystemExit, match="1 of the measurements failed"):
-        measure.main([*DEVICES, "--vs", "torch", "--torch-python", str(blind), "--only", "transfer", "--out", str(out)])
+        measure.main([*DEVICES, "--peers", "torch", "--torch-python", str(blind), "--only", "transfer",
+                      "--out", str(out)])
     document = json.loads(out.read_text())
     assert document["transfer"]["to the GPU"][0]["median"] > 0
     assert [p["what"] for p in document["problems"]] == ["start of torch"]
