@@ -7,6 +7,7 @@ from typing import Any, reveal_type
 
 import numpy as np
 
+import minicnn
 from minicnn import Tensor, data, gradcheck, models, nn, no_grad, ops, optim, seed
 from minicnn.tensor import op
 
@@ -87,6 +88,8 @@ def zoo(folder: Path) -> Tensor:
     reveal_type(net)
     models.save(folder / "zoo.safetensors", net, classes=list("abcde"))
     loaded = models.load(folder / "zoo.safetensors")
+    logits = minicnn.compile(loaded, (2, 3, 32, 32))(np.zeros((2, 3, 32, 32), np.float32))
+    print(logits.shape)
     first = models.resnet.resnet18(num_classes=2, width=0.125).layer1[0].conv1
     print(first, [name for name, _ in loaded.named_parameters()][:2], loaded.aux_weights)
     return loaded(Tensor(np.zeros((1, 3, 32, 32), np.float32)))
