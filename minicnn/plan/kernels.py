@@ -68,35 +68,38 @@ def _rows_of(node: Node, memory: Memory, x: Value | None = None) -> tuple[tuple[
     return (M, C, memory.pitch(x), memory.pitch(node.y), rows), -(-M // rows)
 
 
-def _elementwise(node: Node, memory: Memory) -> Work:
-    x, (number, low, high) = node.inputs[0], FORMULAS[node.kind]
+def _activation(node: Node, memory: Memory) -> Work:
+    x, (number, low, high) = node.inputs[0], ACTIVATIONS[node.kind]
     if node.kind == "clip":
         low, high = (limit if node.hyper.get(name) is None else node.hyper[name]
                      for name, limit in (("low", low), ("high", high)))  # fmt: skip
-    args = (memory.all(x), memory.all(node.y), number, low, high)
-    return Work([Call(activations._of_one, *_chunks(node, memory), args)], node.kind)
+    items, size, values = _parts_of(node, memory)
+    args = (memory.all(x), memory.all(node.y), number, low, high, values)
+    return Work([Call(inference.activate, items, size, args)], node.kind)
 
 
-FORMULAS = {"relu6": (0, 0.0, 6.0), "clip": (0, -np.inf, np.inf), "sigmoid": (1, 0.0, 0.0), "silu": (2, 0.0, 0.0),
-            "hardsigmoid": (3, 0.0, 0.0), "hardswish": (4, 0.0, 0.0)}  # fmt: skip
-"""The number of each activation in activations._of_one, and its limits."""
+ACTIVATIONS = {"relu": (0, 0.0, np.inf), "relu6": (0, 0.0, 6.0), "clip": (0, -np.inf, np.inf),
+               "hardsigmoid": (1, 0.0, 0.0), "hardswish": (2, 0.0, 0.0)}  # fmt: skip
+"""The number of each activation in inference.activate, and its limits."""
 
 
-def _relu(node: Node, memory: Memory) -> Work:
-    args = (memory.all(node.inputs[0]), memory.all(node.y))
-    return Work([Call(elements._relu, *_chunks(node, memory), args)], "relu")
+def _exponential(node: Node, memory: Memory) -> Work:
+    size = node.y.values * memory.images
+    args = (memory.all(node.inputs[0]), memory.all(node.y), 1 if node.kind == "sigmoid" else 2, 0.0, 0.0)
+    return Work([Call(activations._of_one, -(-size // elements.CHUNK), 8 * size, args)], node.kind)
 
 
 def _add(node: Node, memory: Memory) -> Work:
-    a, b = node.args
-    args = (memory.all(a), memory.all(b), memory.all(node.y), node.relu)
-    return Work([Call(elements._add, *_chunks(node, memory), args)], "add")
+    items, size, values = _parts_of(node, memory)
+    args = (*map(memory.all, node.args), memory.all(node.y), node.relu, values)
+    return Work([Call(inference.add, items, size, args)], "add")
 
 
-def _chunks(node: Node, memory: Memory) -> tuple[int, int]:
-    """(items, size) of a kernel of elements.py."""
+def _parts_of(node: Node, memory: Memory) -> tuple[int, int, int]:
+    """(items, values, values an item) of a pass over values that have no gaps."""
     size = node.y.values * memory.images
-    return -(-size // elements.CHUNK), size
+    values = max(8, min(ITEM_VALUES, -(-size // (2 * 8)) * 8))
+    return -(-size // values), size, values
 
 
 def _pool(node: Node, memory: Memory) -> Work:
@@ -163,8 +166,8 @@ def _view(node: Node, memory: Memory) -> Work:
 
 KERNELS: dict[str, Callable[[Node, Memory], Work]] = {
     "conv2d": weighted.conv2d, "linear": weighted.linear, "linear_maps": weighted.linear, "affine": _affine,
-    "relu": _relu, "relu6": _elementwise, "clip": _elementwise, "sigmoid": _elementwise, "silu": _elementwise,
-    "hardsigmoid": _elementwise, "hardswish": _elementwise, "add": _add, "scale_maps": _scale_maps,
+    "relu": _activation, "relu6": _activation, "clip": _activation, "hardsigmoid": _activation,
+    "hardswish": _activation, "sigmoid": _exponential, "silu": _exponential, "add": _add, "scale_maps": _scale_maps,
     "max_pool2d": _pool, "avg_pool2d": _pool, "global_avg_pool2d": _mean, "local_response_norm": _response_norm,
     "concat": _concat, "view": _view,
 }  # fmt: skip

@@ -22,8 +22,8 @@ WRITES_PARTS = {"conv2d", "linear", "linear_maps", "affine", "max_pool2d", "avg_
 """Kinds whose kernel can write its channels of joined maps. (A depthwise convolution can't.)"""
 READS_PARTS = {"affine", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "concat"}
 """Kinds whose kernel can read some channels of joined maps."""
-IN_PLACE = {"relu", "relu6", "clip", "hardswish", "hardsigmoid", "sigmoid", "silu", "add", "affine", "scale_maps"}
-"""Kinds that may write each value where they read it."""
+IN_PLACE = {"relu", "relu6", "clip", "hardswish", "hardsigmoid", "add", "affine"}
+"""Kinds that write each value where they read it. (A loop that LLVM vectorises is slow on arrays that overlap.)"""
 
 
 @dataclass(eq=False)
@@ -143,7 +143,7 @@ class Layout:
         """The input whose memory the node's result can take: nothing reads it, or its buffer, any more."""
         if node.kind not in IN_PLACE or id(node) in self._generic or (node.kind == "add" and not same_shape_sum(node)):
             return None
-        for x in node.inputs[:1] if node.kind == "scale_maps" else node.inputs:
+        for x in node.inputs:
             buffer = self.locations[id(x)].buffer
             sharing = self._in_buffer[id(buffer)]
             if (buffer.values == node.y.values and not buffer.fixed

@@ -9,7 +9,7 @@ Arrays have at least 8 values behind those that a kernel computes with, so that 
 import numpy as np
 
 from minicnn.cpu.compiled.kernel import inlined, kernel
-from minicnn.cpu.compiled.registers import copy, fma, load, maximum, spread, spread_at, store, store_first
+from minicnn.cpu.compiled.registers import copy, fma, load, maximum, minimum, spread, spread_at, store, store_first
 from minicnn.cpu.compiled.work import first, following
 
 ITEM_VALUES = 1 << 13
@@ -35,6 +35,46 @@ def to_channels_last(x, steps, y, work):
                 here = x[start + c * channel :]
                 for j in range(W):
                     out[j * C + c] = here[j * pixel]
+        item = following(work)
+
+
+@kernel("void(f4[::1], f4[::1], f4[::1], b1, i8, i8[::1])")
+def add(x, z, y, relu, values, work):
+    """y = x + z, then max(y, 0) with `relu`. y may be x or z. An item is so many values."""
+    none = spread(ZERO)
+    item = first(work)
+    while item >= 0:
+        end = min((item + 1) * values, y.size)
+        for i in range(item * values, end, 8):
+            a = load(x, i) + load(z, i)
+            if relu:
+                a = maximum(a, none)
+            if i + 8 <= end:
+                store(y, i, a)
+            else:
+                store_first(y, i, a, end - i)
+        item = following(work)
+
+
+@kernel("void(f4[::1], f4[::1], i8, f4, f4, i8, i8[::1])")
+def activate(x, y, formula, low, high, values, work):
+    """y = min(max(x, low), high) for formula 0, hardsigmoid for 1, hardswish for 2. y may be x."""
+    least, most, three, sixth = spread(low), spread(high), spread(np.float32(3)), spread(np.float32(1 / 6))
+    none, six = spread(ZERO), spread(np.float32(6))
+    item = first(work)
+    while item >= 0:
+        end = min((item + 1) * values, y.size)
+        for i in range(item * values, end, 8):
+            a = load(x, i)
+            if formula == 0:
+                a = minimum(maximum(a, least), most)
+            else:
+                share = minimum(maximum(a + three, none), six) * sixth
+                a = share if formula == 1 else a * share
+            if i + 8 <= end:
+                store(y, i, a)
+            else:
+                store_first(y, i, a, end - i)
         item = following(work)
 
 

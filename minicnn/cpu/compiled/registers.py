@@ -9,6 +9,7 @@
     a = fma(b, c, a)          a + b·c in one instruction, rounded once
     a + b, a - b, a * b       lane by lane
     maximum(a, b)             lane by lane, NaN if a or b is
+    minimum(a, b)             likewise
     where_positive(a, b)      a in the lanes where b > 0, else 0
     where_equal(a, b, c)      a in the lanes where b = c, else 0
     where_wins(a, b, u, v)    u in the lanes where a > b or a is NaN, else v
@@ -148,6 +149,16 @@ def maximum(typing, a, b):
         a, b = args
         larger = builder.select(builder.fcmp_unordered(">", a, b), a, b)      # a if it is NaN
         return builder.select(builder.fcmp_unordered("uno", b, b), b, larger)
+
+    return register(register, register), code
+
+
+@intrinsic
+def minimum(typing, a, b):
+    def code(context, builder, signature, args):
+        a, b = args
+        smaller = builder.select(builder.fcmp_unordered("<", a, b), a, b)
+        return builder.select(builder.fcmp_unordered("uno", b, b), b, smaller)
 
     return register(register, register), code
 

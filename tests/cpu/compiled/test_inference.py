@@ -132,3 +132,36 @@ def test_images_to_channels_last(rng, C, axes):
     y = np.empty((2, 5, 4, C), np.float32)
     team.run(inference.to_channels_last, 10, 0, stored.reshape(-1), tuple(s // 4 for s in x.strides), y)
     np.testing.assert_array_equal(y, x.transpose(0, 2, 3, 1))
+
+
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 3.0, -3.0, 6.0, 1e-45, 3e38, -3e38]
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 40, 121])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_sums(rng, size, in_place):
+    x, z = rng.standard_normal((2, size + 8)).astype(np.float32)
+    x[:11], z[:11] = SPECIAL[: len(x[:11])], SPECIAL[::-1][: len(z[:11])]
+    for relu in (False, True):
+        a, guard = x.copy(), np.full(size + 8, FILL)
+        with np.errstate(invalid="ignore"):
+            expected = x[:size] + z[:size]
+        y = a if in_place else guard
+        team.run(inference.add, -(-size // 16), 0, a, z, y[:size], relu, 16)
+        np.testing.assert_array_equal(y[:size], np.maximum(expected, 0) if relu else expected)
+        np.testing.assert_array_equal(y[size:], x[size:] if in_place else guard[size:])
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(("number", "formula"), [
+    (0, lambda x: np.clip(x, -0.5, 1.5)), (1, lambda x: np.clip(x + 3, 0, 6) / 6),
+    (2, lambda x: x * np.clip(x + 3, 0, 6) / 6),
+])  # fmt: skip
+def test_activations(rng, number, formula, in_place):
+    x = np.concatenate([SPECIAL, 4 * rng.standard_normal(100)]).astype(np.float32)
+    a = np.concatenate([x, np.zeros(8, np.float32)])
+    y = a if in_place else np.full_like(a, FILL)
+    team.run(inference.activate, -(-x.size // 16), 0, a, y[: x.size], number, np.float32(-0.5), np.float32(1.5), 16)
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.testing.assert_allclose(y[: x.size], formula(x.astype(np.float64)), rtol=3e-7, atol=1e-7)
+    assert (y[x.size :] == (0 if in_place else FILL)).all()
