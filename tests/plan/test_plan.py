@@ -23,6 +23,7 @@ from minicnn.nn import (
     Sequential,
 )
 from minicnn.plan import CompileError
+from minicnn.plan.fold import fold
 from tests.plan.test_every_net import with_statistics
 
 
@@ -316,15 +317,27 @@ def test_an_output_that_ops_did_not_compute_is_refused():
         minicnn.compile(Net(lambda self, x: x.sum((0, 2, 3))), (2, 3, 4, 4))
 
 
-def test_state_that_the_trace_cannot_see_is_found(path):
-    class Drifts(Module):
-        calls = 0
+def test_a_plan_with_other_answers_than_the_model_is_not_returned(path, monkeypatch):
+    def wrong(graph):
+        fold(graph)
+        graph.nodes[0].args[1] = graph.nodes[0].args[1] * 1.02
 
-        def forward(self, x):
-            self.calls += 1
-            return x * 2 if self.calls % 2 else x * (2 + 0 * self.calls)
+    monkeypatch.setattr("minicnn.plan.plan.fold", wrong)
+    with pytest.raises(CompileError, match="^the plan's answers differ from the model's: "):
+        minicnn.compile(convolutional(), (1, 3, 12, 12))
 
-    minicnn.compile(Drifts(), (2, 3, 4, 4))                        # the same factor each time
+
+def test_a_net_that_magnifies_rounding_errors_has_a_plan(path):
+    """The logistic map doubles an error at each step: after 40 steps, two correct answers have no digit in common."""
+    def forward(self, x):
+        y = ops.sigmoid(self.body(x).mean((2, 3)))
+        for _ in range(40):
+            y = 4 * y * (1 - y)
+        return y
+
+    body = with_statistics(Sequential(Conv2d(3, 4, 3), BatchNorm2d(4)), np.random.default_rng(0))
+    net, x = Net(forward, body=body), images(2, 3, 6, 6)
+    assert np.abs(minicnn.compile(net, (2, 3, 6, 6))(x) - answer(net, x)).max() > 0.01
 
 
 def test_wrong_arguments():
