@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what __getattr__ finds
     from minicnn import ops
     from minicnn.api import *
+    from minicnn.plan import compile as compile
 
 __all__ = [
     "GradientError", "Tensor", "allow_tf32", "available_devices", "conv_algorithm", "cpu_path", "debug", "fusion",
@@ -20,6 +21,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _PARTS = ("data", "inspect", "io", "models", "nn", "ops", "optim", "reference", "train")
+_FUNCTIONS = {"fit": "train", "compile": "plan"}
 
 
 def __getattr__(name):
@@ -28,11 +30,11 @@ def __getattr__(name):
         return importlib.import_module(f"minicnn.{name}")
     if name in __all__:
         return getattr(importlib.import_module("minicnn.api"), name)
-    if name == "fit":
-        return importlib.import_module("minicnn.train").fit
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"minicnn.{_FUNCTIONS[name]}"), name)
     raise AttributeError(f"minicnn has no attribute {name!r}: its parts are {', '.join(_PARTS)}")
 
 
 def __dir__():
     """What exists and what would be loaded, for Tab in an interactive session."""
-    return sorted({*globals(), *__all__, *_PARTS, "fit"})
+    return sorted({*globals(), *__all__, *_PARTS, *_FUNCTIONS})

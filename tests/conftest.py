@@ -6,6 +6,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+import minicnn
+
 # Derandomised, so that a red build is red on every machine; more examples are a matter of --hypothesis-seed.
 hypothesis.settings.register_profile("minicnn", deadline=None, derandomize=True, database=None, max_examples=100)
 hypothesis.settings.load_profile("minicnn")
@@ -15,6 +17,15 @@ hypothesis.settings.load_profile("minicnn")
 def undrawn(monkeypatch):
     """No curves, matrices and filters are drawn, which takes longer than training on 120 images does."""
     monkeypatch.setattr("minicnn.cli.run_report._draw", lambda run, result: [])
+
+
+@pytest.fixture(params=["numpy", "compiled"])
+def both_paths(request):
+    """The test runs on both implementations of the CPU backend."""
+    if request.param == "compiled":
+        pytest.importorskip("numba", reason="numba is not installed: pip install 'minicnn-numpy[fast]'")
+    with minicnn.cpu_path(request.param):
+        yield request.param
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from minicnn.ops.activation import relu
 from minicnn.ops.adaptive_pool import global_avg_pool2d
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.softmax import cross_entropy
+from minicnn.plan import Plan, compile
 from minicnn.tensor import Tensor, no_grad
 
 NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
@@ -71,6 +72,10 @@ class NetRun:
         """The logits of `count` images in evaluation mode, without recording; a GPU may still be computing them."""
         with no_grad():
             return self.net.eval()(Tensor(self.x[:count]))
+
+    def plan(self, count: int) -> Plan:
+        """The net compiled for `count` images, for a net on the CPU."""
+        return compile(self.net, (count, *self.shape))
 
 
 def vgg11_cifar() -> Module:

@@ -39,9 +39,10 @@ error: the largest error against float64, as a share of the result's largest val
 * marks the algorithm that minicnn chooses. dx and dw are the gradients of the images and of the filters."""
 
 EXPLAIN_MODEL = """\
-training step: forward, backward and SGD with momentum, on {batch} of {shape}. ms: the median; half of the calls
-took between the quartiles. GFLOP/s: 2 operations for each multiply-add of convolutions and linear layers; a training
-step counts as three passes. memory: the peak of the whole process, Python and NumPy included."""
+training step: forward, backward and SGD with momentum, on {batch} of {shape}. compiled: inference by the plan of
+minicnn.compile. ms: the median; half of the calls took between the quartiles. GFLOP/s: 2 operations for each
+multiply-add of convolutions and linear layers; a training step counts as three passes. memory: the peak of the whole
+process, Python and NumPy included."""
 
 
 @app.command("conv")
@@ -174,6 +175,9 @@ def model(
     calls: dict[str, tuple[Callable, int, int]] = {"training step": (lambda: run.step().item(), run.batch, 3)}
     for count in (1, run.batch):
         calls[f"inference, {_images(count)}"] = (lambda count=count: run.infer(count).numpy(), count, 1)
+        if device == "cpu":
+            plan, x = run.plan(count), run.x[:count]
+            calls[f"compiled, {_images(count)}"] = (lambda plan=plan, x=x: plan(x), count, 1)
     rows = []
     for what, (call, count, passes) in _progress(list(calls.items()), as_json):
         call()

@@ -26,7 +26,6 @@ def devices(as_json: console.Json = False):
         return console.print_json(report)
     blas = "; ".join(facts["blas"]) or "unknown BLAS"
     console.say(f"cpu    {console.count(facts['cpus'], 'core')} ({facts['machine']}), NumPy {facts['numpy']}, {blas}")
-    console.say(f"       computes by the {facts['cpu_path']} implementation: {path.why()}", markup=False)
     if missing:
         console.say(f"gpu    none: {missing}", markup=False)       # [gpu] is an extra, not a colour
     else:
@@ -34,4 +33,5 @@ def devices(as_json: console.Json = False):
                           f"{gpu['compute_capability']}, CuPy {gpu['cupy']}, CUDA {gpu['cuda']}")
     console.say(f"auto   means {report['auto']}")
     console.say(f"using  {console.count(chosen['threads'], 'thread')}, convolution algorithm "
-                f"{chosen['conv_algorithm']}, TF32 {'allowed' if chosen['tf32'] else 'off'}")
+                f"{chosen['conv_algorithm']}, TF32 {'allowed' if chosen['tf32'] else 'off'}; CPU: "
+                f"{chosen['cpu_path']}, because {chosen['cpu_path_why']}", markup=False)

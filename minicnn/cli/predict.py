@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +28,7 @@ def predict(
 ):
     """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
     from minicnn.io import model_file
+    from minicnn.plan import predictor
     from minicnn.train.source import preparer
 
     model, about = model_file.load(model_path(run))
@@ -36,6 +37,7 @@ def predict(
     answers: list[dict[str, Any]] = []
     problems: list[str] = []
     sources = _sources(images)
+    answer = predictor(model, len(sources))
     for name, source in console.track(sources, "classifying", as_json or len(sources) < 2):
         try:
             image = preprocessing.read(source)
@@ -43,7 +45,7 @@ def predict(
             problems.append(str(problem))
             continue
         bright = not invert and _bright_edge(image) and about.trained_on in ("digits", "mnist")
-        probabilities = classify(model, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
+        probabilities = classify(answer, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
         order = (-probabilities).argsort(kind="stable")[:top]
         answers.append({"image": name, "classes": [
             {"index": int(i), "class": about.classes[i], "probability": float(probabilities[i])} for i in order]})
@@ -89,13 +91,13 @@ def _short(name: str) -> str:
     return first if len(first) <= 30 else first[:29] + "…"
 
 
-def classify(model, x) -> np.ndarray:
-    """One image, as the model takes it, (1,C,H,W) → probabilities (K,)"""
+def classify(answer: Callable[[Any], Any], x: Any) -> np.ndarray:
+    """One image, as the model takes it, (1,C,H,W) → probabilities (K,). answer: images → logits, in eval mode"""
     from minicnn.ops.softmax import softmax
     from minicnn.tensor import no_grad
 
     with no_grad():
-        return softmax(model.eval()(x)).numpy()[0]
+        return softmax(answer(x)).numpy()[0]
 
 
 def _bright_edge(image) -> bool:

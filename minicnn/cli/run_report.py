@@ -142,7 +142,7 @@ def _show_one(run: Run) -> None:
     where = run.folder / "sample.png"
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(where)
     console.out.print(f"\nOne test image ({where}), true class {classes[label]}:", markup=False, soft_wrap=True)
-    p = classify(run.model, run.prepare(preprocessing.normalise(preprocessing.read(image)[None])))
+    p = classify(run.model.eval(), run.prepare(preprocessing.normalise(preprocessing.read(image)[None])))
     for bar in console.bars(classes, p):
         console.out.print(bar, markup=False)
 

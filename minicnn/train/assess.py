@@ -9,6 +9,7 @@ import numpy as np
 
 from minicnn.nn import Module
 from minicnn.ops.softmax import softmax
+from minicnn.plan import predictor
 from minicnn.tensor import no_grad
 from minicnn.train.loop import Evaluation
 from minicnn.train.losses import loss_of
@@ -48,10 +49,10 @@ class Assessment(Evaluation):
 def assess(model: Module, batches: Iterable, prepare: Callable, classes: int, names: Sequence[str]) -> Assessment:
     """Evaluate `batches` of a Loader without shuffling; names: the name of each picture."""
     labels, top, shares, loss = [], [], [], 0.0
-    model.eval()
+    answer = predictor(model, len(names))
     with no_grad():
         for images, truth, *_ in batches:
-            logits = model(prepare(images))                                   # (n, K)
+            logits = answer(prepare(images))                                  # (n, K)
             loss += loss_of(model, logits, truth).item() * len(truth)
             p = softmax(logits).numpy()                                       # (n, K)
             order = np.argsort(-p, axis=1, kind="stable")[:, :5]

@@ -25,8 +25,10 @@ EXAMPLES = {
     "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
     "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),
-    "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and the GPU's of the same name
-        "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py"}),
+    "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and those of the same name
+        "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/__init__.py",
+        "minicnn/cpu/compiled/conv.py", "minicnn/cpu/compiled/winograd.py",
+        "minicnn/cpu/compiled/winograd_transforms.py"}),
 }  # fmt: skip
 
 

@@ -213,7 +213,7 @@ def test_an_algorithm_can_be_asked_for(emulated, monkeypatch):
     gpu, f32 = emulated(), np.dtype("float32")
     g = Conv2dGeometry.of((2, 4, 8, 8), (4, 4, 3, 3), padding=1)
     strided = Conv2dGeometry.of((2, 4, 8, 8), (4, 4, 3, 3), stride=2)
-    assert {"auto", *conv.ALGORITHMS, *cpu_conv.ALGORITHMS} == set(asked.ALGORITHMS)
+    assert {"auto", "direct", *conv.ALGORITHMS, *cpu_conv.ALGORITHMS} == set(asked.ALGORITHMS)
     for name in ("im2col", "winograd", "implicit_gemm"):
         with minicnn.conv_algorithm(name):
             assert conv.choose(gpu, g, f32) == name

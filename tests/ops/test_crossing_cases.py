@@ -22,6 +22,7 @@ def test_value_is_the_definition(row, case):
     assert abs(y - expected).max() <= 1e-11 * abs(expected).max()
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("row", TABLE, ids=lambda r: r.name)
 def test_gradients_and_float32(row):
     result = _check(row, range(1), 1e-6)

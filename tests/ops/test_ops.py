@@ -58,6 +58,7 @@ def test_gradients_are_finite_differences(row, case):
     assert report.coordinates == sum(a.size for i, a in enumerate(arrays) if is_checked(row.op, i, a))
 
 
+@pytest.mark.usefixtures("both_paths")
 @every_case
 def test_float32_stays_float32_and_is_as_exact_as_that_allows(row, case):
     arrays = cast(case.inputs(0), np.float32)
@@ -92,6 +93,7 @@ def fortran(a):
     return a if a is None or a.ndim == 0 else np.asfortranarray(a)
 
 
+@pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize(("row", "case", "layout"), [
     pytest.param(*p.values, layout, id=f"{p.id}-{layout.__name__}", marks=() if (i + j) % 2 == 0 else pytest.mark.slow)
     for i, p in enumerate(CASES) for j, layout in enumerate((every_other, fortran))])  # in turn
@@ -150,6 +152,7 @@ def test_the_graph_does_not_change_under_its_own_gradients(row, case):
     np.testing.assert_array_equal(y, kept)
 
 
+@pytest.mark.usefixtures("both_paths")
 @every_case
 def test_two_runs_are_bit_identical(row, case):
     first, second = (run(row, case.inputs(0), case.hyper) for _ in range(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minicnn import GradientError, Tensor, cpu, gradcheck, ops
+from minicnn import GradientError, Tensor, cpu, devices, gradcheck, ops
 from minicnn.cpu.conv.im2col import im2col
 from minicnn.geometry import Conv2dGeometry
 from minicnn.gradient_check import NothingCheckedError
@@ -110,7 +110,7 @@ def test_random_directions_catch_it_too(bug):
         ),
         (
             "batch_norm_sums",
-            lambda right: lambda dy, x, mean, inv_std: right(dy, x, 0 * mean, inv_std),
+            lambda right: lambda dy, x, mean, inv_std, **relu: right(dy, x, 0 * mean, inv_std, **relu),
             lambda: gradcheck(ops.batch_norm, FEATURES + 1, GAMMA, BETA),
         ),
         (
@@ -128,9 +128,10 @@ def test_random_directions_catch_it_too(bug):
         "add_at-overwrites",
     ],
 )
-def test_a_wrong_primitive_is_caught(monkeypatch, primitive, wrong, run):
+def test_a_wrong_primitive_is_caught(monkeypatch, both_paths, primitive, wrong, run):
     run()
-    monkeypatch.setattr(cpu, primitive, wrong(getattr(cpu, primitive)))
+    device = devices.get("cpu")
+    monkeypatch.setattr(device, primitive, wrong(getattr(device, primitive)))
     with pytest.raises(GradientError):
         run()
 

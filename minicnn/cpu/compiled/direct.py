@@ -24,6 +24,10 @@ from minicnn.cpu.layout import as_nchw, to_nhwc
 
 TILE_VALUES = 1 << 15
 """Values of a padded tile: 128 kB, so that it stays in a core's cache together with the filters and the results."""
+LARGE_FILTERS = 1 << 17
+"""Values of filters that do not all stay in a core's cache."""
+TILE_WINDOWS = 128
+"""Windows for which such filters are read once, if whole images have so few."""
 SUMMED_PIXELS = 256
 """Pixels whose products are added up in a float32 register: more would lose digits."""
 SUMS_VALUES = 1 << 20
@@ -233,6 +237,8 @@ def _tiling(g):
     images = max(1, min(g.N, TILE_VALUES // image_values)) if rows == g.OH else 1
     if g.OH * g.OW > 24:
         images = 1
+    if rows == g.OH and g.O * g.KH * g.KW * (g.C // g.G) > LARGE_FILTERS:
+        images = max(images, min(g.N, TILE_WINDOWS // (g.OH * g.OW)))
     parts, tiles = 1, -(-g.OH // rows) * -(-g.N // images)
     if g.G == 1 and tiles < 8:
         parts = min(-(-g.O // 16), -(-8 // tiles))

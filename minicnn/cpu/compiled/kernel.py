@@ -39,15 +39,20 @@ def kernel(*signatures: str):
     """Compile the function for these signatures, or load its machine code from the cache."""
 
     def compile_for(function):
-        compiled = numba.njit(**OPTIONS)(function)
-        if folder():
-            compiled._cache = _Cache(function)
+        compiled = keep(numba.njit(**OPTIONS)(function))
         for signature in signatures:
             compiled.compile(signature)
         compiled.disable_compile()
         return compiled
 
     return compile_for
+
+
+def keep(compiled):
+    """Keep the machine code of this function of numba in the cache."""
+    if folder():
+        compiled._cache = _Cache(compiled.py_func)
+    return compiled
 
 
 def inlined(function):

@@ -58,6 +58,9 @@ class _Team:
                 helper.wake.set()
         try:
             kernel(*args, work)
+        except BaseException:                                      # perhaps before the bell rang
+            work[counters.FAILED] = 1
+            raise
         finally:
             counters.wait(work)
         if work[counters.FAILED]:

@@ -58,28 +58,37 @@ def _tiles(block, images, tile_rows, N, OH, OW, n, i, j):
     return count, n0, 4 * r0, n1 - n0, 4 * (r1 - r0)
 
 
-@kernel("void(f4[:,:,:,::1], f4[:,:,:,:,::1], f4[::1], f4[:,:,:,::1], i8, i8, i8, i8, b1, i8[::1])")
-def forward(x, U, b, y, top, left, images, tile_rows, relu, work):
-    """y = conv(x, w) + b. U (36, blocks of filters, C, 16) the transformed filters. An item is a block of tiles."""
-    (N, _, _, C), (_, OH, OW, O) = x.shape, y.shape
+@kernel("void(f4[:,:,:,::1], f4[:,:,:,:,::1], f4[::1], f4[:,:,:,::1], i8, i8, i8, i8, i8, b1, i8[::1])")
+def forward(x, U, b, y, top, left, images, tile_rows, parts, relu, work):
+    """y = conv(x, w) + b. U (36, blocks of filters, C, 16) the transformed filters, as many as b (O,).
+
+    An item is a block of tiles and one of the `parts` of the filters. y may have more than O channels: the others stay.
+    """
+    (N, _, _, C), (_, OH, OW, _), O = x.shape, y.shape, b.size
     columns = (OW + 3) // 4 * 4 + 2
-    most = images * tile_rows * ((OW + 3) // 4)
+    most, blocks = images * tile_rows * ((OW + 3) // 4), (O + 15) // 16
+    widest = min(O, (blocks + parts - 1) // parts * 16)
     region = np.empty(images * (4 * tile_rows + 2) * columns * C, np.float32)
-    V, M = np.empty(36 * (most * C + GAP), np.float32), np.empty(36 * (most * O + GAP), np.float32)
+    V, M = np.empty(36 * (most * C + GAP), np.float32), np.empty(36 * (most * widest + GAP), np.float32)
     n, i, j, at = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    at_v, at_m, none = np.empty(most + 7, np.int64), np.empty(most + 7, np.int64), np.zeros(O + 16, np.float32)
-    item = first(work)
+    at_v, at_m, none = np.empty(most + 7, np.int64), np.empty(most + 7, np.int64), np.zeros(widest + 16, np.float32)
+    item, before = first(work), -1
     while item >= 0:
-        count, n0, i0, here, rows = _tiles(item, images, tile_rows, N, OH, OW, n, i, j)
-        pad(x, n0, here, i0 - top, rows + 2, -left, columns, region)
+        part, block = item % parts, item // parts
+        f0, f1 = blocks * part // parts * 16, min(blocks * (part + 1) // parts * 16, O)
+        count, n0, i0, here, rows = _tiles(block, images, tile_rows, N, OH, OW, n, i, j)
+        if block != before:                                        # else V is still this block's
+            pad(x, n0, here, i0 - top, rows + 2, -left, columns, region)
+            for t in range(count):
+                at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * columns + j[t]) * C
+            transform_pixels(region, at, count, columns * C, C, V)
+            before = block
         for t in range(count):
-            at[t] = (((n[t] - n0) * (rows + 2) + i[t] - i0) * columns + j[t]) * C
-            at_v[t], at_m[t] = t * C, t * O
-        transform_pixels(region, at, count, columns * C, C, V)
+            at_v[t], at_m[t] = t * C, t * (f1 - f0)
         for k in range(36):
-            windows_times_filters(V[k * (count * C + GAP) :], 0, at_v, count, 1, 0, 1, 0, C, U[k], 0, none, 0, O,
-                                  M[k * (count * O + GAP) :], at_m, 0, False)
-        compute_outputs(M, count, n, i, j, b, y, relu)
+            windows_times_filters(V[k * (count * C + GAP) :], 0, at_v, count, 1, 0, 1, 0, C, U[k], f0 // 16, none, 0,
+                                  f1 - f0, M[k * (count * (f1 - f0) + GAP) :], at_m, 0, False)
+        compute_outputs(M, count, n, i, j, b, f0, f1 - f0, y, relu)
         item = following(work)
 
 
@@ -140,7 +149,7 @@ def conv2d(x, w, b, g, relu=False):
     images, tile_rows, items = _blocks(g, 36)
     b = np.zeros(g.O, np.float32) if b is None else plain(b)
     team.run(forward, items, y.size * g.C / 4, plain(to_nhwc(x)), U, b, y, g.vertical.before, g.horizontal.before,
-             images, tile_rows, relu)
+             images, tile_rows, 1, relu)
     return as_nchw(y)
 
 

@@ -125,26 +125,26 @@ def gradient_row(r, dy, at, count, row, O, out):
 
 
 @inlined
-def compute_outputs(M, count, n, i, j, b, y, relu):
-    """y (N,OH,OW,O) = Aᵀ M A + b for M (36, count, O); tile t is image n[t], output row i[t], column j[t]."""
-    _, OH, OW, O = y.shape
+def compute_outputs(M, count, n, i, j, b, f0, O, y, relu):
+    """y[…, f0 : f0 + O] = Aᵀ M A + b for M (36, count, O); tile t is image n[t], output row i[t], column j[t]."""
+    _, OH, OW, pitch = y.shape
     half, none, step = np.empty(24 * 8, np.float32), spread(np.float32(0)), count * O + GAP
     for t in range(count):
         rows, columns = min(4, OH - i[t]), min(4, OW - j[t])
         for o in range(0, O, 8):
-            bias = load(b, o)
+            bias = load(b, f0 + o)
             for q in range(6):
                 store_each(half, 8 * q, 48, _outputs(load_each(M, q * step + t * O + o, 6 * step, 6)))
             for p in range(rows):
-                to = ((n[t] * OH + i[t] + p) * OW + j[t]) * O + o
+                to = ((n[t] * OH + i[t] + p) * OW + j[t]) * pitch + f0 + o
                 a0, a1, a2, a3 = _outputs(load_each(half, 48 * p, 8, 6))
                 a0, a1, a2, a3 = a0 + bias, a1 + bias, a2 + bias, a3 + bias
                 if relu:
                     a0, a1, a2, a3 = maximum(a0, none), maximum(a1, none), maximum(a2, none), maximum(a3, none)
                 store(y, to, a0)
-                if columns > 1: store(y, to + O, a1)
-                if columns > 2: store(y, to + 2 * O, a2)
-                if columns > 3: store(y, to + 3 * O, a3)
+                if columns > 1: store(y, to + pitch, a1)
+                if columns > 2: store(y, to + 2 * pitch, a2)
+                if columns > 3: store(y, to + 3 * pitch, a3)
 
 
 @kernel("void(f4[:,:,:,:], f4[:,:,:,:,::1], i8[::1])")

@@ -1,0 +1,17 @@
+"""Nets in use: `minicnn.compile` folds a net into a plan, a list of kernels in planned memory.
+
+    trace.py      the net's forward → a graph of ops
+    fold.py       fewer nodes: batch norm into filters, ReLU into the node before it, …
+    memory.py     where values lie: joined maps, and memory that is used again
+    kernels.py    a node → the kernels of minicnn/cpu/compiled
+    plan.py       the callable, for each batch size
+    table.py      what `explain` shows
+    predictor.py  a model's answers, by a plan where that is quicker
+"""
+
+from minicnn.plan.plan import Plan, compile
+from minicnn.plan.predictor import predictor
+from minicnn.plan.table import Row, Table
+from minicnn.plan.trace import CompileError
+
+__all__ = ["CompileError", "Plan", "Row", "Table", "compile", "predictor"]
