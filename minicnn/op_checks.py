@@ -10,6 +10,7 @@ import numpy as np
 from minicnn import devices
 
 _PLAIN = {int, float, bool, str, type(None)}                       # types of hyper-parameters that need no check
+_FLOAT32 = np.dtype(np.float32)
 _REAL = (int, float, np.integer, np.floating)
 
 
@@ -65,7 +66,7 @@ def arguments(op, args, hyper):
                              f"move one of them with .to({device.name!r})")
         kind = a.dtype
         if kind is not dtype and name not in op.constants:
-            if kind.kind != "f" or kind.itemsize not in (4, 8):
+            if kind is not _FLOAT32 and (kind.kind != "f" or kind.itemsize not in (4, 8)):
                 raise TypeError(f"{op.__name__}: {name} is {kind}, but ops compute in float32 or float64: "
                                 "convert it with .astype('float32')")
             if dtype is None:
@@ -138,9 +139,8 @@ def result(op, args, result):
     if not isinstance(result, tuple) or len(result) not in (2, 3):
         got = f"{len(result)} values" if isinstance(result, tuple) else f"only a {type(result).__name__}"
         raise _breaks_the_rule(op, f"it returned {got}", "y, (dx, dw)")
-    y, vjps = result[:2]
-    aux = result[2] if len(result) == 3 else ()
-    if callable(aux) or (isinstance(aux, tuple) and any(map(callable, aux))):
+    y, vjps, aux = result if len(result) == 3 else (*result, ())
+    if len(result) == 3 and (callable(aux) or (isinstance(aux, tuple) and any(map(callable, aux)))):
         raise _breaks_the_rule(op, "it returned gradient functions as the third item", "y, (dx, dw)")
     if not isinstance(aux, tuple) or callable(y):
         wrong = "the first item is a function" if callable(y) else f"aux is a {type(aux).__name__}, not a tuple"
