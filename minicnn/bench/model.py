@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import devices, models, optim, rng
+from minicnn import devices, models, optim, plan, rng
 from minicnn.models.vgg import TABLE
 from minicnn.nn import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, Sequential
 from minicnn.ops.activation import relu
 from minicnn.ops.adaptive_pool import global_avg_pool2d
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.softmax import cross_entropy
-from minicnn.plan import Plan, compile
 from minicnn.tensor import Tensor, no_grad
 
 NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
@@ -74,9 +73,9 @@ class NetRun:
         with no_grad():
             return (self.net.eval() if self.net.training else self.net)(Tensor(self.x[:count]))
 
-    def plan(self, count: int) -> Plan:
+    def compiled(self, count: int) -> plan.Plan:
         """The net compiled for `count` images, for a net on the CPU."""
-        return compile(self.net, (count, *self.shape))
+        return plan.compile(self.net, (count, *self.shape))
 
 
 def vgg11_cifar() -> Module:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import track
 
-from minicnn import models
+from minicnn import devices, models
 from minicnn.bench import conv as convolution
 from minicnn.bench import machine
 from minicnn.bench.conv import POLICY, WHAT, ConvRun
@@ -175,8 +175,8 @@ def model(
     calls: dict[str, tuple[Callable, int, int]] = {"training step": (lambda: run.step().item(), run.batch, 3)}
     for count in (1, run.batch):
         calls[f"inference, {_images(count)}"] = (lambda count=count: run.infer(count).numpy(), count, 1)
-        if device == "cpu":
-            plan, x = run.plan(count), run.x[:count]
+        if devices.get(device).name == "cpu":
+            plan, x = run.compiled(count), run.x[:count]
             calls[f"compiled, {_images(count)}"] = (lambda plan=plan, x=x: plan(x), count, 1)
     rows = []
     for what, (call, count, passes) in _progress(list(calls.items()), as_json):

@@ -1,9 +1,9 @@
 """Nets in use: `minicnn.compile` folds a net into a plan, a list of kernels in planned memory.
 
     trace.py      the net's forward → a graph of ops
-    fold.py       fewer nodes: batch norm into filters, ReLU into the node before it, …
+    fold.py       fewer nodes: ReLU into the node before it, …; affine.py: batch norm into the weights
     memory.py     where values lie: joined maps, and memory that is used again
-    kernels.py    a node → the kernels of minicnn/cpu/compiled
+    kernels.py    a node → the kernels of minicnn/cpu/compiled; weighted.py: those with weights; addresses.py: of values
     plan.py       the callable, for each batch size
     table.py      what `explain` shows
     predictor.py  a model's answers, by a plan where that is quicker

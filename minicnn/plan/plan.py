@@ -12,16 +12,18 @@ from minicnn import arguments
 from minicnn.cpu import path
 from minicnn.names import short
 from minicnn.nn import Module
+from minicnn.ops.activation import relu
 from minicnn.plan.fold import fold
 from minicnn.plan.graph import Graph, Node, Value, resolved
 from minicnn.plan.memory import Layout, place, total
 from minicnn.plan.table import Row, Table
 from minicnn.plan.trace import CompileError, trace
 from minicnn.recording import no_grad
+from minicnn.settings import within
 from minicnn.tensor import Tensor
 
 if TYPE_CHECKING:
-    from minicnn.plan.kernels import Memory
+    from minicnn.plan.addresses import Memory
 
 KEPT_BATCHES = 8
 """The batch sizes whose steps a plan keeps."""
@@ -78,7 +80,8 @@ class Plan:
         self.dtype, self.name = dtype, name
         self._graph, self._lock = graph, threading.Lock()
         self._batches: dict[int, _Steps] = {}
-        self._compiled = dtype == np.float32 and path.chosen() == "compiled" and _has_kernels()
+        self._path = path.chosen()
+        self._compiled = dtype == np.float32 and self._path == "compiled" and _has_kernels()
         self._arena = np.empty(0, dtype)
         if self._compiled:
             from minicnn.plan.kernels import supported
@@ -108,7 +111,7 @@ class Plan:
             raise TypeError(f"x is {x.dtype}, but the plan computes in {self.dtype}: "
                             f"convert it with .astype('{self.dtype}')")
         if 0 < len(x) <= N:
-            with self._lock:
+            with self._lock, within(path._asked, self._path), no_grad():
                 return self._steps(len(x)).run(x)
         parts = [self(x[start : start + N]) for start in range(0, len(x), N)]
         return np.concatenate(parts) if parts else np.empty((0, *self._graph.y.at(1)[1:]), self.dtype)
@@ -172,7 +175,8 @@ class _Compiled(_Steps):
 
     def __init__(self, plan: Plan, images: int):
         from minicnn.cpu.compiled.program import Call, Program
-        from minicnn.plan.kernels import Memory, images_call, work
+        from minicnn.plan.addresses import Memory
+        from minicnn.plan.kernels import images_call, work
 
         graph = plan._graph
         memory = Memory(plan._arena, plan._layout, images)
@@ -194,7 +198,7 @@ class _Compiled(_Steps):
             if id(node) in plan._generic:
                 close()
                 self._parts.append(_evaluated_into(node, memory))
-                self.rows.append(_row(node, images, "NumPy", _bytes(node, images)))
+                self.rows.append(_row(node, images, "op", _bytes(node, images)))
                 continue
             made = work(node, memory)
             calls += made.calls
@@ -235,9 +239,8 @@ def evaluate(node: Node, images: int, array_of: Callable[[Value], np.ndarray], d
                 a = a.astype(dtype)
         args.append(a)
     hyper = {key: resolved(value, images) for key, value in node.hyper.items()}
-    with no_grad():
-        y = node.op(*args, **hyper).data
-    return np.maximum(y, 0) if node.relu else y
+    y = node.op(*args, **hyper)
+    return (relu(y) if node.relu else y).data
 
 
 def _bytes(node: Node, images: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minicnn.cpu import path
 from minicnn.nn import Module
-from minicnn.plan.plan import Plan, compile
+from minicnn.plan import plan as plans
 from minicnn.recording import no_grad
 from minicnn.tensor import Tensor
 
@@ -23,7 +23,7 @@ def predictor(model: Module, images: int) -> Callable[[Tensor], Tensor]:
     many; the same up to rounding. A net that can't be compiled computes its answers itself.
     """
     model.eval()
-    plan: Plan | None = None
+    plan: plans.Plan | None = None
     useful = images >= WORTHWHILE and path.chosen() == "compiled"
 
     def answer(x: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def predictor(model: Module, images: int) -> Callable[[Tensor], Tensor]:
         if useful and plan is None:
             useful = isinstance(x.data, np.ndarray) and x.dtype == np.float32 and x.ndim == 4 and len(x) > 0
             try:
-                plan = compile(model, x.shape) if useful else None                # type: ignore[arg-type]
+                plan = plans.compile(model, x.shape) if useful else None                # type: ignore[arg-type]
             except ValueError:                                     # if the images are wrong, the model says so
                 useful = False
         if plan is not None and x.shape[1:] == plan.input_shape[1:]:

@@ -17,7 +17,7 @@ class Row:
     """The other ops that are part of this step."""
     output: tuple[int, ...]
     kernel: str
-    """The kernel that computes it; "" if nothing is left to compute."""
+    """The kernel that computes it; "op": as in the model, by the CPU's backend; "": nothing is left to compute."""
     bytes: int
     """Of its output."""
 

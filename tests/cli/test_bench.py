@@ -69,15 +69,16 @@ def test_bench_conv_answers_mistakes(minicnn_, options, says):
 def test_bench_model(minicnn_):
     rc, out, err = minicnn_("bench", "model", "lenet5", "--batch", 3, "--seconds", 0.001)
     assert (rc, err) == (0, "")
-    assert re.match(r"training step: [\d.]+ ms\n(inference, .*\n){2}\nlenet5 \(61,706 parameters, "
+    assert re.match(r"training step: [\d.]+ ms\n(inference, .*\ncompiled, .*\n){2}\nlenet5 \(61,706 parameters, "
                     r"416,520 multiply-adds an image\)\n", out)
-    for row in ("training step", "inference, 1 image", "inference, 3 images"):
+    for row in ("training step", *(f"{how}, {count}" for how in ("inference", "compiled")
+                                   for count in ("1 image", "3 images"))):  # fmt: skip
         assert re.search(rf"^{row} +[\d.]+ +[\d.]+ – [\d.]+ +[\d.]+ +[\d.]+ *$", out, re.MULTILINE)
     rc, out, _ = minicnn_("bench", "model", "lenet5:1998", "--batch", 2, "--seconds", 0.001, "--json")
     assert rc == 0
     report = document(out)
     assert (report["parameters"], report["input"], report["batch"]) == (60_000, [1, 32, 32], 2)
-    assert [row["images"] for row in report["rows"]] == [2, 1, 2]
+    assert [row["images"] for row in report["rows"]] == [2, 1, 1, 2, 2]
     for row in report["rows"]:
         assert row["images_per_second"] == row["images"] / row["seconds"]["median"]
 

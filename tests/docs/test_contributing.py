@@ -28,7 +28,7 @@ EXAMPLES = {
     "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and those of the same name
         "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/__init__.py",
         "minicnn/cpu/compiled/conv.py", "minicnn/cpu/compiled/winograd.py",
-        "minicnn/cpu/compiled/winograd_transforms.py", "minicnn/bench/conv.py", "minicnn/plan/kernels.py"}),
+        "minicnn/cpu/compiled/winograd_transforms.py", "minicnn/plan/weighted.py", "minicnn/bench/conv.py"}),
 }  # fmt: skip
 
 

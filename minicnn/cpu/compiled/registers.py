@@ -146,8 +146,8 @@ def fma(typing, b, c, a):
 def maximum(typing, a, b):
     def code(context, builder, signature, args):
         a, b = args
-        return builder.select(builder.fcmp_unordered(">", a, b), a, builder.select(
-            builder.fcmp_unordered("uno", b, b), b, b))
+        larger = builder.select(builder.fcmp_unordered(">", a, b), a, b)      # a if it is NaN
+        return builder.select(builder.fcmp_unordered("uno", b, b), b, larger)
 
     return register(register, register), code
 
