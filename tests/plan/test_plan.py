@@ -18,6 +18,7 @@ from minicnn.nn import (
     Linear,
     MaxPool2d,
     Module,
+    Parameter,
     ReLU,
     Sequential,
 )
@@ -118,7 +119,10 @@ def test_special_values_are_the_models_own(path):
 
 
 def test_weights_that_change_later_do_not_change_the_plan(path):
-    net, x = convolutional(), images(2, 3, 12, 12)
+    """Also those of ops without a kernel, and those of a kernel that only another batch size uses."""
+    seed(0)
+    w = Parameter(images(5, 5))
+    net, x = Sequential(convolutional(), Net(lambda self, x: ops.matmul(x, self.w), w=w)), images(2, 3, 12, 12)
     plan = minicnn.compile(net, (4, 3, 12, 12))
     before = answer(net, x)
     for _, tensor in net.named_state():
@@ -206,6 +210,23 @@ def test_joined_maps_with_constants_and_parts_that_are_used_twice(path):
     agree(Net(forward, a=Conv2d(3, 4, 3, padding=1), b=Conv2d(3, 4, 1)), images(3, 3, 6, 6), images=2)
 
 
+def test_a_part_of_joined_maps_that_a_convolution_reads_too(path):
+    def forward(self, x):
+        a = self.a(x)
+        return ops.concat(a, self.b(a), ops.concat(x, a, axis=1), axis=1).mean((2, 3))
+
+    agree(Net(forward, a=Conv2d(3, 5, 1), b=Conv2d(5, 4, 3, padding=1)), images(3, 3, 6, 6))
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_a_scale_before_a_convolution_is_part_of_it_and_a_shift_only_without_padding(path, padding, shift):
+    conv = Conv2d(4, 6, 3, padding=padding, groups=2)
+    scale = np.array([2, 3, -1, 0.5], np.float32).reshape(4, 1, 1)
+    plan = agree(Net(lambda self, x: self.conv(x * scale + shift), conv=conv), images(3, 4, 6, 5))
+    assert len(plan.explain().rows) == (2 if padding and shift else 1)
+
+
 @pytest.mark.parametrize("name", ["relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "tanh", "leaky_relu", "abs"])
 def test_activations(path, name):
     net = Net(lambda self, x: getattr(ops, name)(self.conv(x)).mean((2, 3)), conv=Conv2d(3, 11, 3))
@@ -266,6 +287,12 @@ def test_a_value_that_is_not_made_by_ops_is_refused():
 def test_a_number_of_images_that_is_built_in_is_refused():
     net = Net(lambda self, x: x + np.arange(len(x), dtype=np.float32).reshape(-1, 1, 1, 1))
     with pytest.raises(CompileError, match=r"^the op 'add' is computed otherwise .* numbers of images in its forward"):
+        minicnn.compile(net, (2, 3, 4, 4))
+
+
+def test_a_size_that_is_not_a_multiple_of_the_number_of_images_is_refused():
+    net = Net(lambda self, x: ops.pad2d(x, padding=len(x)).mean((2, 3)))
+    with pytest.raises(CompileError, match="the op 'pad2d' is computed otherwise"):
         minicnn.compile(net, (2, 3, 4, 4))
 
 

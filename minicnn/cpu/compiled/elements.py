@@ -14,7 +14,7 @@ from minicnn.cpu.compiled.arrays import F32, flat, in_order_of
 from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.work import first, following
 
-CHUNK = 1 << 14
+CHUNK = 1 << 13
 """Values in an item."""
 ZERO = np.float32(0)
 
