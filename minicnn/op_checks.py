@@ -168,13 +168,18 @@ def _breaks_the_rule(op, what, fix):
                      f"for each array, but {what}: return {fix}")
 
 
+def _is_on(y, device):
+    found = devices.find(y)                                        # by name: the CPU has two implementations
+    return found is not None and found.name == device.name
+
+
 def value(op, device, dtype, y):
     """y as an array of the op's device and dtype."""
     if type(y) is device.xp.ndarray and y.dtype == dtype:          # nearly always
         return y
     if isinstance(y, (int, float)) and not isinstance(y, np.number):
         return device.asarray(y, dtype)                            # a Python number does not decide the dtype
-    if hasattr(y, "requires_grad") or not (isinstance(y, np.generic) or devices.find(y) is device):
+    if hasattr(y, "requires_grad") or not (isinstance(y, np.generic) or _is_on(y, device)):
         raise TypeError(f"{op.__name__}: it computed a {type(y).__name__}, but the function under @op works on plain "
                         f"arrays of {device.name!r}: compute y with operators and device.xp")
     y = device.asarray(y)
