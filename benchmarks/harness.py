@@ -122,7 +122,7 @@ class Workers(contextlib.AbstractContextManager):
                 module = ("torch_worker", "cpu", *["compile"] * ("." in name)) if package == "torch" else (
                     "peer_worker", name)
                 workers.start[name] = lambda name=name, module=module, python=python: Worker(
-                    name, *module, python=located(python), threads=args.threads, TORCHINDUCTOR_FREEZING="1")
+                    name, *module, python=located(python), threads=args.threads, DEV="CPU", TORCHINDUCTOR_FREEZING="1")
         return workers
 
     def __getitem__(self, name: str) -> Worker:

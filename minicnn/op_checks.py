@@ -10,6 +10,7 @@ import numpy as np
 from minicnn import devices
 
 _PLAIN = {int, float, bool, str, type(None)}                       # types of hyper-parameters that need no check
+_FLOAT32 = np.dtype(np.float32)
 _REAL = (int, float, np.integer, np.floating)
 
 
@@ -65,7 +66,7 @@ def arguments(op, args, hyper):
                              f"move one of them with .to({device.name!r})")
         kind = a.dtype
         if kind is not dtype and name not in op.constants:
-            if kind.kind != "f" or kind.itemsize not in (4, 8):
+            if kind is not _FLOAT32 and (kind.kind != "f" or kind.itemsize not in (4, 8)):
                 raise TypeError(f"{op.__name__}: {name} is {kind}, but ops compute in float32 or float64: "
                                 "convert it with .astype('float32')")
             if dtype is None:
@@ -138,9 +139,8 @@ def result(op, args, result):
     if not isinstance(result, tuple) or len(result) not in (2, 3):
         got = f"{len(result)} values" if isinstance(result, tuple) else f"only a {type(result).__name__}"
         raise _breaks_the_rule(op, f"it returned {got}", "y, (dx, dw)")
-    y, vjps = result[:2]
-    aux = result[2] if len(result) == 3 else ()
-    if callable(aux) or (isinstance(aux, tuple) and any(map(callable, aux))):
+    y, vjps, aux = result if len(result) == 3 else (*result, ())
+    if len(result) == 3 and (callable(aux) or (isinstance(aux, tuple) and any(map(callable, aux)))):
         raise _breaks_the_rule(op, "it returned gradient functions as the third item", "y, (dx, dw)")
     if not isinstance(aux, tuple) or callable(y):
         wrong = "the first item is a function" if callable(y) else f"aux is a {type(aux).__name__}, not a tuple"
@@ -168,13 +168,18 @@ def _breaks_the_rule(op, what, fix):
                      f"for each array, but {what}: return {fix}")
 
 
+def _is_on(y, device):
+    found = devices.find(y)                                        # by name: the CPU has two implementations
+    return found is not None and found.name == device.name
+
+
 def value(op, device, dtype, y):
     """y as an array of the op's device and dtype."""
     if type(y) is device.xp.ndarray and y.dtype == dtype:          # nearly always
         return y
     if isinstance(y, (int, float)) and not isinstance(y, np.number):
         return device.asarray(y, dtype)                            # a Python number does not decide the dtype
-    if hasattr(y, "requires_grad") or not (isinstance(y, np.generic) or devices.find(y) is device):
+    if hasattr(y, "requires_grad") or not (isinstance(y, np.generic) or _is_on(y, device)):
         raise TypeError(f"{op.__name__}: it computed a {type(y).__name__}, but the function under @op works on plain "
                         f"arrays of {device.name!r}: compute y with operators and device.xp")
     y = device.asarray(y)

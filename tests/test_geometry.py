@@ -300,3 +300,17 @@ def test_with_ceil_a_window_may_be_larger_than_the_image(rng):
         max_pool2d(Tensor(x), kernel_size=3, stride=2)
     with pytest.raises(ValueError, match=r"^the window's height \(=5\) is larger"):
         max_pool2d(Tensor(x), kernel_size=5, stride=2, ceil_mode=True)
+
+
+def test_a_remembered_geometry_hides_no_wrong_type():
+    shapes = (1, 2, 5, 5), (3, 2, 3, 3)
+    known = Conv2dGeometry.of(*shapes, 1, (1, 1))
+    assert Conv2dGeometry.of(*shapes, 1, (1, 1)) is known, "a layer asks for the same one in every step"
+    assert Conv2dGeometry.of(*shapes, [1, 1], [1, 1]) == known
+    for stride, padding in ((True, (1, 1)), (1.0, (1, 1)), (1, (1, True)), (1, (1.0, 1))):
+        with pytest.raises(TypeError, match=r"must be an integer, not (True|1\.0)"):
+            Conv2dGeometry.of(*shapes, stride, padding)
+    assert Pool2dGeometry.of((1, 2, 5, 5), 2) is Pool2dGeometry.of((1, 2, 5, 5), 2)
+    with pytest.raises(TypeError, match="ceil_mode must be True or False"):
+        Pool2dGeometry.of((1, 2, 5, 5), 2, ceil_mode=0.0)
+    assert hash(known) == hash(Conv2dGeometry.of(*shapes, [1, 1], [1, 1]))

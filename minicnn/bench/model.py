@@ -60,7 +60,8 @@ class NetRun:
 
     def step(self) -> Tensor:
         """Forward, backward and update on one batch. → the loss; a GPU may still be computing it."""
-        self.net.train()
+        if not self.net.training:
+            self.net.train()
         self.optimizer.zero_grad()
         loss = cross_entropy(self.net(Tensor(self.x[: self.batch])), self.labels)
         loss.backward()
@@ -70,7 +71,7 @@ class NetRun:
     def infer(self, count: int) -> Tensor:
         """The logits of `count` images in evaluation mode, without recording; a GPU may still be computing them."""
         with no_grad():
-            return self.net.eval()(Tensor(self.x[:count]))
+            return (self.net.eval() if self.net.training else self.net)(Tensor(self.x[:count]))
 
     def compiled(self, count: int) -> plan.Plan:
         """The net compiled for `count` images, for a net on the CPU."""

@@ -43,14 +43,15 @@ def why() -> str:
     return "asked for by minicnn.cpu_path" if _asked.get() else _default()[1]
 
 
-def unusable(problem: ImportError) -> None:
+def unusable(problem: Exception) -> None:
     """Use NumPy from now on, because numba is installed but can't be imported."""
     global _broken
-    _broken = f"numba can't be imported: {problem}"
+    known, _broken = _broken, f"numba can't be imported: {problem}"
     _default.cache_clear()
-    if os.environ.get("MINICNN_CPU") == "compiled":
+    if os.environ.get("MINICNN_CPU", "").strip() == "compiled":
         raise ImportError(f"MINICNN_CPU=compiled: {_broken}") from problem
-    warnings.warn(f"minicnn computes with NumPy alone: {_broken}", RuntimeWarning, stacklevel=2)
+    if not known:
+        warnings.warn(f"minicnn computes with NumPy alone: {_broken}", RuntimeWarning, stacklevel=2)
 
 
 @functools.cache

@@ -106,7 +106,8 @@ class Module:
         without dots.
         """
         for name, value in vars(self).items():
-            yield from _members(name, value)
+            if type(value) not in _SIMPLE:
+                yield from _members(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, named `prefix`, and all modules inside it: ("features.0", Conv2d), …"""
@@ -243,13 +244,17 @@ class Module:
         return f"{type(self).__name__}({', '.join(settings(self))}{''.join(lines)}{chr(10) if lines else ''})"
 
 
+_SIMPLE = {int, float, bool, str, type(None)}  # the types of most attributes: hyper-parameters, which are no members
+
+
 def _members(name: str, value: Any) -> Iterator[tuple[str, Tensor | Module]]:
     """The members in an attribute's value, with their names: the value, or the items of lists, tuples and dicts."""
     if isinstance(value, (Parameter, Buffer, Module)):
         yield name, value
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from _members(f"{name}.{i}", item)
+            if type(item) not in _SIMPLE:
+                yield from _members(f"{name}.{i}", item)
     elif isinstance(value, dict):
         for key, item in value.items():
             for path, member in _members(f"{name}.{key}", item):

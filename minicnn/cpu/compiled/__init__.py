@@ -6,7 +6,6 @@ in its first lines, and tests/cpu/test_compiled.py lists it.
 """
 
 import importlib
-import sys
 
 import numpy as xp  # noqa: F401 - part of the device protocol
 
@@ -28,10 +27,6 @@ PRIMITIVES = {
 }  # fmt: skip
 """The primitives that have kernels, and the file of each."""
 
-FILES = ("work", "elements", "batch_norm", "sums", "pool", "softmax", "update", "layout", "direct",
-         "winograd_transforms", "winograd", "depthwise")  # fmt: skip
-"""The files whose kernels most nets need, in the order in which they are compiled; others when they are first used."""
-
 
 def __getattr__(attribute):
     """Import a primitive's file when it is first used; the NumPy backend's function if it has none."""
@@ -42,27 +37,14 @@ def __getattr__(attribute):
         return getattr(cpu, attribute)
     try:
         from minicnn.cpu.compiled import kernel
-    except ImportError as problem:                                 # numba is broken
+    except Exception as problem:                                   # numba is broken
         path.unusable(problem)
-        return getattr(cpu, attribute)
-    _compile_all(kernel)
+        globals()[attribute] = getattr(cpu, attribute)
+        return globals()[attribute]
+    folder = kernel.folder()
+    if folder and not (folder / "complete").exists():
+        from minicnn.cpu.compiled import first_use
+        first_use.compile_all(folder)
     function = getattr(importlib.import_module(f"minicnn.cpu.compiled.{file}"), attribute)
     globals()[attribute] = function
     return function
-
-
-def _compile_all(kernel):
-    """Compile every kernel the first time that this version runs on this machine, with a bar on a terminal."""
-    folder = kernel.folder()
-    if folder is None or (folder / "complete").exists():
-        return
-    out = sys.stderr
-    out.write("minicnn compiles its kernels for this processor, once; MINICNN_CPU=numpy computes without them\n")
-    for count, file in enumerate(FILES):
-        if out.isatty():
-            out.write(f"\r  {'█' * count}{'░' * (len(FILES) - count)} {file:<12}")
-            out.flush()
-        importlib.import_module(f"minicnn.cpu.compiled.{file}")
-    if out.isatty():
-        out.write("\r" + " " * (len(FILES) + 20) + "\r")
-    (folder / "complete").touch()

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from minicnn.cpu.compiled import team
-from minicnn.cpu.compiled.direct import plain
+from minicnn.cpu.compiled.arrays import usable
 from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.registers import fma, load, maximum, spread, store
 from minicnn.cpu.compiled.work import first, following
@@ -171,9 +171,9 @@ def supports(g, dtype):
 
 def conv2d(x, w, b, g, relu=False):
     y = np.empty((g.N, g.OH, g.OW, g.O), np.float32)
-    b = np.zeros(g.O, np.float32) if b is None else plain(b)
+    b = np.zeros(g.O, np.float32) if b is None else usable(b)
     rows = _rows(g.OW * g.C, g.OH)
-    team.run(forward, g.N * -(-g.OH // rows), y.size * 2, plain(to_nhwc(x)), _taps(w), b, y, _steps(g), rows, relu)
+    team.run(forward, g.N * -(-g.OH // rows), y.size * 2, usable(to_nhwc(x)), _taps(w), b, y, _steps(g), rows, relu)
     return as_nchw(y)
 
 
@@ -183,13 +183,13 @@ def conv2d_dx(dy, w, g):
         return conv2d(dy, transposed(w, g.G), None, back)
     dx = np.empty((g.N, g.H, g.W, g.C), np.float32)
     rows = _rows(g.W * g.C, g.H)
-    team.run(backward_x, g.N * -(-g.H // rows), dx.size * 2, plain(to_nhwc(dy)), _taps(w), dx, _steps(g), rows)
+    team.run(backward_x, g.N * -(-g.H // rows), dx.size * 2, usable(to_nhwc(dy)), _taps(w), dx, _steps(g), rows)
     return as_nchw(dx)
 
 
 def conv2d_dw(dy, x, g):
     sums = np.empty((min(PARTS, g.N), g.KH, g.KW, g.C), np.float32)
-    team.run(backward_w, len(sums), dy.size * 2, plain(to_nhwc(dy)), plain(to_nhwc(x)), sums, _steps(g))
+    team.run(backward_w, len(sums), dy.size * 2, usable(to_nhwc(dy)), usable(to_nhwc(x)), sums, _steps(g))
     return np.ascontiguousarray(sums.sum(0).transpose(2, 0, 1)[:, None])
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from minicnn.cpu.compiled import team
+from minicnn.cpu.compiled.arrays import usable
 from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.layout import pack_filters, pad
 from minicnn.cpu.compiled.microkernel import pack_gradients, windows_times_filters, windows_times_gradients
@@ -186,7 +187,7 @@ def conv2d_dw(dy, x, g):
     geometry, items, parts = _dw_tiling(g)
     blocks = g.G * -(-(g.O // g.G) // 16)
     sums = np.empty((parts, blocks * g.KH * g.KW * (g.C // g.G) * 16), np.float32)
-    team.run(backward_w, items, _size(g), plain(dy).reshape(-1), plain(x), sums, g.KH, g.KW, geometry)
+    team.run(backward_w, items, _size(g), usable(dy).reshape(-1), usable(x), sums, g.KH, g.KW, geometry)
     team.run(unpack_sums, blocks, sums.size, sums, g.G, dw)
     return dw
 
@@ -200,12 +201,7 @@ def _product(x, w, b, g, y, places, relu):
     if b is not None:
         bias[: g.O] = b
     geometry, items = _tiling(g)
-    team.run(forward, items, _size(g), plain(x), packed, bias, y.reshape(-1), np.array(places), relu, geometry)
-
-
-def plain(a):
-    """A contiguous array that numba takes for one that can be written."""
-    return a if a.flags.writeable and a.flags.c_contiguous else a.copy()
+    team.run(forward, items, _size(g), usable(x), packed, bias, y.reshape(-1), np.array(places), relu, geometry)
 
 
 def _size(g):

@@ -11,6 +11,7 @@ nothing can be written, every process compiles for itself.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -67,21 +68,21 @@ def inlined_in_order(function):
 
 @functools.cache
 def folder() -> Path | None:
-    """The cache's folder for this version and machine; None if it can't be written."""
-    home = Path(os.environ.get("MINICNN_HOME") or Path.home() / ".cache" / "minicnn")
-    path = home / "kernels" / stamp()
+    """The cache's folder for this version and machine; None if nothing is there and nothing can be written."""
     try:
+        home = Path(os.environ.get("MINICNN_HOME") or "~/.cache/minicnn").expanduser()
+        path = home / "kernels" / stamp()
         path.mkdir(parents=True, exist_ok=True)
-        return path if os.access(path, os.W_OK) else None
-    except OSError:
+        return path if os.access(path, os.W_OK) or (path / "complete").exists() else None
+    except (OSError, RuntimeError):                                # RuntimeError: nobody knows this user's home
         return None
 
 
 @functools.cache
 def stamp() -> str:
     """A checksum of all that determines the machine code."""
-    facts = [numba.__version__, np.__version__, platform.python_version(), llvmlite.binding.get_host_cpu_name(),
-             llvmlite.binding.get_host_cpu_features().flatten(), str(BOUNDSCHECK)]
+    facts = [numba.__version__, llvmlite.__version__, np.__version__, platform.python_version(),
+             llvmlite.binding.get_host_cpu_name(), llvmlite.binding.get_host_cpu_features().flatten(), str(BOUNDSCHECK)]
     sources = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256("\n".join(facts).encode() + b"".join(sources)).hexdigest()[:16]
 
@@ -105,4 +106,18 @@ class _CacheImpl(CompileResultCacheImpl):
 
 
 class _Cache(FunctionCache):
+    """A kernel whose file can't be read is compiled anew; one whose file can't be written is not kept."""
+
     _impl_class = _CacheImpl
+
+    def load_overload(self, signature, context):
+        try:
+            return super().load_overload(signature, context)
+        except Exception:                                          # pickle raises many kinds
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, signature, data):
+        with contextlib.suppress(OSError):
+            super().save_overload(signature, data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -53,26 +54,36 @@ class _Team:
         self.number += 1
         work = counters.new(items, self.address, self.number)
         self.task = kernel, args, work
-        for helper in self.helpers:
-            if helper.asleep:
-                helper.wake.set()
         try:
+            for helper in self.helpers:
+                if helper.asleep:
+                    helper.wake.set()
             kernel(*args, work)
-        except BaseException:                                      # perhaps before the bell rang
-            work[counters.FAILED] = 1
+            counters.wait(work)
+            if work[counters.FAILED]:
+                raise next(helper.problem for helper in self.helpers if helper.problem)
+        except BaseException:                                      # also Ctrl-C, which Python raises after the kernel
+            self.stop(work)
             raise
         finally:
-            counters.wait(work)
-        if work[counters.FAILED]:
-            raise MemoryError("a thread found no memory for this layer: use a smaller batch or fewer threads")
+            self.task = None                                       # its arrays may be freed
+
+    def stop(self, work):
+        """Let no thread take another item, and wait until none computes one."""
+        counters.close(work)
+        while any(helper.work is work for helper in self.helpers):
+            time.sleep(1e-4)
+        for helper in self.helpers:
+            helper.problem = None
 
     def start(self, count):
         self.close()
         self.closed = False
         threads._limit_blas()
-        self.helpers = [_Helper(self) for _ in range(count)]
-        for helper in self.helpers:
+        for _ in range(count):
+            helper = _Helper(self)
             helper.start()
+            self.helpers.append(helper)
 
     def close(self):
         self.closed = True
@@ -87,6 +98,7 @@ class _Helper(threading.Thread):
     def __init__(self, team):
         super().__init__(name="minicnn compiled", daemon=True)
         self.team, self.wake, self.asleep = team, threading.Event(), False
+        self.work = self.problem = None
 
     def run(self):
         heard, team = 0, self.team
@@ -99,13 +111,23 @@ class _Helper(threading.Thread):
                     self.wake.wait()
                 self.asleep = False
                 continue
-            heard = number
-            kernel, args, work = team.task
-            try:
-                kernel(*args, work)
-            except MemoryError:
-                work[counters.FAILED] = 1
-            del kernel, args, work
+            heard, task = number, team.task
+            if task is not None:                                   # the others have not computed it already
+                self.compute(*task)
+            del task
+
+    def compute(self, kernel, args, work):
+        self.work, self.problem = work, None
+        try:
+            kernel(*args, work)
+        except MemoryError:
+            self.problem = MemoryError("a thread found no memory for this layer: use a smaller batch or fewer threads")
+            work[counters.FAILED] = 1
+        except BaseException as problem:
+            self.problem = problem
+            work[counters.FAILED] = 1
+        finally:
+            self.work = None
 
 
 _team = _Team()

@@ -13,7 +13,7 @@ import functools
 import numpy as np
 
 from minicnn.cpu.compiled import team
-from minicnn.cpu.compiled.direct import plain
+from minicnn.cpu.compiled.arrays import usable
 from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.layout import pad
 from minicnn.cpu.compiled.microkernel import windows_times_filters, windows_times_gradients
@@ -147,8 +147,8 @@ def conv2d(x, w, b, g, relu=False):
     U, y = np.empty((36, blocks, 1, g.C, 16), np.float32), np.empty((g.N, g.OH, g.OW, g.O), np.float32)
     team.run(transform_filters, blocks, U.size, w if w.flags.writeable else w.copy(), U)
     images, tile_rows, items = _blocks(g, 36)
-    b = np.zeros(g.O, np.float32) if b is None else plain(b)
-    team.run(forward, items, y.size * g.C / 4, plain(to_nhwc(x)), U, b, y, g.vertical.before, g.horizontal.before,
+    b = np.zeros(g.O, np.float32) if b is None else usable(b)
+    team.run(forward, items, y.size * g.C / 4, usable(to_nhwc(x)), U, b, y, g.vertical.before, g.horizontal.before,
              images, tile_rows, 1, relu)
     return as_nchw(y)
 
@@ -164,7 +164,7 @@ def conv2d_dw(dy, x, g):
     splits = next((s for s in (1, 2, 3) if s * ITEM_FILTERS >= g.C * g.O), 6)
     sums = np.empty((min(-(-2 * PARTS // splits), items), 36, blocks * g.C * 16), np.float32)
     dw = np.empty((g.O, g.C, 3, 3), np.float32)
-    team.run(backward_w, splits * len(sums), dy.size * g.C / 4, plain(to_nhwc(dy)), plain(to_nhwc(x)), sums,
+    team.run(backward_w, splits * len(sums), dy.size * g.C / 4, usable(to_nhwc(dy)), usable(to_nhwc(x)), sums,
              g.vertical.before, g.horizontal.before, images, tile_rows, splits)
     team.run(transform_sums, blocks, sums.size, sums, dw)
     return dw

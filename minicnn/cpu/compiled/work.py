@@ -50,6 +50,12 @@ def wait(work):
         pause()
 
 
+@kernel("void(i8[::1])")
+def close(work):
+    """Let no thread take another item."""
+    add(work, NEXT, work[TOTAL])
+
+
 @kernel("i8(i8[::1], i8, i8)")
 def listen(bell, heard, turns):
     """Wait until the bell's number differs from `heard`, for so many turns. → the number"""

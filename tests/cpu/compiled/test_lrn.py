@@ -5,7 +5,7 @@ import pytest
 
 from minicnn import cpu
 from minicnn.cpu import compiled
-from minicnn.geometry import channel_band
+from minicnn.cpu.lrn import channel_band
 from tests.cpu.compiled.layouts import in_turns
 
 CASES = [((2, 16, 9, 11), 5, 0.02, 0.75, 2.0), ((3, 7, 4, 5), 4, 0.3, 0.75, 1.0), ((1, 1, 1, 1), 1, 1.0, 0.75, 1.0),
