@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -268,13 +270,22 @@ def _row(node: Node, images: int, kernel: str, size: int) -> Row:
     return Row(node.layer, node.kind, tuple(node.folded), node.y.at(images), kernel, size)
 
 
+@functools.cache
 def _has_kernels() -> bool:
+    """Whether a program of kernels runs here: it calls machine code in a way that a new version of numba may change."""
     try:
+        from minicnn.cpu.compiled import inference
+        from minicnn.cpu.compiled.program import Call, Program
         from minicnn.plan import kernels  # noqa: F401
-    except ImportError as problem:                                 # numba is broken
-        path.unusable(problem)
-        return False
-    return True
+
+        y = np.zeros(8, np.float32)
+        Program([Call(inference.add, 1, 8, (np.ones(8, np.float32), y, y, False, 8))]).run()
+        problem = None if (y == 1).all() else "a program of kernels computes wrong values"
+    except Exception as error:
+        problem = str(error)
+    if problem:
+        warnings.warn(f"minicnn.compile makes plans without kernels: {problem}", RuntimeWarning, stacklevel=4)
+    return problem is None
 
 
 __all__ = ["Plan", "compile"]

@@ -1,5 +1,6 @@
 """minicnn.compile: what a plan computes, what it refuses, and what it tells."""
 
+import functools
 import threading
 
 import numpy as np
@@ -24,6 +25,7 @@ from minicnn.nn import (
 )
 from minicnn.plan import CompileError
 from minicnn.plan.fold import fold
+from minicnn.plan.plan import _has_kernels
 from tests.plan.test_every_net import with_statistics
 
 
@@ -325,6 +327,14 @@ def test_a_plan_with_other_answers_than_the_model_is_not_returned(path, monkeypa
     monkeypatch.setattr("minicnn.plan.plan.fold", wrong)
     with pytest.raises(CompileError, match=r"^the plan's answers differ from the model's: "):
         minicnn.compile(convolutional(), (1, 3, 12, 12))
+
+
+def test_without_working_programs_a_plan_has_no_kernels(monkeypatch):
+    program = pytest.importorskip("minicnn.cpu.compiled.program")
+    monkeypatch.setattr(program.Program, "run", lambda self: 1 / 0)
+    monkeypatch.setattr("minicnn.plan.plan._has_kernels", functools.cache(_has_kernels.__wrapped__))
+    with minicnn.cpu_path("compiled"), pytest.warns(RuntimeWarning, match="plans without kernels: division by zero"):
+        assert "without kernels" in repr(agree(convolutional(), images(2, 3, 12, 12)))
 
 
 def test_a_net_that_magnifies_rounding_errors_has_a_plan(path):
