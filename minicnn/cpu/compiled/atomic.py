@@ -1,4 +1,4 @@
-"""Memory that several threads read and write: four instructions of the processor that numba does not offer."""
+"""Memory that several threads read and write: instructions that numba does not offer."""
 
 import platform
 
@@ -7,6 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+WINDOWS = platform.system() == "Windows"
 ARM = platform.machine().lower() in ("arm64", "aarch64")
 
 
@@ -51,6 +52,18 @@ def pause(typing):
         else:
             kind = ir.FunctionType(ir.VoidType(), [])
             builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), code
+
+
+@intrinsic
+def give_way(typing):
+    """Let another thread run on this core, if one waits for it: the one that this thread waits for, perhaps."""
+    def code(context, builder, signature, args):
+        if not WINDOWS:
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
         return context.get_dummy_value()
 
     return types.void(), code

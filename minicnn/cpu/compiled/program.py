@@ -27,9 +27,9 @@ from numba.np.arrayobj import make_array, populate_array
 from minicnn.cpu import threads
 from minicnn.cpu.compiled import team
 from minicnn.cpu.compiled import work as counters
-from minicnn.cpu.compiled.atomic import pause, read
+from minicnn.cpu.compiled.atomic import read
 from minicnn.cpu.compiled.kernel import OPTIONS, keep, kernel
-from minicnn.cpu.compiled.work import DONE, FAILED, NEXT, TOTAL, first, following
+from minicnn.cpu.compiled.work import DONE, FAILED, NEXT, TOTAL, first, following, rest
 
 MIN_SIZE = 1 << 17
 """The size of all calls together below which the calling thread runs them alone: about 50 µs."""
@@ -242,8 +242,9 @@ def _run(steps, works, work):
             here = works[s]
             if read(here, NEXT) < here[TOTAL] and _call_code(steps[s, 0], steps[s, 1], steps[s, 2], _address(here)):
                 works[0, FAILED] = 1
+            turns = 0
             while read(here, DONE) < here[TOTAL] and read(works[0], FAILED) == 0:
-                pause()
+                turns = rest(turns)
             if read(works[0], FAILED):
                 break
         item = following(work)
