@@ -323,7 +323,7 @@ def test_a_plan_with_other_answers_than_the_model_is_not_returned(path, monkeypa
         graph.nodes[0].args[1] = graph.nodes[0].args[1] * 1.02
 
     monkeypatch.setattr("minicnn.plan.plan.fold", wrong)
-    with pytest.raises(CompileError, match="^the plan's answers differ from the model's: "):
+    with pytest.raises(CompileError, match=r"^the plan's answers differ from the model's: "):
         minicnn.compile(convolutional(), (1, 3, 12, 12))
 
 

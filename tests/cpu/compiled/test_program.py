@@ -53,11 +53,11 @@ def test_each_call_sees_what_those_before_it_wrote(count):
     expected = x.copy()
     for _ in range(50):
         expected = np.maximum(np.maximum(expected, 0) + z, 0) - z
-    minus = -z
+    minus, items = -z, -(-100_000 // elements.CHUNK)
     calls = []
     for _ in range(50):
-        calls += [Call(elements._relu, 7, 1e5, (x, y)), Call(elements._add, 7, 1e5, (y, z, x, True)),
-                  Call(elements._add, 7, 1e5, (x, minus, x, False))]  # fmt: skip
+        calls += [Call(elements._relu, items, 1e5, (x, y)), Call(elements._add, items, 1e5, (y, z, x, True)),
+                  Call(elements._add, items, 1e5, (x, minus, x, False))]  # fmt: skip
     try:
         threads.set_num_threads(count)
         Program(calls).run()
