@@ -1,8 +1,8 @@
 # make demo: train LeNet-5 on real digits and draw the results.   make test: all checks except the slow tests.
 # make slow: the slow tests: those that train a net, and all combinations (every net, every order of threads, every
 #             planted bug of a kernel) of which make test runs selected cases.
-# make bench: measure everything and write docs/benchmarks.md; half an hour, on an otherwise idle machine.
-#             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, adds a comparison with PyTorch.
+# make bench: measure everything and write docs/benchmarks.md and docs/compiled.md; half an hour, on an otherwise
+#             idle machine. TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, adds a comparison with PyTorch.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
 # make oldest: the tests of the command line, files and data with every dependency at the oldest version that
@@ -38,6 +38,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu.models --memory $(TORCH)
 	$(BIN)/python -m benchmarks.cpu.steps
 	$(BIN)/python -m benchmarks.cpu.scaling
+	$(BIN)/python -m benchmarks.cpu.compiled
 	$(BIN)/python -m benchmarks.render
 
 # Newer versions of other packages warn about these old ones, so warnings are not errors here.

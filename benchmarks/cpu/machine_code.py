@@ -64,10 +64,27 @@ def loops(text: str) -> list[list[str]]:
 
 
 def innermost(text: str) -> list[str]:
-    """The innermost loop with the most multiply-adds, its instructions and registers in columns."""
-    loop = max(loops(text), key=lambda lines: sum(line.lstrip().startswith(FMA) for line in lines))
+    """The innermost loop with the most multiply-adds."""
+    return columns(max(loops(text), key=lambda lines: sum(line.lstrip().startswith(FMA) for line in lines)))
+
+
+def columns(loop: list[str]) -> list[str]:
+    """A loop's instructions and their registers in two columns."""
     return [line if line.endswith(":") else "    {:<14}{}".format(*f"{line.strip()}\t".split("\t")[:2]).rstrip()
             for line in loop]  # fmt: skip
+
+
+def work(loop: list[str]) -> tuple[int, int]:
+    """(FLOPs, bytes loaded and stored) of a turn of a loop of x86 code, eight or four float32 in a register or one."""
+    flops = moved = 0
+    for line in loop:
+        name, _, operands = line.strip().partition(" ")
+        if not re.match(r"v\w+[sp]s$", name):
+            continue
+        lanes = 1 if name.endswith("ss") else 8 if "ymm" in operands else 4
+        flops += lanes * (2 if name.startswith(FMA) else name.startswith(("vadd", "vmul", "vsub")))
+        moved += 4 * lanes * ("(" in operands)
+    return flops, moved
 
 
 def tally(loop: list[str]) -> str:

@@ -21,8 +21,8 @@ def multiply_adds(y, turns, work):
     """Each turn adds 6 × 16 products to 12 registers, as the microkernel does: 192 FLOPs, but no value from memory."""
     item = first(work)
     while item >= 0:
-        pixel = spread(y[0])
-        pixels, filters, sums = (pixel, pixel, pixel, pixel, pixel, pixel), load_each(y, 0, 8, 2), load_each(y, 0, 8, 12)
+        pixel, filters, sums = spread(y[0]), load_each(y, 0, 8, 2), load_each(y, 0, 8, 12)
+        pixels = pixel, pixel, pixel, pixel, pixel, pixel
         for _ in range(turns):
             sums = outer(pixels, filters, sums)
         store_each(y, 96 * (item + 1), 8, sums)
