@@ -1,7 +1,7 @@
 # make demo: train LeNet-5 on real digits and draw the results.   make test: all checks except the slow tests.
 # make slow: the slow tests: those that train a net, and all combinations (every net, every order of threads, every
 #             planted bug of a kernel) of which make test runs selected cases.
-# make bench: measure everything and write docs/benchmarks.md; an hour, on an otherwise idle machine.
+# make bench: measure everything and write docs/benchmarks.md and docs/compiled.md; an hour, on an otherwise idle machine.
 #             TORCH_PYTHON=PATH/TO/python, an interpreter that can import torch, adds a comparison with PyTorch;
 #             PEER_PYTHON=PATH/TO/python, one that can import onnxruntime or tinygrad, with these.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
@@ -46,6 +46,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.cpu.scaling
 	$(BIN)/python -m benchmarks.cpu.overhead
 	$(BIN)/python -m benchmarks.cpu.tuning
+	$(BIN)/python -m benchmarks.cpu.compiled
 	$(BIN)/python -m benchmarks.render
 
 # Newer versions of other packages warn about these old ones, so warnings are not errors here.

@@ -350,7 +350,7 @@ def test_the_page_is_made_of_the_results_alone(results, tmp_path):
 
 def test_the_committed_pages_are_what_the_results_render_to(tmp_path):
     render.main(["--docs", str(tmp_path)])
-    for page in ("benchmarks.md", "benchmarks-gpu.md"):
+    for page in ("benchmarks.md", "benchmarks-gpu.md", "compiled.md"):
         assert (tmp_path / page).read_text() == (ROOT / "docs" / page).read_text(), "run python -m benchmarks.render"
 
 
@@ -359,7 +359,8 @@ def test_the_committed_page_is_the_committed_results():
     if not any(folder.glob("*.json")):
         pytest.skip("nothing has been measured")
     for path in folder.glob("*.json"):
-        page = {"loader": "data.md", "gpu": "benchmarks-gpu.md"}.get(path.stem, "benchmarks.md")
+        pages = {"loader": "data.md", "gpu": "benchmarks-gpu.md", "compiled": "compiled.md"}
+        page = pages.get(path.stem, "benchmarks.md")
         told, document = (ROOT / "docs" / page).read_text(), json.loads(path.read_text())
         assert f"`{document['command']}`" in told, f"{path.name} is newer than the page: python -m benchmarks.render"
 

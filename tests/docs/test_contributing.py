@@ -20,15 +20,17 @@ EXAMPLES = {
         "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/handlers.py",
         "minicnn/crossing_cases.py",
         "minicnn/io/onnx/pooling.py",
-        "minicnn/nn/pool.py", "minicnn/reference.py"}),
+        "minicnn/nn/pool.py", "minicnn/reference.py",
+        "minicnn/cpu/compiled/__init__.py", "minicnn/cpu/compiled/pool.py"}),                # "Add a compiled kernel"
     "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md", "tests/nn/test_repr.py"}),
     "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
     "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),
-    "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and those of the same name
-        "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/__init__.py",
-        "minicnn/cpu/compiled/conv.py", "minicnn/cpu/compiled/winograd.py",
-        "minicnn/cpu/compiled/winograd_transforms.py", "minicnn/plan/weighted.py", "minicnn/bench/conv.py"}),
+    "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and others of the same name
+        "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/conv.py",
+        "minicnn/cpu/compiled/winograd.py", "minicnn/cpu/compiled/winograd_transforms.py",
+        "minicnn/cpu/compiled/first_use.py", "minicnn/plan/weighted.py", "minicnn/bench/conv.py"}),
+    "Add a compiled kernel": (r"\badam_update\b", "minicnn/cpu/compiled tests/cpu/compiled", set()),
 }  # fmt: skip
 
 

@@ -20,21 +20,22 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ct
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _PAGE = mmap.PAGESIZE
+_FORBIDDEN = 16 * _PAGE  # behind each array: a kernel that misses by some thousand values is caught, and harms no one
 
 
 def guarded(shape, dtype):
-    """New memory as a NumPy array, filled with NaN, a forbidden page behind its last byte."""
+    """New memory as a NumPy array, filled with NaN, forbidden pages behind its last byte."""
     dtype = np.dtype(dtype)
     count = math.prod(shape)
     room = -(-count * dtype.itemsize // 16) * 16
     pages = max(1, -(-room // _PAGE))
     protection = mmap.PROT_READ | mmap.PROT_WRITE
-    base = _libc.mmap(None, (pages + 1) * _PAGE, protection, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    base = _libc.mmap(None, pages * _PAGE + _FORBIDDEN, protection, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
     if base in (None, ctypes.c_void_p(-1).value):
         raise MemoryError(f"the emulated device has no memory for {shape} {dtype}")
-    _libc.mprotect(base + pages * _PAGE, _PAGE, 0)
+    _libc.mprotect(base + pages * _PAGE, _FORBIDDEN, 0)
     buffer = (ctypes.c_char * max(room, 1)).from_address(base + pages * _PAGE - room)
-    weakref.finalize(buffer, _libc.munmap, base, (pages + 1) * _PAGE)
+    weakref.finalize(buffer, _libc.munmap, base, pages * _PAGE + _FORBIDDEN)
     ctypes.memset(ctypes.addressof(buffer), 0xFF, room)
     return np.frombuffer(buffer, dtype, count).reshape(shape)
 

@@ -53,8 +53,8 @@ def test_each_call_sees_what_those_before_it_wrote(count):
     expected = x.copy()
     for _ in range(50):
         expected = np.maximum(np.maximum(expected, 0) + z, 0) - z
-    minus = -z
-    calls, items = [], -(-len(x) // elements.CHUNK)
+    minus, items = -z, -(-100_000 // elements.CHUNK)
+    calls = []
     for _ in range(50):
         calls += [Call(elements._relu, items, 1e5, (x, y)), Call(elements._add, items, 1e5, (y, z, x, True)),
                   Call(elements._add, items, 1e5, (x, minus, x, False))]  # fmt: skip
