@@ -123,10 +123,15 @@ def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: fl
         finally:
             _in_task.reset(token)
 
-    pool = _get_pool()
-    futures = [pool.submit(contextvars.copy_context().run, work) for _ in range(helpers)]
+    pool, futures = _get_pool(), []
     try:
+        for _ in range(helpers):
+            futures.append(pool.submit(contextvars.copy_context().run, work))
         work()
+    except BaseException:                                          # perhaps between two submits
+        for _ in remaining:
+            pass
+        raise
     finally:
         for future in futures:
             if not future.cancel():                                # cancelled: it never began, no task was left
