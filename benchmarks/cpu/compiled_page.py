@@ -1,6 +1,7 @@
 """The code and the numbers of docs/compiled.md; `python -m benchmarks.render compiled` writes them."""
 
 import ast
+import itertools
 from pathlib import Path
 
 from matplotlib.ticker import FuncFormatter
@@ -60,7 +61,7 @@ def _step(place: int, name: str):
             told.append("measured on {} image and {} filter{}".format(*row["part"], "s" * (row["part"][1] != 1)))
         other, shown = row["rates"][SECOND], [source(shown) for shown in SHOWN[name]]
         code = shown[0] if shown else ""
-        for before, after in zip(shown, shown[1:]):
+        for before, after in itertools.pairwise(shown):
             code += ("\n\n\n" if "\n" in before + after else "\n") + after
         return [*([f"```py\n{code}\n```\n"] if code else []),
                 f"{told[0]}: {', '.join(told[1:])}. On {SECOND}: {number(other)} GFLOP/s.\n"]
