@@ -1,6 +1,7 @@
 """The code and the numbers of docs/compiled.md; `python -m benchmarks.render compiled` writes them."""
 
 import ast
+import itertools
 from pathlib import Path
 
 from matplotlib.ticker import FuncFormatter
@@ -17,8 +18,8 @@ TITLES = {
     "tiles": "tiles", "on_threads": "threads", "winograd": "Winograd",
 }  # fmt: skip
 """The name of each step on the page."""
-SHOWN = {"definition": ("definition",), "compiled": ("compiled",), "channels_last": ("channels_last",),
-         "one_register": ("one_register",), "block": ("block",), "multiply_add": ("multiply_add",),
+SHOWN = {"definition": ("definition",), "compiled": ("SEPARATE", "compiled"), "channels_last": ("channels_last",),
+         "one_register": ("one_register",), "block": ("block",), "multiply_add": ("FAST", "multiply_add"),
          "tiles": ("one_tile", "tiles"), "on_threads": ("threaded", "on_threads"), "winograd": ()}  # fmt: skip
 """The functions that the page shows for each step."""
 
@@ -54,11 +55,14 @@ def _step(place: int, name: str):
         rate, cores = row["rates"][FIRST], "the core's peak" if row["threads"] == 1 else f"{row['threads']} cores' peak"
         told = [f"**{number(rate)} GFLOP/s**"]
         if place:
-            before = rows[place - 1]
-            told.append(f"×{rate / before['rates'][FIRST]:.{1 if place > 1 else 0}f}")
+            told.append(f"×{rate / rows[place - 1]['rates'][FIRST]:.{1 if place > 1 else 0}f}")
         told.append(f"{_percent(rate / peak(document, row))} of {cores}")
-        other = row["rates"][SECOND]
-        code = "\n\n\n".join(source(shown) for shown in SHOWN[name])
+        if row["part"]:
+            told.append("measured on {} image and {} filter{}".format(*row["part"], "s" * (row["part"][1] != 1)))
+        other, shown = row["rates"][SECOND], [source(shown) for shown in SHOWN[name]]
+        code = shown[0] if shown else ""
+        for before, after in itertools.pairwise(shown):
+            code += ("\n\n\n" if "\n" in before + after else "\n") + after
         return [*([f"```py\n{code}\n```\n"] if code else []),
                 f"{told[0]}: {', '.join(told[1:])}. On {SECOND}: {number(other)} GFLOP/s.\n"]
 
