@@ -2,7 +2,7 @@
 
 Read `relu` in elements.py first, then convolution: microkernel.py, direct.py. A primitive's file is imported, and with
 it numba, when the primitive is first used. What a file has no kernel for it leaves to the NumPy backend: each says so
-in its first lines, and tests/cpu/test_compiled.py lists it.
+in its first lines, and tests/cpu/compiled lists it.
 """
 
 import importlib
