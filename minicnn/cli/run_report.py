@@ -17,13 +17,22 @@ from minicnn.inspect import plots as net_plots
 from minicnn.train import Run, on_signals, plots
 from minicnn.train.fit import line
 from minicnn.train.folder import BEST
+from minicnn.train.usual import advice, too_few, transfer_command, usual_model
 
 
-def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> None:
+def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True, usual: bool = False) -> None:
     """Train, test, draw and report; `Stopped` passes through where a stop was requested.
 
     keep=False: the folder is deleted afterwards, so no file in it is named and no command suggested.
+    usual: no net was named, so say which one this is.
     """
+    if usual and not as_json and (said := advice(run.config.dataset, *_size(run))):
+        console.say(said, markup=False)
+    with run.lock:  # until the last picture: another process could begin a run there, and its model would be tested
+        _go(run, as_json, more, keep)
+
+
+def _go(run: Run, as_json: bool, more: dict | None, keep: bool) -> None:
     splits = run.splits
     part, tested = run.tested
     if not as_json:
@@ -61,6 +70,12 @@ def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> 
     console.say(f"\nIn {run.folder}: {named}", markup=False)
     _what_next(run)
     return None
+
+
+def _size(run: Run) -> tuple[int, int]:
+    """(pictures, classes) of the dataset."""
+    parts = (run.splits.train, run.splits.validation, run.splits.test)
+    return sum(len(part) for part in parts if part is not None), len(run.splits.classes)
 
 
 def _images(count):
@@ -160,10 +175,12 @@ def _what_next(run: Run) -> None:
     }
     if run.config.weights:
         hints[f"minicnn eval {folder}"] = "results by class, and a picture of the worst mistakes"
+    elif too_few(run.config.dataset, *_size(run)):
+        hints[transfer_command(run.config.dataset)] = "a trained net, adapted to these few pictures"
     else:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
         data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
-        model = "" if run.config.model in ("lenet5", "resnet20") else f" --model {run.config.model}"
+        model = "" if run.config.model == usual_model(run.config.dataset) else f" --model {run.config.model}"
         smoothing = "" if getattr(run.model, "loss", None) else " --label-smoothing 0.1"
         hints[f"minicnn train {data}{model}{chosen} --epochs {3 * run.config.epochs}{smoothing}"] = (
             "longer, with label smoothing" if smoothing else "longer")  # fmt: skip

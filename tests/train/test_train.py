@@ -329,9 +329,10 @@ def test_a_run_that_is_there_is_refused_and_left_alone(finished, tmp_path):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     for name in ("curves.png", "sample.png", "notes.txt"):
         (folder / name).write_text("old")
-    Run(config(epochs=1, seed=5), folder, overwrite=True)
+    run = Run(config(epochs=1, seed=5), folder, overwrite=True)
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "env.json", "notes.txt", "run.lock"], (
         "nothing of the old run is left to be taken for the new one's, and nobody else's file is touched")
+    run.lock.release()
     assert json.loads((folder / "config.json").read_text())["seed"] == 5
 
 
