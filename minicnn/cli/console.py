@@ -73,6 +73,8 @@ def count(n: int, word: str, plural: str = "") -> str:
 
 def program() -> str:
     """How to call this program in a shell: "minicnn" if it is on the PATH, otherwise as it was called."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m minicnn"
     return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else shlex.quote(sys.argv[0])
 
 

@@ -34,7 +34,7 @@ class Run:
     """
 
     def __init__(self, config: Config, where: str | Path | None = None, overwrite: bool = False):
-        self.config = complete(config.check())
+        self.config, self.doubt = complete(config.check()), ""
         if where is not None:
             folder.refuse(Path(where), overwrite)
         self._build(Path(where or ""))
@@ -105,6 +105,11 @@ class Run:
         self.weight = build.class_weights(c.class_weights, self.training.labels, len(self.splits.classes))
         losses.check(model, c.label_smoothing, self.weight)
         self.state = state.State(model, optimizer, schedule, average, len(self.loader), c.accumulate)
+
+    def __repr__(self) -> str:
+        where = f"in {self.folder}" if (self.folder / folder.CONFIG).is_file() else "without a folder"
+        return (f"<Run {where}: {self.config.model} on {self.splits.name}, {len(self.metrics)} of {self.config.epochs} "
+                "epochs>")  # fmt: skip
 
     @property
     def model(self) -> Module:

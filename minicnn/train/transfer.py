@@ -47,6 +47,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     base, options = build.model_options(config, splits)
     model = models.build(base, **options).to(config.device)
     prepare = preparer(config.device)
+    splits = build.fit_images(model, config, splits)
     blank = prepare(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = body.split(model, base, options, blank)
     load_into(model, config.weights, skip=head.new)
