@@ -322,13 +322,13 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     folder, body, _, _ = learned
     run = tmp_path / "run"
     command = ("transfer", folder, "--weights", body, "--size", 32, "--test", 0.25)
-    rc, out, err = minicnn_(*command, "--set", "width=0.25", "--out", run)
-    assert "misshapen" in sentence(err, 1, rc), "the model file's width is 0.125"
+    rc, out, err = minicnn_(*command, "--set", "width=0.5", "--out", run)
+    assert "misshapen" in sentence(err, 1, rc), "the model file's width is 0.25"
     assert not run.exists()
     rc, out, err = minicnn_(*command, "--out", run)
     assert (rc, err) == (0, "")
-    assert model_file.description(run / "best.safetensors").options["width"] == 0.125
-    assert "64 features of 18 pictures in 2 views, computed once" in out
+    assert model_file.description(run / "best.safetensors").options["width"] == 0.25
+    assert "128 features of 18 pictures in 2 views, computed once" in out
     assert "in cross-validation on the training pictures" in out
     assert "shapes, test: " in out
     rc, out, err = minicnn_(*command, "--out", tmp_path / "two", "--json", "--unfreeze", "features.12", "--epochs", 1)
@@ -359,7 +359,7 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     picture = next((folder / "discs").iterdir())
     rc, out, err = minicnn_("predict", run, picture, "--json")
     (answer,) = document(out)
-    model, about = model_file.load(run / "best.safetensors")
+    model, _ = model_file.load(run / "best.safetensors")
     with no_grad():
         image = np.asarray(Image.open(picture).resize((32, 32), Image.Resampling.BILINEAR), np.float32)
         x = (image.transpose(2, 0, 1) / 255 - 0.3) / 0.2
