@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
 import sys
 import time
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
 from minicnn.inspect import plots as net_plots
+from minicnn.names import quoted
 from minicnn.train import Run, on_signals, plots
 from minicnn.train.fit import line
 from minicnn.train.folder import BEST
@@ -163,12 +163,12 @@ def _show_one(run: Run) -> None:
 
 
 def _what_next(run: Run) -> None:
-    folder = shlex.quote(str(run.folder))
+    folder = quoted(str(run.folder))
     sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
-    chosen = "".join(f" --set {shlex.quote(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
+    chosen = "".join(f" --set {quoted(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
                      for key, value in run.config.options.items())  # fmt: skip
     hints = {
-        f"minicnn predict {folder} {shlex.quote(str(sample))}":
+        f"minicnn predict {folder} {quoted(str(sample))}":
             "your own pictures too; --invert for ink on paper" if run.splits.in_memory else "your own pictures too",
         f"minicnn eval {folder} --split train": "does it know its training images better?",
         f"minicnn summary {run.config.model}{chosen}": "the net, layer by layer",
@@ -179,7 +179,7 @@ def _what_next(run: Run) -> None:
         hints[transfer_command(run.config.dataset)] = "a trained net, adapted to these few pictures"
     else:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
-        data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
+        data = run.config.dataset if run.splits.in_memory else quoted(run.config.dataset)
         model = "" if run.config.model == usual_model(run.config.dataset) else f" --model {run.config.model}"
         smoothing = "" if getattr(run.model, "loss", None) else " --label-smoothing 0.1"
         hints[f"minicnn train {data}{model}{chosen} --epochs {3 * run.config.epochs}{smoothing}"] = (

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import shlex
-
 from minicnn import data, models
+from minicnn.names import quoted
 
 FEW = 500
 """Pictures of a class. CIFAR-100 has as many for training; fewer are learnt by heart."""
@@ -25,7 +24,7 @@ def too_few(dataset: str, pictures: int, classes: int) -> bool:
 
 def transfer_command(dataset: str) -> str:
     """The command that adapts a trained net to a folder of pictures."""
-    return f"minicnn transfer {shlex.quote(dataset)} --model squeezenet1_1 --weights FILE"
+    return f"minicnn transfer {quoted(dataset)} --model squeezenet1_1 --weights FILE"
 
 
 def advice(dataset: str, pictures: int, classes: int) -> str:

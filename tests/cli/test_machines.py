@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minicnn import names
 from minicnn.data import imagenet
 from minicnn.io import model_file
 from tests.program import document
@@ -84,6 +85,12 @@ def test_a_net_is_trained_resumed_and_used_on_another_system(tmp_path, system):
     assert "sample.png: " in out
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     assert not list(run.glob("*.lock")) + list(run.glob(".*"))
+
+
+def test_a_suggested_command_is_quoted_as_the_shell_reads_it(monkeypatch):
+    assert names.quoted("it's") == "'it'\"'\"'s'"
+    monkeypatch.setattr(names, "WINDOWS", True)
+    assert [names.quoted(word) for word in (r"C:\my photos", "a")] == [r'"C:\my photos"', "a"]
 
 
 BARE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii", "MINICNN_HOME": "",

@@ -242,4 +242,10 @@ def test_pictures_go_into_the_run_folder_or_where_asked(minicnn_, trained, sampl
     assert (trained / "sample-filters.png").is_file()
     (trained / "sample-filters.png").unlink()
     assert minicnn_("compare", "alexnet", "vgg16")[0] == 0
+    assert "try a tenth of that" in minicnn_("train", "digits", "--find-lr")[1]
     assert list(tmp_path.iterdir()) == []
+    rc, out, err = minicnn_("train", "digits", "--find-lr", "--out", tmp_path / "lr.txt")
+    assert "lr.txt must end in .png" in sentence(err, 2, rc)
+    assert out == ""
+    assert minicnn_("train", "digits", "--find-lr", "--out", tmp_path / "lr.png")[1].endswith("lr.png\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["lr.png"]
