@@ -253,11 +253,11 @@ def trace(copy: Path, suite: str) -> dict[str, dict]:
     return json.loads(kept.read_text()) if kept.exists() else {}
 
 
-def traces(copy: Path, cache: Path) -> dict[str, dict]:
+def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
     """The same of all suites, kept in a file for the next call, by the content of tests and sources."""
     cached = json.loads(cache.read_text()) if cache.exists() else {}
     sources = b"".join((ROOT / name).read_bytes() for name in files(None))
-    tests = [path for suite in SUITES for path in sorted((ROOT / suite).rglob("test_*.py") if
+    tests = [path for suite in suites for path in sorted((ROOT / suite).rglob("test_*.py") if
              (ROOT / suite).is_dir() else [ROOT / suite])]  # fmt: skip
     found, kept = {}, {}
     for path in tests:
@@ -308,6 +308,7 @@ def main() -> None:
     parser.add_argument("--only", help="a file, such as minicnn/train/loop.py")
     parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument("--again", action="store_true", help="run the survivors of the results again")
+    parser.add_argument("--suites", nargs="+", default=SUITES, help="files and folders of tests")
     parser.add_argument("--show", help="print the mutants of a file")
     given = parser.parse_args()
     if given.show:
@@ -335,7 +336,7 @@ def main() -> None:
         for name in filter(None, listed):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
-        tests = traces(copy, given.results.with_suffix(".traces"))
+        tests = traces(copy, given.results.with_suffix(".traces"), given.suites)
         for name, number in drawn:
             if (name, number) in known:
                 continue

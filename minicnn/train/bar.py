@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -31,4 +30,4 @@ def progress(work: Iterable[T], what: str = "working") -> Iterator[T]:
         yield item
         if done != total and time.monotonic() - last >= SECONDS:
             last = time.monotonic()
-            print(f"{what}: {done:,}" + (f" of {total:,}" if total else ""), file=sys.stderr, flush=True)
+            console.print(f"{what}: {done:,}" + (f" of {total:,}" if total else ""), soft_wrap=True)

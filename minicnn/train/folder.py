@@ -24,8 +24,8 @@ from pathlib import Path
 
 from minicnn import atomic, data
 from minicnn.environment import environment
+from minicnn.lock import Lock
 from minicnn.train.config import Config
-from minicnn.train.lock import Lock
 
 CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"
 BEST, LAST, HEAD = "best.safetensors", "last.safetensors", "head.safetensors"

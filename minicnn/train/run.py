@@ -13,12 +13,12 @@ from minicnn import models, optim, rng
 from minicnn.data import Splits
 from minicnn.data.dataset import Source
 from minicnn.io import model_file
+from minicnn.lock import Lock
 from minicnn.nn import Module
 from minicnn.tensor import no_grad
 from minicnn.train import body, build, checkpoint, folder, gradient_flow, losses, state
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete, from_json
-from minicnn.train.lock import Lock
 from minicnn.train.loop import Evaluation, NonFiniteLossError, Progress, evaluate, train_epoch
 from minicnn.train.source import open_splits, preparer, some_batches
 from minicnn.train.stop import Request, Stopped

@@ -46,7 +46,7 @@ FOREIGN = BEGIN + textwrap.dedent("""
         return real(path, flags, *more, **kwargs)
     os.open = refuse_folders
 """)
-WINDOWS = FOREIGN + "sys.platform = 'win32'\n"
+WINDOWS = FOREIGN + "import shutil\nshutil.which = lambda name: None\nsys.platform = 'win32'\n"
 MAC = BEGIN + "sys.platform = 'darwin'\ndel os.sched_getaffinity\n"
 END = textwrap.dedent("""
     import json, sys

@@ -11,10 +11,10 @@ import time
 import pytest
 
 from minicnn import data
+from minicnn import lock as run_lock
+from minicnn.lock import NAME, Lock
 from minicnn.train import Config, Run
 from minicnn.train import folder as run_folder
-from minicnn.train import lock as run_lock
-from minicnn.train.lock import NAME, Lock
 from tests.train.pair_test import pairs
 from tests.train.tiny import TINY
 from tests.work import NEVER
@@ -22,7 +22,7 @@ from tests.work import NEVER
 HOLD = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from minicnn.train.lock import Lock
+    from minicnn.lock import Lock
     held = Lock(Path(sys.argv[1]))
     print("held", flush=True)
     sys.stdin.readline()
@@ -335,8 +335,8 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
     monkeypatch.setattr(run_lock.fcntl, "flock", refuse)
     with pytest.warns(RuntimeWarning) as told:
         lock = Lock(tmp_path)
-    assert str(told[0].message) == (f"{tmp_path} can't be locked ({os.strerror(number)}): start no second run in it, "
-                                    "nothing would stop that one")
+    assert str(told[0].message) == (f"{tmp_path} can't be locked ({os.strerror(number)}): start no second process in "
+                                    "it, nothing would stop that one")
     lock.release()
     monkeypatch.setattr(run_lock, "fcntl", None)
     monkeypatch.setattr(run_lock, "msvcrt", None)

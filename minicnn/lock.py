@@ -1,4 +1,4 @@
-"""One run per folder: a lock that the system releases when the process ends, even after kill -9."""
+"""One process per folder: a lock that the system releases when the process ends, even after kill -9."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAR = 2**30
 
 
 class Lock:
-    """The lock on a run folder; its file names the process that holds it.
+    """The lock on a folder that is written; its file `name` says which process holds it.
 
         with Lock(folder): ...
 
@@ -37,10 +37,11 @@ class Lock:
 
     RuntimeError, one sentence, where another process or another thread holds it. The file of a killed process locks
     nothing: the lock belongs to the open file, not to its name. Where the file system has no locks a warning says so.
+    instead: what the refused one may do.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.path = folder, folder / NAME
+    def __init__(self, folder: Path, name: str = NAME, instead: str = "give another folder with --out"):
+        self.folder, self.path, self.instead = folder, folder / name, instead
         self.handle: int | None = None
         self.depth = self.thread = 0
         self.take()
@@ -76,8 +77,8 @@ class Lock:
                 os.close(handle)
                 raise self._in_use(holder) from None
             except OSError as problem:
-                warnings.warn(f"{self.folder} can't be locked ({problem.strerror or problem}): start no second run in "
-                              "it, nothing would stop that one", RuntimeWarning, stacklevel=4)  # fmt: skip
+                warnings.warn(f"{self.folder} can't be locked ({problem.strerror or problem}): start no second "
+                              "process in it, nothing would stop that one", RuntimeWarning, stacklevel=4)  # fmt: skip
             if self._is_ours(handle):
                 break
             os.close(handle)  # its owner removed the file between our two calls: create it again
@@ -87,8 +88,7 @@ class Lock:
         return handle
 
     def _in_use(self, holder: str) -> RuntimeError:
-        return RuntimeError(f"{self.folder} is in use by {holder}: wait for it, stop it, or give another folder with "
-                            "--out")  # fmt: skip
+        return RuntimeError(f"{self.folder} is in use by {holder}: wait for it, stop it, or {self.instead}")
 
     def is_current(self) -> bool:
         """Whether this object holds the lock, and the folder was not removed since."""
