@@ -207,6 +207,27 @@ def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
 # -------------------------------------------------------------------------------------- where nothing can be written
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_macos_flushes_the_drive_too(tmp_path, monkeypatch, works):
+    """F_FULLFSYNC, as fcntl(2) of macOS says; fsync where the file system lacks it."""
+    done = []
+
+    class MacOS:
+        F_FULLFSYNC = 51
+
+        @staticmethod
+        def fcntl(handle, command):
+            done.append(command)
+            if not works:
+                raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(atomic, "fcntl", MacOS)
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("fsync"))
+    atomic.write(tmp_path / "file", b"content")
+    assert done[: 1 + (not works)] == [51, "fsync"][: 1 + (not works)]
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
 @pytest.mark.parametrize(("number", "text"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only"),
                                               (errno.EACCES, "Permission denied"), (errno.EDQUOT, "quota exceeded")])
 def test_where_nothing_can_be_written_the_last_checkpoint_stays(tmp_path, monkeypatch, number, text):
