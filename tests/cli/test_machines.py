@@ -74,7 +74,8 @@ def call(script, folder, *commands, **environment):
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("system", [WINDOWS, MAC], ids=["windows", "mac"])
+@pytest.mark.parametrize("system", [pytest.param(WINDOWS, id="windows"),
+                                    pytest.param(MAC, id="mac", marks=pytest.mark.slow)])
 def test_a_net_is_trained_resumed_and_used_on_another_system(tmp_path, system):
     run = tmp_path / "run"
     rc, out, err = call(system, tmp_path, ("train", "digits", "--epochs", 2, "--limit-batches", 2, "--out", run),

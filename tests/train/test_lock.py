@@ -15,6 +15,7 @@ from minicnn import lock as run_lock
 from minicnn.lock import NAME, Lock
 from minicnn.train import Config, Run
 from minicnn.train import folder as run_folder
+from tests.program import caller
 from tests.train.pair_test import pairs
 from tests.train.tiny import TINY
 from tests.work import NEVER
@@ -198,6 +199,15 @@ def test_a_run_holds_its_folder_until_its_results_are_written(tmp_path):
     with pytest.raises(RuntimeError, match="is in use by process "):
         run.test()
     end(other)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_program_holds_its_folder_until_the_last_picture(tmp_path, monkeypatch, capsys):
+    held = []
+    monkeypatch.setattr("minicnn.cli.run_report._draw", lambda run, result: held.append(run.lock.is_current()) or [])
+    rc, _, _ = caller(monkeypatch, capsys)("train", "digits", "--epochs", 1, "--limit-batches", 1, "--out", tmp_path)
+    assert (rc, held) == (0, [True])
+    assert not (tmp_path / NAME).exists()
 
 
 def test_a_folder_that_was_refused_is_not_kept(tmp_path):
