@@ -10,11 +10,13 @@ import time
 
 import pytest
 
-from minicnn import data
+from minicnn import data, models
 from minicnn import lock as run_lock
+from minicnn.io import model_file
 from minicnn.lock import NAME, Lock
 from minicnn.train import Config, Run
 from minicnn.train import folder as run_folder
+from minicnn.train.transfer import transfer
 from tests.program import caller
 from tests.train.pair_test import pairs
 from tests.train.tiny import TINY
@@ -208,6 +210,29 @@ def test_the_program_holds_its_folder_until_the_last_picture(tmp_path, monkeypat
     rc, _, _ = caller(monkeypatch, capsys)("train", "digits", "--epochs", 1, "--limit-batches", 1, "--out", tmp_path)
     assert (rc, held) == (0, [True])
     assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_transfer_claims_its_folder_before_it_computes_and_gives_it_back_on_an_error(tmp_path, monkeypatch):
+    options = {"num_classes": 10, "in_channels": 1}
+    about = model_file.Description.of("lenet5", options, TINY.classes, TINY.preprocessing)
+    model_file.save(tmp_path / "body.safetensors", models.build("lenet5", **options), about)
+    settings = config(model="lenet5", weights=str(tmp_path / "body.safetensors"), validation=0.0)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    other = process(HOLD, folder)
+    with pytest.raises(RuntimeError, match=r"run is in use by process "):
+        transfer(settings, folder, on_batch=lambda *now: pytest.fail("computed"))
+    end(other)
+
+    def broken(*args):
+        assert (folder / NAME).exists()
+        raise ValueError("a broken picture")
+
+    with pytest.raises(ValueError, match="a broken picture"):
+        transfer(settings, folder, on_batch=broken)
+    assert not folder.exists()
+    assert transfer(settings, folder).folder == folder
 
 
 def test_a_folder_that_was_refused_is_not_kept(tmp_path):
