@@ -10,8 +10,8 @@ under a tracer, which notes the lines that it executes. Then each mutant, drawn 
 and the tests that execute its line run, the quickest first, until one fails. The results are appended to a file as
 JSON, a line for each mutant; a second call goes on where the first one ended.
 
-*killed*: a test failed. *too long*: the tests ran into the time limit, so the mutant counts as killed. *survived*: all passed. *uncovered*: no test executes the line in
-this process. tests/mutants.json explains the survivors that change nothing anybody can see.
+*killed*: a test failed. *too long*: the tests ran into the time limit, which was noticed too. *survived*: all passed.
+*uncovered*: no test executes the line in this process. tests/mutants.json explains the survivors that change nothing anybody can see.
 """
 
 from __future__ import annotations
