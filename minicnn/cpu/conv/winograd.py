@@ -177,7 +177,7 @@ class Plan:
 
     def _transform(self, image, matrix, count, out):
         """out (n², P, C) = matrix · tile · matrixᵀ for `count` tiles, m pixels apart in an image (N, H, W, C)"""
-        N, _, W, C, step = *image.shape, self.m
+        (N, _, W, C), step = image.shape, self.m
         (nv, kv), (nh, kh) = matrix[0].shape, matrix[1].shape                 # n rows of a result from k of a tile
         s = image.strides
         rows = as_strided(image, (N, count[0], kv, W * C), (s[0], step[0] * s[1], s[1], image.itemsize))
