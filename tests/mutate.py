@@ -11,7 +11,8 @@ and the tests that execute its line run, the quickest first, until one fails. Th
 JSON, a line for each mutant; a second call goes on where the first one ended.
 
 *killed*: a test failed. *too long*: the tests ran into the time limit, which was noticed too. *survived*: all passed.
-*uncovered*: no test executes the line in this process. tests/mutants.json explains the survivors that change nothing anybody can see.
+*uncovered*: no test executes the line in this process. tests/mutants.json explains the survivors that change nothing
+anybody can see.
 """
 
 from __future__ import annotations
@@ -264,21 +265,23 @@ def trace(copy: Path, suite: str) -> dict[str, dict]:
 
 
 def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
-    """The same of all suites, kept in a file for the next call, by the content of tests and sources."""
+    """The same of all suites, kept in a file for the next call, by the content of the test and of what it executes."""
+    def content(name: str) -> str:
+        return hashlib.sha256((ROOT / name).read_bytes()).hexdigest() if (ROOT / name).exists() else ""
+
     cached = json.loads(cache.read_text()) if cache.exists() else {}
-    sources = b"".join((ROOT / name).read_bytes() for name in files(None))
-    tests = [path for suite in suites for path in sorted((ROOT / suite).rglob("test_*.py") if
-             (ROOT / suite).is_dir() else [ROOT / suite])]  # fmt: skip
-    found, kept = {}, {}
-    for path in tests:
-        key = hashlib.sha256(sources + path.read_bytes()).hexdigest()
-        name = path.relative_to(ROOT).as_posix()
-        started = time.monotonic()
-        kept[key] = cached[key] if key in cached else trace(copy, name)
-        cache.write_text(json.dumps(cached | kept))
-        found |= kept[key]
-        print(f"{name}: {len(kept[key])} tests, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-    cache.write_text(json.dumps(kept))
+    names = [path.relative_to(ROOT).as_posix() for suite in suites for path in sorted(
+        (ROOT / suite).rglob("test_*.py") if (ROOT / suite).is_dir() else [ROOT / suite])]  # fmt: skip
+    found = {}
+    for name in names:
+        started, old = time.monotonic(), cached.get(name, {"files": {"": "new"}})
+        if any(content(file) != seen for file, seen in old["files"].items()):
+            tests = trace(copy, name)
+            executed = {file for test in tests.values() for file in test["lines"]}
+            cached[name] = {"tests": tests, "files": {file: content(file) for file in (name, *executed)}}
+            cache.write_text(json.dumps(cached))
+            print(f"{name}: {len(tests)} tests, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        found |= cached[name]["tests"]
     return found
 
 
