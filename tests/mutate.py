@@ -274,7 +274,7 @@ def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
         (ROOT / suite).rglob("test_*.py") if (ROOT / suite).is_dir() else [ROOT / suite])]  # fmt: skip
     found = {}
     for name in names:
-        started, old = time.monotonic(), cached.get(name, {"files": {"": "new"}})
+        started, old = time.monotonic(), cached.get(name, {"files": {"not yet": "new"}})
         if any(content(file) != seen for file, seen in old["files"].items()):
             tests = trace(copy, name)
             executed = {file for test in tests.values() for file in test["lines"]}
