@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
@@ -165,6 +166,7 @@ def _show_one(run: Run) -> None:
 def _what_next(run: Run) -> None:
     folder = quoted(str(run.folder))
     sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
+    sample = sample if isinstance(sample, Path) else "PICTURE"  # in a tar
     chosen = "".join(f" --set {quoted(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
                      for key, value in run.config.options.items())  # fmt: skip
     hints = {

@@ -178,6 +178,16 @@ def test_train_the_doctor_and_what_to_try_next_say_the_same_of_a_folder_of_photo
     assert minicnn_("data", "doctor", folder)[1].endswith(f"ready to train; {said}")
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_to_try_next_with_pictures_in_a_tar(minicnn_, tmp_path, rng):
+    folder = folder_of_pictures(tmp_path / "shapes", rng)
+    assert minicnn_("data", "pack", folder, tmp_path / "tars")[0] == 0
+    rc, out, err = minicnn_("train", tmp_path / "tars", "--epochs", 1, "--limit-batches", 1, "--out", tmp_path / "run")
+    assert (rc, err) == (0, "")
+    assert f"  minicnn predict {tmp_path / 'run'} PICTURE " in out
+    assert len(out) < 5000, "no picture's bytes"
+
+
 def test_the_advice_depends_on_how_many_pictures_there_are():
     assert usual.advice("digits", 10, 10) == ""
     few, many = usual.advice("photos", 999, 2), usual.advice("photos", 1000, 2)
