@@ -181,7 +181,7 @@ class Tracer:
         from _pytest.runner import runtestprotocol
 
         self.lines.clear()
-        started = time.perf_counter()
+        started = time.process_time()
         threading.settrace(self.call)
         sys.settrace(self.call)
         try:
@@ -193,7 +193,7 @@ class Tracer:
         for file, number in self.lines:
             found[file].append(number)
         if all(report.outcome == "passed" for report in reports):
-            self.tests[item.nodeid] = {"seconds": time.perf_counter() - started, "lines": found}
+            self.tests[item.nodeid] = {"seconds": time.process_time() - started, "lines": found}
         return True
 
 
