@@ -46,7 +46,12 @@ FOREIGN = BEGIN + textwrap.dedent("""
         return real(path, flags, *more, **kwargs)
     os.open = refuse_folders
 """)
-WINDOWS = FOREIGN + "import shutil\nshutil.which = lambda name: None\nsys.platform = 'win32'\n"
+WINDOWS = FOREIGN + textwrap.dedent("""
+    import shutil, types
+    shutil.which = lambda name: None                                     # these ask Windows itself
+    threadpoolctl.sys = types.SimpleNamespace(**vars(sys))
+    sys.platform = "win32"
+""")
 MAC = BEGIN + "sys.platform = 'darwin'\ndel os.sched_getaffinity\n"
 END = textwrap.dedent("""
     import json, sys

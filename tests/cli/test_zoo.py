@@ -152,7 +152,7 @@ def test_summary_as_json(minicnn_):
     (["cite", "googlnet"], "unknown model 'googlnet': did you mean 'googlenet'?"),
     (["cite"], "Missing argument"),
     (["shape"], "Missing argument"),
-    (["shape", "0"], "Invalid value for 'size'"),
+    (["shape", "0"], "is not in the range x>=1"),
     (["shape", "5", "-s", "0"], "Invalid value for '--stride'"),
     (["shape", "5", "-p", "-1"], "Invalid value for '--padding'"),
     (["import", "lenet", "w.npz", "--out", "m.safetensors"], "unknown model 'lenet': did you mean 'lenet5'?"),
