@@ -33,7 +33,7 @@ BEGIN = textwrap.dedent("""
 FOREIGN = BEGIN + textwrap.dedent("""
     for name in ("fcntl", "resource", "termios", "pwd", "grp"):          # Windows lacks them
         sys.modules[name] = None
-    for name in ("fork", "register_at_fork", "sched_getaffinity", "getuid", "geteuid", "killpg", "setsid", "uname",
+    for name in ("fork", "register_at_fork", "sched_getaffinity", "getuid", "geteuid", "killpg", "setsid",
                  "getloadavg", "fchmod", "chown", "mkfifo"):
         if hasattr(os, name):
             delattr(os, name)
