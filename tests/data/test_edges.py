@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from minicnn.data import decode, duplicates
+from minicnn.data import decode, doctor, duplicates
 
 
 def test_a_corner_of_a_larger_picture_is_cut_out_and_not_scaled(tmp_path, rng):
@@ -20,3 +20,9 @@ def test_thumbnails_have_256_values_of_mean_0_and_length_1(rng):
         assert small.shape == (256,)
         assert abs(small.mean()) < 1e-4
         assert np.linalg.norm(small) == 0 if np.ptp(grey) == 0 else abs(np.linalg.norm(small) - 1) < 1e-3
+
+
+def test_a_picture_that_can_be_decoded_stops_no_training():
+    """Those that can't be: decode refuses each of them with an error, and training stops at it."""
+    assert {kind for kind, (stops, _) in doctor.KINDS.items() if stops} == {
+        "empty", "corrupt", "truncated", "too large", "32-bit", "outside link"}  # fmt: skip
