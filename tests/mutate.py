@@ -25,6 +25,7 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -288,9 +289,30 @@ def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
 # ------------------------------------------------------------------------------------------------------------- the run
 
 
+def defined(source: str, line: int) -> set[str]:
+    """The names that the statements on a line define, such as a constant or a field."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.Expr)) and \
+                node.lineno <= line <= (node.end_lineno or line):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+            found |= {node.name} if isinstance(node, ast.FunctionDef) else set()
+    return found
+
+
 def chosen(tests: dict[str, dict], file: str, line: int, last: int) -> list[str]:
-    """The tests that execute a line of lines…last, the quickest first; without any those that execute the file."""
+    """The tests that execute a line of lines…last, the quickest first.
+
+    A line that runs on import has none: then those of the test files with a name that it defines, or of all that
+    execute the source file.
+    """
     some = [name for name, test in tests.items() if any(line <= n <= last for n in test["lines"].get(file, ()))]
+    if not some:
+        words = defined((ROOT / file).read_text("utf-8"), line)
+        suites = {name.partition("::")[0] for name in tests}
+        naming = {suite for suite in suites if words & set(re.findall(r"\w+", (ROOT / suite).read_text("utf-8")))}
+        some = [name for name in tests if name.partition("::")[0] in naming]
     some = some or [name for name, test in tests.items() if file in test["lines"]]
     some.sort(key=lambda name: tests[name]["seconds"])
     total, kept = 0.0, []
