@@ -169,6 +169,7 @@ def test_signals_are_noted_once_and_then_obeyed():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+    assert (Request().code, Stopped("stopped").code) == (130, 130), "as after Ctrl-C"
 
 
 @pytest.mark.slow
