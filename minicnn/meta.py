@@ -194,6 +194,15 @@ def _concatenate(arrays, axis):
     return ndarray(shape, arrays[0].dtype, _joined(*arrays))
 
 
+def _padded(array, widths, mode, constant_values=0):
+    """What numpy.pad returns. Pixels of the border are counted as pixels outside the image, also mirrored ones."""
+    fields = array.fields
+    if fields is not None:
+        down, across = (Field(f.size, f.jump, f.start - before * f.jump) for f, (before, _) in zip(fields, widths[-2:]))
+        fields = (down, across)
+    return ndarray([n + sum(ends) for n, ends in zip(array.shape, widths)], array.dtype, fields)
+
+
 class _Xp(SimpleNamespace):
     def __getattr__(self, name):
         raise AttributeError(_missing(f"array function {name!r}"))
@@ -203,6 +212,7 @@ xp: Any = _Xp(
     ndarray=ndarray,
     concatenate=_concatenate,
     full=_filled,
+    pad=_padded,
     zeros=lambda shape, dtype=np.float32: ndarray(shape, dtype),
     empty=lambda shape, dtype=np.float32: ndarray(shape, dtype),
     zeros_like=lambda a: ndarray(a.shape, a.dtype),

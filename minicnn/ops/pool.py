@@ -1,23 +1,25 @@
 """Pooling: one number for each window of each map.
 
-All take x (N,C,H,W) and return y (N,C,OH,OW). kernel_size, stride (by default the kernel's), padding and dilation are
-an integer or (down, across). OH = ⌊(H + 2P − D(K−1) − 1)/S⌋ + 1; ceil_mode rounds up instead, but no window may start
-beyond the image. A stride below the kernel's size makes the windows overlap (Krizhevsky et al. 2012, §3.4).
+All take x (N,C,H,W) and return y (N,C,OH,OW). kernel_size, stride (by default the kernel's) and dilation are an integer
+or (down, across); padding is given as for conv2d, and every window must reach at least one pixel of the image.
+OH = ⌊(H + P + P' − D(K−1) − 1)/S⌋ + 1; ceil_mode rounds up instead, but no window may start beyond the image. A stride
+below the kernel's size makes the windows overlap (Krizhevsky et al. 2012, §3.4).
 """
 
 from minicnn import devices
 from minicnn.device import Array
-from minicnn.geometry import Pair, Pool2dGeometry
+from minicnn.geometry import Padding, Pair, Pool2dGeometry
 from minicnn.op_checks import flag, number
 from minicnn.tensor import op
 
 
 @op
-def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
+def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Padding = 0, dilation: Pair = 1,
                ceil_mode: bool = False):
-    """y = the largest pixel of the window; padding counts as −∞.
+    """y = the largest pixel of the window. Padding never wins, not even over −∞; a NaN wins over every number.
 
-    dx: dy goes to the largest pixel (on a tie, the first in reading order); contributions of several windows add up.
+    dx: dy goes to the largest pixel (of equals the first in reading order, of NaNs the last, as in PyTorch);
+    contributions of several windows add up.
     `aux` is (winner,): the index p·KW + q of the largest pixel's tap (the "switches" of Zeiler & Fergus 2013, §2.1).
     Kept for backward: the winners.   Ranzato et al. 2007.
     """
@@ -27,29 +29,31 @@ def max_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, paddi
 
 
 @op
-def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, ceil_mode: bool = False,
-               count_include_pad: bool = True):
+def avg_pool2d(x: Array, *, kernel_size: Pair, stride: Pair | None = None, padding: Padding = 0, dilation: Pair = 1,
+               ceil_mode: bool = False, count_include_pad: bool = True):
     """y = Σ x / m over the window, m counts its pixels and padding, or (count_include_pad=False) only its pixels.
 
+    PyTorch counts the padding unless told otherwise; TensorFlow and ONNX do not.
     dx = dy/m to every pixel of the window. Kept for backward: nothing.
     """
-    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     count_include_pad = flag("avg_pool2d", "count_include_pad", count_include_pad)
     y = device.avg_pool2d(x, g, count_include_pad)                            # (N, C, OH, OW)
     return y, lambda dy: device.avg_pool2d_dx(dy, g, count_include_pad)
 
 
 @op
-def lp_pool2d(x: Array, *, norm_type: float = 2.0, kernel_size: Pair, stride: Pair | None = None,
-              ceil_mode: bool = False):
+def lp_pool2d(x: Array, *, norm_type: float = 2.0, kernel_size: Pair, stride: Pair | None = None, padding: Padding = 0,
+              dilation: Pair = 1, ceil_mode: bool = False):
     """y = (Σ |x|^p)^(1/p) over the window, p = norm_type ≥ 1: p = 2 is L2-norm pooling, p → ∞ max pooling of |x|.
 
+    Padding adds nothing to the sum.
     dx = dy · sign(x) · (|x|/y)^(p−1), and 0 where y is 0. Kept for backward: x and y.
     PyTorch uses x^p without the absolute value, which differs for odd p, and scales windows that extend over the edge
     (ceil_mode) up to a full window; here they sum only the pixels inside.   Sermanet et al. 2012.
     """
     norm_type = number("lp_pool2d", "norm_type", norm_type, least=1)
-    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode)
+    device, g = devices.of(x), Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     y = device.lp_pool2d(x, norm_type, g)                                     # (N, C, OH, OW)
     return y, lambda dy: device.lp_pool2d_dx(dy, x, y, norm_type, g)
 
