@@ -27,7 +27,7 @@ def pad(x: Array, *, padding: Border, mode: str = "constant", value: float = 0.0
     padding: an integer, ((top, bottom), (left, right)), or (left, right, top, bottom), PyTorch's order.
     dx = dy at each pixel, plus (replicate, reflect) dy wherever the pixel was copied to.
     """
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"pad: mode must be 'constant', 'zeros', 'replicate' (or 'edge') or 'reflect', not {mode!r}")
     (top, bottom), (left, right) = widths = border("pad", padding)
     if not (isinstance(value, float) and math.isinf(value)):                  # −∞ is the padding of max pooling

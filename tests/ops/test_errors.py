@@ -167,8 +167,8 @@ WRONG = {
     "dilated pool padding": (
         lambda: lp_pool2d(ones(1, 1, 9, 2), kernel_size=(1, 3), dilation=(1, 4), stride=1, padding=(0, 5)),
         ValueError,
-        "padding (=5 before and 5 after the 2 pixels of the width) makes windows of padding alone: window 2 reads -3 "
-        "to 5, every 4 pixels; use less padding, or a larger kernel",
+        "padding (=5 before and 5 after the 2 pixels of the width) makes windows of padding alone: window 0 reads -5 "
+        "to 3, every 4 pixels; use less padding, or a larger kernel",
     ),
     "pool kernel 0": (lambda: max_pool2d(X, kernel_size=0), ValueError, "kernel_size (=0) must be at least 1"),
     "pool kernel float": (lambda: avg_pool2d(X, kernel_size=2.5), TypeError, "kernel_size must be an integer, not 2.5"),
