@@ -58,8 +58,8 @@ def _positional(node: Node) -> None:
 def _turn(node: Node) -> None:
     """A convolution with flip=True is one with the filters turned, unless they depend on the images."""
     if node.kind in ("conv1d", "conv2d") and node.hyper.get("flip") and isinstance(node.args[1], np.ndarray):
-        back = (slice(None, None, -1),) * (node.args[1].ndim - 2)
-        node.args[1], node.hyper = node.args[1][(..., *back)].copy(), {**node.hyper, "flip": False}
+        taps = tuple(range(2, node.args[1].ndim))
+        node.args[1], node.hyper = np.flip(node.args[1], taps).copy(), {**node.hyper, "flip": False}
 
 
 def _split_fused(graph: Graph) -> None:

@@ -158,12 +158,12 @@ def conv_dw_not_turned_back(dy, x, w, b):
 
 
 @bug(ops.conv2d, "x", X, W, None, stride=2, padding="same")
-def conv_dx_of_same_padding_in_front(dy, x, w):
+def conv_dx_of_same_padding_in_front(dy, x, w, b):
     return cpu.conv2d_dx(dy, w, Conv2dGeometry.of(x.shape, w.shape, 2, "same_lower"))
 
 
 @bug(ops.conv1d, "x", normal(2, 4, 9), normal(3, 4, 4), None, padding=(2, 1))
-def conv1d_dx_sides_swapped(dy, x, w):
+def conv1d_dx_sides_swapped(dy, x, w, b):
     g = Conv2dGeometry.of((2, 4, 1, 9), (3, 4, 1, 4), padding=(0, (1, 2)))
     return cpu.conv2d_dx(dy[:, :, None], w[:, :, None], g)[:, :, 0]
 
