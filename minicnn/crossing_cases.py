@@ -31,7 +31,7 @@ _two = (case(wide(1, 9, 37), positive(1, 9, 37)), case(wide(33, 10), positive(10
 _convolutions = (
     *(case(normal(2, 4, 9, 8), normal(8, 4 // h["groups"], 3, 2), normal(8), **h)
       for h in pairwise(stride=(1, 2, (3, 2)), dilation=(1, 2, (2, 3)), groups=(1, 2, 4),
-                        padding=(0, 2, (1, 2), "same", "same_lower", ((0, 3), (2, 1))), flip=(False, True))),
+                        padding=(0, (1, 2), "same", ((0, 3), (2, 1))), flip=(False, True))),
     case(normal(1, 9, 35, 6), normal(10, 9, 3, 3), normal(10), padding=1),
     case(normal(1, 33, 9, 7), normal(33, 1, 3, 3), normal(33), groups=33, padding=1),
     case(normal(1, 33, 9, 7), normal(33, 1, 3, 3), None, groups=33, stride=2),
@@ -41,7 +41,7 @@ _convolutions = (
 )
 _windows = (
     *(case(spaced(2, 2, 12, 11, low=-8, high=8), **h)
-      for h in pairwise(kernel_size=(2, 3, (3, 2)), stride=(1, 2, (3, 2)), padding=(0, 1, "same", ((0, 1), (1, 0))),
+      for h in pairwise(kernel_size=(2, 3, (3, 2)), stride=(1, 2, (3, 2)), padding=(0, 1, ((0, 1), (1, 0))),
                         ceil_mode=(False, True))),
     case(spaced(1, 9, 35, 6, low=-8, high=8), kernel_size=2),
     case(spaced(1, 1, 9, 37, low=-8, high=8), kernel_size=3, stride=2),
