@@ -111,7 +111,8 @@ def test_the_field_is_the_box_of_pixels_that_have_a_gradient(name, place):
 
 def test_a_signals_windows_have_the_height_1():
     """Fields add up along the signal: 5, then 5 + 2·(3 − 1)·2 = 13, the first one 2 + 2·2 before its beginning."""
-    net = positive(nn.Sequential(nn.Conv1d(2, 3, 5, 2, padding=2), nn.ReLU(), nn.Conv1d(3, 1, 3, dilation=2, padding=2)))
+    last = nn.Conv1d(3, 1, 3, dilation=2, padding=2)
+    net = positive(nn.Sequential(nn.Conv1d(2, 3, 5, 2, padding=2), nn.ReLU(), last))
     layers = inspect.summary(net, (2, 40)).layers
     assert [(x.kernel, x.output, x.macs) for x in layers] == [
         ((1, 5), (3, 20), 3 * 20 * 10), (None, (3, 20), 0), ((1, 3), (1, 20), 20 * 9)]  # fmt: skip
