@@ -122,7 +122,8 @@ class ndarray:
         shape = tuple(self.size // known if n == -1 else n for n in shape)
         if math.prod(shape) != self.size:
             raise ValueError(f"cannot reshape array of size {self.size} into shape {shape}")
-        flattened = self.ndim == 4 and len(shape) < 4
+        squeezed = (*self.shape[:2], *(n for n in self.shape[2:] if n != 1))
+        flattened = self.ndim == 4 and len(shape) < 4 and shape != squeezed
         return ndarray(shape, self.dtype, _spread(self, self.shape[2:]) if flattened else self.fields)
 
     def transpose(self, *axes):

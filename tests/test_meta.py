@@ -114,6 +114,9 @@ def test_a_signals_windows_have_the_height_1():
     last = nn.Conv1d(3, 1, 3, dilation=2, padding=2)
     net = positive(nn.Sequential(nn.Conv1d(2, 3, 5, 2, padding=2), nn.ReLU(), last))
     layers = inspect.summary(net, (2, 40)).layers
+    pooled = inspect.summary(nn.Sequential(nn.MaxPool1d(4, 3, (2, 0)), nn.AvgPool1d(3, 1)), (2, 40)).layers
+    assert [(x.kernel, x.field, x.total_stride, x.offset) for x in pooled] == [
+        ((1, 4), (1, 4), (1, 3), (0, -2)), ((1, 3), (1, 10), (1, 3), (0, -2))]  # fmt: skip
     assert [(x.kernel, x.output, x.macs) for x in layers] == [
         ((1, 5), (3, 20), 3 * 20 * 10), (None, (3, 20), 0), ((1, 3), (1, 20), 20 * 9)]  # fmt: skip
     last = layers[-1]

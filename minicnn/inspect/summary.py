@@ -10,7 +10,7 @@ import math
 
 from minicnn import meta
 from minicnn.inspect.summary_table import Layer, Summary
-from minicnn.nn import Buffer, Conv1d, Module, Parameter, watch
+from minicnn.nn import AvgPool1d, Buffer, Conv1d, MaxPool1d, Module, Parameter, watch
 from minicnn.tensor import Tensor, no_grad
 
 
@@ -124,7 +124,7 @@ def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int
     def pair(name):
         value = getattr(module, name, None)
         if isinstance(value, int):
-            return (1 if isinstance(module, Conv1d) else value), value
+            return (1 if isinstance(module, (AvgPool1d, Conv1d, MaxPool1d)) else value), value
         return tuple(value) if value else None
 
     return pair("kernel_size"), pair("stride"), getattr(module, "groups", 1)

@@ -22,10 +22,12 @@ from minicnn.nn.pad import ConstantPad2d, ReflectionPad2d, ReplicationPad2d, Zer
 from minicnn.nn.pool import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
+    AvgPool1d,
     AvgPool2d,
     GlobalAvgPool2d,
     GlobalMaxPool2d,
     LPPool2d,
+    MaxPool1d,
     MaxPool2d,
     TrainableAvgPool2d,
 )
@@ -33,10 +35,10 @@ from minicnn.nn.sequential import Sequential
 from minicnn.nn.state import LoadReport
 
 __all__ = [
-    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d", "Buffer",
+    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d", "Buffer",
     "ConstantPad2d", "Conv1d", "Conv2d", "CrossEntropyLoss", "Dropout", "Dropout2d", "Flatten", "GlobalAvgPool2d",
     "GlobalMaxPool2d", "Hardsigmoid", "Hardswish", "Identity", "LPPool2d", "LeakyReLU", "Linear", "LoadReport",
-    "LocalResponseNorm", "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "Parameter", "ReLU", "ReLU6",
+    "LocalResponseNorm", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "Module", "Parameter", "ReLU", "ReLU6",
     "ReflectionPad2d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "Softmax", "StochasticDepth", "Tanh",
     "TrainableAvgPool2d", "ZeroPad2d", "watch",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from minicnn.geometry import Padding, Pair, pair, positive
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
 from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
-from minicnn.ops.pool import avg_pool2d, lp_pool2d, max_pool2d, trainable_avg_pool2d
+from minicnn.ops.pool import avg_pool1d, avg_pool2d, lp_pool2d, max_pool1d, max_pool2d, trainable_avg_pool2d
 from minicnn.tensor import Tensor
 
 
@@ -35,6 +35,35 @@ class AvgPool2d(Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,C,OH,OW)"""
         return avg_pool2d(x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
+                          dilation=self.dilation, ceil_mode=self.ceil_mode,
+                          count_include_pad=self.count_include_pad)  # fmt: skip
+
+
+class MaxPool1d(Module):
+    """MaxPool2d of signals.   padding: an integer, (left, right), or a name as for conv2d"""
+
+    def __init__(self, kernel_size: int, stride: int | None = None, padding: int | tuple[int, int] | str = 0,
+                 dilation: int = 1, ceil_mode: bool = False):
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation, self.ceil_mode = padding, dilation, ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,C,L) → (N,C,OL)"""
+        return max_pool1d(x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
+                          dilation=self.dilation, ceil_mode=self.ceil_mode)  # fmt: skip
+
+
+class AvgPool1d(Module):
+    """AvgPool2d of signals.   padding: an integer, (left, right), or a name as for conv2d"""
+
+    def __init__(self, kernel_size: int, stride: int | None = None, padding: int | tuple[int, int] | str = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True, dilation: int = 1):
+        self.kernel_size, self.stride, self.padding = kernel_size, kernel_size if stride is None else stride, padding
+        self.ceil_mode, self.count_include_pad, self.dilation = ceil_mode, count_include_pad, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,C,L) → (N,C,OL)"""
+        return avg_pool1d(x, kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
                           dilation=self.dilation, ceil_mode=self.ceil_mode,
                           count_include_pad=self.count_include_pad)  # fmt: skip
 

@@ -6,11 +6,14 @@ OH = ⌊(H + P + P' − D(K−1) − 1)/S⌋ + 1; ceil_mode rounds up instead, b
 below the kernel's size makes the windows overlap (Krizhevsky et al. 2012, §3.4).
 """
 
+from typing import Any
+
 from minicnn import devices
 from minicnn.device import Array
 from minicnn.geometry import Padding, Pair, Pool2dGeometry
 from minicnn.op_checks import flag, number
-from minicnn.tensor import op
+from minicnn.ops.shape import reshape, squeeze
+from minicnn.tensor import Tensor, op
 
 
 @op
@@ -78,3 +81,31 @@ def trainable_avg_pool2d(x: Array, a: Array, b: Array, *, kernel_size: Pair = 2,
     def db(dy): return device.channel_sums(dy)
 
     return total * scale + b.reshape(1, g.C, 1, 1), (dx, da, db)
+
+
+# ------------------------------------------------------------------------------- signals (N,C,L): images of height 1
+
+
+def max_pool1d(x: Tensor | Array, *, kernel_size: int, stride: int | None = None,
+               padding: int | tuple[int, int] | str = 0, dilation: int = 1, ceil_mode: bool = False) -> Tensor:
+    """max_pool2d of signals: x (N,C,L) → y (N,C,OL).   padding: an integer, (left, right), or a name as for conv2d"""
+    return _of_signals(max_pool2d, x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)
+
+
+def avg_pool1d(x: Tensor | Array, *, kernel_size: int, stride: int | None = None,
+               padding: int | tuple[int, int] | str = 0, dilation: int = 1, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Tensor:
+    """avg_pool2d of signals: x (N,C,L) → y (N,C,OL).   padding: an integer, (left, right), or a name as for conv2d"""
+    return _of_signals(avg_pool2d, x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode,
+                       count_include_pad=count_include_pad)
+
+
+def _of_signals(pool: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, **more: Any) -> Tensor:
+    shape = getattr(x, "shape", ())
+    if len(shape) != 3:
+        raise ValueError(f"pooling: a signal must have 3 axes (N, C, L), not {len(shape)} (shape {shape})")
+    N, C, L = shape
+    padding = padding if isinstance(padding, str) else (0, padding)
+    y = pool(reshape(x, shape=(N, C, 1, L)), kernel_size=(1, kernel_size), padding=padding, dilation=(1, dilation),
+             stride=None if stride is None else (1, stride), **more)
+    return squeeze(y, axis=2)

@@ -10,7 +10,7 @@ from minicnn.io.onnx.handlers import HANDLERS, TRAINING_ONLY
 from minicnn.io.onnx.trace import record
 from minicnn.ops import getitem
 from minicnn.ops.conv import conv2d
-from minicnn.ops.pool import avg_pool2d, max_pool2d
+from minicnn.ops.pool import avg_pool2d, max_pool1d, max_pool2d
 from minicnn.ops.shape import concat
 from minicnn.ops.softmax import softmax
 from minicnn.ops_table import ROWS, TABLE
@@ -92,6 +92,15 @@ def test_windows_padded_on_each_side_and_dilated(name, kernel, stride, padding, 
         np.testing.assert_allclose(found, row.definition(x.astype(np.float64), **hyper), rtol=0, atol=6e-6)
         if name == "avg_pool2d" and dilation != 1:
             assert [node.op for node in graph.nodes] == ["Conv", "Mul"]
+
+
+def test_a_pool_of_signals(rng):
+    x = rng.standard_normal((2, 3, 11)).astype(np.float32)
+    hyper = {"kernel_size": 4, "stride": 3, "padding": (2, 1)}
+    found, graph = run(max_pool1d, [x], 0, hyper)
+    assert [node.op for node in graph.nodes] == ["Reshape", "MaxPool", "Squeeze"]
+    padded = np.pad(x, [(0, 0), (0, 0), (2, 1)], constant_values=-np.inf)
+    np.testing.assert_array_equal(found, np.stack([padded[..., i : i + 4].max(-1) for i in (0, 3, 6, 9)], -1))
 
 
 def test_padding_that_is_as_large_as_the_kernel_is_laid_out(rng):

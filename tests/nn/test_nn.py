@@ -211,6 +211,12 @@ LAYERS = {
     "AdaptiveMaxPool2d": lambda: (nn.AdaptiveMaxPool2d(3), X, reference.adaptive_max_pool2d(X, output_size=3)),
     "AvgPool2d": lambda: (nn.AvgPool2d(**POOL, count_include_pad=False), X,
                           reference.avg_pool2d(X, **POOL, count_include_pad=False)),
+    "AvgPool1d": lambda: (nn.AvgPool1d(4, 3, (1, 2), count_include_pad=False), X[:, :, 0], reference.avg_pool2d(
+        X[:, :, :1], kernel_size=(1, 4), stride=(1, 3), padding=(0, (1, 2)), count_include_pad=False)[:, :, 0]),
+    "MaxPool1d": lambda: (nn.MaxPool1d(3, 2, "same", ceil_mode=True), X[:, 1], reference.max_pool2d(
+        X[:, 1][:, :, None], kernel_size=(1, 3), stride=(1, 2), padding="same")[:, :, 0]),
+    "MaxPool1d, dilated": lambda: (nn.MaxPool1d(2, dilation=2), X[:, 1], reference.max_pool2d(
+        X[:, 1][:, :, None], kernel_size=(1, 2), dilation=(1, 2))[:, :, 0]),
     "AvgPool2d, dilated": lambda: (nn.AvgPool2d(2, 1, padding="same", dilation=2), X,
                                    reference.avg_pool2d(X, kernel_size=2, stride=1, padding="same", dilation=2)),
     "AvgPool2d, plain": lambda: (nn.AvgPool2d(2), X, reference.avg_pool2d(X, kernel_size=2)),

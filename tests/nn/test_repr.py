@@ -17,6 +17,7 @@ from minicnn.nn import Buffer, Module, Parameter, Sequential
      "Conv2d(3, 8, kernel_size=3, padding=((0, 1), (2, 2)), flip=True)"),
     (lambda: nn.Conv2d(3, 8, 3, padding=((1, 1), (1, 1))), "Conv2d(3, 8, kernel_size=3, padding=1)"),
     (lambda: nn.Conv1d(3, 8, 3, padding=(1, 2)), "Conv1d(3, 8, kernel_size=3, padding=(1, 2))"),
+    (lambda: nn.MaxPool1d(3, 2, "same"), "MaxPool1d(kernel_size=3, stride=2, padding='same')"),
     (lambda: nn.Conv1d(3, 8, 3), "Conv1d(3, 8, kernel_size=3)"),
     (lambda: nn.ReflectionPad2d((1, 2, 0, 0)), "ReflectionPad2d((1, 2, 0, 0))"),
     (lambda: nn.Linear(4, 2), "Linear(4, 2)"),

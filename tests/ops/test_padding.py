@@ -242,6 +242,18 @@ def test_signals_are_images_of_height_one(rng):
         np.testing.assert_allclose(y, reference.conv1d(x, w, b, padding=padding, **hyper), rtol=1e-12, atol=1e-12)
 
 
+def test_pools_of_signals_have_gradients_and_their_own_sentence(rng):
+    x = Tensor(rng.standard_normal((2, 3, 11)), True)
+    y = ops.max_pool1d(x, kernel_size=4, stride=2, padding="same")
+    y.sum().backward()
+    exact = [max(range(max(0, s), min(11, s + 4)), key=lambda i: x.numpy()[0, 0, i]) for s in range(-1, 11, 2)]
+    np.testing.assert_array_equal(x.grad[0, 0], np.bincount(exact, minlength=11))
+    with pytest.raises(ValueError, match=r"^pooling: a signal must have 3 axes \(N, C, L\), not 4 \(shape \(1, "):
+        ops.avg_pool1d(np.ones((1, 2, 3, 4)), kernel_size=2)
+    with pytest.raises(TypeError, match="kernel_size must be an integer, not"):
+        ops.avg_pool1d(np.ones((1, 2, 9)), kernel_size=(2, 2))
+
+
 # ------------------------------------------------------------------------------------------------------------- borders
 
 

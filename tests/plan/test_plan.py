@@ -262,6 +262,7 @@ def test_activations(path, name):
         lambda x, w: ops.conv2d(x, w.reshape((5, 2, 5, 2)), groups=5, padding="same_lower", flip=True),
         lambda x, w: ops.conv2d_relu(x, w.reshape((2, 10, 1, 5)), padding=(0, (0, 4)), flip=True),
         lambda x, w: ops.conv1d(ops.flatten(x, start_axis=2), w.reshape((2, 10, 5)), padding="same", flip=True),
+        lambda x, w: ops.max_pool1d(ops.flatten(x, start_axis=2), kernel_size=4, stride=3, padding=(1, 2)),
         lambda x, w: x[:, 1:8:2, ::-1],
         lambda x, w: x - x.mean((2, 3), keepdims=True),
         lambda x, w: x * ops.sigmoid(x.mean((2, 3), keepdims=True)),
