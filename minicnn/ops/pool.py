@@ -101,7 +101,7 @@ def avg_pool1d(x: Tensor | Array, *, kernel_size: int, stride: int | None = None
 
 
 def _of_signals(pool: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, **more: Any) -> Tensor:
-    shape = getattr(x, "shape", ())
+    shape: tuple[int, ...] = getattr(x, "shape", ())
     if len(shape) != 3:
         raise ValueError(f"pooling: a signal must have 3 axes (N, C, L), not {len(shape)} (shape {shape})")
     N, C, L = shape
