@@ -105,7 +105,7 @@ def test_what_onnxruntime_pads_by_itself(rng, operator, auto_pad, padding, windo
 ROOMS = [  # size, kernel, stride, padding, dilation, ceil_mode: padding beside every pixel
     ((4, 5), 2, 1, 1, 1, False), ((4, 5), 4, 3, ((3, 2), (0, 3)), 1, False), ((5, 3), 3, 2, "same", 1, False),
     ((6, 5), (3, 2), (2, 3), "same_lower", 1, True), ((5, 5), 2, 1, 1, 2, False), ((3, 3), 3, 2, 1, 1, True),
-    ((1, 9), (1, 8), (1, 2), (0, 7), 1, False),
+    ((1, 9), (1, 8), (1, 2), (0, 7), 1, False), ((5, 6), 3, 1, ((3, 1), (2, 3)), 2, False),
 ]  # fmt: skip
 
 
