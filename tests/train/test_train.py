@@ -155,7 +155,7 @@ def test_images_that_hold_a_nan_are_named():
     net = models.build("lenet5")
     before = net.state_dict()
     with pytest.raises(NonFiniteLossError, match=r"^the loss is \w+ at step 0, because the images hold a NaN or an "
-                                                 r"infinity, first image 5 of the batch: check the data; some "
+                                                 r"infinity, the first in image 5 of the batch: check the data; some "
                                                  r"convolution algorithms spread it beyond its windows, but never to "
                                                  r"another image$"):
         one_epoch(net, optim.SGD(net.parameters(), 0.01), prepare=prepare)
