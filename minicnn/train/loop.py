@@ -170,8 +170,8 @@ def _explain(model, x, step, loss, optimizer):
     lr = optimizer.param_groups[0]["lr"]
     spoilt = np.flatnonzero([not np.isfinite(image).all() for image in x.numpy()])
     if spoilt.size:
-        return (f"the loss is {loss} at step {step}, because the images hold a NaN or an infinity, the first in "
-                f"image {spoilt[0]} of the batch: check the data; some convolution algorithms spread it beyond its windows, "
+        return (f"the loss is {loss} at step {step}, because the images hold a NaN or an infinity, the first in image "
+                f"{spoilt[0]} of the batch: check the data; some convolution algorithms spread it beyond its windows, "
                 "but never to another image")
     layer = first_nonfinite(model, x)
     where = (
