@@ -3,56 +3,22 @@
 A net on "meta" runs its own forward code, but each array knows only its shape, its dtype, and which pixels of the
 image one of its elements depends on. So `inspect.summary` measures VGG-19 in milliseconds, without its memory. Code
 that needs values or gradients gets a clear error: every primitive and function that is missing here raises one.
-
-Receptive fields (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"): going
-through a window of K taps, dilation D, stride S and padding P,
-
-    size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
-
-along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where branches
-join, the field is the smallest one that contains the fields of all branches.
+Receptive fields: receptive_field.py.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from minicnn.receptive_field import HERE, Field, Fields
+
 name = "meta"
 recomputes_relu = False
 NO_VALUES = "an array on 'meta' has a shape but no values: build the model without the device 'meta'"
-
-
-@dataclass(frozen=True)
-class Field:
-    """The field of an axis's element 0: `size` pixels from pixel `start` on. The next element's starts `jump` later."""
-
-    size: int = 1
-    jump: int = 1
-    start: int = 0
-
-    def through(self, axis) -> Field:
-        """The field after a window, a geometry.Axis."""
-        size = self.size + (axis.extent - 1) * self.jump
-        return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
-
-    def cut(self, part: slice) -> Field:
-        """The field for the elements that a slice takes."""
-        return Field(self.size, self.jump * (part.step or 1), self.start + self.jump * (part.start or 0))
-
-    def joined(self, other: Field) -> Field:
-        """The smallest field that contains both."""
-        start = min(self.start, other.start)
-        end = max(self.start + self.size, other.start + other.size)
-        return Field(end - start, max(self.jump, other.jump), start)
-
-
-Fields = tuple[Field, Field]  # down, across
-HERE: Fields = (Field(), Field())
 
 
 class ndarray:
