@@ -21,7 +21,8 @@ def two(rng, low, high):
 def drawn(rng, name):
     """(x shape, w shape, S, P, D, G) of a layer that the algorithm supports"""
     while True:
-        K, S, D, P = two(rng, 1, 5), two(rng, 1, 3), two(rng, 1, 2), two(rng, 0, 5)
+        K, S, D = two(rng, 1, 5), two(rng, 1, 3), two(rng, 1, 2)
+        P = (two(rng, 0, 5), two(rng, 0, 5)) if rng.random() < 0.5 else two(rng, 0, 5)
         G = int(rng.choice((1, 1, 2, 3)))
         Cg, Og = int(rng.integers(1, 20)), int(rng.choice(OUTPUTS))
         if name == "winograd":
