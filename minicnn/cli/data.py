@@ -101,6 +101,8 @@ def _show(report: doctor.Report, seconds: float) -> None:
         for what, unit, scale in (("width", "pixels", 1), ("height", "pixels", 1), ("size", "kB", 1000)):
             table.add_row(f"{'file' if what == 'size' else what}, {unit}", *(f"{v / scale:,.0f}" for v in sizes[what]))
         console.show(table)
+        seen = [f"{meaning} ({n:,})" for meaning, n in report.samples().items()]
+        console.say(f"depth and colours: {', '.join(seen)}", markup=False)
     if report.problems:
         table = console.table("problem", ">files", "what it means", "such as")
         for kind, names in report.problems.items():
@@ -122,7 +124,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
         console.say(f"not ready to train: {report.structure}", markup=False)
     elif report.fatal:
         console.say("not ready to train: remove the files that are marked as empty, corrupt, truncated, too large, "
-                    "32-bit or with an outside link, or save them again", markup=False)
+                    "not read or with an outside link, or save them again", markup=False)
     else:
         console.say("ready to train", markup=False)
 

@@ -36,7 +36,7 @@ def test_the_sound_files_are_read(tmp_path):
             if said != "read":
                 refused.append((kind, said))
     assert [kind for kind, _ in refused] == ["picture", "folder"]
-    assert "32-bit numbers" in refused[0][1]
+    assert "32-bit floating-point grey" in refused[0][1]
     assert "is not UTF-8 text" in refused[1][1]
 
 
