@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from minicnn import arguments
-from minicnn.data import crop, libtiff, samples
+from minicnn.data import crop, decode_memory, libtiff, samples
 from minicnn.data.crop import Box
 
 Array = Any  # numpy.ndarray
@@ -112,7 +112,7 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
         with _stream(source) as file, _QUIET, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
                 raise Image.DecompressionBombError
-            if (memory := _memory(picture)) > MAX_MEMORY:
+            if (memory := decode_memory.estimate(picture)) > MAX_MEMORY:
                 raise _TooMuchError(f"{memory / 2**20:.0f}")
             meaning = picture.info[samples.KEY] = samples.of(picture)
             if picture.format == "TIFF":
@@ -140,8 +140,8 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
     except Exception as error:  # on damaged files Pillow's decoders raise many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
         what = f" ({meaning})" if picture is not None and picture.format == "TIFF" else ""
-        raise ValueError(f"{name}{what} cannot be decoded ({reason}): it is damaged, cut short or of a kind that Pillow "
-                         f"can't convert; save it again as PNG or JPEG, or leave it out") from error
+        raise ValueError(f"{name}{what} cannot be decoded ({reason}): it is damaged, cut short or of a kind that "
+                         f"Pillow can't convert; save it again as PNG or JPEG, or leave it out") from error
 
 
 def _kind_of_tiff(source: Any) -> str:
@@ -162,32 +162,6 @@ class _NoFileError(ValueError):
 
 class _TooMuchError(Exception):
     """The message is the memory in MiB."""
-
-
-def _memory(picture: Any) -> float:
-    """The most bytes of memory that decoding a picture takes, estimated from its header."""
-    pixels = picture.width * picture.height
-    if picture.format in ("JPEG", "MPO"):
-        if _one_scan(picture):
-            return pixels                                  # a larger one is decoded at half its size
-        layers = [(across, down) for _, across, down, _ in picture.layer]  # all coefficients stay in memory
-        most = max(across for across, _ in layers) * max(down for _, down in layers)
-        return 2 * pixels * sum(across * down for across, down in layers) / most
-    if picture.format == "WEBP":                           # libwebp's two canvases, the bytes and the picture
-        return 20 * pixels
-    each = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(picture.mode, 4)
-    return pixels * each + (samples.largest_strip(picture) * each if picture.format == "TIFF" else 0)
-
-
-def _one_scan(picture: Any) -> bool:
-    """Whether a JPEG file stores all pixels in a single scan: its first scan, just read, has all components."""
-    layers = len(picture.layer)
-    head = b"\xff\xda" + (6 + 2 * layers).to_bytes(2, "big") + bytes([layers])
-    at = picture.fp.tell()
-    picture.fp.seek(max(0, at - 8 - 2 * layers))
-    found = picture.fp.read(len(head))
-    picture.fp.seek(at)
-    return found == head and not picture.info.get("progressive")
 
 
 class _Quiet:

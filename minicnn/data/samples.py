@@ -14,7 +14,6 @@ import numpy as np
 
 WIDTH, HEIGHT, BITS, PHOTOMETRIC = 256, 257, 258, 262
 PLANAR, COLOURS, EXTRA, FORMAT, SUBSAMPLING = 284, 320, 338, 339, 530
-ROWS, TILE_COLUMNS, TILE_ROWS = 278, 322, 323
 """Tags of TIFF."""
 
 COLOUR = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "L*a*b*", 9: "L*a*b*",
@@ -163,15 +162,6 @@ def upright_size(picture: Any) -> tuple[int, int]:
     """(width, height) after the EXIF orientation is applied; Pillow turns some TIFF files while it opens them."""
     size = (picture.tag_v2[WIDTH], picture.tag_v2[HEIGHT]) if picture.format == "TIFF" else picture.size
     return size[::-1] if picture.getexif().get(0x0112, 1) in (5, 6, 7, 8) else size
-
-
-def largest_strip(picture: Any) -> int:
-    """Pixels that libtiff unpacks at once, beside the picture: a strip, which may be all of it, or a tile."""
-    if picture.info.get("compression") == "raw":
-        return 0
-    tags = picture.tag_v2
-    rows, columns = tags.get(ROWS, tags.get(TILE_ROWS, tags[HEIGHT])), tags.get(TILE_COLUMNS, tags[WIDTH])
-    return int(min(rows, tags[HEIGHT]) * min(columns, tags[WIDTH]))
 
 
 def name_of_tiff(file: Any) -> str:

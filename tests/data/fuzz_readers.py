@@ -30,6 +30,7 @@ from PIL import Image
 from minicnn import data
 from minicnn.data import doctor, idx
 from minicnn.data.cifar import read_records
+from minicnn.data.samples import NotReadError
 from tests.data.pictures import noise
 from tests.work import loops, too_much
 
@@ -209,7 +210,7 @@ def outcome(kind, path, content):
         said = "no JSON"
     elif refusal is not None:
         said = str(refusal)
-        assert type(refusal) in (ValueError, FileNotFoundError), f"a {type(refusal).__name__}: {said}"
+        assert type(refusal) in (ValueError, FileNotFoundError, NotReadError), f"a {type(refusal).__name__}: {said}"
         assert "\n" not in said
         assert 20 < len(said) < 700, said
         assert kind == "preprocessing" or str(path.parent) in said, said

@@ -131,7 +131,8 @@ def test_tiff_planes(file, bits, deflate, colours, extra):
 
 
 @pytest.mark.parametrize(("bits", "deflate", "photometric", "extra", "name"), [
-    (16, False, RGB, (), "16-bit RGB"), (16, False, CMYK, (), "16-bit CMYK"), (16, False, BLACK_IS_0, (), "16-bit grey"),
+    (16, False, RGB, (), "16-bit RGB"), (16, False, CMYK, (), "16-bit CMYK"),
+    (16, False, BLACK_IS_0, (), "16-bit grey"),
     (8, False, WHITE_IS_0, (), "8-bit grey, 0 is white"), (8, True, BLACK_IS_0, (2,), "8-bit grey with alpha"),
     (8, True, WHITE_IS_0, (0,), "8-bit grey with another channel, 0 is white"),
 ])  # fmt: skip
@@ -226,7 +227,8 @@ def test_png_palette(file, bits, transparent):
     extra = [(b"tRNS", bytes(alphas.tolist()))] if transparent else []
     content = png(W, H, bits, 3, (b"PLTE", bytes(colours.ravel().tolist())), *extra, (b"IDAT", rows_of(v, bits)))
     alpha = np.append(alphas, 255)[v] / 255 if transparent else 1.0
-    np.testing.assert_allclose(read(file, content, 3, name="a.png"), over_white(colours[v[:, :, 0]] / 255, alpha), atol=1)
+    found = read(file, content, 3, name="a.png")
+    np.testing.assert_allclose(found, over_white(colours[v[:, :, 0]] / 255, alpha), atol=1)
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
@@ -287,7 +289,7 @@ def test_jpeg_files_under_other_names_are_in_a_folder(tmp_path, name):
 
 
 def test_a_png_of_8000_by_8000_is_read(file):
-    """It is within the 64 megapixels that the sentence names; the sum of the pixels' bytes must not be a second limit."""
+    """It is within the 64 megapixels that the sentence names; their bytes must not be a second limit."""
     row = zlib.compress((b"\0" + b"\x28\x50\xa0" * 8000) * 8000, 1)
     path = file(png(8000, 8000, 8, 2, (b"IDAT", row)), "large.png")
     image = decode.read(path, crop.whole, (4, 4), channels=3)
