@@ -71,7 +71,7 @@ class Machine:
 
     # The operands of instructions.
 
-    def bytes(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
         """The next bytes of the program."""
         taken = self.data[self.position : self.position + count]
         if len(taken) != count:
@@ -81,17 +81,17 @@ class Machine:
 
     def number(self, form: str) -> Any:
         """The next number of the program, in the notation of struct."""
-        return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
     def text(self, length: int) -> str:
         """The next text of that many bytes."""
-        taken = self.bytes(length)
+        taken = self.take(length)
         self.charge(TEXT * length)
         return _utf8(taken)
 
     def old_text(self, length: int) -> str | bytes:
         """The next text of Python 2, which may hold any bytes."""
-        taken = self.bytes(length)
+        taken = self.take(length)
         if self.python2:
             return taken
         self.charge(TEXT * length)
@@ -105,7 +105,7 @@ class Machine:
         end = self.data.find(b"\n", self.position, self.position + 200)
         if end < 0:
             raise ValueError(f"its pickle has a name that does not end: {DAMAGED}")
-        return _utf8(self.bytes(end + 1 - self.position)[:-1])
+        return _utf8(self.take(end + 1 - self.position)[:-1])
 
     def push(self, value: Any) -> None:
         """Put a value on the stack."""
@@ -213,6 +213,16 @@ class Machine:
         self.since_mark()
         self.last(Unknown)
 
+    def frozen_set(self) -> None:
+        """FROZENSET: a set, whose values are not kept."""
+        self.since_mark()
+        self.push(self.placeholder("a set"))
+
+    def extension(self, count: int) -> None:
+        """EXT1, 2, 4: a name by its number in a table that the file lacks."""
+        self.take(count)
+        self.push(self.placeholder("an extension"))
+
     def set(self, flat: list[Any]) -> None:
         """Add key, value, key, value, … to the dictionary below."""
         target = self.last(dict)
@@ -234,7 +244,7 @@ class Machine:
         """An integer of many digits, as placeholder: nothing needs its value."""
         if length < 0:
             raise ValueError(f"its pickle has an integer of {length} bytes: {DAMAGED}")
-        self.bytes(length)
+        self.take(length)
         self.push(self.placeholder("an integer"))
 
     def persistent_value(self) -> None:

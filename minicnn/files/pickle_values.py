@@ -32,7 +32,7 @@ class Reader(Machine):
         """The value of the next pickle. ValueError where it is damaged or not supported."""
         self.stack, self._marks, self.memo = [], [], {}
         while True:
-            code = self.bytes(1)
+            code = self.take(1)
             if code == b".":
                 result = self.pop()
                 self.stack, self.memo = [], {}  # frees all but the result before arrays are allocated
@@ -52,7 +52,7 @@ def _proto(m: Machine) -> None:
 
 _STEPS: dict[bytes, Callable[[Machine], Any]] = {
     b"\x80": _proto,                                                               # PROTO
-    b"\x95": lambda m: m.bytes(8),                                                 # FRAME: a hint for fast readers
+    b"\x95": lambda m: m.take(8),                                                 # FRAME: a hint for fast readers
     b"0": Machine.pop,                                                             # POP
     b"1": Machine.since_mark,                                                      # POP_MARK
     b"N": lambda m: m.push(None),                                                  # NONE
@@ -61,7 +61,7 @@ _STEPS: dict[bytes, Callable[[Machine], Any]] = {
     b"K": lambda m: m.push(m.number("<B")),                                        # BININT1
     b"M": lambda m: m.push(m.number("<H")),                                        # BININT2
     b"J": lambda m: m.push(m.number("<i")),                                        # BININT
-    b"\x8a": lambda m: m.push(int.from_bytes(m.bytes(m.number("<B")), "little", signed=True)),   # LONG1
+    b"\x8a": lambda m: m.push(int.from_bytes(m.take(m.number("<B")), "little", signed=True)),   # LONG1
     b"\x8b": lambda m: m.long(m.number("<i")),                                     # LONG4
     b"G": lambda m: m.push(m.number(">d")),                                        # BINFLOAT
     b"X": lambda m: m.push(m.text(m.number("<I"))),                                # BINUNICODE
@@ -69,10 +69,10 @@ _STEPS: dict[bytes, Callable[[Machine], Any]] = {
     b"\x8d": lambda m: m.push(m.text(m.number("<Q"))),                             # BINUNICODE8
     b"U": lambda m: m.push(m.old_text(m.number("<B"))),                            # SHORT_BINSTRING, Python 2's
     b"T": lambda m: m.push(m.old_text(m.number("<I"))),                            # BINSTRING, Python 2's
-    b"C": lambda m: m.push(m.bytes(m.number("<B"))),                               # SHORT_BINBYTES
-    b"B": lambda m: m.push(m.bytes(m.number("<I"))),                               # BINBYTES
-    b"\x8e": lambda m: m.push(m.bytes(m.number("<Q"))),                            # BINBYTES8
-    b"\x96": lambda m: m.push(m.bytes(m.number("<Q"))),                            # BYTEARRAY8
+    b"C": lambda m: m.push(m.take(m.number("<B"))),                               # SHORT_BINBYTES
+    b"B": lambda m: m.push(m.take(m.number("<I"))),                               # BINBYTES
+    b"\x8e": lambda m: m.push(m.take(m.number("<Q"))),                            # BINBYTES8
+    b"\x96": lambda m: m.push(m.take(m.number("<Q"))),                            # BYTEARRAY8
     b")": lambda m: m.push(()),                                                    # EMPTY_TUPLE
     b"\x85": lambda m: m.several(1),                                               # TUPLE1
     b"\x86": lambda m: m.several(2),                                               # TUPLE2
@@ -87,7 +87,7 @@ _STEPS: dict[bytes, Callable[[Machine], Any]] = {
     b"u": lambda m: m.set(m.since_mark()),                                         # SETITEMS
     b"\x8f": lambda m: m.push(m.placeholder("a set")),                             # EMPTY_SET
     b"\x90": Machine.fill_set,                                                     # ADDITEMS
-    b"\x91": lambda m: (m.since_mark(), m.push(m.placeholder("a set"))),           # FROZENSET
+    b"\x91": Machine.frozen_set,                                                  # FROZENSET
     b"q": lambda m: m.put(m.number("<B")),                                         # BINPUT
     b"r": lambda m: m.put(m.number("<I")),                                         # LONG_BINPUT
     b"\x94": lambda m: m.put(len(m.memo)),                                         # MEMOIZE
@@ -95,9 +95,9 @@ _STEPS: dict[bytes, Callable[[Machine], Any]] = {
     b"j": lambda m: m.get(m.number("<I")),                                         # LONG_BINGET
     b"c": lambda m: m.push(m.name(m.line(), m.line())),                            # GLOBAL
     b"\x93": lambda m: m.push(m.name(*[m.pop(), m.pop()][::-1])),                  # STACK_GLOBAL
-    b"\x82": lambda m: (m.bytes(1), m.push(m.placeholder("an extension"))),        # EXT1
-    b"\x83": lambda m: (m.bytes(2), m.push(m.placeholder("an extension"))),        # EXT2
-    b"\x84": lambda m: (m.bytes(4), m.push(m.placeholder("an extension"))),        # EXT4
+    b"\x82": lambda m: m.extension(1),                                        # EXT1
+    b"\x83": lambda m: m.extension(2),                                        # EXT2
+    b"\x84": lambda m: m.extension(4),                                        # EXT4
     b"i": Machine.instance,                                                        # INST
     b"o": Machine.object,                                                          # OBJ
     b"\x81": Machine.reduce,                                                       # NEWOBJ

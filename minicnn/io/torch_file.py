@@ -152,7 +152,7 @@ def _state(value: Any, wanted: Wanted) -> dict[str, TensorPlace]:
         if _is_array(value[key]):
             raise ValueError(f"its array {short(key)} is made by {short(name)}, and only dense tensors of real numbers "
                              f"can be read: convert it, then save the state dict again")
-    state = {name: place for name, place in value.items() if isinstance(place, TensorPlace)}
+    state: dict[Any, TensorPlace] = {key: place for key, place in value.items() if isinstance(place, TensorPlace)}
     if value and not state:
         several = f"; {short(list(inner))} all hold tensors" if inner else ""
         objects = "".join(f"; {short(key)} is a {short(name)}" for key, name in list(strange.items())[:3])
@@ -180,7 +180,7 @@ def short_name(kind: str) -> str:
     return short(kind)[1:-1]
 
 
-def _without_wrappers(state: dict[str, TensorPlace]) -> dict[str, TensorPlace]:
+def _without_wrappers(state: dict[Any, TensorPlace]) -> dict[Any, TensorPlace]:
     """The names without the prefixes of DataParallel and torch.compile, and without AveragedModel's counter."""
     for prefix in PREFIXES * 2:  # each may be nested in the other
         inside = {name: place for name, place in state.items() if isinstance(name, str) and name.startswith(prefix)}

@@ -99,8 +99,8 @@ def test_whatever_is_around_the_tensors(tmp_path, wrap, names, way):
     (lambda torch: {0: torch.zeros(1)}, "it names an array 0, which can't be the name of a parameter"),
     (lambda torch: {"a": torch.zeros(1, dtype=torch.complex64)}, "it refers to 'torch.ComplexFloatStorage'"),
     (lambda torch: {"a": torch.zeros(1).expand(1000)}, "or expanded: in PyTorch, save its .contiguous() copy"),
-    (lambda torch: {"a": torch.zeros(2).to_sparse()}, "its array 'a' is made by 'torch._utils._rebuild_sparse_tensor', and only"),
-    (lambda torch: {"a": torch.zeros(2, dtype=torch.uint16)}, "its array 'a' is made by 'torch._utils._rebuild_tensor_v3'"),
+    (lambda torch: {"a": torch.zeros(2).to_sparse()}, "is made by 'torch._utils._rebuild_sparse_tensor', and only"),
+    (lambda torch: {"a": torch.zeros(2, dtype=torch.uint16)}, "is made by 'torch._utils._rebuild_tensor_v3'"),
 ])  # fmt: skip
 def test_what_torch_can_save_and_is_no_state_dict(tmp_path, make, sentence):
     torch = pytest.importorskip("torch")
