@@ -103,7 +103,9 @@ class _Checkpoint:
         self.storages: dict[str, Storage] = {}
         self.machine = Reader(data, size, KNOWN, self._storage)
 
-    def _storage(self, identity: Any) -> Storage:
+    def _storage(self, identity: Any) -> Any:
+        if isinstance(identity, tuple) and identity[:1] == ("module",):        # a class, and its source as a text
+            return next((part for part in identity if isinstance(part, Unknown)), Unknown("a class"))
         storage = self._read_storage(identity)
         if self.storages.setdefault(storage.key, storage) != storage:
             return replace(storage, problem=f"it has two different storages {short(storage.key)}: {DAMAGED}")
