@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from minicnn import foreign
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
 
@@ -87,7 +88,7 @@ def _show(name: str, classes: list[str], probabilities, bright: bool) -> None:
 
 def _short(name: str) -> str:
     """The first of a class's names, at most 30 letters of it: ImageNet's classes have up to eight."""
-    first = console.clean(name.split(",")[0])
+    first = foreign.terminal(name.split(",")[0])
     return first if len(first) <= 30 else first[:29] + "…"
 
 

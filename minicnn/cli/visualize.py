@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from minicnn import inspect
+from minicnn import foreign, inspect
 from minicnn.cli import console
 from minicnn.cli.import_ import PREPROCESSING, assemble
 from minicnn.cli.model_name import ModelSettings, model_path, of_zoo
@@ -80,12 +80,13 @@ def visualize(
     with model.evaluating(), no_grad():
         probabilities = softmax(model(units.to_tensor(model, x))).numpy()[0]
     k = which(class_, about.classes) if class_ else int(probabilities.argmax())
-    scene = Scene(model, shown, x, probabilities, k, about.classes[k].split(",")[0], layer, out, as_json)
+    name = foreign.terminal(about.classes[k].split(",")[0])
+    scene = Scene(model, shown, x, probabilities, k, name, layer, out, as_json)
     report = draw(scene)
     if as_json:
         return console.print_json({"picture": str(out), "what": what, "image": str(image), "class": about.classes[k],
                                    "index": k, "probability": float(probabilities[k]), **report})  # fmt: skip
-    console.say(f"{out}: {report.pop('said')}", markup=False)
+    console.say(foreign.terminal(f"{out}: {report.pop('said')}"), markup=False)
 
 
 def which(wanted: str, classes: list[str]) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import foreign
 from minicnn.data.dataset import Dataset, Source
 from minicnn.data.decode import Packed
 from minicnn.data.loader import Loader
@@ -149,7 +150,7 @@ class Splits:
                            (("training", self.train), ("validation", self.validation), ("test", self.test))
                            if split is not None)
         shape = "×".join(map(str, self.preprocessing.shape))
-        return f"<{self.name}: {counts} images of {shape}, {len(self.classes)} classes>"
+        return f"<{foreign.terminal(self.name)}: {counts} images of {shape}, {len(self.classes)} classes>"
 
 
 def _hash_names(digest: Any, split: Source) -> None:
