@@ -117,6 +117,8 @@ def _show(report: doctor.Report, seconds: float) -> None:
             console.say(foreign.terminal(f"{word}: {', '.join(group)}"), markup=False)
         if len(groups) > EXAMPLES:
             console.say(f"… and {len(groups) - EXAMPLES} more groups of {word}; --json lists all", markup=False)
+    for note in report.notes():
+        console.say(foreign.terminal(note), markup=False)
     totals = [sum(row.values()) for row in counts.values()]
     if totals and max(totals) > 10 * min(totals):
         console.say(f"The largest class has {max(totals) / min(totals):.0f} times as many pictures as the smallest: "

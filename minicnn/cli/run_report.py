@@ -34,6 +34,8 @@ def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> 
         model, name = console.escape(run.config.model), console.escape(splits.name)
         console.out.print(f"[bold]{model}[/] ({size:,} parameters) on [bold]{name}[/]: "
                           f"{_images(counts[0])}, {', '.join(counts[1:])}, {len(splits.classes)} classes")
+        for note in splits.notes:
+            console.say(foreign.terminal(note), markup=False)
         if run.metrics or run.state.progress.batches:
             console.say(f"continues after step {run.state.schedule.t:,}", markup=False)
     started = time.perf_counter()

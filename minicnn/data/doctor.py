@@ -20,7 +20,7 @@ import numpy as np
 
 from minicnn import arguments
 from minicnn.data import crop, decode, duplicates, imagenet, samples
-from minicnn.data.folder import CLASSES_FILE, SPLITS, ImageFolder
+from minicnn.data.folder import CLASSES_FILE, SPLITS, ImageFolder, left_out, nfc
 
 Array = Any  # numpy.ndarray
 
@@ -82,6 +82,7 @@ class Report:
     """Why an `ImageFolder` refuses the folder, or ""."""
     exact: list[list[str]]
     near: list[list[str]]
+    spellings: tuple[str, ...] = ()
 
     @property
     def problems(self) -> dict[str, list[str]]:
@@ -105,6 +106,10 @@ class Report:
             table.setdefault(finding.label, Counter())[finding.split] += 1
         return {label: dict(table[label]) for label in sorted(table)}
 
+    def notes(self) -> list[str]:
+        """A sentence about the files that are left out because of their names, if there are any; and the spellings."""
+        return [*left_out(f.name for f in self.findings if "not a picture" in f.kinds), *self.spellings]
+
     def samples(self) -> dict[str, int]:
         """{depth, colours and polarity: pictures}, such as {"8-bit RGB": 95, "16-bit grey, 0 is white": 5}."""
         return dict(sorted(Counter(f.samples for f in self.pictures if f.samples).items()))
@@ -120,7 +125,7 @@ class Report:
         return {"folder": str(self.root), "pictures": len(self.pictures), "ok": not self.fatal,
                 "structure": self.structure, "classes": self.counts(), "sizes": self.sizes(),
                 "formats": dict(Counter(f.format for f in self.pictures if f.format).most_common()),
-                "samples": self.samples(),
+                "samples": self.samples(), "notes": self.notes(),
                 "problems": [{"kind": kind, "stops_training": KINDS[kind][0], "meaning": KINDS[kind][1], "files": names}
                              for kind, names in self.problems.items()],
                 "details": {f.name: f.detail for f in self.findings if f.detail},
@@ -138,10 +143,10 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: check the name")
     try:
-        ImageFolder(root)
+        spellings = tuple(note for note in ImageFolder(root).notes if not note.startswith("left out"))
         structure = ""
     except ValueError as problem:
-        structure = str(problem)
+        structure, spellings = str(problem), ()
     names = sorted(_files(root))
     inside = root.resolve()
     findings = []
@@ -156,7 +161,7 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
     for group, kind in [*((g, "duplicate") for g in exact), *((g, "near duplicate") for g in near)]:
         _mark([findings[i] for i in group], kind)
     return Report(root, findings, structure, [[findings[i].name for i in group] for group in exact],
-                  [[findings[i].name for i in group] for group in near])
+                  [[findings[i].name for i in group] for group in near], spellings)
 
 
 def _files(root: Path) -> list[str]:
@@ -173,7 +178,7 @@ def _examine_file(root: Path, inside: Path, name: str) -> Finding:
     parts = Path(name).parts
     split = SPLITS.get(parts[0].lower(), "") if len(parts) > 2 else ""
     label = parts[1 if split else 0] if len(parts) > 1 else ""
-    finding = Finding(name, imagenet.class_name(label), split, 0)
+    finding = Finding(name, imagenet.class_name(nfc(label)), split, 0)
     if path.is_symlink() and not (Path(os.path.realpath(path)).is_relative_to(inside) and path.is_file()):
         finding.kinds.append("outside link")
         return finding
