@@ -115,6 +115,25 @@ def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, 
     report lists what is missing, unexpected and misshapen, and has the prefix. Shapes are compared before values are
     read.
     """
+    report, ours, skipped = _compared(model, path, skip, prefix)
+    if strict and not report.ok:
+        raise ValueError(f"{path}: the weights do not fit this {type(model).__name__}: {report}; strict=False loads "
+                         "what fits, skip=(\"layer\", …) leaves layers out, prefix=\"model.\" takes a prefix off")
+    mine = {name: tensor.shape for name, tensor in model.named_state()}
+    state = _read(path, lambda key, shape: key in ours and ours[key] not in skipped and mine.get(ours[key]) == shape)
+    model.load_state_dict({ours[key]: array for key, array in state.items()}, strict=False)
+    return report
+
+
+def fit(model: Module, path: str | os.PathLike[str], *, skip: str | Sequence[str] = (),
+        prefix: str | None = None) -> LoadReport:  # fmt: skip
+    """The report of `load_into`, by the shapes alone: the model may have been built without values."""
+    return _compared(model, path, skip, prefix)[0]
+
+
+def _compared(model: Module, path: str | os.PathLike[str], skip: str | Sequence[str],
+              prefix: str | None) -> tuple[LoadReport, dict[str, str], set[str]]:  # fmt: skip
+    """(the report, {name in the file: name in the model}, the names that are skipped)"""
     arguments.instance("model", model, Module)
     if not isinstance(skip, (str, list, tuple)):
         raise TypeError(f"skip must be the name of a layer, or a list of names, not {short(skip)}")
@@ -127,15 +146,8 @@ def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, 
             raise ValueError(f"skip={part!r} is neither in this {type(model).__name__} nor in {path}: "
                              f"its layers are {', '.join(dict.fromkeys(n.split('.')[0] for n in mine))}")
     skipped = {name for name in [*mine, *theirs] if any(below(name, part) for part in parts)}
-    report = compare({name: shape for name, shape in mine.items() if name not in skipped},
-                     {name: shape for name, shape in theirs.items() if name not in skipped}, prefix)
-    if strict and not report.ok:
-        raise ValueError(f"{path}: the weights do not fit this {type(model).__name__}: {report}; strict=False loads "
-                         "what fits, skip=(\"layer\", …) leaves layers out, prefix=\"model.\" takes a prefix off")
-    fits = {key for key, name in ours.items() if name not in skipped and mine.get(name) == shapes[key]}
-    model.load_state_dict({ours[key]: array for key, array in _read(path, lambda key, shape: key in fits).items()},
-                          strict=False)
-    return report
+    return compare({name: shape for name, shape in mine.items() if name not in skipped},
+                   {name: shape for name, shape in theirs.items() if name not in skipped}, prefix), ours, skipped
 
 
 def _renamed(path: str | os.PathLike[str], names: dict[str, str], mine: Mapping[str, Any],
