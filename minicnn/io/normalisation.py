@@ -20,6 +20,8 @@ from minicnn.tensor import Tensor, no_grad
 
 USUAL_SPREAD = 2.0
 """Between pictures, the standard deviation of a trained classifier's scores: e² = 7 to 1 for or against a class."""
+TOLD = 10
+"""Where the spread is further from the usual one than by this factor, both ways, it tells nothing."""
 PICTURES = 6
 
 
@@ -37,7 +39,8 @@ def detect(model: Module, shape: tuple[int, int, int], usual: str = "imagenet") 
             spread[name] = float(np.sqrt(scores.var(0).mean()))
     off = {name: abs(math.log(value / USUAL_SPREAD)) if 0 < value < math.inf else math.inf
            for name, value in spread.items()}
-    return min(spread, key=lambda name: off[name]), spread
+    best = min(spread, key=lambda name: off[name])
+    return best if off[best] < math.log(TOLD) else usual, spread
 
 
 def photographs(count: int, size: tuple[int, ...], seed: int = 0) -> Any:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from minicnn import Tensor, data, models, no_grad, optim, seed
+from minicnn import Tensor, data, models, nn, no_grad, optim, seed
 from minicnn.data import NORMALISATIONS
 from minicnn.io import normalisation
 from minicnn.ops import cross_entropy
+from tests.thinned import thinned
 
 
 def trained(name, how, side, steps=150, **options):
@@ -18,7 +19,10 @@ def trained(name, how, side, steps=150, **options):
     images[:, :, edge : edge + 28, edge : edge + 28] = (digits.train.images[:2000] * tint).astype(np.uint8)
     labels, net = digits.train.labels[:2000], models.build(name, num_classes=10, in_channels=3, **options)
     x = data.normalise(images, *NORMALISATIONS[how])
-    rule = optim.Adam(net.parameters(), lr=2e-3 if how != "caffe" else 3e-4)
+    if how == "caffe":                                     # whose nets began with N(0, 0.01²), for inputs of this size
+        first = next(module for _, module in net.named_modules() if isinstance(module, nn.Conv2d)).weight
+        first.data = first.data / 58
+    rule = optim.Adam(net.parameters(), lr=2e-3 if how != "caffe" else 5e-4)
     for _ in range(steps):
         chosen = rng.choice(2000, 32, replace=False)
         loss = cross_entropy(net(Tensor(x[chosen])), labels[chosen])
@@ -31,11 +35,10 @@ def trained(name, how, side, steps=150, **options):
     return net
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "how", "side", "options"), [
+@pytest.mark.parametrize(("name", "how", "side", "options"), thinned([
     ("lenet5", "imagenet", 28, {}), ("lenet5", "caffe", 28, {}), ("lenet5", "inception", 28, {}),
     ("resnet20", "imagenet", 32, {"width": 0.25}), ("resnet20", "caffe", 32, {"width": 0.25}),
-])  # fmt: skip
+], keep=lambda name, *_: name == "lenet5"))  # fmt: skip
 def test_the_normalisation_of_the_training_is_found(name, how, side, options):
     """With batch norm and without."""
     found, spread = normalisation.detect(trained(name, how, side, **options), (3, side, side))
