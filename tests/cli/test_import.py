@@ -195,8 +195,8 @@ def test_what_was_taken_is_said(minicnn_, tmp_path):
     first, prefix, normalisation, classes = out.splitlines()
     assert first.endswith(" parameters, 1,000 classes")
     assert prefix == "the prefix model. was taken off the names in the file"
-    number = r"[\d.e+-]+"
-    assert re.fullmatch(f"normalisation: imagenet, .* differ by {number}, and with caffe by {number}; .*", normalisation)
+    n = r"[\d.e+-]+"
+    assert re.fullmatch(f"normalisation: imagenet, .* differ by {n}, and with caffe by {n}; .*", normalisation)
     assert classes == "classes: the names of ImageNet's 1000, in its order (--labels FILE for others)"
     loaded, about = model_file.load(tmp_path / "m.safetensors")
     assert about.classes[0] == "tench, Tinca tinca"
