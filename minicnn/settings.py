@@ -17,7 +17,7 @@ from typing import Any
 from minicnn.names import unknown
 
 ALGORITHMS = (
-    "auto", "im2col", "tiled", "direct", "pointwise", "winograd", "depthwise", "few_channels", "few_pixels",
+    "auto", "im2col", "tiled", "direct", "pointwise", "winograd", "depthwise",
     "implicit_gemm", "tensor_core",
 )  # fmt: skip
 """"auto" and the convolution algorithms of all devices; each device has some of them."""

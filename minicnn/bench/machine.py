@@ -37,9 +37,10 @@ def gemm_rate(n: int = 1536, seconds: float = 0.5) -> float:
     No convolution that is computed as one matrix product is faster. (Winograd's algorithm can be: it multiplies less.)
     """
     a, b, c = (np.full((n, n), 0.5, np.float32) for _ in range(3))
+    parts = threads.split(n, threads.num_threads())
 
     def multiply():
-        threads.parallel_for(lambda rows: np.matmul(a[slice(*rows)], b, out=c[slice(*rows)]), threads.shares(n))
+        threads.parallel_for(lambda rows: np.matmul(a[slice(*rows)], b, out=c[slice(*rows)]), parts)
 
     multiply()
     return 2 * n**3 / min(time_calls(multiply, seconds, least=3))
@@ -53,7 +54,7 @@ def copy_rate(megabytes: int = 256, seconds: float = 0.5) -> float:
 
     def copy():
         threads.parallel_for(lambda part: np.copyto(target[slice(*part)], source[slice(*part)]),
-                             threads.shares(source.size))
+                             threads.split(source.size, threads.num_threads()))
 
     copy()
     return 2 * source.nbytes / min(time_calls(copy, seconds, least=3))

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from minicnn.cpu.threads import CHUNK_VALUES, num_threads, parallel_for, split
+from minicnn.cpu.threads import CHUNK_VALUES, PARTS, parallel_for, parts
 
 MIN_CHUNKED_VALUES = 1 << 15
 """Arrays with fewer values are computed as a whole: they fit in the cache."""
@@ -53,24 +53,9 @@ def add_relu(a, b):
     return elementwise(lambda a, b: np.maximum(a + b, 0), a, b)
 
 
-def relu_in_place(y):
-    """y = max(y, 0), for an array without gaps."""
-    if y.size < MIN_CHUNKED_VALUES:
-        np.maximum(y, 0, out=y)
-        return
-    size, values = chunk_size(y.size), flat(y)
-    zeros = np.zeros(size, y.dtype)                                # NumPy's maximum is slower with a number
-
-    def compute(start):
-        chunk = values[start : start + size]
-        np.maximum(chunk, zeros[: len(chunk)], out=chunk)
-
-    parallel_for(compute, range(0, y.size, size), y.size)
-
-
 def chunk_size(total):
-    """Values in a chunk: CHUNK_VALUES, or fewer so that every thread gets a chunk."""
-    return min(CHUNK_VALUES, -(-total // num_threads()))
+    """Values in a chunk: CHUNK_VALUES, or fewer so that there are several chunks."""
+    return min(CHUNK_VALUES, -(-total // PARTS))
 
 
 def flat(a):
@@ -83,16 +68,12 @@ def with_layout(a, like):
     if same_layout(a, like):
         return a
     copy = np.empty_like(like, a.dtype)
-    copy_chunks(a, copy, 4 * num_threads())
+
+    def copy_part(part):
+        copy[slice(*part)] = a[slice(*part)]
+
+    parallel_for(copy_part, parts(len(a)), a.size)
     return copy
-
-
-def copy_chunks(source, target, count, values=float("inf")):
-    """target[...] = source, in `count` chunks along the first axis, on all threads; values: see parallel_for."""
-    def copy(chunk):
-        target[slice(*chunk)] = source[slice(*chunk)]
-
-    parallel_for(copy, split(len(source), count), values)
 
 
 def same_layout(a, like):

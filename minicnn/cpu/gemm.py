@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minicnn.cpu.threads import num_threads, parallel_for, split
+from minicnn.cpu.threads import parallel_for, parts
 
 MIN_PARALLEL_MACS = 1 << 22
 """Multiply-adds below which a product is too small to be worth waking a thread: it takes as long, 80 µs."""
@@ -12,9 +12,6 @@ MAX_TRANSPOSED_ROWS = 256
 
 OPENBLAS_SMALL_MACS = 1_000_000
 """Multiply-adds of the largest product that OpenBLAS computes in place; for larger ones it packs the matrices first."""
-
-BIAS_ROW_VALUES = 4096
-"""NumPy adds rows of at least this many values at full speed."""
 
 
 def matmul(a, b, bias=None):
@@ -37,7 +34,7 @@ def _matmul_by_rows(a, b):
         rows = slice(*chunk)
         np.matmul(a[rows], b, out=y[rows])
 
-    parallel_for(multiply, split(len(a), 4 * num_threads()))
+    parallel_for(multiply, parts(len(a)))
     return y
 
 
@@ -57,12 +54,3 @@ def blocked_matmul(a, b, out):
     np.matmul(a_blocks, b[..., None, :, :], out=out_blocks)                   # reshape gave views
     if blocked < P:
         np.matmul(a[..., blocked:, :], b, out=out[..., blocked:, :])
-
-
-def add_bias(matrix, bias):
-    """matrix (P,O) += bias (O,), in place; several rows are viewed as one long row, which NumPy adds faster."""
-    repeats = max(1, BIAS_ROW_VALUES // len(bias)) if len(bias) else 1
-    complete = len(matrix) // repeats * repeats
-    long_rows = matrix[:complete].reshape(-1, repeats * len(bias))
-    long_rows += np.tile(bias, repeats)
-    matrix[complete:] += bias

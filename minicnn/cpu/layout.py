@@ -28,8 +28,8 @@ def pixel_records(a):
     return a.view(f"V{a.shape[-1] * a.itemsize}")[..., 0]
 
 
-def padded_region(x, images, top, rows, left, columns):
-    """`rows` × `columns` pixels of x (N,H,W,C), from row `top` and column `left` on, zeros outside the image.
+def padded_region(x, images, top, rows, left, columns, outside=0):
+    """`rows` × `columns` pixels of x (N,H,W,C), from row `top` and column `left` on; `outside` the image, this value.
 
     images: (start, stop). → (n, rows, columns, C): a view of x if all pixels are inside, else this thread's scratch
     buffer "region", which the next call reuses.
@@ -41,8 +41,8 @@ def padded_region(x, images, top, rows, left, columns):
     out = scratch("region", (len(x), rows, columns, C), x.dtype)
     t, b = (min(max(edge - top, 0), rows) for edge in (0, H))                 # where the image's rows begin and end
     l, r = (min(max(edge - left, 0), columns) for edge in (0, W))
-    out[:, :t] = out[:, b:] = 0
-    out[:, t:b, :l] = out[:, t:b, r:] = 0
+    out[:, :t] = out[:, b:] = outside
+    out[:, t:b, :l] = out[:, t:b, r:] = outside
     out[:, t:b, l:r] = x[:, top + t : top + b, left + l : left + r]
     return out
 

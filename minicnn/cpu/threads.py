@@ -2,11 +2,12 @@
 
     tile     a part of an output, some rows of some images, that a thread computes at a time
     chunk    a part of a flat array or of a matrix's rows, that a thread computes at a time
-    share    the tiles or chunks of one thread, for a sum: each thread has its own sum, and the sums are added in order
+    part     some tiles or chunks that have a sum of their own; the sums of the parts are added in order
 
-Each is a `task` of parallel_for. NumPy releases Python's lock (the GIL) inside copies, ufuncs and matrix products, so
-threads that work on different tiles run in parallel; the calling thread works too. Tiles and chunks are larger than a
-core's own cache, because between two NumPy calls a thread holds the lock, and others wait for it.
+Each is a `task` of parallel_for. Their sizes depend on the shapes alone: every number of threads gives the same bits.
+NumPy releases Python's lock (the GIL) inside copies, ufuncs and matrix products, so threads that work on different
+tiles run in parallel; the calling thread works too. Tiles and chunks are larger than a core's own cache, because
+between two NumPy calls a thread holds the lock, and others wait for it.
 
 BLAS is limited to one thread from the first use on: its threads would compete with the pool's for the cores (an idle
 OpenBLAS thread spins for milliseconds), and BLAS can split only one product at a time, the pool the whole layer.
@@ -44,6 +45,10 @@ CHUNK_VALUES = 1 << 17
 """Values in a chunk: few enough for the cache, and enough that threads seldom wait for Python's lock."""
 MIN_PARALLEL_VALUES = 1 << 18
 """Values below which a computation is too small to be worth waking a thread, which takes 80 µs on a virtual machine."""
+PARTS = 8
+"""The parts that work is cut into, whatever the number of threads: the bits of a sum depend on its order."""
+MAX_SUMS_BYTES = 32 << 20
+"""Bytes of the sums of all parts of one total; larger sums have fewer parts, but at least two."""
 MAX_THREADS = 256
 """The limit for the number of threads; a larger number is probably a mistake."""
 
@@ -90,9 +95,9 @@ def split(total: int, parts: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges)) if total else []
 
 
-def shares(total: int) -> list[tuple[int, int]]:
-    """Split 0 … total evenly among the threads: for sums, whose order must depend only on the number of threads."""
-    return split(total, num_threads())
+def parts(total: int) -> list[tuple[int, int]]:
+    """Split 0 … total into PARTS ranges: enough for the threads of most machines, and as many on all of them."""
+    return split(total, PARTS)
 
 
 def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: float = math.inf) -> None:
@@ -141,11 +146,18 @@ def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: fl
             raise error
 
 
-def sum_of_shares(parts: list, add: Callable[[Any, np.ndarray], object], shape: tuple[int, ...], dtype: Any,
-                  values: float = math.inf) -> np.ndarray:
-    """The sum over all shares: add(share, sum) adds a share to its own sum; these sums are added in order."""
-    sums = np.zeros((max(1, len(parts)), *shape), dtype)
-    parallel_for(lambda i: add(parts[i], sums[i]), range(len(parts)), values)
+def sum_of_parts(tasks: Iterable[Any], add: Callable[[Any, np.ndarray], object], shape: tuple[int, ...], dtype: Any,
+                 values: float = math.inf) -> np.ndarray:
+    """The sum over all tasks; add(task, sum) adds one. Each part of them has its own sum; these are added in order."""
+    tasks, size = list(tasks), math.prod(shape) * np.dtype(dtype).itemsize
+    ranges = split(len(tasks), min(PARTS, max(2, MAX_SUMS_BYTES // max(1, size))))
+    sums = np.zeros((max(1, len(ranges)), *shape), dtype)
+
+    def work(i):
+        for task in tasks[slice(*ranges[i])]:
+            add(task, sums[i])
+
+    parallel_for(work, range(len(ranges)), values)
     for other in sums[1:]:
         sums[0] += other
     return sums[0]

@@ -12,6 +12,7 @@ import numpy as np
 from minicnn.data.augment import Mixed
 from minicnn.nn import Module, watch
 from minicnn.optim import EMA, Optimizer, Schedule, clip_grad_norm
+from minicnn.plan import predictor
 from minicnn.tensor import Tensor, no_grad
 from minicnn.train.losses import logits_of, loss_of
 
@@ -137,10 +138,10 @@ def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: i
     num_classes: the size of the matrix; 0: as many as the model has outputs.
     """
     confusion, total = np.zeros((num_classes, num_classes), np.int64), 0.0
-    model.eval()
+    answer = predictor(model, len(getattr(batches, "dataset", ())))
     with no_grad():
         for images, labels, *_ in batches:
-            logits = model(prepare(images))  # (N, K)
+            logits = answer(prepare(images))                                  # (N, K)
             total += loss_of(model, logits, labels).item() * len(labels)
             if not confusion.size:
                 confusion = np.zeros((logits.shape[1],) * 2, np.int64)

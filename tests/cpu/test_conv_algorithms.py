@@ -35,10 +35,6 @@ def layers(draw, name, images):
         K = draw(st.sampled_from(((3, 3), (3, 3), (5, 5), (3, 5), (5, 3), (1, 3), (5, 1), (1, 7), (7, 1))))
     elif name == "depthwise":
         G, Cg, Og = draw(st.integers(2, 9)), 1, draw(st.sampled_from((1, 1, 2, 3)))
-    elif name == "few_pixels":
-        G = 1
-    elif name == "few_channels":
-        G, D = 1, (D[0], 1)
     if draw(st.booleans()):
         S = (1, 1)
     N = draw(st.sampled_from(images))
@@ -118,30 +114,31 @@ def test_winograds_matrices_make_a_convolution(m, r):
 
 
 def test_the_policy_takes_what_each_geometry_is_made_for():
-    def chosen(C, O, K, H=28, S=1, P=None, G=1, D=1, dtype="float32"):
+    def chosen(C, O, K, H=28, S=1, P=None, G=1, D=1, dtype="float32", N=4):
         P = K // 2 if P is None else P
-        return conv.choose(Conv2dGeometry.of((4, C, H, H), (O, C // G, K, K), S, P, D, G), dtype)
+        return conv.choose(Conv2dGeometry.of((N, C, H, H), (O, C // G, K, K), S, P, D, G), dtype)
 
     assert chosen(64, 64, 3) == "winograd"
-    assert chosen(64, 64, 3, dtype="float64") == "few_channels"
-    assert chosen(64, 64, 3, H=7) == "few_channels"               # 196 pixels: transforming the filters would not pay
-    assert chosen(64, 64, 3, S=2) == "few_channels"
-    assert chosen(1, 6, 5) == "few_channels"
-    assert chosen(64, 32, 1) == "pointwise"
+    assert chosen(64, 64, 3, dtype="float64") == "tiled"
+    assert chosen(64, 64, 3, H=7) == "tiled"                       # 196 pixels: transforming the filters would not pay
+    assert chosen(64, 64, 3, S=2) == "tiled"
+    assert chosen(1, 6, 5) == "tiled"
+    assert chosen(64, 32, 1) == chosen(64, 256, 1, H=7) == "pointwise"
     assert chosen(64, 64, 3, G=64) == "depthwise"
     assert chosen(64, 64, 3, S=2, G=4) == "tiled"
-    assert chosen(64, 256, 3, H=7) == chosen(64, 256, 1, H=7) == "few_pixels"        # 196 pixels
+    assert chosen(64, 256, 3, H=7) == "tiled"
+    assert chosen(64, 256, 3, H=7, N=1) == "im2col"                # 49 pixels, fewer than filters
 
 
 def test_an_algorithm_can_be_asked_for(monkeypatch):
-    g = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), padding=1)
-    strided = Conv2dGeometry.of((8, 16, 8, 8), (16, 16, 3, 3), stride=2)
+    g = Conv2dGeometry.of((8, 32, 8, 8), (32, 32, 3, 3), padding=1)
+    strided = Conv2dGeometry.of((8, 32, 8, 8), (32, 32, 3, 3), stride=2)
     with minicnn.conv_algorithm("im2col"):
         assert conv.choose(g, "float32") == "im2col"
         with minicnn.conv_algorithm("auto"):
             assert conv.choose(g, "float32") == "winograd"
     with minicnn.conv_algorithm("winograd"):
-        assert conv.choose(strided, "float32") == "few_channels"         # what it can't do the policy does
+        assert conv.choose(strided, "float32") == "tiled"         # what it can't do the policy does
     monkeypatch.setenv("MINICNN_CONV", "tiled")
     assert conv.choose(g, "float32") == "tiled"
     monkeypatch.setenv("MINICNN_CONV", "fft")
@@ -165,22 +162,29 @@ def test_asking_for_an_algorithm_reaches_the_op(monkeypatch):
     assert {"conv2d", "conv2d_dx", "conv2d_dw"} <= set(used)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_same_thread_count_gives_the_same_bits(count):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((6, 24, 33, 30), np.float32)
-    before = threads.num_threads()
+def test_every_number_of_threads_gives_the_same_bits(rng):
+    layers = [((6, 24, 33, 30), w, hyper) for w, hyper in (
+        ((24, 24, 3, 3), {"padding": 1}), ((24, 24, 3, 3), {"stride": 2}), ((8, 24, 1, 1), {}),
+        ((24, 1, 3, 3), {"groups": 24}), ((160, 24, 3, 3), {"padding": 1}), ((24, 8, 5, 3), {"groups": 3}))]
+    layers += [((1, 8, 12, 13), (600, 8, 3, 3), {}), ((2, 96, 20, 20), (192, 96, 3, 3), {"padding": 1})]
+    before, runs, first = threads.num_threads(), [], {}
+    for x_shape, w_shape, hyper in layers:
+        x, w = rng.standard_normal(x_shape, np.float32), rng.standard_normal(w_shape, np.float32)
+        g = Conv2dGeometry.of(x.shape, w.shape, **hyper)
+        dy = rng.standard_normal((g.N, g.O, g.OH, g.OW), np.float32)
+        runs.append((x, w, dy, g))
     try:
-        threads.set_num_threads(count)
-        for w_shape, hyper in (((24, 24, 3, 3), {"padding": 1}), ((24, 24, 3, 3), {"stride": 2}), ((8, 24, 1, 1), {}),
-                               ((24, 1, 3, 3), {"groups": 24})):  # fmt: skip
-            w = rng.standard_normal(w_shape, np.float32)
-            g = Conv2dGeometry.of(x.shape, w.shape, **hyper)
-            dy = rng.standard_normal((6, g.O, g.OH, g.OW), np.float32)
-            runs = [(conv.conv2d(x, w, None, g), conv.conv2d_dx(dy, w, g), conv.conv2d_dw(dy, x, g)) for _ in range(4)]
-            for run in runs[1:]:
-                for a, b in zip(run, runs[0]):
-                    np.testing.assert_array_equal(a, b)
+        for count in (1, 2, 3, 4, 1):
+            threads.set_num_threads(count)
+            for name, algorithm in conv.ALGORITHMS.items():
+                for i, (x, w, dy, g) in enumerate(runs):
+                    if not algorithm.supports(g, x.dtype):
+                        continue
+                    with np.errstate(all="ignore"):
+                        found = [algorithm.conv2d(x, w, None, g), algorithm.conv2d_dx(dy, w, g),
+                                 algorithm.conv2d_dw(dy, x, g)]  # fmt: skip
+                    for a, b in zip(found, first.setdefault((name, i), found)):
+                        np.testing.assert_array_equal(a, b, err_msg=f"{name} {g} {count} threads")
     finally:
         threads.set_num_threads(before)
 

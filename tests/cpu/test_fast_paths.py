@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import cpu, reference
-from minicnn.cpu import batch_norm, threads
+from minicnn.cpu import threads
 from minicnn.geometry import Pool2dGeometry
 
 
@@ -12,13 +12,10 @@ from minicnn.geometry import Pool2dGeometry
 def count(request, monkeypatch):
     """How many threads, and chunks so small that there are several."""
     monkeypatch.setattr("minicnn.cpu.elements.CHUNK_VALUES", 10_007)
-    monkeypatch.setattr(batch_norm, "CHUNK_VALUES", 1 << 14)
-    batch_norm._long_rows.cache_clear()
     before = threads.num_threads()
     threads.set_num_threads(request.param)
     yield request.param
     threads.set_num_threads(before)
-    batch_norm._long_rows.cache_clear()
 
 
 LAYOUTS = {
@@ -126,8 +123,7 @@ POOLS = [((2, 2), None, 0, 1, False), ((3, 3), 2, 1, 1, False), ((3, 2), (2, 1),
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_pooling_of_many_tiles(rng, monkeypatch, count, layout, pool):
-    monkeypatch.setattr("minicnn.cpu.windows.CHUNK_VALUES", 40)
+def test_pooling(rng, count, layout, pool):
     kernel_size, stride, padding, dilation, ceil_mode = pool
     hyper = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     values = np.round(3 * rng.standard_normal((3, 2, 11, 9)))  # with ties

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 import minicnn
 from minicnn.cpu import threads
-from minicnn.cpu.threads import parallel_for, scratch, set_num_threads, shares, split
+from minicnn.cpu.threads import parallel_for, scratch, set_num_threads, split, sum_of_parts
 from tests.work import NEVER
 
 
@@ -98,9 +98,18 @@ def test_split_is_even_and_whole():
             assert max(b - a for a, b in ranges) - min(b - a for a, b in ranges) <= 1
 
 
-def test_shares_follow_the_thread_count(count):
-    assert len(shares(100)) == count
-    assert len(shares(1)) == 1
+def test_a_sum_of_parts_does_not_depend_on_the_number_of_threads(count):
+    values = np.random.default_rng(0).standard_normal((1000, 3)).astype(np.float32)
+    total = sum_of_parts(values, lambda row, sums: np.add(sums, row, out=sums), (3,), np.float32)
+    np.testing.assert_allclose(total, values.astype(float).sum(0), atol=1e-3)
+    partial = [np.zeros(3, np.float32) for _ in range(8)]
+    for i in range(8):
+        for row in values[125 * i : 125 * (i + 1)]:
+            partial[i] += row
+    for other in partial[1:]:
+        partial[0] += other
+    np.testing.assert_array_equal(total, partial[0])
+    assert not sum_of_parts([], lambda row, sums: None, (3,), np.float32).any()
 
 
 def test_scratch_belongs_to_its_thread_and_is_reused():

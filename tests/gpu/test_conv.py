@@ -219,7 +219,7 @@ def test_an_algorithm_can_be_asked_for(emulated, monkeypatch):
             assert conv.choose(gpu, g, f32) == name
     with minicnn.conv_algorithm("winograd"):
         assert conv.choose(gpu, strided, f32) == "tensor_core"     # what it can't do the policy does
-    with minicnn.conv_algorithm("few_channels"):
+    with minicnn.conv_algorithm("tiled"):
         assert conv.choose(gpu, g, f32) == "tensor_core"           # the CPU's
     monkeypatch.setenv("MINICNN_CONV", "im2col")
     assert conv.choose(gpu, g, f32) == "im2col"

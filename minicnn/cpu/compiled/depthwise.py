@@ -15,8 +15,7 @@ from minicnn.cpu.compiled.arrays import usable
 from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.registers import fma, load, maximum, spread, store
 from minicnn.cpu.compiled.work import first, following
-from minicnn.cpu.conv.filters import transposed
-from minicnn.cpu.conv.geometry import dx_as_conv2d
+from minicnn.cpu.conv.dx import dx_as_conv2d, transposed
 from minicnn.cpu.layout import as_nchw, to_nhwc
 
 ITEM_VALUES = 1 << 14

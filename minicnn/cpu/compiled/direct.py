@@ -2,7 +2,7 @@
 
 A tile is some rows of outputs of an image, or several small images. Its pixels are padded into a buffer that stays in
 the cache, unless they can be read where they lie. dx is the same product, with filters turned by 180° and their axes
-swapped; at a stride of S it is one such product for each of the S×S phases (conv/geometry.py). dw multiplies windows
+swapped; at a stride of S it is one such product for each of the S×S phases (conv/dx.py). dw multiplies windows
 with gradients, and sums over the tiles.
 
 `geometry` is an int64 array, in the order of GEOMETRY.
@@ -19,8 +19,7 @@ from minicnn.cpu.compiled.kernel import inlined, kernel
 from minicnn.cpu.compiled.layout import pack_filters, pad
 from minicnn.cpu.compiled.microkernel import pack_gradients, windows_times_filters, windows_times_gradients
 from minicnn.cpu.compiled.work import first, following
-from minicnn.cpu.conv.filters import transposed
-from minicnn.cpu.conv.geometry import dx_as_conv2d, phase_convs
+from minicnn.cpu.conv.dx import dx_as_conv2d, phase_convs, transposed
 from minicnn.cpu.layout import as_nchw, to_nhwc
 
 TILE_VALUES = 1 << 15

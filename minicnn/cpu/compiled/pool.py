@@ -61,7 +61,7 @@ def _store(y, k, a, n, end):
 @kernel("void(f4[::1], UniTuple(i8, 13), i8, f4[::1], b1, f4[::1], u1[::1], i8[::1])")
 def _windows(x, extents, rows, factor, largest, y, winner, work):
     """y: factor (OH·OW,) times the sum of each window. With `largest`, y: its largest pixel, NaN wins; winner: the tap
-    p·KW + q of that pixel, on a tie the first.
+    p·KW + q of that pixel, on a tie the first. Only taps on pixels are tried: padding never wins, not even over −∞.
     """
     H, W, C, OH, OW, KH, KW, SH, SW, PH, PW, DH, DW = extents
     blocks = (OH + rows - 1) // rows
@@ -76,7 +76,7 @@ def _windows(x, extents, rows, factor, largest, y, winner, work):
             for j in range(OW):
                 q0, q1, here = across[j, 0], across[j, 1], ((n * H + top) * W + j * SW - PW) * C
                 for c in range(0, C, 8):
-                    a, t = spread(LOWEST if largest else ZERO), spread(ZERO)
+                    a, t = spread(LOWEST if largest else ZERO), spread(np.float32(p0 * KW + q0))      # a pixel's tap
                     for p in range(p0, p1):
                         k = here + (p * DH * W + q0 * DW) * C + c
                         if largest:

@@ -27,8 +27,7 @@ from minicnn.cpu.compiled.winograd_transforms import (
     transform_sums,
 )
 from minicnn.cpu.compiled.work import first, following
-from minicnn.cpu.conv.filters import transposed
-from minicnn.cpu.conv.geometry import dx_as_conv2d
+from minicnn.cpu.conv.dx import dx_as_conv2d, transposed
 from minicnn.cpu.layout import as_nchw, to_nhwc
 
 BLOCK_VALUES = 90_000

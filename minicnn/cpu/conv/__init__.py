@@ -12,27 +12,20 @@ import functools
 
 import numpy as np
 
-from minicnn.cpu.conv import depthwise, few_channels, few_pixels, im2col, pointwise, tiled, winograd
-from minicnn.cpu.elements import relu_in_place
+from minicnn.cpu.conv import depthwise, im2col, pointwise, tiled, winograd
+from minicnn.cpu.elements import elementwise
 from minicnn.settings import requested_algorithm
 
 ALGORITHMS = {
     "im2col": im2col, "tiled": tiled, "pointwise": pointwise, "winograd": winograd, "depthwise": depthwise,
-    "few_channels": few_channels, "few_pixels": few_pixels,
 }  # fmt: skip
 
 POLICY = (
-    # the first that supports the layer and fits it; why: milliseconds, forward / dx / dw, on two cores of a Zen 4
-    # 16×512×14², 3×3: 2.0 / 1.5 / 1.6; winograd 10.5 / 10.2 / 7.6
+    # the first that supports the layer and fits it
     ("depthwise", lambda g: True),
-    # 1×512×4² → 512, 3×3: 1.3 / 0.9 / 0.9; few_channels 2.5 / 2.7 / 8.1
-    ("few_pixels", lambda g: min(256, g.O) >= g.N * g.OH * g.OW),
-    # 16×1024×14² → 256, 1×1: 8.6 / 8.5 / 9.1; few_channels 9.1 / 8.8 / 9.6
     ("pointwise", lambda g: True),
-    # 64×64×32² → 64, 3×3: 13.1 / 12.4 / 13.3; few_channels 25.6 / 24.5 / 28.8
-    ("winograd", lambda g: min(g.C, g.O) >= 16 and g.N * g.OH * g.OW >= 512),
-    # 128×1×32² → 6, 5×5: 0.8 / 1.4 / 0.9; tiled 2.4 / 3.4 / 2.6
-    ("few_channels", lambda g: True),
+    ("winograd", lambda g: min(g.C, g.O) >= 32 and g.N * g.OH * g.OW >= 512),
+    ("im2col", lambda g: g.G == g.N == 1 and min(256, g.O) >= g.OH * g.OW),
     ("tiled", lambda g: True),
 )
 """(algorithm, where it is the fastest), best first. Not Winograd in float64: float64 users want accuracy."""
@@ -54,9 +47,7 @@ def _choose(asked, g, dtype):
 def conv2d(x, w, b, g, relu=False):
     with _ignore_float_errors():
         y = ALGORITHMS[choose(g, x.dtype)].conv2d(x, w, b, g)
-    if relu:
-        relu_in_place(y)
-    return y
+    return elementwise(np.maximum, y, 0) if relu else y
 
 
 def conv2d_dx(dy, w, g):

@@ -29,10 +29,3 @@ def _copy_filters(source, target):
         target[o : o + CHUNK_FILTERS] = source[o : o + CHUNK_FILTERS]
 
     parallel_for(copy, range(0, len(source), CHUNK_FILTERS), source.size)
-
-
-def transposed(w, G):
-    """The filters that turn dy into dx: each turned by 180°, inputs and outputs exchanged. (O,C/G,…) → (C,O/G,…)"""
-    O, C, KH, KW = w.shape
-    swapped = w.reshape(G, O // G, C, KH, KW).swapaxes(1, 2).reshape(G * C, O // G, KH, KW)
-    return swapped[:, :, ::-1, ::-1]

@@ -12,11 +12,11 @@ With G groups, each group has its own product on its own C/G channels and O/G fi
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
-from minicnn.cpu.conv.geometry import dx_as_conv2d
-from minicnn.cpu.gemm import add_bias, blocked_matmul
+from minicnn.cpu.conv.dx import dx_by
+from minicnn.cpu.conv.filters import taps_first, taps_last
+from minicnn.cpu.gemm import blocked_matmul
 from minicnn.cpu.layout import as_nchw, padded_region, to_nhwc
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, shares, split, sum_of_shares
+from minicnn.cpu.threads import PARTS, parallel_for, scratch, split, sum_of_parts
 
 TILE_COLUMN_BYTES = 4 << 20
 """Bytes of a tile's columns. Fewer would fit a core's own cache better, but then the threads wait for Python's lock too
@@ -39,35 +39,31 @@ def conv2d(x, w, b, g):
         for matrix, c, o in by_group:
             blocked_matmul(columns(x, tile, c, g), matrix, out[:, o])         # (P, KH·KW·C/G) @ (KH·KW·C/G, O/G)
         if b is not None:
-            add_bias(out, b)
+            out += b
 
-    parallel_for(work, output_tiles(g, x.itemsize), values_computed(g))
+    parallel_for(work, output_tiles(g, column_bytes(g, x.itemsize), TILE_COLUMN_BYTES), values_computed(g))
     return as_nchw(y)
 
 
 def conv2d_dx(dy, w, g):
-    """At stride 1 the convolution of dy with the filters turned by 180°, else dx = col2im(dy · wᵀ)."""
-    if g.vertical.stride == g.horizontal.stride == 1:
-        dy, dx_geometry = dx_as_conv2d(dy, g)
-        return conv2d(dy, transposed(w, g.G), None, dx_geometry)
-    return scattered_dx(dy, w, g)
+    """Convolutions of dy with the filters turned by 180°."""
+    return dx_by(conv2d, dy, w, g)
 
 
 def conv2d_dw(dy, x, g):
-    """dw = Σ colsᵀ · dy; each thread sums over its share of the tiles, and the sums are added in their order."""
+    """dw = Σ colsᵀ · dy over all tiles"""
     x, dy = to_nhwc(x), to_nhwc(dy)
     K = g.KH * g.KW * (g.C // g.G)
-    tiles = output_tiles(g, x.itemsize)
 
-    def add(share, total):
-        for tile in tiles[slice(*share)]:
-            dy_tile = tile_of(dy, tile).reshape(-1, g.O)                      # (P, O)
-            for c, o in groups(g):
-                cols = columns(x, tile, c, g)                                 # (P, KH·KW·C/G)
-                product = scratch("product", (K, g.O // g.G), x.dtype)
-                total[:, o] += np.matmul(cols.T, dy_tile[:, o], out=product)
+    def add(tile, total):
+        dy_tile = tile_of(dy, tile).reshape(-1, g.O)                          # (P, O)
+        for c, o in groups(g):
+            cols = columns(x, tile, c, g)                                     # (P, KH·KW·C/G)
+            product = scratch("product", (K, g.O // g.G), x.dtype)
+            total[:, o] += np.matmul(cols.T, dy_tile[:, o], out=product)
 
-    dw = sum_of_shares(shares(len(tiles)), add, (K, g.O), x.dtype, values_computed(g))
+    tiles = output_tiles(g, column_bytes(g, x.itemsize), TILE_COLUMN_BYTES)
+    dw = sum_of_parts(tiles, add, (K, g.O), x.dtype, values_computed(g))
     return taps_last(dw.reshape(g.KH, g.KW, g.C // g.G, g.O))
 
 
@@ -83,13 +79,17 @@ def groups(g):
     return [(slice(i * C, (i + 1) * C), slice(i * O, (i + 1) * O)) for i in range(g.G)]
 
 
-def output_tiles(g, itemsize):
-    """The output in tiles (images, rows), each a range: some rows of one image, or some whole images."""
-    row = g.OW * g.KH * g.KW * (g.C // g.G) * itemsize
-    rows = max(1, TILE_COLUMN_BYTES // row)
+def column_bytes(g, itemsize):
+    """Bytes of an output pixel's column."""
+    return g.KH * g.KW * (g.C // g.G) * itemsize
+
+
+def output_tiles(g, pixel_bytes, tile_bytes):
+    """The output in tiles (images, rows) of about `tile_bytes`, two ranges: some rows of one image, or whole images."""
+    rows = max(1, tile_bytes // (g.OW * pixel_bytes))
     if rows < g.OH:
         return [((n, n + 1), r) for n in range(g.N) for r in split(g.OH, -(-g.OH // rows))]
-    images = max(1, min(rows // g.OH, -(-g.N // num_threads())))
+    images = max(1, min(rows // g.OH, -(-g.N // PARTS)))
     return [(n, (0, g.OH)) for n in split(g.N, -(-g.N // images))]
 
 
@@ -101,66 +101,19 @@ def tile_of(y, tile):
 
 def columns(x, tile, channels, g):
     """The windows of a tile, one window per row: (P, KH·KW·C)"""
+    view = windows(x[..., channels], tile, g)
+    cols = scratch("columns", view.shape, x.dtype)
+    cols[...] = view                                                          # (n, rows, OW, KH, KW, C)
+    return cols.reshape(-1, g.KH * g.KW * view.shape[5])
+
+
+def windows(x, tile, g):
+    """The pixels of every window of a tile: (n, rows, OW, KH, KW, C), a view in which windows overlap."""
     images, (first, stop) = tile
     v, h = g.vertical, g.horizontal
     rows, width = (stop - first - 1) * v.stride + v.extent, (g.OW - 1) * h.stride + h.extent
-    image = padded_region(x[..., channels], images, first * v.stride - v.before, rows, -h.before, width)
-    windows = windows_of(image, g, stop - first)
-    cols = scratch("columns", windows.shape, x.dtype)
-    cols[...] = windows                                                       # (n, rows, OW, KH, KW, C)
-    return cols.reshape(-1, g.KH * g.KW * image.shape[3])
-
-
-def windows_of(image, g, rows):
-    """image (n,h,w,C) → (n, rows, OW, KH, KW, C): every window's pixels. A view, in which windows overlap."""
-    v, h = g.vertical, g.horizontal
+    image = padded_region(x, images, first * v.stride - v.before, rows, -h.before, width)
     s = image.strides
-    shape = (len(image), rows, g.OW, g.KH, g.KW, image.shape[3])
+    shape = (len(image), stop - first, g.OW, g.KH, g.KW, image.shape[3])
     steps = (s[0], v.stride * s[1], h.stride * s[2], v.dilation * s[1], h.dilation * s[2], s[3])
     return as_strided(image, shape, steps)
-
-
-def scattered_dx(dy, w, g):
-    """dx = col2im(dy · wᵀ): the product's values are added to the pixels that they were computed from."""
-    dy = to_nhwc(dy)
-    v, h = g.vertical, g.horizontal
-    taps = taps_first(w)                                                      # (KH, KW, C/G, O)
-    dx = np.empty((g.N, g.H, g.W, g.C), dy.dtype)
-    by_group = [(np.ascontiguousarray(taps[..., o].reshape(-1, g.O // g.G).T), c, o) for c, o in groups(g)]
-    distance = -(-h.extent // h.stride)                            # windows at this horizontal distance do not overlap
-
-    def work(tile):
-        images, (top, bottom) = tile                                          # images, rows of dx
-        # the outputs whose windows reach these rows
-        first = max(0, -(-(top + v.before - v.extent + 1) // v.stride))
-        stop = min(g.OH, (bottom - 1 + v.before) // v.stride + 1)
-        for matrix, c, o in by_group:
-            C = c.stop - c.start
-            if stop <= first:
-                dx[slice(*images), top:bottom, :, c] = 0
-                continue
-            height = (stop - first - 1) * v.stride + v.extent
-            width = max((g.OW - 1) * h.stride + h.extent, h.before + g.W, distance * h.stride + h.extent)
-            sums = scratch("sums", (images[1] - images[0], height, width, C), dy.dtype)
-            sums[...] = 0
-            dy_tile = np.ascontiguousarray(dy[slice(*images), first:stop, :, o])         # (n, rows, OW, O/G)
-            cols = scratch("columns", (dy_tile[..., 0].size, len(matrix.T)), dy.dtype)
-            blocked_matmul(dy_tile.reshape(len(cols), -1), matrix, cols)
-            cols = cols.reshape(*dy_tile.shape[:3], g.KH, g.KW, C)
-            windows = windows_of(sums, g, stop - first)
-            for p in range(g.KH):
-                for j in range(min(distance, g.OW)):
-                    windows[:, :, j::distance, p] += cols[:, :, j::distance, p]
-            # row `top` of dx is row top + before − first·stride of the sums
-            offset = top + v.before - first * v.stride
-            dx_tile = dx[slice(*images), top:bottom, :, c]
-            low, high = max(0, -offset), min(bottom - top, height - offset)
-            dx_tile[:, :low] = dx_tile[:, high:] = 0
-            dx_tile[:, low:high] = sums[:, offset + low : offset + high, h.before : h.before + g.W]
-
-    row = g.KH * g.KW * (g.C // g.G) * g.OW * dy.itemsize
-    rows = max(v.extent, TILE_COLUMN_BYTES // row * v.stride)                 # of dx in a tile
-    images = max(1, min(rows // g.H, -(-g.N // num_threads())))               # or this many whole images
-    tiles = [(n, r) for n in split(g.N, -(-g.N // images)) for r in split(g.H, max(1, g.H // rows))]
-    parallel_for(work, tiles, values_computed(g))
-    return as_nchw(dx)

@@ -13,7 +13,8 @@ position in the transformed tile:
 for P tiles. The transforms are exact in real arithmetic; in float32 they lose about a digit.
 
 A tile is m×m outputs, as in the papers. A chunk is the tiles of some rows of some images, which one thread transforms
-at a time. A block is one or several chunks whose tiles are multiplied together.
+at a time. A block is several chunks whose tiles are multiplied together, so that the filters are read once for many
+tiles: the threads transform its chunks, then multiply at its positions, then compute its outputs.
 
 The gradients are the same steps transposed: dx is the convolution of dy with the filters turned by 180°, and
 
@@ -26,25 +27,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from minicnn.cpu.conv.filters import taps_first, taps_last, transposed
-from minicnn.cpu.conv.geometry import dx_as_conv2d
+from minicnn.cpu.conv.dx import dx_by
+from minicnn.cpu.conv.filters import taps_first, taps_last
 from minicnn.cpu.gemm import blocked_matmul
 from minicnn.cpu.layout import as_nchw, padded_region, to_nhwc
-from minicnn.cpu.threads import num_threads, parallel_for, scratch, split, sum_of_shares
+from minicnn.cpu.threads import parallel_for, scratch, split
 
 POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
 """The points at which the polynomials are evaluated. After 0 and ±1, pairs of a number and minus its inverse keep the
 rounding small: with ½ and −2, F(4×4, 3×3) is twice as accurate in float32 as with 2 and −2 (Barabasz et al. 2020)."""
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 3 << 20
 """Bytes of transformed tiles, V and M together, in a chunk. Fewer would fit a core's own cache better, but then threads
 wait for Python's lock too often."""
-CHUNKS_PER_THREAD = 2
-"""Chunks per thread in a block that all threads work on: they fit in the cache that the cores share."""
-MIN_PARALLEL_BYTES = 1 << 20
-"""Bytes of transformed tiles below which a layer is too small to be worth waking a thread."""
-MAX_FILTERS_PER_THREAD = 1 << 15
-"""C/G·O filters up to which each thread works on a block of its own: it then reads all filters again for each chunk."""
+BLOCK_CHUNKS = 4
+"""Chunks in a block: they fit in the cache that the cores share."""
 TRANSFORM_FILTERS = 8192
 """Filters that a thread transforms at a time."""
 
@@ -57,60 +54,53 @@ def supports(g, dtype):
 
 
 def conv2d(x, w, b, g):
-    """y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A, tile by tile."""
+    """y = Aᵀ [ (G w Gᵀ) ⊙ (Bᵀ x B) ] A, block by block."""
     plan = Plan(g, w.dtype)
     x, U = to_nhwc(x), plan.transform_filters(w)                              # (N, H, W, C), (n², C/G, O)
     y = np.empty((g.N, g.OH, g.OW, g.O), x.dtype)
-
-    def work(block):
+    for block in plan.blocks:
         V, M = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
 
-        def multiply(k):                                         # (n², G, P, C/G) @ (n², G, C/G, O/G) → (n², G, P, O/G)
+        def multiply(k, V=V, M=M):                               # (G, P, C/G) @ (G, C/G, O/G) → (G, P, O/G)
             blocked_matmul(*(by_group(a[k], g.G) for a in (V, U, M)))
+            if b is not None and k == plan.bias_position:
+                M[k] += b
 
-        parallel_for(lambda chunk: plan.transform_pixels(x, chunk, V), block)
-        parallel_for(multiply, plan.position_slices)
-        if b is not None:
-            M[plan.bias_position] += b
-        parallel_for(lambda chunk: plan.compute_outputs(M, chunk, y), block)
-
-    parallel_for(lambda share: [work(block) for block in share], plan.shares())
+        parallel_for(lambda chunk, V=V: plan.transform_pixels(x, chunk, V), block, plan.values)
+        parallel_for(multiply, range(len(U)), plan.values)
+        parallel_for(lambda chunk, M=M: plan.compute_outputs(M, chunk, y), block, plan.values)
     return as_nchw(y)
 
 
 def conv2d_dx(dy, w, g):
     """The convolution of dy with the filters turned by 180°."""
-    dy, dx_geometry = dx_as_conv2d(dy, g)
-    return conv2d(dy, transposed(w, g.G), None, dx_geometry)
+    return dx_by(conv2d, dy, w, g)
 
 
 def conv2d_dw(dy, x, g):
-    """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles; each thread sums over its share, the sums are added in order."""
+    """dw = Gᵀ [ Σ V ⊙ (A dy Aᵀ) ] G over all tiles, block by block"""
     plan = Plan(g, x.dtype, for_dw=True)
     x, dy = to_nhwc(x), to_nhwc(dy)
+    dU = np.zeros((plan.n[0] * plan.n[1], g.C // g.G, g.O), x.dtype)
+    for block in plan.blocks:
+        V, D = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
 
-    def add(share, dU):
-        for block in share:
-            V, D = plan.transformed("V", block, g.C), plan.transformed("M", block, g.O)
+        def transform(chunk, V=V, D=D):
+            plan.transform_pixels(x, chunk, V)
+            plan.transform_gradients(dy, chunk, D)
 
-            def transform(chunk, V=V, D=D):
-                plan.transform_pixels(x, chunk, V)
-                plan.transform_gradients(dy, chunk, D)
+        def multiply(k, V=V, D=D):                               # (G, P, C/G)ᵀ @ (G, P, O/G) → (G, C/G, O/G)
+            V_k, D_k, dU_k = (by_group(a[k], g.G) for a in (V, D, dU))
+            dU_k += np.matmul(V_k.swapaxes(1, 2), D_k, out=scratch("product", dU_k.shape, x.dtype))
 
-            def multiply(k, V=V, D=D):                           # (n², G, C/G, P) @ (n², G, P, O/G) → (n², G, C/G, O/G)
-                V_k, D_k, dU_k = (by_group(a, g.G) for a in (V[k], D[k], dU[k]))
-                dU_k += np.matmul(V_k.swapaxes(2, 3), D_k, out=scratch("product", dU_k.shape, x.dtype))
-
-            parallel_for(transform, block)
-            parallel_for(multiply, plan.position_slices)
-
-    shape = (plan.n[0] * plan.n[1], g.C // g.G, g.O)
-    return plan.transform_filter_gradients(sum_of_shares(plan.shares(), add, shape, x.dtype))
+        parallel_for(transform, block, plan.values)
+        parallel_for(multiply, range(len(dU)), plan.values)
+    return plan.transform_filter_gradients(dU)
 
 
-def by_group(matrices, G):
-    """(n², rows, G·columns) → (n², G, rows, columns), a view."""
-    return matrices.reshape(*matrices.shape[:2], G, -1).swapaxes(1, 2)
+def by_group(matrix, G):
+    """(rows, G·columns) → (G, rows, columns), a view."""
+    return matrix.reshape(len(matrix), G, -1).swapaxes(0, 1)
 
 
 class Chunk(NamedTuple):
@@ -135,35 +125,26 @@ class Plan:
         # at the point 1 every output has weight 1: a value added to M there is added to all of y
         self.bias_position = sum(step * (n > 1) for step, n in zip((self.n[1], 1), self.n))
         positions = self.n[0] * self.n[1]
-        self.tile_bytes = positions * (g.C + g.O) * self.dtype.itemsize
-        self.block_per_thread = g.C // g.G * g.O <= MAX_FILTERS_PER_THREAD    # else all threads work on one block
-        self.position_slices = [slice(*k) for k in split(positions, 1 if self.block_per_thread else positions)]
+        tile_bytes = positions * (g.C + g.O) * self.dtype.itemsize
+        self.values = g.N * self.count[0] * self.count[1] * tile_bytes // self.dtype.itemsize
+        self.blocks = self._blocks(CHUNK_BYTES // tile_bytes)
 
-    def chunk_ranges(self):
-        """(images, tile rows) of each chunk: some whole images, or some rows of one; as many chunks for each thread."""
-        (th, tw), N, threads = self.count, self.g.N, num_threads()
-        total = N * th * tw * self.tile_bytes
-        parts = -(-total // (CHUNK_BYTES * threads)) * threads if total > MIN_PARALLEL_BYTES else 1
-        if parts <= N:
-            return [(n, (0, th)) for n in split(N, parts)]
-        return [((n, n + 1), r) for n in range(N) for r in split(th, -(-parts // N))]
-
-    def shares(self):
-        """The blocks, lists of chunks, in shares.
-
-        With few filters, a block is one chunk, and every thread has its share of the blocks. With many filters, all
-        threads work on one block of several chunks, so that the filters are read once for many tiles.
-        """
-        ranges = self.chunk_ranges()
-        size = 1 if self.block_per_thread else CHUNKS_PER_THREAD * num_threads()
+    def _blocks(self, chunk_tiles):
+        """The blocks, lists of chunks; a chunk is some rows of tiles of one image, or some whole images."""
+        (down, across), N = self.count, self.g.N
+        rows = max(1, chunk_tiles // across)
+        if rows < down:
+            ranges = [((n, n + 1), r) for n in range(N) for r in split(down, -(-down // rows))]
+        else:
+            ranges = [(n, (0, down)) for n in split(N, max(-(-N * down // rows), min(N, BLOCK_CHUNKS)))]
         blocks = []
-        for i in range(0, len(ranges), size):
+        for i in range(0, len(ranges), BLOCK_CHUNKS):
             stop = 0
             blocks.append([])
-            for images, rows in ranges[i : i + size]:
-                start, stop = stop, stop + (images[1] - images[0]) * (rows[1] - rows[0]) * self.count[1]
+            for images, rows in ranges[i : i + BLOCK_CHUNKS]:
+                start, stop = stop, stop + (images[1] - images[0]) * (rows[1] - rows[0]) * across
                 blocks[-1].append(Chunk(images, rows, start, stop))
-        return [blocks[a:b] for a, b in split(len(blocks), num_threads() if self.block_per_thread else 1)]
+        return blocks
 
     def transformed(self, name, block, channels):
         """Scratch for a block's P transformed tiles: (n², P, channels), one matrix for each position in a tile."""
@@ -185,18 +166,18 @@ class Plan:
         (first, stop), (mv, mh), (nv, nh), tw = chunk.rows, self.m, self.n, self.count[1]
         top, left = mv * first - self.g.vertical.before, -self.g.horizontal.before
         pixels = padded_region(x, chunk.images, top, mv * (stop - first) + nv - mv, left, mh * tw + nh - mh)
-        self._transform(pixels, self.BT, (mv, mh), (stop - first, tw), V[:, chunk.start : chunk.stop])
+        self._transform(pixels, self.BT, (stop - first, tw), V[:, chunk.start : chunk.stop])
 
     def transform_gradients(self, dy, chunk, D):
         """D = A dy Aᵀ for the tiles of a chunk: adjacent groups of m×m pixels."""
         (first, stop), (mv, mh), tw = chunk.rows, self.m, self.count[1]
         pixels = padded_region(dy, chunk.images, mv * first, mv * (stop - first), 0, mh * tw)
         A = [a.T for a in self.AT]
-        self._transform(pixels, A, (mv, mh), (stop - first, tw), D[:, chunk.start : chunk.stop])
+        self._transform(pixels, A, (stop - first, tw), D[:, chunk.start : chunk.stop])
 
-    def _transform(self, image, matrix, step, count, out):
-        """matrix · tile · matrixᵀ for `count` tiles, `step` pixels apart in an image (N, H, W, C) → out (n², P, C)"""
-        N, _, W, C = image.shape
+    def _transform(self, image, matrix, count, out):
+        """out (n², P, C) = matrix · tile · matrixᵀ for `count` tiles, m pixels apart in an image (N, H, W, C)"""
+        (N, _, W, C), step = image.shape, self.m
         (nv, kv), (nh, kh) = matrix[0].shape, matrix[1].shape                 # n rows of a result from k of a tile
         s = image.strides
         rows = as_strided(image, (N, count[0], kv, W * C), (s[0], step[0] * s[1], s[1], image.itemsize))
@@ -220,11 +201,10 @@ class Plan:
         if nv > 1:
             tiles = scratch("columns", (mv, mh, P * O), self.dtype)
             np.matmul(self.AT[0], across.swapaxes(0, 1), out=tiles.swapaxes(0, 1))            # (m, m, P·O)
-        images = slice(*chunk.images)
         tiles = tiles.reshape(mv, mh, -1, stop - first, tw, O)
         for i in range(mv):
             for j in range(mh):
-                out = y[images, mv * first + i : mv * stop : mv, j::mh]
+                out = y[slice(*chunk.images), mv * first + i : mv * stop : mv, j::mh]
                 out[...] = tiles[i, j, :, : out.shape[1], : out.shape[2]]
 
 

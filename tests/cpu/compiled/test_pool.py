@@ -95,7 +95,7 @@ def test_norm_pooling(rng, on_threads, close, layout, case):
     dx = on_threads(lambda: compiled.lp_pool2d_dx(layout(dy), layout(x), y, 2, g))
     close(dx, scattered(np.where(norm == 0, 0, dy * taps / np.where(norm == 0, 1, norm)), g))
     for p in (1, 3.5):
-        np.testing.assert_array_equal(compiled.lp_pool2d(layout(x), p, g), cpu.lp_pool2d(layout(x), p, g))
+        close(compiled.lp_pool2d(layout(x), p, g), (np.abs(taps) ** p).sum(0) ** (1 / p))
 
 
 @pytest.mark.parametrize("C", [8, 5])
