@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import models
+from minicnn import foreign, models
 from minicnn.cli import console
 from minicnn.cli.model_name import ModelSettings, of_zoo
 from minicnn.data import NORMALISATIONS, imagenet
@@ -93,7 +93,7 @@ def assemble(
     net = models.build(model, **options)
     load_into(net, weights, skip=skip, prefix=prefix)
     if report.prefix:
-        said.append(f"the prefix {report.prefix} was taken off the names in the file")
+        said.append(f"the prefix {foreign.terminal(report.prefix)} was taken off the names in the file")
     if preprocess == AUTO:
         preprocess, sentence = _normalisation(model, net, shape)
         said.append(sentence)

@@ -107,6 +107,7 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
 
     name = source.name if isinstance(source, Packed) else str(source)
     picture = meaning = None
+    libtiff.silence()
     try:
         # a stream: where Pillow is given a path it maps the file, and then ignores the orientation of some TIFF files
         with _stream(source) as file, _QUIET, Image.open(file, formats=FORMATS) as picture:
@@ -116,7 +117,6 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
                 raise _TooMuchError(f"{memory / 2**20:.0f}")
             meaning = picture.info[samples.KEY] = samples.of(picture)
             if picture.format == "TIFF":
-                libtiff.silence()
                 samples.palette_of_bytes(picture)
             with _ONE_AT_A_TIME if memory > LARGE else nullcontext():
                 yield picture

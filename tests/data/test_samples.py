@@ -303,6 +303,9 @@ def test_libtiff_is_silent(tmp_path, capfd):
         path.write_bytes(content[:damage] + b"\xff\xff\xff" + content[damage + 3 :])
         with pytest.raises(ValueError, match=r"a\.tif \(8-bit grey\) cannot be decoded"):
             decode.read(path, crop.whole, (8, 8), channels=1)
+    path.write_bytes(tiff(numbers(8, 4, 4), 8, BLACK_IS_0, more={277: (3, [255])}))
+    with pytest.raises(ValueError, match=r"a\.tif"):        # Pillow logs "More samples per pixel than can be decoded"
+        decode.read(path, crop.whole, (8, 8), channels=1)
     assert capfd.readouterr() == ("", "")
 
 
