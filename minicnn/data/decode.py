@@ -107,6 +107,8 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
 
     name = source.name if isinstance(source, Packed) else str(source)
     picture = meaning = None
+    if not isinstance(source, Packed):
+        _check_file(arguments.path(source))
     libtiff.silence()
     try:
         # a stream: where Pillow is given a path it maps the file, and then ignores the orientation of some TIFF files
@@ -126,8 +128,8 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
     except _TooMuchError as error:
         raise ValueError(f"{name} takes {error} MiB of memory to decode, more than the {MAX_MEMORY // 2**20} that "
                          f"minicnn gives to one picture: make it smaller, or leave it out") from None
-    except (_NoFileError, PermissionError, FileNotFoundError):
-        raise                                              # they name the file themselves
+    except PermissionError:
+        raise                                              # it names the file itself
     except samples.NotReadError as error:
         raise samples.NotReadError(f"{name} has {error}: minicnn does not read such files; save it as 8-bit grey or "
                                    f"RGB, or leave it out") from None
@@ -150,14 +152,7 @@ def _kind_of_tiff(source: Any) -> str:
 
 
 def _stream(source: str | PathLike[str] | Packed) -> IO[bytes]:
-    if isinstance(source, Packed):
-        return io.BytesIO(source.content)
-    _check_file(arguments.path(source))
-    return open(source, "rb")
-
-
-class _NoFileError(ValueError):
-    """There is no picture file to open."""
+    return io.BytesIO(source.content) if isinstance(source, Packed) else open(source, "rb")
 
 
 class _TooMuchError(Exception):
@@ -193,11 +188,11 @@ _ONE_AT_A_TIME = threading.RLock()
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise _NoFileError(f"{path} is a folder, not a picture: name a file in it")
+        raise ValueError(f"{path} is a folder, not a picture: name a file in it")
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}: check the name and the folder")
     if not path.is_file():  # reading a pipe may wait, a device may never end
-        raise _NoFileError(f"{path} is not a regular file: copy the picture to one")
+        raise ValueError(f"{path} is not a regular file: copy the picture to one")
 
 
 def _draft(file: Any, scale: float) -> None:

@@ -117,7 +117,7 @@ def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, 
     """
     report, ours, skipped = _compared(model, path, skip, prefix)
     if strict and not report.ok:
-        raise ValueError(f"{path}: the weights do not fit this {type(model).__name__}: {report}; strict=False loads "
+        raise ValueError(f"{path}: the state does not fit this {type(model).__name__}: {report}; strict=False loads "
                          "what fits, skip=(\"layer\", …) leaves layers out, prefix=\"model.\" takes a prefix off")
     mine = {name: tensor.shape for name, tensor in model.named_state()}
     state = _read(path, lambda key, shape: key in ours and ours[key] not in skipped and mine.get(ours[key]) == shape)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import crop, decode, samples
+from minicnn.data import crop, decode, decode_memory, samples
 from tests.data.test_picture import TURNED, png
 from tests.data.tiff_files import (
     BLACK_IS_0,
@@ -294,6 +294,13 @@ def test_a_png_of_8000_by_8000_is_read(file):
     path = file(png(8000, 8000, 8, 2, (b"IDAT", row)), "large.png")
     image = decode.read(path, crop.whole, (4, 4), channels=3)
     assert image[:, 2, 2].tolist() == [0x28, 0x50, 0xA0]
+
+
+@pytest.mark.parametrize(("rows", "deflate", "strip"), [(40, True, 40), (8, True, 8), (40, False, 0)])
+def test_the_memory_of_a_tiff_is_its_pixels_and_a_packed_strip(file, rows, deflate, strip):
+    content = tiff(numbers(8, 40, 30, 3), 8, RGB, rows=rows, deflate=deflate)
+    with decode.opened(file(content, "a.tif")) as picture:  # Pillow has 4 bytes for a pixel of 3 colours
+        assert decode_memory.estimate(picture) == 4 * 30 * (40 + strip)
 
 
 def test_libtiff_is_silent(tmp_path, capfd):

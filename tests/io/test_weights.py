@@ -242,7 +242,7 @@ def test_what_does_not_fit(net, saved):
     with pytest.raises(ValueError) as error:
         load_into(other, saved)
     text = str(error.value)
-    assert text.startswith(f"{saved}: the weights do not fit this ")
+    assert text.startswith(f"{saved}: the state does not fit this ")
     assert "misshapen: classifier.5.weight is (" in text
     assert 'skip=("layer", …) leaves layers out' in text
     assert same(other.state_dict(), before, before)
