@@ -22,12 +22,12 @@ from minicnn.inspect import summary
 from tests.data.pictures import make_folder, noise
 from tests.program import caller
 
-HOSTILE = ["a\x1b[2J\x1b[31mred", "b\nerror: fake", "c[bold]x[/bold][/]", "d\u202etxt.exe", "e\x9b31m", "$x$ $\\frac{",
+HOSTILE = ["a\x1b[2J\x1b[31mred", "b\nerror: fake", "c[bold]x[/bold][/]", "d\u202etxt.exe", "e\x9b31m", "$x$ $\\frac{$",
            "[link", "g\r\x07\x00", "h\\", "i<script>alert(1)</script>&\"'", "j\u2028k", "\ud800", "k\u200bl\ufeff",
            "\U000e0041m"]  # fmt: skip
 """Escape sequences, line breaks, markup, bidi, C1, mathematics, backslashes, HTML, invisible and broken characters."""
 
-ON_DISK = ["a\x1b[2J\x1b[31mred", "b\nerror: fake", "c[bold]x[∕bold]\u202etxt", "[link $x$ $\\frac{\x9b31m\u2028h\\"]
+ON_DISK = ["a\x1b[2J\x1b[31mred", "b\nerror: fake", "c[bold]x[∕bold]\u202etxt", "[link $x$ $\\frac{$\x9b31m\u2028h\\"]
 """The same in names that files and folders can have."""
 
 
