@@ -170,7 +170,9 @@ def name_of_tiff(file: Any) -> str:
 
     try:
         head = file.read(8)
-        if head[:4] not in (b"II*\0", b"MM\0*"):
+        if head[:4] in (b"II+\0", b"MM\0+"):               # BigTIFF
+            head += file.read(8)
+        elif head[:4] not in (b"II*\0", b"MM\0*"):
             return ""
         directory = TiffImagePlugin.ImageFileDirectory_v2(head)
         file.seek(directory.next)

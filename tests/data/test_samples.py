@@ -13,6 +13,7 @@ from PIL import Image
 
 from minicnn import data
 from minicnn.data import crop, decode, decode_memory, samples
+from tests.data.pictures import noise
 from tests.data.test_picture import TURNED, png
 from tests.data.tiff_files import (
     BLACK_IS_0,
@@ -294,6 +295,21 @@ def test_a_png_of_8000_by_8000_is_read(file):
     path = file(png(8000, 8000, 8, 2, (b"IDAT", row)), "large.png")
     image = decode.read(path, crop.whole, (4, 4), channels=3)
     assert image[:, 2, 2].tolist() == [0x28, 0x50, 0xA0]
+
+
+@pytest.mark.parametrize(("compression", "mode", "tolerance"), [
+    ("tiff_lzw", "RGB", 0), ("packbits", "RGB", 0), ("tiff_adobe_deflate", "RGB", 0), ("jpeg", "RGB", 30),
+    ("group3", "1", 0), ("group4", "1", 0), ("tiff_lzw", "L", 0), ("tiff_lzw", "CMYK", 1), ("tiff_lzw", "I;16", 1),
+])  # fmt: skip
+def test_compressed_tiffs(tmp_path, compression, mode, tolerance):
+    """What Pillow writes with libtiff comes back."""
+    colour = noise(32, 48, 5)
+    deep = np.asarray(colour.convert("L")).astype(np.uint16) * 257
+    picture = Image.fromarray(deep) if mode == "I;16" else colour.convert(mode)
+    picture.save(tmp_path / "a.tif", compression=compression)
+    shown = colour.convert("L") if mode == "I;16" else picture
+    found = decode.decoded(tmp_path / "a.tif").transpose(1, 2, 0).astype(int)
+    np.testing.assert_allclose(found, np.asarray(shown.convert("RGB")), atol=tolerance)
 
 
 @pytest.mark.parametrize(("rows", "deflate", "strip"), [(40, True, 40), (8, True, 8), (40, False, 0)])

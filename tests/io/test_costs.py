@@ -38,6 +38,8 @@ import numpy as np
 from minicnn import models, nn
 from minicnn.io import model_file
 from minicnn.io.weights import load_into, load_weights
+from minicnn.train import checkpoint
+from pathlib import Path
 net = nn.Sequential(nn.Linear(2, 2))
 try:
     models.load("none")
@@ -47,7 +49,7 @@ before = memory("VmRSS")
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")
 try:
-    eval(sys.argv[1])(sys.argv[2])
+    eval(sys.argv[1])(Path(sys.argv[2]))
     said = "read"
 except (ValueError, MemoryError) as problem:
     said = f"{type(problem).__name__}: {problem}"
@@ -67,7 +69,7 @@ def cost(reader, path):
 
 
 READERS = ("model_file.load", "models.load", "nn.Sequential(nn.Linear(2, 2)).load", "load_weights",
-           "lambda path: load_into(net, path)")  # fmt: skip
+           "lambda path: load_into(net, path)", "checkpoint.load")  # fmt: skip
 
 needs_linux = pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="memory as Linux tells it")
 
@@ -86,15 +88,16 @@ def test_a_small_file_that_says_it_is_vgg16(tmp_path, reader):
 
 @needs_linux
 @pytest.mark.parametrize("reader", READERS)
-def test_sixteen_gibibytes_of_nothing(tmp_path, reader):
+def test_a_tebibyte_of_nothing(tmp_path, reader):
     """A sparse file, which takes no place on the disk."""
     path = tmp_path / "m.safetensors"
-    count = 2**32
+    count = 2**38
     about = {"__metadata__": json.loads(json.dumps({"minicnn": "{}"})), "a": entry("F32", (count,), (0, 4 * count))}
     path.write_bytes(safetensors(about))
-    os.truncate(path, path.stat().st_size + 4 * count)
-    if arrays.free_memory() > 4 * count and reader == "load_weights":
-        pytest.skip("this machine has the memory for it")
+    try:
+        os.truncate(path, path.stat().st_size + 4 * count)
+    except OSError:
+        pytest.skip("this file system has no files of that size")
     memory, said = cost(reader, path)
     assert said.startswith("ValueError: ")
     assert memory < LIMIT
