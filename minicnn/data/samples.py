@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 WIDTH, HEIGHT, BITS, PHOTOMETRIC = 256, 257, 258, 262
-PLANAR, COLOURS, EXTRA, FORMAT, SUBSAMPLING = 284, 320, 338, 339, 530
+PLANAR, COLOURS, EXTRA, FORMAT = 284, 320, 338, 339
 """Tags of TIFF."""
 
 COLOUR = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "L*a*b*", 9: "L*a*b*",
@@ -113,8 +113,8 @@ def _of_tiff(picture: Any) -> Samples:
         raise NotReadError(f"{meaning}, of which the value of white is rarely the largest number")
     if "L*a*b*" in meaning.colours or picture.mode == "LAB":
         raise NotReadError(f"{meaning} colours")
-    if meaning.colours.startswith("YCbCr") and raw and tuple(tags.get(SUBSAMPLING, (2, 2))) != (1, 1):
-        raise NotReadError(f"{meaning} with fewer values of colour than of brightness, not compressed")
+    if meaning.colours.startswith("YCbCr") and raw:        # only libtiff knows its subsampling
+        raise NotReadError(f"{meaning} colours, not compressed")
     if apart and not _planes_are_read(picture, meaning, raw):
         raise NotReadError(f"{meaning} in separate planes")
     return meaning

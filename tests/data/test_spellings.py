@@ -12,6 +12,8 @@ import pytest
 
 from minicnn import data
 from minicnn.data import cifar, cifar_python, doctor, idx, registry
+from minicnn.io.model_file import Description
+from minicnn.train.source import whole_dataset
 from tests.data.pictures import make_folder, noise
 
 NFC, NFD = (unicodedata.normalize(form, "Café") for form in ("NFC", "NFD"))
@@ -31,6 +33,13 @@ def test_class_folders_in_two_unicode_forms_are_one_class(tmp_path):
     assert list(report.counts()) == [NFC, "b"]
     assert report.counts()[NFC] == {"train": 3, "validation": 2}
     assert report.notes() == list(found.notes)
+
+
+def test_a_models_classes_are_known_in_either_form(tmp_path):
+    make_folder(tmp_path, {NFC: 2, "b": 2})
+    about = Description("lenet5", {"num_classes": 2}, ["b", NFD], [1, 28, 28], [0.5], [0.5])
+    _, pictures = whole_dataset(str(tmp_path), "train", about)
+    assert pictures.labels.tolist() == [1, 1, 0, 0]
 
 
 def test_two_folders_of_one_class_in_one_split_are_refused(tmp_path):
