@@ -80,7 +80,7 @@ def tiffs(rgba):
             tiff(grey, 8, 0), tiff(index, 4, 3, colours=colours), tiff(index, 4, 3, colours=colours // 256),
             tiff(rgba[:, :, :3], 8, 2, planar=2, rows=5), tiff(rgba[:, :, :3] * 257, 16, 2, planar=2, deflate=True),
             tiff(rgba, 8, 2, extra=(1,)), tiff(rgba * 257, 16, 2, extra=(2,), deflate=True), tiff(rgba, 8, 5),
-            tiff(rgba[:, :, :2], 8, 1, extra=(1,)), tiff(rgba[:, :, :3], 8, 6, more={530: (3, [1, 1])}),
+            tiff(rgba[:, :, :2], 8, 1, extra=(1,)), tiff(rgba[:, :, :3], 8, 6, deflate=True, more={530: (3, [1, 1])}),
             tiff(grey, 8, 1, orientation=6, deflate=True), tiff(grey, 64, 1, kind=3)]  # fmt: skip
 
 
