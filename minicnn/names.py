@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 WINDOWS = os.name == "nt"
+MAX_CLASSES = 100_000
+"""The most classes that a file can ask for: several times the largest published data set's."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -159,7 +159,7 @@ def test_summary_as_json(minicnn_):
     (["shape", "5", "-p", "smae"], "Invalid value for '--padding': 'smae' is not a number of pixels"),
     (["import", "lenet", "w.npz", "--out", "m.safetensors"], "unknown model 'lenet': did you mean 'lenet5'?"),
     (["import", "lenet5", "w.npz", "--out", "m.safetensors", "--preprocess", "cafe"],
-     "unknown preprocessing 'cafe': did you mean 'caffe'? Known: caffe, imagenet, inception, none"),
+     "unknown preprocessing 'cafe': did you mean 'caffe'? Known: auto, caffe, imagenet, inception, none"),
     (["import", "lenet5", "w.npz", "--out", "m.safetensors", "--set", "variant=cafe"],
      "unknown variant of model lenet5 'cafe': did you mean 'caffe'?"),
     (["import", "lenet5", "w.npz", "--out", "none/m.safetensors"], "--out none/m.safetensors must be a file in "),
