@@ -329,7 +329,7 @@ def run(copy: Path, names: list[str], expected: float) -> tuple[str, float]:
     import pytest
 
     suites = sorted({name.partition("::")[0] for name in names})
-    code, seconds = forked(copy, 20 + 6 * expected,
+    code, seconds = forked(copy, 20 + 2 * expected,
                            lambda: pytest.main([*QUIET, "-x", *suites], plugins=[Chosen(names)]))
     named = {0: "survived", 5: "error"}  # 4: not even the tests can be read, which is noticed
     return named.get(code, "killed" if code > 0 else "too long"), seconds

@@ -89,6 +89,25 @@ def test_long_gradients_are_shortened_together_and_short_ones_stay(rng):
             np.testing.assert_allclose(gradient, factor * whole, rtol=1e-5)
 
 
+def test_the_average_follows_after_each_step(rng):
+    """It is told of the weights that the step has made, once for a step of several batches."""
+    net = linear(rng)
+    seen, after = [], []
+
+    class Average:
+        def update(self):
+            seen.append(net.weight.numpy().copy())
+
+    batches = [(rng.normal(0, 1, (3, F)), np.array([0, 1, 3])) for _ in range(5)]
+    optimizer = optim.SGD(net.parameters(), 0.1)
+    train_epoch(net, batches, Tensor, optimizer, optim.ConstantLR(optimizer), accumulate=2, average=Average(),
+                on_step=lambda step, loss: after.append(net.weight.numpy().copy()))
+    assert len(seen) == 3
+    for told, now in zip(seen, after):
+        np.testing.assert_array_equal(told, now)
+    assert not np.array_equal(seen[0], seen[1])
+
+
 # --------------------------------------------------------------------------------------------------------------- mixup
 
 
