@@ -1,0 +1,14 @@
+"""The formula with the numbers in it: one number of a convolution, a pooling, a softmax, a step, or of any net.
+
+    explain.conv("mouse", "curve")                           # prints in a terminal, shows as HTML in a notebook
+    explain.unit(net, x, "features.3", (15, 6, 8)).as_dict()
+
+Each function returns a dataclass with all numbers.
+"""
+
+from minicnn.explain.convolution import conv, flip
+from minicnn.explain.pooling import pool
+from minicnn.explain.signal import conv1d
+from minicnn.explain.softmax import softmax
+
+__all__ = ["conv", "conv1d", "flip", "pool", "softmax"]
