@@ -10,5 +10,7 @@ from minicnn.explain.convolution import conv, flip
 from minicnn.explain.pooling import pool
 from minicnn.explain.signal import conv1d
 from minicnn.explain.softmax import softmax
+from minicnn.explain.step import neuron, step
+from minicnn.explain.unit import unit
 
-__all__ = ["conv", "conv1d", "flip", "pool", "softmax"]
+__all__ = ["conv", "conv1d", "flip", "neuron", "pool", "softmax", "step", "unit"]

@@ -70,12 +70,13 @@ def _window(axis: Axis, i: int) -> range:
 
 def _conv2d(c: _Call) -> Cell:
     (x, w, b), (n, o, i, j) = (*c.args, None)[:3], c.at
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | c.hyper
-    g = Conv2dGeometry.of(x.shape, w.shape, *options.values())
+    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "flip": False} | c.hyper
+    flip = options.pop("flip")
+    g = Conv2dGeometry.of(x.shape, w.shape, **options)
     first = o // (g.O // g.G) * w.shape[1]
     box = (range(n, n + 1), range(first, first + w.shape[1]), _window(g.vertical, i), _window(g.horizontal, j))
-    window = c.part(0, box, w[o : o + 1])
-    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values)]
+    window = c.part(0, box, w[o : o + 1, :, ::-1, ::-1] if flip else w[o : o + 1])
+    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values[..., ::-1, ::-1] if flip else window.values)]
     return _products(c, parts, b, o, "y = Σ w·x")
 
 

@@ -103,7 +103,7 @@ def number(value: float) -> str:
 
 
 def numbers(values: Any) -> list[list[str]]:
-    """The cells of a matrix, all with the same decimals; 0 is a dot, padding (NaN) is empty."""
+    """The cells of a matrix, all with the same decimals; 0 is a dot, NaN the padding."""
     matrix = np.asarray(values, dtype=np.float64)
     known = matrix[np.isfinite(matrix)]
     largest = float(np.abs(known).max()) if known.size else 0.0
@@ -113,11 +113,11 @@ def numbers(values: Any) -> list[list[str]]:
         decimals = max(0, 3 - math.floor(math.log10(largest)))
     if decimals > 7 or largest >= 1e9:
         return [[_exponent(v) for v in row] for row in matrix]
-    return [["" if math.isnan(v) else "·" if v == 0 else f"{v:.{decimals}f}" for v in row] for row in matrix]
+    return [["pad" if math.isnan(v) else "·" if v == 0 else f"{v:.{decimals}f}" for v in row] for row in matrix]
 
 
 def _exponent(v: float) -> str:
-    return "" if math.isnan(v) else "·" if v == 0 else f"{v:.2e}"
+    return "pad" if math.isnan(v) else "·" if v == 0 else f"{v:.2e}"
 
 
 def grid(title: str, values: Any, marked: Collection[tuple[int, int]] = (), first: tuple[int, int] | None = None) -> Grid:
@@ -142,12 +142,17 @@ def place(unit: Sequence[int]) -> str:
 def total(products: Any, factors: Any, values: Any, result: str, rest: float = 0, most: int = 12) -> str:
     """"50·30 + 20·30 = 2,100": the products that are not 0, in reading order, with the bias."""
     pairs = [(float(x), float(w)) for p, x, w in zip(np.ravel(products), np.ravel(values), np.ravel(factors)) if p]
-    terms = [f"{_term(x)}·{_term(w)}" for x, w in pairs[:most]]
+    terms = [product(x, w) for x, w in pairs[:most]]
     if len(pairs) > most:
         terms.append(f"… ({len(pairs) - most} more)")
     if rest:
         terms.append(_term(rest))
     return f"{' + '.join(terms)} = {result}" if terms else result
+
+
+def product(*factors: float) -> str:
+    """"0.1·(-2)": factors in one line, negative ones in brackets."""
+    return "·".join(_term(float(factor)) for factor in factors)
 
 
 def _term(value: float) -> str:

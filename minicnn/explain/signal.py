@@ -160,7 +160,7 @@ def _text(value: Fraction) -> str:
 
 
 def _decimal(value: Fraction) -> str:
-    return f"{float(value):.6g}"
+    return f"{float(value):.9g}"
 
 
 def _exact(value: Fraction) -> str:

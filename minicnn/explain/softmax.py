@@ -43,7 +43,7 @@ class Softmax(Answer):
     def page(self) -> list[show.Block]:
         """The table, and what is to be seen in it."""
         z, p = self.scores, self.probabilities
-        headings = ["class", ">z", ">z − max", ">e^(z − max)", ">p", f">p of z + {show.number(self.shift)}"]
+        headings = ["", ">z", ">z − max", ">e^(z − max)", ">p", f">p of z + {show.number(self.shift)}"]
         columns = [self.names, *(map(show.number, v) for v in (z, z - self.largest, self.powers, p, self.shifted))]
         if self.gradient is not None:
             headings.append(">∂L/∂z")
@@ -55,20 +55,22 @@ class Softmax(Answer):
             show.Table(tuple(headings), tuple(zip(*columns))),
             show.Say(f"Σ e^(z − max) = {show.number(self.sum)}; Σ p = {show.number(p.sum())}."),
             show.Say(f"Shift: adding {show.number(self.shift)} to every score multiplies each e^z by the same e^"
-                     f"{show.number(self.shift)}, which cancels: the probabilities differ by "
-                     f"{show.number(np.abs(self.shifted - p).max())} at most. So the largest score can be subtracted first, "
+                     f"{show.number(self.shift)}, which cancels: the probabilities differ by at "
+                     f"most {show.number(np.abs(self.shifted - p).max())}. So the largest score can be subtracted first, "
                      "and no power is above 1."),
         ]  # fmt: skip
         if not np.isfinite(self.naive).all():
             blocks.append(show.Say("Without the subtraction e^z overflows here, and the result is not a number."))
-        ratio = float(np.exp(min(z[first] - z[second], 700)))
-        blocks.append(show.Say(f"Differences become ratios: {self.names[first]} is {show.number(z[first] - z[second])} above "
-                               f"{self.names[second]}, so it is e^{show.number(z[first] - z[second])} = "
-                               f"{show.number(ratio)} times as probable. A softmax makes the largest score stand out; it "
-                               "does not damp outliers."))  # fmt: skip
+        apart = float(z[first] - z[second])
+        ratio = f"e^{show.number(apart)} = {show.number(np.exp(apart))}" if apart < 700 else "more than 10^300"
+        blocks.append(show.Say(f"Differences become ratios: the score of {self.names[first]} is {show.number(apart)} above "
+                               f"that of {self.names[second]}, so {self.names[first]} is {ratio} times as probable. A "
+                               "softmax makes the largest score stand out; it does not damp outliers."))
         if self.label is not None and self.loss is not None:
-            blocks += [show.Formula(f"L = −ln p[{self.names[self.label]}] = −ln {show.number(p[self.label])} = "
-                                    f"{show.number(self.loss)}\n∂L/∂z[k] = p[k] − (1 if k is the label, else 0)")]  # fmt: skip
+            below = show.number(self.largest - z[self.label])
+            blocks += [show.Formula(f"L = −ln p[{self.names[self.label]}] = ln Σ + max z − z[{self.names[self.label]}] = "
+                                    f"ln {show.number(self.sum)} + {below} = {show.number(self.loss)}\n"
+                                    "∂L/∂z[k] = p[k] − (1 if k is the label, else 0)")]
         return blocks
 
     def panels(self) -> list[Panel]:
@@ -90,7 +92,7 @@ def softmax(scores: Sequence[float] | np.ndarray, label: int | None = None, shif
         raise ValueError(f"the scores {short(z.tolist())} must be from 2 to {MOST} finite numbers in a row")
     if not np.isfinite(shift):
         raise ValueError(f"shift (={shift}) must be a finite number")
-    known = tuple(map(str, names)) or tuple(map(str, range(len(z))))
+    known = tuple(map(str, names)) or tuple(f"class {k}" for k in range(len(z)))
     if len(known) != len(z):
         raise ValueError(f"there are {len(known)} names for {len(z)} scores: give one for each")
     p, shifted = (softmax_op(Tensor(v[None])).numpy()[0] for v in (z, z + shift))

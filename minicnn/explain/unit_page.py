@@ -1,0 +1,152 @@
+"""The page of a unit of a net: its formula, its window, its sum, its gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minicnn.explain import show
+from minicnn.explain.cell import Part
+
+if TYPE_CHECKING:
+    from minicnn.explain.unit import Unit
+
+MOST_CHANNELS, MOST_INPUTS, MOST_SUMS = 2, 12, 12
+
+
+def page(u: Unit) -> list[show.Block]:
+    """The blocks of a Unit."""
+    blocks: list[show.Block] = [
+        show.Heading(f"{u.layer} ({u.kind}), unit {show.place(u.at)} of {show.shape(u.shape)}: {show.number(u.value)}")]
+    if u.passes_on:
+        blocks.append(show.Say("In eval mode this layer returns its input unchanged; the number comes from the op before "
+                               "it."))
+    if u.box is not None:
+        (top, bottom), (left, right) = u.box
+        blocks.append(show.Say(f"It depends on rows {top} to {bottom - 1} and columns {left} to {right - 1} of the image."))
+    cell = u.cell
+    right = cell.in_numbers()
+    line = f"{cell.op}: {cell.formula}"
+    if cell.numbers and cell.kind == "formula":
+        line += f"\ny = {right} = {show.number(u.value)}"
+    blocks.append(show.Formula(line))
+    if cell.kind == "copy" and u.inputs:
+        part = u.inputs[0]
+        where = show.place([r.start for r in part.box][1:])
+        blocks.append(show.Say(f"The number is copied from {where} of input {part.argument} ({part.name})."))
+    for part in u.inputs:
+        if part.values.size > 1:
+            blocks += _part(u, part)
+    if cell.kind == "products" and u.inputs:
+        blocks.append(_sum(u))
+    return [*blocks, *_gradient(u)]
+
+
+def matrix(values: np.ndarray, c: int) -> np.ndarray:
+    """Channel c of a window (1,C,KH,KW) as a matrix; other values as one row."""
+    return values[0, c] if values.ndim == 4 else values.reshape(1, -1)
+
+
+def strongest(part: Part) -> list[int]:
+    """The channels of a window by the size of their sums, the largest first."""
+    if part.values.ndim != 4:
+        return [0]
+    sums = np.abs(np.asarray(part.products, np.float64).sum((0, 2, 3)))
+    return [int(c) for c in np.argsort(-sums, kind="stable")]
+
+
+def _part(u: Unit, part: Part) -> list[show.Block]:
+    """The window of the strongest channels as grids, or the strongest inputs as a table."""
+    if part.values.ndim != 4 or part.values.shape[2] * part.values.shape[3] == 1:
+        return [*_table(u, part)]
+    _, channels, rows, columns = part.box
+    word = "channel" if len(channels) == 1 else "channels"
+    span = f"{channels[0]}" if len(channels) == 1 else f"{channels[0]} to {channels[-1]}"
+    blocks: list[show.Block] = [show.Say(f"It reads {word} {span}, rows {_span(rows)}, columns {_span(columns)} of "
+                                         f"{'its input' if len(u.inputs) == 1 else 'input ' + str(part.argument)}"
+                                         f"{_rim(part)}.")]  # fmt: skip
+    winner = u.cell.kind == "winner"
+    chosen = strongest(part)[:MOST_CHANNELS]
+    if len(channels) > len(chosen):
+        blocks.append(show.Say(f"The {len(chosen)} channels with the largest sums, of {len(channels)}:"))
+    for c in chosen:
+        name = f" {channels[c]}" if len(channels) > 1 else ""
+        values = np.where(np.isfinite(part.values[0, c]), part.values[0, c], np.nan)
+        if winner and u.cell.winner is not None:
+            _, _, p, q = u.cell.winner
+            grids: list[Any] = [show.grid("window, the winner marked", values, [(p, q)])]
+        else:
+            factor = "filter" if u.cell.op.startswith("conv") else "∂y/∂x"
+            grids = [show.grid(f"window{name}", values), "×", show.grid(f"{factor}{name}", part.factors[0, c])]
+            if u.cell.kind == "products":
+                grids += ["=", show.grid(f"products{name}", part.products[0, c])]
+        blocks.append(show.Beside(tuple(grids)))
+        if u.gradient:
+            blocks.append(show.grid(f"gradient back to the window{name}: ∂score/∂y · "
+                                    + ("1 at the winner" if winner else "factor"), u.back(part)[0, c]))
+    return blocks
+
+
+def _table(u: Unit, part: Part) -> list[show.Block]:
+    """The inputs with the largest products."""
+    x, factors, products = (np.ravel(v) for v in (part.values, part.factors, part.products))
+    order = np.argsort(-np.abs(products), kind="stable")[:MOST_INPUTS]
+    places = [show.place([r[n] for r, n in zip(part.box, at)][1:]) for at in
+              zip(*(axis.tolist() for axis in np.unravel_index(order, part.values.shape)))]  # fmt: skip
+    headings, columns = ["input", ">x", ">∂y/∂x", ">product"], [x, factors, products]
+    if u.gradient is not None:
+        headings.append(">gradient back")
+        columns.append(np.ravel(u.back(part)))
+    rows = tuple((place, *(show.number(column[n]) for column in columns)) for place, n in zip(places, order))
+    blocks: list[show.Block] = [show.Table(tuple(headings), rows)]
+    if len(x) > len(order):
+        left = products.sum(dtype=np.float64) - products[order].sum(dtype=np.float64)
+        blocks.append(show.Say(f"The {len(order)} largest products of {len(x):,}; all the others together: "
+                               f"{show.number(left)}."))
+    return blocks
+
+
+def _sum(u: Unit) -> show.Block:
+    """y = the sums of the channels + b, or the sum of all products + b."""
+    part = u.inputs[0]
+    products = np.asarray(part.products, np.float64)
+    bias = u.cell.bias or 0.0
+    total = float(products.sum()) + bias
+    if products.ndim == 4 and 1 < products.shape[1] <= MOST_SUMS:
+        terms = [show.product(s) for s in products.sum((0, 2, 3))]
+    else:
+        terms = [f"Σ products {show.product(products.sum())}"]
+    if bias:
+        terms.append(show.product(bias))
+    return show.Formula(f"y = {' + '.join(terms)} = {show.number(total)}" + " (the last one the bias)" * bool(bias))
+
+
+def _gradient(u: Unit) -> list[show.Block]:
+    if u.gradient is None:
+        return [show.Say("The net's output is not one score for each class, so there is no score to take a gradient of.")]
+    blocks: list[show.Block] = [show.Formula(f"∂score/∂y = {show.number(u.gradient)}   the score of {u.name}, "
+                                             f"{show.number(u.score)}, before any softmax")]  # fmt: skip
+    if not u.gradient:
+        blocks.append(show.Say("Nothing flows back through this number: after it comes a ReLU that is off, or a maximum "
+                               "that another number wins, or the class does not depend on it."))
+        return blocks
+    single = [part for part in u.inputs if part.values.size == 1]
+    if single:
+        lines = [f"∂score/∂{'x' if len(u.inputs) == 1 else f'input {part.argument}'} = ∂score/∂y · ∂y/∂x = "
+                 f"{show.product(u.gradient, part.factors.item())} = {show.number(self_back)}"
+                 for part in single for self_back in [float(u.back(part).item())]]  # fmt: skip
+        blocks.append(show.Formula("\n".join(lines)))
+        if all(part.factors.item() == 0 for part in single):
+            blocks.append(show.Say("The factor ∂y/∂x is 0 here: the activation is off, so nothing flows back."))
+    return blocks
+
+
+def _span(r: range) -> str:
+    step = f" in steps of {r.step}" if r.step > 1 else ""
+    return f"{r[0]} to {r[-1]}{step}" if len(r) > 1 else f"{r[0]}"
+
+
+def _rim(part: Part) -> str:
+    outside = sum(n < 0 for r in part.box[2:] for n in r)
+    return ", of which some lie in the padding" if outside else ""
