@@ -7,10 +7,12 @@ Each function returns a dataclass with all numbers.
 """
 
 from minicnn.explain.convolution import conv, flip
+from minicnn.explain.draw import draw
+from minicnn.explain.pixels import pixels
 from minicnn.explain.pooling import pool
 from minicnn.explain.signal import conv1d
 from minicnn.explain.softmax import softmax
 from minicnn.explain.step import neuron, step
 from minicnn.explain.unit import unit
 
-__all__ = ["conv", "conv1d", "flip", "neuron", "pool", "softmax", "step", "unit"]
+__all__ = ["conv", "conv1d", "draw", "flip", "neuron", "pixels", "pool", "softmax", "step", "unit"]

@@ -115,15 +115,24 @@ def picture(source: Any, channels: int = 1) -> Picture:
 
 def digit(name: str) -> tuple[np.ndarray, str]:
     """(uint8 (1,28,28), description) of "digits:7": a test digit of the data that minicnn contains."""
+    images, n = _digit(name)
+    return images.images[n], f"a handwritten {int(images.labels[n])}, test digit {n}"
+
+
+def label_of(name: str) -> int:
+    """The digit that "digits:7" shows."""
+    images, n = _digit(name)
+    return int(images.labels[n])
+
+
+def _digit(name: str) -> tuple[Any, int]:
     from minicnn.data import registry
 
     images = registry.load("digits").test
-    _, colon, which = name.partition(":")
-    if not colon:
-        which = "0"
+    which = name.partition(":")[2] or "0"
     if not which.isdecimal() or int(which) >= len(images.images):
         raise ValueError(f"the picture {short(name)} must be digits:N with N from 0 to {len(images.images) - 1}")
-    return images.images[int(which)], f"a handwritten {int(images.labels[int(which)])}, test digit {int(which)}"
+    return images, int(which)
 
 
 def size(source: Any) -> tuple[int, int]:

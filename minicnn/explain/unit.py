@@ -18,9 +18,12 @@ from minicnn.explain.answer import Answer, Panel, plain
 from minicnn.explain.cell import Cell, Part
 from minicnn.explain.cells import explain
 from minicnn.inspect import box, units
-from minicnn.nn import Module, watch
+from minicnn.nn import Buffer, Module, Parameter, watch
 from minicnn.recording import watch_ops
 from minicnn.tensor import Tensor, no_grad
+
+PRODUCTS = ("conv1d", "conv2d", "linear")
+"""Ops whose second and third argument are weights, even if another op computed them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -156,16 +159,15 @@ def _run(net: Module, image: np.ndarray, module: Module, name: str) -> tuple[np.
 
 
 def _cell(call: Any, y: np.ndarray, at: tuple[int, ...]) -> tuple[Cell, set[int]]:
-    """The cell, and which of the op's arguments are weights: Tensors that no op computed."""
+    """The cell, and which of the op's arguments are weights."""
     if call is None:                                       # the image itself
         return Cell("input", (0, *at), float(y[(0, *at)]), "copy", (), "y = the image's value"), set()
     op, args, hyper, _ = call
     arrays = [a.numpy() if isinstance(a, Tensor) else a for a in args]
-    from_outside = {k for k, a in enumerate(arrays) if k and isinstance(a, np.ndarray) and
-                    (a.ndim == 0 or a.shape[0] != 1 or a.ndim != arrays[0].ndim)}
-    if op.__name__ in ("conv2d", "conv1d", "linear", "conv2d_relu"):
-        from_outside |= set(range(1, len(arrays)))
-    return explain(op, arrays, hyper, y, (0, *at)), from_outside
+    weights = {k for k, a in enumerate(args) if isinstance(a, (Parameter, Buffer))}
+    if op.__name__ in PRODUCTS:
+        weights |= set(range(1, len(args)))
+    return explain(op, arrays, hyper, y, (0, *at)), weights
 
 
 def _box(net: Module, shape: tuple[int, ...], name: str, at: tuple[int, ...]) -> tuple[list[int], list[int]] | None:

@@ -113,13 +113,17 @@ def _sum(u: Unit) -> show.Block:
     products = np.asarray(part.products, np.float64)
     bias = u.cell.bias or 0.0
     total = float(products.sum()) + bias
-    if products.ndim == 4 and 1 < products.shape[1] <= MOST_SUMS:
+    result = show.number(total)
+    if products.ndim == 4 and products.shape[1] == 1:
+        return show.Formula("y = " + show.total(products, part.factors, part.values, result, bias))
+    if products.ndim == 4 and products.shape[1] <= MOST_SUMS:
         terms = [show.product(s) for s in products.sum((0, 2, 3))]
+        what = f"the sums of the {len(terms)} channels"
     else:
-        terms = [f"Σ products {show.product(products.sum())}"]
+        terms, what = [show.product(products.sum())], f"the sum of all {products.size:,} products"
     if bias:
-        terms.append(show.product(bias))
-    return show.Formula(f"y = {' + '.join(terms)} = {show.number(total)}" + " (the last one the bias)" * bool(bias))
+        return show.Formula(f"y = {' + '.join([*terms, show.product(bias)])} = {result}   ({what}, and the bias)")
+    return show.Formula(f"y = {' + '.join(terms)} = {result}   ({what})" if len(terms) > 1 else f"y = {result}   ({what})")
 
 
 def _gradient(u: Unit) -> list[show.Block]:
