@@ -22,7 +22,8 @@ Out = Annotated[Path | None, typer.Option(help="Also write a picture: .png, .jpg
 Cell = Annotated[str, typer.Option(help="ROW,COLUMN of the map, from 0; by default the largest number.")]
 Image = Annotated[str, typer.Argument(help="A picture file, digits:N, or mouse, edge, slash, backslash, vertical, "
                                            "horizontal, dot, numbers.")]
-Filter = Annotated[str, typer.Option("--filter", help="vertical, horizontal, diagonal, antidiagonal, curve, numbers, or a "
+Filter = Annotated[str, typer.Option("--filter", help="vertical, horizontal, diagonal, antidiagonal, curve, "
+                                                      "numbers, or a "
                                                       "file with a row of numbers on each line, or .npy.")]  # fmt: skip
 Model = Annotated[str, typer.Argument(help="A run folder, a model file, or a net of the zoo with random weights.")]
 
@@ -48,11 +49,14 @@ def conv(
 def unit(
     model: Model,
     image: Annotated[str, typer.Argument(help="A picture file, or digits:N.")],
-    layer: Annotated[str, typer.Option(help="A layer's name, such as features.3; `minicnn summary` lists them. By default "
+    layer: Annotated[str, typer.Option(help="A layer's name, such as features.3; `minicnn summary` lists them. By "
+                                            "default "
                                             "the first with weights.")] = "",
-    at: Annotated[str, typer.Option("--unit", help="CHANNEL,ROW,COLUMN or FEATURE of its output, from 0; by default the "
+    at: Annotated[str, typer.Option("--unit", help="CHANNEL,ROW,COLUMN or FEATURE of its output, from 0; by default "
+                                                   "the "
                                                    "largest number.")] = "",
-    class_: Annotated[str, typer.Option("--class", help="The class whose score the gradient is of: a name or a number; by "
+    class_: Annotated[str, typer.Option("--class", help="The class whose score the gradient is of: a name or a "
+                                                        "number; by "
                                                         "default the most probable.")] = "",
     seed: Annotated[int, typer.Option(help="Of the random weights of a net of the zoo.", min=0)] = 0,
     out: Out = None,
@@ -133,7 +137,8 @@ def step(
     model: Annotated[str, typer.Argument(help="A run folder, a model file, or a net of the zoo with random weights; "
                                               "without one, a single neuron y = w·x + b.")] = "",
     image: Annotated[str, typer.Argument(help="With a net: a picture file, or digits:N.")] = "",
-    label: Annotated[str, typer.Option(help="With a net: the right class, a name or a number; digits:N knows it.")] = "",
+    label: Annotated[str, typer.Option(help="With a net: the right class, a name or a number; digits:N knows "
+                                            "it.")] = "",
     weight: Annotated[str, typer.Option(help="With a net: the weight to show, such as features.0.weight.")] = "",
     index: Annotated[str, typer.Option(help="With --weight: which number of it, such as 0,0,2,2.")] = "",
     lr: Annotated[float, typer.Option(help="The learning rate.")] = 0.1,
@@ -184,14 +189,15 @@ def show(make: Any, as_json: bool, out: Path | None) -> None:
     console.out.print(console.clean(text), markup=False, soft_wrap=True)
 
 
-def numbers(option: str, text: str, count: int = 0) -> tuple[int, ...] | None:
+def numbers(option: str, text: str, count: int = 0) -> Any:
     """(3, 4) for "3,4"; None for ""."""
     if not text:
         return None
     words = text.split(",")
     if not all(word.strip().isdecimal() for word in words) or (count and len(words) != count):
         what = f"{count} whole numbers from 0" if count else "whole numbers from 0"
-        raise console.UsageError(f"{option} {text!r} must be {what} with commas, such as {','.join('34567'[:count or 3])}")
+        raise console.UsageError(f"{option} {text!r} must be {what} with commas, such as "
+                                 f"{','.join('34567'[:count or 3])}")
     return tuple(int(word) for word in words)
 
 
@@ -222,7 +228,8 @@ def _net(model: str, seed: int) -> tuple[Any, Any]:
     from minicnn.io import model_file
 
     if "::" in model:
-        raise console.UsageError(f"{model} names a net without weights: in Python, `net.explain(x, layer, unit)` works for "
+        raise console.UsageError(f"{model} names a net without weights: in Python, `net.explain(x, layer, unit)` "
+                                 f"works for "
                                  "every net")
     if model.partition(":")[0] not in models.names() or Path(model).exists():
         return model_file.load(model_path(Path(model)))

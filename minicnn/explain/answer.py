@@ -1,4 +1,4 @@
-"""What every explanation is: numbers in a dataclass, which print as text, show as HTML in a notebook, and go to JSON."""
+"""What every explanation is: numbers in a dataclass; as text, as HTML in a notebook, and as JSON."""
 
 from __future__ import annotations
 

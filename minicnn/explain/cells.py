@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.geometry import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.explain.cell import ELEMENTS, LETTERS, Array, Box, Cell, Index, Part, one, take
+from minicnn.geometry import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.ops.adaptive_pool import bounds
 from minicnn.ops.axes import normalise_axes, normalise_axis
 
@@ -76,7 +76,8 @@ def _conv2d(c: _Call) -> Cell:
     first = o // (g.O // g.G) * w.shape[1]
     box = (range(n, n + 1), range(first, first + w.shape[1]), _window(g.vertical, i), _window(g.horizontal, j))
     window = c.part(0, box, w[o : o + 1, :, ::-1, ::-1] if flip else w[o : o + 1])
-    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values[..., ::-1, ::-1] if flip else window.values)]
+    read = window.values[..., ::-1, ::-1] if flip else window.values
+    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), read)]
     return _products(c, parts, b, o, "y = Σ w·x")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from minicnn import arguments
 from minicnn.explain import show
 from minicnn.explain.answer import Answer, Panel
+from minicnn.explain.cell import take
 from minicnn.explain.samples import Filter, Picture, filter_, picture
 from minicnn.geometry import Conv2dGeometry
 from minicnn.names import short
@@ -63,7 +64,8 @@ class Convolution(Answer):
             blocks += self._worked(self.elsewhere, "Where there is as much to see, but the filter does not fit: cell")
         if min(y.shape) > 1:
             blocks += [show.Say(f"The map has {size}. Largest {show.number(y.max())} at {_at(y, y.argmax())}, smallest "
-                                f"{show.number(y.min())} at {_at(y, y.argmin())}."), *_map(y, self.cell.at)]  # fmt: skip
+                                f"{show.number(y.min())} at {_at(y, y.argmin())}."),
+                       *_map(y, self.cell.at)]  # fmt: skip
             if len(x) == 1 and min(x.shape[1:]) > 7:
                 blocks.append(show.Shades(f"The picture, {show.shape(x.shape[1:])}:", x[0]))
         return blocks
@@ -73,12 +75,13 @@ class Convolution(Answer):
         (top, left), (KH, KW) = cell.corner, w.shape[1:]
         outside = _outside(cell, self.picture.pixels.shape)
         rim = f"; {outside} of its taps lie in the padding, where x is 0" if outside else ""
-        blocks: list[show.Block] = [show.Say(f"{title} {show.place(cell.at)} reads rows {top} to {top + KH - 1}, columns "
+        blocks: list[show.Block] = [show.Say(f"{title} {show.place(cell.at)} reads rows {top} to {top + KH - 1}, "
+                                             f"columns "
                                              f"{left} to {left + KW - 1}{rim}:")]  # fmt: skip
         for c in range(channels):
             name = f" {c}" if channels > 1 else ""
-            blocks.append(show.Beside((show.grid(f"window{name}", cell.window[c]), "×", show.grid(f"filter{name}", w[c]),
-                                       "=", show.grid(f"products{name}", cell.products[c]))))  # fmt: skip
+            window, taps = show.grid(f"window{name}", cell.window[c]), show.grid(f"filter{name}", w[c])
+            blocks.append(show.Beside((window, "×", taps, "=", show.grid(f"products{name}", cell.products[c]))))
         if channels > 1:
             sums = " + ".join(show.number(s) for s in cell.products.sum((1, 2)))
             tail = f" + {show.number(self.bias)}" if self.bias else ""
@@ -118,7 +121,8 @@ def conv(image: Any, filter: Any, cell: tuple[int, int] | None = None, stride: i
     with no_grad():
         y = conv2d(Tensor(x.pixels[None]), Tensor(w.taps[None]), stride=stride, padding=padding).numpy()[0, 0] + bias
     if cell is None:
-        at = tuple(map(int, np.unravel_index(int(y.argmax()), y.shape)))
+        i, j = np.unravel_index(int(y.argmax()), y.shape)
+        at = int(i), int(j)
     else:
         at = cell_of(cell, y.shape)
 
@@ -131,11 +135,7 @@ def conv(image: Any, filter: Any, cell: tuple[int, int] | None = None, stride: i
 
 def _worked(x: np.ndarray, w: np.ndarray, corner: tuple[int, int], at: tuple[int, int], bias: float) -> Cell:
     C, KH, KW = w.shape
-    window = np.zeros(w.shape)
-    rows, columns = (np.arange(start, start + k) for start, k in zip(corner, (KH, KW)))
-    inside = np.ix_(np.arange(C), (rows >= 0) & (rows < x.shape[1]), (columns >= 0) & (columns < x.shape[2]))
-    there = np.ix_(np.arange(C), rows[(rows >= 0) & (rows < x.shape[1])], columns[(columns >= 0) & (columns < x.shape[2])])
-    window[inside] = x[there]
+    window = take(x, (range(C), range(corner[0], corner[0] + KH), range(corner[1], corner[1] + KW)))
     products = window * w
     return Cell(at, corner, window, products, float(products.sum() + bias))
 
@@ -180,20 +180,20 @@ def _channels(array: np.ndarray) -> str:
 
 
 def _at(y: np.ndarray, flat: Any) -> str:
-    return show.place(np.unravel_index(int(flat), y.shape))
+    return show.place([int(n) for n in np.unravel_index(int(flat), y.shape)])
 
 
 def _map(y: np.ndarray, at: tuple[int, int]) -> list[show.Block]:
     """The map as numbers if it is small; else as shades, and the numbers around the cell."""
     if max(y.shape) <= 10:
         return [show.grid("map", y, [at], (0, 0))]
-    rows, columns = (slice(max(0, min(n - 2, side - 5)), max(0, min(n - 2, side - 5)) + 5) for n, side in zip(at, y.shape))
-    first = rows.start, columns.start
-    near = show.grid(f"map around {show.place(at)}", y[rows, columns], [(at[0] - first[0], at[1] - first[1])], first)
+    top, left = (max(0, min(n - 2, side - 5)) for n, side in zip(at, y.shape))
+    near = show.grid(f"map around {show.place(at)}", y[top : top + 5, left : left + 5], [(at[0] - top, at[1] - left)],
+                     (top, left))
     return [near, show.Shades(f"The whole map, {show.shape(y.shape)}:", y)]
 
 
-# -------------------------------------------------------------------------------------------- convolution or correlation
+# ------------------------------------------------------------------------------------------- convolution or correlation
 
 
 @dataclass(frozen=True, repr=False)
@@ -216,11 +216,13 @@ class Flip(Answer):
         w, i, j = self.filter.taps[0], *self.at
         pairs = ((w, self.correlation, "cross-correlation"), (self.turned, self.convolution, "convolution"))
         blocks: list[show.Block] = [
-            show.Heading(f"{self.picture.name} ({show.shape(self.picture.pixels.shape[1:])}), filter {self.filter.name}: "
+            show.Heading(f"{self.picture.name} ({show.shape(self.picture.pixels.shape[1:])}), filter "
+                         f"{self.filter.name}: "
                          "cross-correlation and convolution"),
             show.Formula("cross-correlation  y[i,j] = Σ w[p,q] · x[i+p, j+q]\n"
                          "convolution        y[i,j] = Σ w[KH−1−p,KW−1−q] · x[i+p, j+q]"),
-            show.Say("A convolution turns the filter by 180° and then does the same. A convolutional layer does not turn "
+            show.Say("A convolution turns the filter by 180° and then does the same. A convolutional layer does not "
+                     "turn "
                      "it: its filter is learned, so a turned one would only be learned the other way round."),
             show.Beside((show.grid("filter", w), "turned by 180° →", show.grid("turned", self.turned))),
         ]
@@ -230,7 +232,8 @@ class Flip(Answer):
                        show.Beside((show.grid("window", self.window), "×",
                                     show.grid("filter" + " turned" * (name == "convolution"), taps), "=",
                                     show.grid("products", products))),
-                       show.Formula(f"y = {show.total(products, taps, self.window, show.number(y[i, j]))}")]  # fmt: skip
+                       show.Formula(f"y = "
+                                    f"{show.total(products, taps, self.window, show.number(y[i, j]))}")]  # fmt: skip
         if max(self.correlation.shape) <= 10:
             blocks.append(show.Beside(tuple(show.grid(name, y, [self.at], (0, 0)) for _, y, name in pairs)))
         same = "Both maps are equal, because this filter equals itself when it is turned." if self.equal else (

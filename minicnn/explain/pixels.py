@@ -82,7 +82,7 @@ class Pixels(Answer):
         """The shape, the crop channel by channel, the bits."""
         H, W, C = self.height, self.width, len(self.channels)
         top, left, rows, columns = self.crop
-        file = f" ({self.format} file of {self.file_bytes:,} bytes, {self.file_bits} bits a number)" if self.format else ""
+        file = f" ({self.format} file of {self.file_bytes:,} bytes, {self.file_bits} bits a number)" * bool(self.format)
         what = f"grey: H × W × C = {H} × {W} × 1" if C == 1 else f"colour: H × W × C = {H} × {W} × 3"
         blocks: list[show.Block] = [
             show.Heading(f"{self.name}{file}"),
@@ -96,8 +96,10 @@ class Pixels(Answer):
         ]  # fmt: skip
         if C == 3:
             r, g, b = map(int, self.values[0, 0])
-            blocks.append(show.Say(f"The pixel {show.place((top, left))} is red {r}, green {g}, blue {b}. A channel is a "
-                                   "matrix like a grey picture: the red one says how much red light each pixel has, and "
+            blocks.append(show.Say(f"The pixel {show.place((top, left))} is red {r}, green {g}, blue {b}. A channel "
+                                   f"is a "
+                                   "matrix like a grey picture: the red one says how much red light each pixel has, "
+                                   "and "
                                    f"nothing else. Grey is 0.299·{r} + 0.587·{g} + 0.114·{b} = "
                                    f"{0.299 * r + 0.587 * g + 0.114 * b:.1f}."))  # fmt: skip
         if self.bits != 8:
@@ -105,9 +107,9 @@ class Pixels(Answer):
             blocks += [show.Say(f"With {self.bits} bit{'s' * (self.bits > 1)} there are {levels} levels: each number v "
                                 f"becomes round(v · {levels - 1}/255), shown as that · 255/{levels - 1}:"),
                        self._grids(self.quantised)]  # fmt: skip
-        rows_ = tuple((f"{'→ ' * (d.bits == self.bits)}{d.bits}", f"{d.levels:,}", f"{d.bytes:,}", f"{d.mean_error:.2f}",
-                       str(d.largest_error)) for d in self.depths)  # fmt: skip
-        blocks.append(show.Table((">bits", ">levels", ">bytes", ">mean error", ">largest error"), rows_))
+        lines = tuple((f"{'→ ' * (d.bits == self.bits)}{d.bits}", f"{d.levels:,}", f"{d.bytes:,}",
+                       f"{d.mean_error:.2f}", str(d.largest_error)) for d in self.depths)  # fmt: skip
+        blocks.append(show.Table((">bits", ">levels", ">bytes", ">mean error", ">largest error"), lines))
         index = self.channels.index(self.channel) if self.channel else None
         light = self.image[index] if index is not None else self.image.mean(0)
         title = f"The {self.channel} channel alone" if self.channel else "The picture" + " in grey" * (C == 3)

@@ -17,7 +17,7 @@ from minicnn.ops.pool import avg_pool2d, lp_pool2d, max_pool2d
 from minicnn.tensor import Tensor
 
 KINDS = {"max": "y = the largest x of the window", "average": "y = Σ x / m, m numbers", "l2": "y = √(Σ x²)"}
-OPS = {"max": max_pool2d, "average": avg_pool2d, "l2": lp_pool2d}
+OPS: dict[str, Any] = {"max": max_pool2d, "average": avg_pool2d, "l2": lp_pool2d}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Pooling(Answer):
                 parts += [" ", show.grid("all windows", kind.map, [self.at])]
             blocks.append(show.Beside(tuple(parts)))
         if any(kind.kind == "max" for kind in self.kinds):
-            blocks.append(show.Say(f"The maximum is the pixel {show.place(self.winner)}: all of the gradient goes there "
+            blocks.append(show.Say(f"The maximum is the pixel {show.place(self.winner)}: all of the gradient goes "
+                                   f"there "
                                    "and none to the other pixels. Of equal pixels the first in reading order wins."))
         return blocks
 
@@ -97,7 +98,8 @@ def pool(image: Any = "numbers", kind: str = "all", kernel: int = 2, stride: int
         raise ValueError(unknown("pooling", str(kind), ("all", *KINDS)))
     x = picture(image)
     if len(x.pixels) != 1:
-        raise ValueError(f"the picture {x.name} has {len(x.pixels)} channels: pooling treats each by itself, so give one")
+        raise ValueError(f"the picture {x.name} has {len(x.pixels)} channels: pooling treats each by itself, so "
+                         f"give one")
     g = Pool2dGeometry.of((1, *x.pixels.shape), kernel, stride, padding)
     i, j = at = cell_of(cell, (g.OH, g.OW))
     top, left = i * g.vertical.stride - g.vertical.before, j * g.horizontal.stride - g.horizontal.before
@@ -122,9 +124,10 @@ def _pooled(name: str, x: np.ndarray, window: np.ndarray, corner: tuple[int, int
     dy = np.zeros(y.shape)
     dy[(0, 0, *at)] = 1
     y.backward(dy)
+    dx: Any = image.grad
     gradient = np.full(window.shape, np.nan)
     for p, q in zip(*np.nonzero(~np.isnan(window))):
-        gradient[p, q] = image.grad[0, 0, corner[0] + p, corner[1] + q]
+        gradient[p, q] = dx[0, 0, corner[0] + p, corner[1] + q]
     pixels = [show.number(v) for v in window[~np.isnan(window)]]
     if len(pixels) > 16:
         pixels = [*pixels[:15], f"… ({len(pixels) - 15} more)"]

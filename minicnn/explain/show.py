@@ -120,7 +120,8 @@ def _exponent(v: float) -> str:
     return "pad" if math.isnan(v) else "·" if v == 0 else f"{v:.2e}"
 
 
-def grid(title: str, values: Any, marked: Collection[tuple[int, int]] = (), first: tuple[int, int] | None = None) -> Grid:
+def grid(title: str, values: Any, marked: Collection[tuple[int, int]] = (),
+         first: tuple[int, int] | None = None) -> Grid:  # fmt: skip
     """A Grid of a matrix. first: the row and column of its first number, where they are to be labelled."""
     cells = tuple(map(tuple, numbers(values)))
     labels: list[tuple[str, ...]] = [(), ()]
@@ -135,7 +136,7 @@ def shape(sizes: Sequence[int]) -> str:
 
 
 def place(unit: Sequence[int]) -> str:
-    """"(3, 4)" """
+    """A place as text: "(3, 4)", for example."""
     return f"({', '.join(str(int(n)) for n in unit)})"
 
 

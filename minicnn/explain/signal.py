@@ -69,12 +69,14 @@ class Signal(Answer):
             show.Heading(f"f = {self.f} ({SHAPES[self.f][1]}), g = {self.g} ({SHAPES[self.g][1]})"),
             show.Formula("(f ∗ g)(t) = ∫ f(τ) · g(t − τ) dτ\n" + line),
             show.Say(f"As a sum over {self.samples:,} samples, Δ = 1/{self.samples:,}: Δ · Σ f(τ) · g({t} − τ) = "
-                     f"{self.sampled:.9g}, which is {show.number(error)} off. It is what conv1d computes of two lists of "
+                     f"{self.sampled:.9g}, which is {show.number(error)} off. It is what conv1d computes of two "
+                     f"lists of "
                      "numbers with the second one turned around."),
             show.Say(f"Without turning g, the cross-correlation ∫ f(τ) · g({t} + τ) dτ is {_exact(self.correlation)}."),
         ]
         if self.f != self.g and self.t == Fraction(1, 2):
-            blocks.append(show.Say("(Lecture notes have 0.25 here. The overlap is ½ wide and its product rises from 0 to "
+            blocks.append(show.Say("(Lecture notes have 0.25 here. The overlap is ½ wide and its product rises from "
+                                   "0 to "
                                    "½: a triangle of ½ · ½ · ½.)"))
         blocks.append(show.Heading("g turned around and slid over f"))
         head = f"{'t':>5}  {'τ = −1':<15}{'0':<16}{'1':<15}2  (f ∗ g)(t)"

@@ -56,19 +56,22 @@ class Softmax(Answer):
             show.Say(f"Σ e^(z − max) = {show.number(self.sum)}; Σ p = {show.number(p.sum())}."),
             show.Say(f"Shift: adding {show.number(self.shift)} to every score multiplies each e^z by the same e^"
                      f"{show.number(self.shift)}, which cancels: the probabilities differ by at "
-                     f"most {show.number(np.abs(self.shifted - p).max())}. So the largest score can be subtracted first, "
+                     f"most {show.number(np.abs(self.shifted - p).max())}. So the largest score can be subtracted "
+                     f"first, "
                      "and no power is above 1."),
         ]  # fmt: skip
         if not np.isfinite(self.naive).all():
             blocks.append(show.Say("Without the subtraction e^z overflows here, and the result is not a number."))
         apart = float(z[first] - z[second])
         ratio = f"e^{show.number(apart)} = {show.number(np.exp(apart))}" if apart < 700 else "more than 10^300"
-        blocks.append(show.Say(f"Differences become ratios: the score of {self.names[first]} is {show.number(apart)} above "
+        blocks.append(show.Say(f"Differences become ratios: the score of {self.names[first]} is "
+                               f"{show.number(apart)} above "
                                f"that of {self.names[second]}, so {self.names[first]} is {ratio} times as probable. A "
                                "softmax makes the largest score stand out; it does not damp outliers."))
         if self.label is not None and self.loss is not None:
             below = show.number(self.largest - z[self.label])
-            blocks += [show.Formula(f"L = −ln p[{self.names[self.label]}] = ln Σ + max z − z[{self.names[self.label]}] = "
+            blocks += [show.Formula(f"L = −ln p[{self.names[self.label]}] = ln Σ + max z − "
+                                    f"z[{self.names[self.label]}] = "
                                     f"ln {show.number(self.sum)} + {below} = {show.number(self.loss)}\n"
                                     "∂L/∂z[k] = p[k] − (1 if k is the label, else 0)")]
         return blocks

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,6 @@ class Step(Answer):
     loss_after: float
     expected: float
     """The change that the gradient promises for a short step: −lr · ‖∂L/∂w‖²."""
-    about: str
     lines: tuple[str, ...]
     """The net's formula with the numbers in it, for one that is small enough."""
 
@@ -72,18 +71,20 @@ class Step(Answer):
         if change == 0:
             verdict = "stays as it is"
         blocks: list[show.Block] = [
-            show.Heading(f"One step of gradient descent: {self.net}, {self.parameters:,} weights, lr {show.number(self.lr)}"),
-            *([show.Say(self.about)] if self.about else []),
+            show.Heading(f"One step of gradient descent: {self.net}, {self.parameters:,} weights, lr "
+                         f"{show.number(self.lr)}"),
             *([show.Formula("\n".join(self.lines))] if self.lines else []),
             show.Formula(f"loss before        L = {_digits(self.loss_before)}\n"
                          "gradient           ∂L/∂w, by backward\n"
                          f"finite difference  (L(w + h) − L(w − h)) / 2h, h = {self.h:g}\n"
                          "step               w ← w − lr · ∂L/∂w"),
             show.Table(("weight", ">∂L/∂w", ">finite difference", ">before", ">after"), rows),
-            show.Formula(f"{first.called} ← {_digits(first.before)} − {show.product(self.lr, first.gradient)} = {_digits(first.after)}"),
+            show.Formula(f"{first.called} ← {_digits(first.before)} − {show.product(self.lr, first.gradient)} = "
+                         f"{_digits(first.after)}"),
         ]
         if len(self.weights) < self.parameters:
-            blocks.append(show.Say(f"All {self.parameters:,} weights move in this way; the length of the whole gradient is "
+            blocks.append(show.Say(f"All {self.parameters:,} weights move in this way; the length of the whole "
+                                   f"gradient is "
                                    f"‖∂L/∂w‖ = {_digits(self.norm)}."))
         blocks.append(show.Formula(f"loss after         L = {_digits(self.loss_after)}"))
         tail = ""
@@ -143,8 +144,8 @@ def step(net: Module, x: Any, target: Any, weight: str = "", index: tuple[int, .
         with no_grad():
             after = total().item()
     norm = float(np.sqrt(sum((g**2).sum() for g in gradients.values())))
-    return Step(type(net).__name__, sum(g.size for g in gradients.values()), float(lr), float(h), shown, before.item(), norm,
-                after, -lr * norm**2, "", ())
+    count = sum(g.size for g in gradients.values())
+    return Step(type(net).__name__, count, float(lr), float(h), shown, before.item(), norm, after, -lr * norm**2, ())
 
 
 def neuron(x: float = 1.5, target: float = 0.5, w: float = 0.8, b: float = 0.1, lr: float = 0.1) -> Step:
@@ -163,8 +164,7 @@ def neuron(x: float = 1.5, target: float = 0.5, w: float = 0.8, b: float = 0.1, 
              f"∂L/∂b = 2(y − t) = {n(2 * (y - target))}")
     names = {"weight": "w", "bias": "b"}
     weights = tuple(Weight(names[v.name], (), v.before, v.gradient, v.difference, v.after) for v in made.weights)
-    return Step("a neuron", 2, made.lr, made.h, weights, made.loss_before, made.norm, made.loss_after, made.expected, "",
-                lines)
+    return replace(made, net="a neuron", weights=weights, lines=lines)
 
 
 def _chosen(gradients: dict[str, np.ndarray], weight: str, index: Any) -> list[tuple[str, tuple[int, ...]]]:

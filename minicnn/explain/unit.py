@@ -86,7 +86,8 @@ class Unit(Answer):
         for part in self.inputs[:1]:
             c = unit_page.strongest(part)[0]
             for title, values in (("values", part.values), ("factors", part.factors), ("products", part.products)):
-                found.append(Panel(title + f", channel {part.box[1][c]}" * (values.ndim == 4), unit_page.matrix(values, c)))
+                channel = f", channel {part.box[1][c]}" if values.ndim == 4 else ""
+                found.append(Panel(title + channel, unit_page.matrix(values, c)))
         return found
 
 
@@ -124,9 +125,9 @@ def unit(net: Module, x: Any, layer: str = "", at: tuple[int, ...] | None = None
         gradient = float(units.gradient_at_layer(net, image, module, k)[1][(0, *at)])
     else:
         k = None
+    called = classes[k] if k is not None and k < len(classes) else f"class {k}"
     return Unit(name, type(module).__name__, tuple(map(int, at)), y.shape[1:], float(y[(0, *at)]), cell, inputs, given,
-                _box(net, image.shape[1:], name, at), k, classes[k] if k is not None and k < len(classes) else f"class {k}",
-                score, gradient, image[0])
+                _box(net, image.shape[1:], name, at), k, called, score, gradient, image[0])
 
 
 def _first_with_weights(net: Module) -> str:
@@ -154,7 +155,8 @@ def _run(net: Module, image: np.ndarray, module: Module, name: str) -> tuple[np.
         raise ValueError(f"the layer {name!r} computes nothing in eval mode: choose another layer")
     output, same, call = found
     if not isinstance(output, Tensor):
-        raise ValueError(f"the layer {name!r} returns a {type(output).__name__}, not one Tensor: choose a layer inside it")
+        raise ValueError(f"the layer {name!r} returns a {type(output).__name__}, not one Tensor: choose a layer "
+                         f"inside it")
     return output.numpy(), same, call, scores.numpy() if isinstance(scores, Tensor) else np.zeros(())
 
 
@@ -174,6 +176,6 @@ def _box(net: Module, shape: tuple[int, ...], name: str, at: tuple[int, ...]) ->
     if len(at) != 3:
         return None
     try:
-        return box(net, shape, name, at[1], at[2])  # type: ignore[arg-type]
+        return box(net, shape, name, at[1], at[2])
     except ValueError:
         return None

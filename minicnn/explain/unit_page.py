@@ -20,16 +20,17 @@ def page(u: Unit) -> list[show.Block]:
     blocks: list[show.Block] = [
         show.Heading(f"{u.layer} ({u.kind}), unit {show.place(u.at)} of {show.shape(u.shape)}: {show.number(u.value)}")]
     if u.passes_on:
-        blocks.append(show.Say("In eval mode this layer returns its input unchanged; the number comes from the op before "
+        blocks.append(show.Say("In eval mode this layer returns its input unchanged; the number comes from the op "
+                               "before "
                                "it."))
     if u.box is not None:
         (top, bottom), (left, right) = u.box
-        blocks.append(show.Say(f"It depends on rows {top} to {bottom - 1} and columns {left} to {right - 1} of the image."))
+        blocks.append(show.Say(f"It depends on rows {top} to {bottom - 1} and columns {left} to {right - 1} of the "
+                               f"image."))
     cell = u.cell
-    right = cell.in_numbers()
     line = f"{cell.op}: {cell.formula}"
     if cell.numbers and cell.kind == "formula":
-        line += f"\ny = {right} = {show.number(u.value)}"
+        line += f"\ny = {cell.in_numbers()} = {show.number(u.value)}"
     blocks.append(show.Formula(line))
     if cell.kind == "copy" and u.inputs:
         part = u.inputs[0]
@@ -123,16 +124,19 @@ def _sum(u: Unit) -> show.Block:
         terms, what = [show.product(products.sum())], f"the sum of all {products.size:,} products"
     if bias:
         return show.Formula(f"y = {' + '.join([*terms, show.product(bias)])} = {result}   ({what}, and the bias)")
-    return show.Formula(f"y = {' + '.join(terms)} = {result}   ({what})" if len(terms) > 1 else f"y = {result}   ({what})")
+    return show.Formula(f"y = {' + '.join(terms)} = {result}   ({what})" if len(terms) > 1 else f"y = {result}   "
+                                                                                                f"({what})")
 
 
 def _gradient(u: Unit) -> list[show.Block]:
     if u.gradient is None:
-        return [show.Say("The net's output is not one score for each class, so there is no score to take a gradient of.")]
+        return [show.Say("The net's output is not one score for each class, so there is no score to take a gradient "
+                         "of.")]
     blocks: list[show.Block] = [show.Formula(f"∂score/∂y = {show.number(u.gradient)}   the score of {u.name}, "
                                              f"{show.number(u.score)}, before any softmax")]  # fmt: skip
     if not u.gradient:
-        blocks.append(show.Say("Nothing flows back through this number: after it comes a ReLU that is off, or a maximum "
+        blocks.append(show.Say("Nothing flows back through this number: after it comes a ReLU that is off, or a "
+                               "maximum "
                                "that another number wins, or the class does not depend on it."))
         return blocks
     single = [part for part in u.inputs if part.values.size == 1]
