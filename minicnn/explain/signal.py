@@ -79,7 +79,7 @@ class Signal(Answer):
                                    "0 to "
                                    "½: a triangle of ½ · ½ · ½.)"))
         blocks.append(show.Heading("g turned around and slid over f"))
-        head = f"{'t':>5}  {'τ = −1':<15}{'0':<16}{'1':<15}2  (f ∗ g)(t)"
+        head = f"{'t':>5}  {'τ = −1':<12}{'0':<12}{'1':<11}2  (f ∗ g)(t)"
         lines = [head, *(f"{_text(frame.t):>5}  {frame.picture}  {_decimal(frame.value)}" for frame in self.frames)]
         blocks += [show.Lines("\n".join(lines)),
                    show.Say("▁ to █: the product f(τ) · g(t − τ), whose area is the value; _: f alone; /: g alone.")]
@@ -144,7 +144,7 @@ def _sampled(a: int, b: int, t: float, n: int) -> float:
         return conv2d(Tensor(f.reshape(1, 1, 1, n)), Tensor(g.reshape(1, 1, 1, n))).item() / n
 
 
-def _picture(a: int, b: int, t: float, columns: int = 48) -> str:
+def _picture(a: int, b: int, t: float, columns: int = 36) -> str:
     """A sign for each τ: the height of the product, or what alone is not 0."""
     signs = []
     for k in range(columns):

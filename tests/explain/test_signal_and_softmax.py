@@ -48,11 +48,11 @@ def test_the_sliding_picture():
     """Each line: g alone before the box, the product inside both, the box alone behind."""
     frames = {frame.t: frame.picture for frame in explain.conv1d(steps=4).frames}
     assert len(frames) == 5
-    assert frames[Fraction(0)].strip() == "/" * 16 + "_" * 16
+    assert frames[Fraction(0)].strip() == "/" * 12 + "_" * 12
     half = frames[Fraction(1, 2)]
-    assert half.count("/") == 8
-    assert half.count("_") == 8
-    assert sum(sign in "▁▂▃▄▅▆▇█" for sign in half) == 8
+    assert half.count("/") == 6
+    assert half.count("_") == 6
+    assert sum(sign in "▁▂▃▄▅▆▇█" for sign in half) == 6
 
 
 @pytest.mark.parametrize(("call", "sentence"), [
