@@ -68,9 +68,9 @@ class Pooling(Answer):
             blocks += [show.Heading(kind.kind), show.Formula(f"{KINDS[kind.kind]}\n{kind.line}")]
             window = show.grid("window" + ", the winner marked" * (kind.kind == "max"), self.window,
                                [won] if kind.kind == "max" else [])  # fmt: skip
-            parts: list[show.Grid | str] = [window, " ", show.grid("∂y/∂x", kind.gradient)]
+            parts = [window, show.grid("∂y/∂x", kind.gradient)]
             if max(kind.map.shape) <= 10:
-                parts += [" ", show.grid("all windows", kind.map, [self.at])]
+                parts.append(show.grid("all windows", kind.map, [self.at]))
             blocks.append(show.Beside(tuple(parts)))
         if any(kind.kind == "max" for kind in self.kinds):
             blocks.append(show.Say(f"The maximum is the pixel {show.place(self.winner)}: all of the gradient goes "

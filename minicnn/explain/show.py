@@ -223,9 +223,11 @@ def _beside_lines(block: Beside, width: int) -> list[str]:
     pieces = [part if isinstance(part, str) else _lines(part, width) for part in block.parts]
     tall = max(len(piece) for piece in pieces if not isinstance(piece, str))
     columns = []
-    for piece in pieces:
+    for k, piece in enumerate(pieces):
         if isinstance(piece, str):
             lines = [""] * (tall // 2 + tall % 2) + [f" {piece} "]
+        elif k and not isinstance(pieces[k - 1], str):
+            lines = ["   " + line for line in piece]
         else:
             lines = piece
         size = max(map(len, lines))

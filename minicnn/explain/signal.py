@@ -65,11 +65,12 @@ class Signal(Answer):
             line = f"(f ∗ g)({t}) = ∫ from {_text(self.overlap[0])} to {_text(self.overlap[1])} of {product} dτ = " \
                    f"{_exact(self.value)}"
         error = abs(self.sampled - float(self.value))
+        off = f"which is {show.number(error)} off" if error > 1e-12 else "the same"
         blocks: list[show.Block] = [
             show.Heading(f"f = {self.f} ({SHAPES[self.f][1]}), g = {self.g} ({SHAPES[self.g][1]})"),
             show.Formula("(f ∗ g)(t) = ∫ f(τ) · g(t − τ) dτ\n" + line),
             show.Say(f"As a sum over {self.samples:,} samples, Δ = 1/{self.samples:,}: Δ · Σ f(τ) · g({t} − τ) = "
-                     f"{self.sampled:.9g}, which is {show.number(error)} off. It is what conv1d computes of two "
+                     f"{self.sampled:.9g}, {off}. It is what conv1d computes of two "
                      f"lists of "
                      "numbers with the second one turned around."),
             show.Say(f"Without turning g, the cross-correlation ∫ f(τ) · g({t} + τ) dτ is {_exact(self.correlation)}."),

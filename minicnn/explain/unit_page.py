@@ -12,7 +12,7 @@ from minicnn.explain.cell import Part
 if TYPE_CHECKING:
     from minicnn.explain.unit import Unit
 
-MOST_CHANNELS, MOST_INPUTS, MOST_SUMS = 2, 12, 12
+MOST_CHANNELS, MOST_INPUTS, MOST_SUMS, MOST_WINNERS = 2, 12, 12, 16
 
 
 def page(u: Unit) -> list[show.Block]:
@@ -29,6 +29,10 @@ def page(u: Unit) -> list[show.Block]:
                                f"image."))
     cell = u.cell
     line = f"{cell.op}: {cell.formula}"
+    if cell.kind == "winner" and u.inputs[0].values.size <= MOST_WINNERS:
+        read = u.inputs[0].values.ravel().tolist()
+        name = cell.formula.removeprefix("y = ").split()[0]
+        line += f"\ny = {name}({', '.join(show.number(v) for v in read if np.isfinite(v))}) = {show.number(u.value)}"
     if cell.numbers and cell.kind == "formula":
         line += f"\ny = {cell.in_numbers()} = {show.number(u.value)}"
     blocks.append(show.Formula(line))
@@ -92,7 +96,7 @@ def _part(u: Unit, part: Part) -> list[show.Block]:
 def _table(u: Unit, part: Part) -> list[show.Block]:
     """The inputs with the largest products."""
     x, factors, products = (np.ravel(v) for v in (part.values, part.factors, part.products))
-    order = np.argsort(-np.abs(products), kind="stable")[:MOST_INPUTS]
+    order = _largest(part)
     places = [show.place([r[n] for r, n in zip(part.box, at)][1:]) for at in
               zip(*(axis.tolist() for axis in np.unravel_index(order, part.values.shape)))]  # fmt: skip
     headings, columns = ["input", ">x", ">∂y/∂x", ">product"], [x, factors, products]
@@ -108,6 +112,11 @@ def _table(u: Unit, part: Part) -> list[show.Block]:
     return blocks
 
 
+def _largest(part: Part) -> np.ndarray:
+    """The places of the largest products."""
+    return np.argsort(-np.abs(np.ravel(part.products)), kind="stable")[:MOST_INPUTS]
+
+
 def _sum(u: Unit) -> show.Block:
     """y = the sums of the channels + b, or the sum of all products + b."""
     part = u.inputs[0]
@@ -120,20 +129,26 @@ def _sum(u: Unit) -> show.Block:
     if products.ndim == 4 and products.shape[1] <= MOST_SUMS:
         terms = [show.product(s) for s in products.sum((0, 2, 3))]
         what = f"the sums of the {len(terms)} channels"
-    else:
+    elif products.ndim == 4:
         terms, what = [show.product(products.sum())], f"the sum of all {products.size:,} products"
+    else:
+        order = _largest(part)
+        terms, what = [show.product(products.ravel()[n]) for n in order], "the products of the table"
+        if len(order) < products.size:
+            terms.append(show.product(products.sum() - products.ravel()[order].sum()))
+            what += ", all the others"
     if bias:
-        return show.Formula(f"y = {' + '.join([*terms, show.product(bias)])} = {result}   ({what}, and the bias)")
-    return show.Formula(f"y = {' + '.join(terms)} = {result}   ({what})" if len(terms) > 1 else f"y = {result}   "
-                                                                                                f"({what})")
+        terms.append(show.product(bias))
+        what += ", and the bias"
+    return show.Formula("y = " + " + ".join(terms) + f" = {result}" * (len(terms) > 1) + f"   ({what})")
 
 
 def _gradient(u: Unit) -> list[show.Block]:
     if u.gradient is None:
         return [show.Say("The net's output is not one score for each class, so there is no score to take a gradient "
                          "of.")]
-    blocks: list[show.Block] = [show.Formula(f"∂score/∂y = {show.number(u.gradient)}   the score of {u.name}, "
-                                             f"{show.number(u.score)}, before any softmax")]  # fmt: skip
+    blocks: list[show.Block] = [show.Formula(f"∂score/∂y = {show.number(u.gradient)}   (the score is the net's output for "
+                                             f"{u.name}, {show.number(u.score)})")]  # fmt: skip
     if not u.gradient:
         blocks.append(show.Say("Nothing flows back through this number: after it comes a ReLU that is off, or a "
                                "maximum "

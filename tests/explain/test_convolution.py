@@ -92,7 +92,8 @@ def test_a_large_picture_is_reduced_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "taps"), [
-    ("1 0 -1\n2,0,-2\n1; 0; -1\n\n", [[1, 0, -1], [2, 0, -2], [1, 0, -1]]), ("0.5", [[0.5]]), ("1e3,-2\n", [[1000, -2]]),
+    ("1 0 -1\n2,0,-2\n1; 0; -1\n\n", [[1, 0, -1], [2, 0, -2], [1, 0, -1]]), ("0.5", [[0.5]]),
+    ("1e3,-2\n", [[1000, -2]]),
 ])  # fmt: skip
 def test_a_filter_from_a_file(tmp_path, content, taps):
     (tmp_path / "filter.txt").write_text(content)

@@ -12,13 +12,15 @@ from minicnn.explain import show
 from tests.program import document
 
 ANSWERS = {
-    "conv": lambda: explain.conv("mouse", "curve"), "colour": lambda: explain.conv(np.ones((3, 30, 200)), np.ones((3, 11, 11))),
+    "conv": lambda: explain.conv("mouse", "curve"),
+    "colour": lambda: explain.conv(np.ones((3, 30, 200)), np.ones((3, 11, 11))),
     "flip": explain.flip, "pool": explain.pool, "conv1d": explain.conv1d,
     "softmax": lambda: explain.softmax([2, 1, -1, 900], label=1), "neuron": explain.neuron,
     "pixels": lambda: explain.pixels(np.arange(3 * 90 * 70, dtype=np.uint8).reshape(3, 90, 70), bits=2),
     "unit": lambda: _net().explain(_digit(), "features.3", (15, 6, 8)),
     "step": lambda: explain.step(_net(), _digit()[None], np.array([7])),
-    "linear": lambda: _net().explain(_digit(), "classifier.5"), "winner": lambda: _net().explain(_digit(), "features.2"),
+    "linear": lambda: _net().explain(_digit(), "classifier.5"),
+    "winner": lambda: _net().explain(_digit(), "features.2"),
 }  # fmt: skip
 
 

@@ -56,14 +56,16 @@ def test_the_sliding_picture():
 
 
 @pytest.mark.parametrize(("call", "sentence"), [
-    (lambda: explain.conv1d("sine"), "unknown function 'sine'"), (lambda: explain.conv1d(t="half"), "such as 0.5 or 1/2"),
+    (lambda: explain.conv1d("sine"), "unknown function 'sine'"),
+    (lambda: explain.conv1d(t="half"), "such as 0.5 or 1/2"),
     (lambda: explain.conv1d(t="1/0"), "such as 0.5 or 1/2"), (lambda: explain.conv1d(t=float("nan")), "such as 0.5"),
     (lambda: explain.conv1d(t=float("inf")), "such as 0.5"), (lambda: explain.conv1d(t=1e9), "from -1000 to 1000"),
     (lambda: explain.conv1d(samples=0), r"samples \(=0\)"), (lambda: explain.conv1d(steps=0), r"steps \(=0\)"),
     (lambda: explain.softmax([1.0]), "from 2 to 1000 finite numbers"),
     (lambda: explain.softmax([1.0, math.nan]), "finite numbers"),
     (lambda: explain.softmax([1, 2], label=2), r"label \(=2\) must be from 0 to 1"),
-    (lambda: explain.softmax([1, 2], shift=math.inf), "shift"), (lambda: explain.softmax([1, 2], names=["a"]), "1 names"),
+    (lambda: explain.softmax([1, 2], shift=math.inf), "shift"),
+    (lambda: explain.softmax([1, 2], names=["a"]), "1 names"),
 ])  # fmt: skip
 def test_what_is_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):

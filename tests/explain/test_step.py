@@ -9,7 +9,8 @@ from minicnn import explain, models, nn, seed
 from minicnn.ops.loss import mse_loss
 
 
-@pytest.mark.parametrize(("x", "t", "w", "b", "lr"), [(1.5, 0.5, 0.8, 0.1, 0.1), (-2, 3, 0.25, 1, 0.01), (0, 1, 5, 0.5, 1)])
+@pytest.mark.parametrize(("x", "t", "w", "b", "lr"), [(1.5, 0.5, 0.8, 0.1, 0.1), (-2, 3, 0.25, 1, 0.01),
+                                                         (0, 1, 5, 0.5, 1)])  # fmt: skip
 def test_a_neuron(x, t, w, b, lr):
     found = explain.neuron(x, t, w, b, lr)
     error = w * x + b - t
@@ -60,7 +61,8 @@ def test_a_net(rng):
             losses.append(loss_by_loops(moved, x, 2))
         return (losses[0] - losses[1]) / 2e-6
 
-    slopes = {name: np.array([slope(name, at) for at in np.ndindex(v.shape)]).reshape(v.shape) for name, v in state.items()}
+    slopes = {name: np.array([slope(name, at) for at in np.ndindex(v.shape)]).reshape(v.shape)
+              for name, v in state.items()}  # fmt: skip
     assert shown.gradient == pytest.approx(slopes["0.weight"][1, 0, 1, 0], abs=1e-6)
     assert shown.difference == pytest.approx(shown.gradient, abs=1e-6)
     assert shown.before == pytest.approx(state["0.weight"][1, 0, 1, 0])
@@ -121,7 +123,7 @@ def test_other_things_that_are_refused():
         explain.step(nn.ReLU(), np.ones((1, 2)), np.array([0]))
     with pytest.raises(ValueError, match=r"x \(=nan\)"):
         explain.neuron(x=math.nan)
-    with pytest.raises(ValueError, match="the loss is (nan|inf) before"):
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) before"):
         explain.step(net(), np.full((1, 1, 4, 4), np.inf), np.array([0]))
 
 

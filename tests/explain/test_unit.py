@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn import Tensor, explain, models, no_grad, nn, ops, seed
+from minicnn import Tensor, explain, models, nn, no_grad, ops, seed
 from minicnn.nn import Module
 
 
@@ -202,7 +202,8 @@ def test_the_last_use_of_a_layer_that_is_used_twice_and_joined_maps():
 
 
 @pytest.mark.parametrize(("name", "layers"), [
-    ("lenet5:1998", ()), ("squeezenet1_1", ("features.3", "features.3.expand3x3")), ("resnet20", ("layer1.0", "layer2.0")),
+    ("lenet5:1998", ()), ("squeezenet1_1", ("features.3", "features.3.expand3x3")),
+    ("resnet20", ("layer1.0", "layer2.0")),
     ("mobilenet_v3_small", ("features.1", "features.1.block.1")),
 ])  # fmt: skip
 def test_every_layer_of_some_nets(name, layers):
