@@ -177,7 +177,10 @@ def show(make: Any, as_json: bool, out: Path | None) -> None:
     """Compute an answer, print it, and draw it where --out asks for that."""
     if out is not None:
         console.check_out(out, console.PICTURES)
-    answer: Answer = make()
+    from minicnn.cpu.path import cpu_path
+
+    with cpu_path("numpy"):                                # for one picture, no kernel is worth compiling
+        answer: Answer = make()
     if out is not None:
         from minicnn.explain import draw
 

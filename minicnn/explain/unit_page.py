@@ -147,8 +147,8 @@ def _gradient(u: Unit) -> list[show.Block]:
     if u.gradient is None:
         return [show.Say("The net's output is not one score for each class, so there is no score to take a gradient "
                          "of.")]
-    blocks: list[show.Block] = [show.Formula(f"∂score/∂y = {show.number(u.gradient)}   (the score is the net's output for "
-                                             f"{u.name}, {show.number(u.score)})")]  # fmt: skip
+    blocks: list[show.Block] = [show.Formula(f"∂score/∂y = {show.number(u.gradient)}   (the score is the net's output "
+                                             f"for {u.name}, {show.number(u.score)})")]  # fmt: skip
     if not u.gradient:
         blocks.append(show.Say("Nothing flows back through this number: after it comes a ReLU that is off, or a "
                                "maximum "
