@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.explain import show
+from minicnn.explain import notebook, show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Answer:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return show.html(self.page())
+        return notebook.html(self.page())
 
 
 def plain(value: Any) -> Any:

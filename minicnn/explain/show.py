@@ -1,4 +1,4 @@
-"""Pages: how an explanation is shown. A page is a list of blocks; `text` prints it at any width, `html` in a notebook.
+"""Pages: how an explanation is shown. A page is a list of blocks; `text` prints it at any width; notebook.py is for notebooks.
 
 Nothing is said by colour alone: marked numbers stand in [brackets], and a shade is a sign of its own.
 """
@@ -9,7 +9,6 @@ import math
 import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -184,7 +183,7 @@ def _lines(block: Block, width: int) -> list[str]:
     if isinstance(block, Table):
         return _table_lines(block, width)
     if isinstance(block, Shades):
-        return _shade_lines(block, width)
+        return shade_lines(block, width)
     return _beside_lines(block, width)
 
 
@@ -263,7 +262,8 @@ def shades(values: Any, limit: float | None = None) -> list[str]:
             for row, signs in zip(level, matrix)]
 
 
-def _shade_lines(block: Shades, width: int) -> list[str]:
+def shade_lines(block: Shades, width: int) -> list[str]:
+    """The lines of a Shades block, reduced to the width, and the meaning of the signs."""
     values = np.asarray(block.values, dtype=np.float64)
     part = max(1, math.ceil(values.shape[1] / min(width - 2, 64)), math.ceil(values.shape[0] / 40))
     lines = textwrap.wrap(block.title, width)
@@ -286,40 +286,3 @@ def _strongest(values: np.ndarray, part: int) -> np.ndarray:
     boxes = padded.reshape(padded.shape[0] // part, part, padded.shape[1] // part, part).swapaxes(1, 2)
     flat = boxes.reshape(*boxes.shape[:2], part * part)
     return np.take_along_axis(flat, np.abs(flat).argmax(2)[..., None], 2)[..., 0]
-
-
-# ---------------------------------------------------------------------------------------------------------------- HTML
-
-
-def html(page: Sequence[Block]) -> str:
-    """The page for a notebook."""
-    return "<div>" + "\n".join(map(_html, page)) + "</div>"
-
-
-def _html(block: Block) -> str:
-    if isinstance(block, Heading):
-        return f"<p><b>{escape(block.text)}</b></p>"
-    if isinstance(block, Say):
-        return f"<p>{escape(block.text)}</p>"
-    if isinstance(block, (Formula, Lines)):
-        return "<pre style='white-space: pre-wrap'>" + escape(block.text) + "</pre>"
-    if isinstance(block, Shades):
-        return "<pre style='line-height: 1'>" + escape("\n".join(_shade_lines(block, DEFAULT_WIDTH))) + "</pre>"
-    if isinstance(block, Beside):
-        cells = (f"<td style='border: 0'>{escape(p) if isinstance(p, str) else _html(p)}</td>" for p in block.parts)
-        return f"<table style='border: 0'><tr>{''.join(cells)}</tr></table>"
-    if isinstance(block, Table):
-        styles = ["text-align: " + ("right" if h.startswith(">") else "left") for h in block.headings]
-        head = "".join(f"<th style='{s}'>{escape(h.lstrip('>'))}</th>" for s, h in zip(styles, block.headings))
-        rows = ("".join(f"<td style='{s}'>{escape(c)}</td>" for s, c in zip(styles, row)) for row in block.rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(rows)}</tr></tbody></table>"
-    lines = [f"<caption>{escape(block.title)}</caption>"]
-    if block.columns:
-        corner = "<th></th>" * bool(block.rows)
-        lines.append(f"<tr>{corner}{''.join(f'<th>{escape(c)}</th>' for c in block.columns)}</tr>")
-    for i, row in enumerate(block.cells):
-        label = f"<th>{escape(block.rows[i])}</th>" if block.rows else ""
-        lines.append(f"<tr>{label}" + "".join(
-            f"<td><b>[{escape(c)}]</b></td>" if (i, j) in block.marked else f"<td>{escape(c)}</td>"
-            for j, c in enumerate(row)) + "</tr>")  # fmt: skip
-    return f"<table>{''.join(lines)}</table>"

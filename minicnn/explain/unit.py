@@ -7,16 +7,14 @@ layers, and for nets of one's own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minicnn import arguments
-from minicnn.explain import show, unit_page
-from minicnn.explain.answer import Answer, Panel, plain
-from minicnn.explain.cell import Cell, Part
+from minicnn.explain.cell import Cell
 from minicnn.explain.cells import explain
+from minicnn.explain.unit_answer import Unit
 from minicnn.inspect import box, units
 from minicnn.nn import Buffer, Module, Parameter, watch
 from minicnn.recording import watch_ops
@@ -24,71 +22,6 @@ from minicnn.tensor import Tensor, no_grad
 
 PRODUCTS = ("conv1d", "conv2d", "linear")
 """Ops whose second and third argument are weights, even if another op computed them."""
-
-
-@dataclass(frozen=True, repr=False)
-class Unit(Answer):
-    """One number of a layer's output."""
-
-    layer: str
-    kind: str
-    """The layer's class."""
-    at: tuple[int, ...]
-    """(channel, row, column), or (feature,)."""
-    shape: tuple[int, ...]
-    """Of the layer's output, without the batch axis."""
-    value: float
-    """As the net computed it."""
-    cell: Cell
-    inputs: tuple[Part, ...]
-    """Those parts of the cell that the layer's op gets from other layers, not weights."""
-    passes_on: bool
-    """Whether the layer returns its input, as dropout does in eval mode: then the cell is of the op before it."""
-    box: tuple[list[int], list[int]] | None
-    """The rows and columns of the image that the number depends on: [from, to)."""
-    index: int | None
-    """The class whose score the gradient is of; None for a net whose output is not (N, K)."""
-    name: str
-    """The class's."""
-    score: float
-    gradient: float | None
-    """∂score/∂y"""
-    image: np.ndarray
-    """(C,H,W), as the net takes it."""
-
-    def back(self, part: Part) -> np.ndarray:
-        """gradient · factors: what flows back through this number to each number that it reads."""
-        return (self.gradient or 0.0) * np.asarray(part.factors, np.float64)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values, without the image, and with the gradient back to each number read."""
-        inputs = [{"argument": part.argument, "name": part.name, "from": [r.start for r in part.box],
-                   "values": part.values, "factors": part.factors, "products": part.products,
-                   "back": None if self.gradient is None else self.back(part)} for part in self.inputs]  # fmt: skip
-        found = {"layer": self.layer, "kind": self.kind, "unit": self.at, "shape": self.shape, "value": self.value,
-                 "op": self.cell.op, "formula": self.cell.formula, "in_numbers": self.cell.in_numbers(),
-                 "numbers": self.cell.numbers, "bias": self.cell.bias, "winner": self.cell.winner,
-                 "passes_on": self.passes_on, "inputs": inputs, "box": self.box, "class": self.index,
-                 "class_name": self.name, "score": self.score, "gradient": self.gradient}  # fmt: skip
-        return plain(found)
-
-    def page(self) -> list[show.Block]:
-        """The formula, the window, the sum, the gradient."""
-        return unit_page.page(self)
-
-    def panels(self) -> list[Panel]:
-        """The image with the receptive field; of the strongest channel the window, the factors and the products."""
-        boxes: tuple[tuple[int, int, int, int], ...] = ()
-        if self.box is not None:
-            (top, bottom), (left, right) = self.box
-            boxes = ((top, left, bottom - top, right - left),)
-        found = [Panel("the image, and what the unit depends on", self.image.mean(0), boxes)]
-        for part in self.inputs[:1]:
-            c = unit_page.strongest(part)[0]
-            for title, values in (("values", part.values), ("factors", part.factors), ("products", part.products)):
-                channel = f", channel {part.box[1][c]}" if values.ndim == 4 else ""
-                found.append(Panel(title + channel, unit_page.matrix(values, c)))
-        return found
 
 
 def unit(net: Module, x: Any, layer: str = "", at: tuple[int, ...] | None = None, k: int | None = None,
