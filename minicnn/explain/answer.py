@@ -12,6 +12,9 @@ import numpy as np
 
 from minicnn.explain import notebook, show
 
+UNSAID = {"json": False}
+"""The metadata of a dataclass's field that is left out of JSON: a whole picture, which the caller has."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -38,9 +41,8 @@ class Answer:
         return show.text(self.page(), width)
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields as plain values for JSON; a number that JSON has no word for (∞, NaN) is null."""
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return {field.name: plain(getattr(self, field.name)) for field in fields}
+        """The fields as plain values for JSON, without pictures; ∞ and NaN, which JSON lacks, are null."""
+        return plain(self)
 
     def __str__(self) -> str:
         return self.text()
@@ -63,8 +65,9 @@ def plain(value: Any) -> Any:
         return bool(value)
     if isinstance(value, (int, np.integer)):
         return int(value)
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+                if field.metadata.get("json", True)}  # fmt: skip
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list, frozenset)):

@@ -62,7 +62,7 @@ class Convolution(Answer):
         ]
         if self.elsewhere is not None:
             blocks += self._worked(self.elsewhere, "Where there is as much to see, but the filter does not fit: cell")
-        if min(y.shape) > 1:
+        if y.size > 1:
             blocks += [show.Say(f"The map has {size}. Largest {show.number(y.max())} at {_at(y, y.argmax())}, smallest "
                                 f"{show.number(y.min())} at {_at(y, y.argmin())}."),
                        *_map(y, self.cell.at)]  # fmt: skip
@@ -117,6 +117,9 @@ def conv(image: Any, filter: Any, cell: tuple[int, int] | None = None, stride: i
                          "they must have equally many")
     if len(w.taps) not in (1, 3) and not isinstance(image, (np.ndarray, Picture)):
         raise ValueError(f"the filter {w.name} has {_channels(w.taps)}: for a picture file it must have 1 or 3")
+    if padding >= max(w.taps.shape[1:]):
+        raise ValueError(f"padding (={padding}) must be less than the filter's size, {show.shape(w.taps.shape[1:])}: "
+                         "else windows read no pixel")
     g = Conv2dGeometry.of((1, *x.pixels.shape), (1, *w.taps.shape), stride, padding)
     with no_grad():
         y = conv2d(Tensor(x.pixels[None]), Tensor(w.taps[None]), stride=stride, padding=padding).numpy()[0, 0] + bias

@@ -21,12 +21,13 @@ def draw(answer: Answer, path: str | Path) -> None:
     fig = figure(3.6 * len(panels), 3.9)
     axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for ax, panel in zip(axes, panels):
-        values = np.asarray(panel.values, np.float64)
+        values = np.array(panel.values, np.float64)
+        values[np.isinf(values)] = np.nan                  # padding
         most = float(np.nanmax(np.abs(values), initial=0)) or 1.0
         signed = bool((values < 0).any())
         ax.imshow(values, cmap="coolwarm" if signed else "gray", vmin=-most if signed else 0, vmax=most)
         if max(values.shape) <= WITH_NUMBERS:
-            texts = show.numbers(values)
+            texts = show.numbers(np.nan_to_num(values, nan=-np.inf))
             for i, row in enumerate(values):
                 for j, v in enumerate(row):
                     dark = not signed and v < most / 2

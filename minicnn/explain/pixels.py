@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from minicnn import arguments
 from minicnn.data import crop as crops
 from minicnn.data import decode
 from minicnn.explain import show
-from minicnn.explain.answer import Answer, Panel
+from minicnn.explain.answer import UNSAID, Answer, Panel
 from minicnn.explain.samples import digit, size
 from minicnn.names import short, unknown
 
@@ -69,14 +69,8 @@ class Pixels(Answer):
     """1 to 8 bits."""
     channel: str
     """The channel that is shown alone, or ""."""
-    image: np.ndarray
+    image: np.ndarray = field(metadata=UNSAID)
     """The whole picture, (channels, height, width) uint8."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields without the whole picture."""
-        found = super().as_dict()
-        del found["image"]
-        return found
 
     def page(self) -> list[show.Block]:
         """The shape, the crop channel by channel, the bits."""

@@ -66,9 +66,9 @@ class Pooling(Answer):
             blocks.append(show.grid("picture, the window marked", x, inside, (0, 0)))
         for kind in self.kinds:
             blocks += [show.Heading(kind.kind), show.Formula(f"{KINDS[kind.kind]}\n{kind.line}")]
-            window = show.grid("window" + ", the winner marked" * (kind.kind == "max"), self.window,
+            window = show.grid("window" + ", the winner marked" * (kind.kind == "max"), shown(self.window),
                                [won] if kind.kind == "max" else [])  # fmt: skip
-            parts = [window, show.grid("∂y/∂x", kind.gradient)]
+            parts = [window, show.grid("∂y/∂x", shown(kind.gradient))]
             if max(kind.map.shape) <= 10:
                 parts.append(show.grid("all windows", kind.map, [self.at]))
             blocks.append(show.Beside(tuple(parts)))
@@ -83,6 +83,11 @@ class Pooling(Answer):
         box = (*self.corner, self.kernel, self.kernel)
         return [Panel(self.picture.name, self.picture.pixels[0], (box,)),
                 *(Panel(kind.kind, kind.map, ((*self.at, 1, 1),)) for kind in self.kinds)]
+
+
+def shown(window: np.ndarray) -> np.ndarray:
+    """A window with −∞, which is shown as padding, where it is NaN."""
+    return np.where(np.isnan(window), -np.inf, window)
 
 
 def pool(image: Any = "numbers", kind: str = "all", kernel: int = 2, stride: int | None = None, padding: int = 0,

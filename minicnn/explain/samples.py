@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.data import crop, decode
+from minicnn.explain.answer import UNSAID
 from minicnn.names import short, unknown
 
 MOST_SIDE = 512
@@ -74,8 +75,8 @@ class Picture:
     """A picture as numbers: pixels (C,H,W), and where they come from."""
 
     name: str
-    pixels: np.ndarray
     about: str
+    pixels: np.ndarray = field(metadata=UNSAID)
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,14 @@ def picture(source: Any, channels: int = 1) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, np.ndarray):
-        return Picture("the array", _images("a picture", source), "")
+        return Picture("the array", "", _images("a picture", source))
     name = str(source)
     if name in PICTURES:
         pixels, about = PICTURES[name]
-        return Picture(name, pixels[None].copy(), about)
+        return Picture(name, about, pixels[None].copy())
     if name.partition(":")[0] == "digits":
         image, about = digit(name)
-        return Picture(name, image.astype(float), about)
+        return Picture(name, about, image.astype(float))
     _must_exist(source, "picture", (*PICTURES, "digits:0"))
     width, height = size(source)
     part = max(1.0, max(width, height) / MOST_SIDE)
@@ -110,7 +111,7 @@ def picture(source: Any, channels: int = 1) -> Picture:
     pixels = decode.read(source, crop.whole, (H, W), channels=channels)
     kind = "grey" if channels == 1 else "RGB"
     about = f"{height}×{width} pixels, read as {kind}" + (f" and reduced to {H}×{W}" if part > 1 else "")
-    return Picture(Path(name).name, pixels.astype(float), about)
+    return Picture(Path(name).name, about, pixels.astype(float))
 
 
 def digit(name: str) -> tuple[np.ndarray, str]:

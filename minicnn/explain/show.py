@@ -1,4 +1,4 @@
-"""Pages: how an explanation is shown. A page is a list of blocks; `text` prints it at any width; notebook.py is for notebooks.
+"""Pages: how an explanation is shown. A page is a list of blocks; `text` prints it at any width.
 
 Nothing is said by colour alone: marked numbers stand in [brackets], and a shade is a sign of its own.
 """
@@ -102,7 +102,7 @@ def number(value: float) -> str:
 
 
 def numbers(values: Any) -> list[list[str]]:
-    """The cells of a matrix, all with the same decimals; 0 is a dot, NaN the padding."""
+    """The cells of a matrix, all with the same decimals; 0 is a dot, −∞ is padding."""
     matrix = np.asarray(values, dtype=np.float64)
     known = matrix[np.isfinite(matrix)]
     largest = float(np.abs(known).max()) if known.size else 0.0
@@ -111,12 +111,12 @@ def numbers(values: Any) -> list[list[str]]:
     else:
         decimals = max(0, 3 - math.floor(math.log10(largest)))
     if decimals > 7 or largest >= 1e9:
-        return [[_exponent(v) for v in row] for row in matrix]
-    return [["pad" if math.isnan(v) else "·" if v == 0 else f"{v:.{decimals}f}" for v in row] for row in matrix]
+        return [[_cell_text(v, ".2e") for v in row] for row in matrix]
+    return [[_cell_text(v, f".{decimals}f") for v in row] for row in matrix]
 
 
-def _exponent(v: float) -> str:
-    return "pad" if math.isnan(v) else "·" if v == 0 else f"{v:.2e}"
+def _cell_text(v: float, form: str) -> str:
+    return "pad" if v == -math.inf else "·" if v == 0 else f"{v:{form}}"
 
 
 def grid(title: str, values: Any, marked: Collection[tuple[int, int]] = (),

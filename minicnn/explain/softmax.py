@@ -15,7 +15,7 @@ from minicnn.names import short
 from minicnn.ops.softmax import softmax as softmax_op
 from minicnn.tensor import Tensor
 
-MOST = 1000
+MOST, MOST_ROWS = 1000, 20
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +52,8 @@ class Softmax(Answer):
         blocks: list[show.Block] = [
             show.Heading(f"Softmax of {len(z)} scores"),
             show.Formula("p[k] = e^(z[k] − max z) / Σ e^(z[j] − max z)"),
-            show.Table(tuple(headings), tuple(zip(*columns))),
+            show.Table(tuple(headings), tuple(zip(*columns))[:MOST_ROWS]),
+            *([show.Say(f"(The first {MOST_ROWS} of {len(z)}.)")] if len(z) > MOST_ROWS else []),
             show.Say(f"Σ e^(z − max) = {show.number(self.sum)}; Σ p = {show.number(p.sum())}."),
             show.Say(f"Shift: adding {show.number(self.shift)} to every score multiplies each e^z by the same e^"
                      f"{show.number(self.shift)}, which cancels: the probabilities differ by at "

@@ -124,7 +124,7 @@ def step(net: Module, x: Any, target: Any, weight: str = "", index: tuple[int, .
         raise ValueError(f"the {type(net).__name__} has no weights, so there is no step")
     if weight and weight not in known:
         raise ValueError(unknown("weight", weight, known))
-    measure = loss or net.loss or cross_entropy
+    measure = loss or twin.loss or cross_entropy
     inputs = Tensor(np.asarray(x.numpy() if isinstance(x, Tensor) else x, np.float64))
 
     def total() -> Tensor:

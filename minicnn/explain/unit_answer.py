@@ -141,7 +141,7 @@ def _part(u: Unit, part: Part) -> list[show.Block]:
         blocks.append(show.Say(f"The {len(chosen)} channels with the largest sums, of {len(channels)}:"))
     for c in chosen:
         name = f" {channels[c]}" if len(channels) > 1 else ""
-        values = np.where(np.isfinite(part.values[0, c]), part.values[0, c], np.nan)
+        values = part.values[0, c]                        # −∞ in the padding of a maximum
         if winner and u.cell.winner is not None:
             _, _, p, q = u.cell.winner
             grids: list[Any] = [show.grid("window, the winner marked", values, [(p, q)])]

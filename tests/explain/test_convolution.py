@@ -126,6 +126,7 @@ def test_other_files_that_are_no_filter(tmp_path):
     (lambda: explain.conv("mouse", "curve", (0, 34)), r"the column \(=34\) must be from 0 to 33"),
     (lambda: explain.conv("mouse", "curve", (1,)), "must be two numbers"),
     (lambda: explain.conv("slash", np.ones((8, 8))), "window's height"),
+    (lambda: explain.conv("slash", "vertical", padding=3), r"padding \(=3\) must be less than the filter's size, 3×3"),
     (lambda: explain.conv("moose", "curve"), "unknown picture 'moose': did you mean 'mouse'"),
     (lambda: explain.conv("mouse", "curv"), "unknown filter 'curv': did you mean 'curve'"),
     (lambda: explain.conv("digits:1000", "curve"), "digits:N with N from 0 to 999"),

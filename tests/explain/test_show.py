@@ -88,7 +88,7 @@ def test_a_number(value, text):
 
 
 def test_the_numbers_of_a_matrix_have_the_same_decimals():
-    assert show.numbers([[0.5, -12.25], [0, np.nan]]) == [["0.50", "-12.25"], ["·", "pad"]]
+    assert show.numbers([[0.5, -12.25], [0, -np.inf]]) == [["0.50", "-12.25"], ["·", "pad"]]
     assert show.numbers([[1, 200], [0, -3]]) == [["1", "200"], ["·", "-3"]]
     assert show.numbers([[1e-9, 0]]) == [["1.00e-09", "·"]]
     assert show.numbers([[0, 0]]) == [["·", "·"]]
@@ -118,10 +118,10 @@ def test_shades():
 
 def test_a_picture_of_each_answer(tmp_path):
     pytest.importorskip("matplotlib")
-    for name in ("conv", "unit", "pool", "pixels"):
+    for name in ("conv", "winner", "pool"):
         explain.draw(ANSWERS[name](), tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert min(picture.size) > 200
-            assert len(picture.convert("RGB").getcolors(10**6)) > 10
+            assert len(picture.convert("RGB").getcolors(10**6)) > 5
     with pytest.raises(ValueError, match="must end in one of"):
         explain.draw(ANSWERS["pool"](), tmp_path / "a.txt")
