@@ -68,16 +68,22 @@ def _window(axis: Axis, i: int) -> range:
 # ------------------------------------------------------------------------------------------------ sums of products
 
 
-def _conv2d(c: _Call) -> Cell:
-    (x, w, b), (n, o, i, j) = (*c.args, None)[:3], c.at
+def _convolution(c: _Call) -> Cell:
+    """conv2d, or conv1d: a signal is an image of height 1."""
+    (x, w, b), (n, o, *place) = (*c.args, None)[:3], c.at
     options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "flip": False} | c.hyper
-    flip = options.pop("flip")
-    g = Conv2dGeometry.of(x.shape, w.shape, **options)
+    flip, axes = options.pop("flip"), len(place)
+    shapes = x.shape, w.shape
+    if axes == 1:
+        shapes = (*x.shape[:2], 1, x.shape[2]), (*w.shape[:2], 1, w.shape[2])
+        options |= {key: (1, options[key]) for key in ("stride", "dilation")}
+        options["padding"] = p if isinstance(p := options["padding"], str) else (0, p)
+    g = Conv2dGeometry.of(*shapes, **options)
     first = o // (g.O // g.G) * w.shape[1]
-    box = (range(n, n + 1), range(first, first + w.shape[1]), _window(g.vertical, i), _window(g.horizontal, j))
-    window = c.part(0, box, w[o : o + 1, :, ::-1, ::-1] if flip else w[o : o + 1])
-    read = window.values[..., ::-1, ::-1] if flip else window.values
-    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), read)]
+    windows = [_window(axis, i) for axis, i in zip((g.vertical, g.horizontal)[-axes:], place)]
+    turned = (..., *[slice(None, None, -1 if flip else 1)] * axes)
+    window = c.part(0, (range(n, n + 1), range(first, first + w.shape[1]), *windows), w[o : o + 1][turned])
+    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values[turned])]
     return _products(c, parts, b, o, "y = Σ w·x")
 
 
@@ -124,10 +130,6 @@ def _trainable_avg_pool2d(c: _Call) -> Cell:
     parts = [c.part(0, box, a[o]), c.part(1, one(o), take(x, box).sum())]
     cell = _products(c, parts, b, o, "y = Σ a·x")
     return c.cell("products", cell.parts, cell.formula, {"a": float(a[o]), "b": float(b[o])}, bias=cell.bias)
-
-
-def _sum(c: _Call) -> Cell:
-    return c.cell("products", [c.part(0, _reduced(c), 1.0)], "y = Σ x", bias=0.0)
 
 
 # --------------------------------------------------------------------------------------------------------- winners
@@ -183,7 +185,7 @@ def _copy(c: _Call) -> Cell:
     x = c.args[0]
     source = c.op.__wrapped__(np.arange(1.0, x.size + 1).reshape(x.shape), **{**c.hyper, **({"value": 0.0} if
                               "value" in c.hyper else {})})[0][c.at]  # fmt: skip
-    if source == 0:                                                # a border of pad2d
+    if source == 0:                                                # a border of pad
         return c.cell("copy", [], "y = border", {"border": float(c.y[c.at])})
     at = np.unravel_index(int(source) - 1, x.shape)
     return c.cell("copy", [c.part(0, one(*map(int, at)), 1.0)], "y = x")
@@ -253,10 +255,8 @@ def _local_response_norm(c: _Call) -> Cell:
 def _lp_pool2d(c: _Call) -> Cell:
     options = {"norm_type": 2.0, "stride": None, "ceil_mode": False} | c.hyper
     p = float(options.pop("norm_type"))
-    g, box = _pooling(c, options)
-    inside = (*box[:2], *(range(r.start, min(r.stop, n)) for r, n in zip(box[2:], (g.H, g.W))))
-    sizes = len(inside[2]), len(inside[3])
-    parts = _local(c, [inside], (0, 0, 0, 0), {"norm_type": p, "kernel_size": sizes})
+    g, box = _pooling(c, options)                          # padding is 0 and adds nothing
+    parts = _local(c, [box], (0, 0, 0, 0), {"norm_type": p, "kernel_size": (g.KH, g.KW)})
     q = float((np.abs(parts[0].values.astype(float)) ** p).sum())
     return c.cell("formula", parts, "y = q^(1/p)", {"q": q, "p": p})
 
@@ -287,7 +287,8 @@ def _any(c: _Call) -> Cell:
 
 
 _KINDS: dict[str, Callable[[_Call], Cell]] = {
-    "conv2d": _conv2d, "linear": _linear, "matmul": _matmul, "avg_pool2d": _avg_pool2d, "sum": _sum,
+    "conv1d": _convolution, "conv2d": _convolution, "linear": _linear, "matmul": _matmul, "avg_pool2d": _avg_pool2d,
+    "sum": lambda c: c.cell("products", [c.part(0, _reduced(c), 1.0)], "y = Σ x", bias=0.0),
     "mean": lambda c: _average(c, _reduced(c)), "trainable_avg_pool2d": _trainable_avg_pool2d,
     **dict.fromkeys(("adaptive_avg_pool2d", "global_avg_pool2d"), lambda c: _average(c, _adaptive_box(c))),
     "max_pool2d": _max_pool2d, "lp_pool2d": _lp_pool2d,
@@ -295,6 +296,6 @@ _KINDS: dict[str, Callable[[_Call], Cell]] = {
     "max": lambda c: _extreme(c, _reduced(c)), "min": lambda c: _extreme(c, _reduced(c), low=True),
     "batch_norm_inference": _batch_norm, "softmax": _softmax, "log_softmax": _softmax,
     "local_response_norm": _local_response_norm, "concat": _concat,
-    **dict.fromkeys(("reshape", "transpose", "squeeze", "flatten", "pad2d", "getitem"), _copy),
+    **dict.fromkeys(("reshape", "transpose", "squeeze", "flatten", "pad", "pad2d", "getitem"), _copy),
     **dict.fromkeys(ELEMENTS, _element),
 }  # fmt: skip

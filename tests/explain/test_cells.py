@@ -15,12 +15,14 @@ CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enume
 
 def whole_gradients(op, arrays, hyper, at):
     """∂y[at]/∂(each array), as large as the array, by the engine."""
-    leaves = [Tensor(a, a.dtype.kind == "f") if isinstance(a, np.ndarray) else a for a in arrays]
+    names = (*op.arguments, *op.arguments[-1:] * len(arrays))
+    leaves = [Tensor(a, a.dtype.kind == "f" and name not in op.constants) if isinstance(a, np.ndarray) else a
+              for a, name in zip(arrays, names)]  # fmt: skip
     y = op(*leaves, **hyper)
     dy = np.zeros(y.shape)
     dy[at] = 1
     y.backward(dy)
-    return [t.grad if isinstance(t, Tensor) else None for t in leaves]
+    return [t.grad if isinstance(t, Tensor) and t.requires_grad else None for t in leaves]
 
 
 def spread(part, shape):
