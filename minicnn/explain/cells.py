@@ -61,8 +61,7 @@ def _whole(x: Array) -> Box:
 
 
 def _window(axis: Axis, i: int) -> range:
-    start = i * axis.stride - axis.before
-    return range(start, start + axis.extent, axis.dilation)
+    return range(axis.starts()[i], axis.starts()[i] + axis.extent, axis.dilation)
 
 
 # ------------------------------------------------------------------------------------------------ sums of products

@@ -120,10 +120,6 @@ def pool(image: Any = "numbers", kind: str = "all", kernel: int = 2, stride: int
 def _pooled(name: str, x: np.ndarray, window: np.ndarray, corner: tuple[int, int], at: tuple[int, int],
             options: dict[str, Any]) -> Pooled:  # fmt: skip
     more = {"count_include_pad": False} if name == "average" else {}
-    if name == "l2":                                       # zeros add nothing to the sum of squares
-        rim = options["padding"]
-        x = np.pad(x, ((0, 0), (rim, rim), (rim, rim)))
-        options, corner = {k: v for k, v in options.items() if k != "padding"}, (corner[0] + rim, corner[1] + rim)
     image = Tensor(x[None], requires_grad=True)
     y = OPS[name](image, **options, **more)
     dy = np.zeros(y.shape)

@@ -17,7 +17,7 @@ from minicnn import arguments
 from minicnn.explain import show
 from minicnn.explain.answer import Answer, Panel
 from minicnn.names import short, unknown
-from minicnn.ops.conv import conv2d
+from minicnn.ops.conv import conv1d as conv1d_op
 from minicnn.tensor import Tensor, no_grad
 
 SHAPES = {"box": (0, "1 on [0, 1], else 0"), "ramp": (1, "t on [0, 1], else 0")}
@@ -70,9 +70,8 @@ class Signal(Answer):
             show.Heading(f"f = {self.f} ({SHAPES[self.f][1]}), g = {self.g} ({SHAPES[self.g][1]})"),
             show.Formula("(f ∗ g)(t) = ∫ f(τ) · g(t − τ) dτ\n" + line),
             show.Say(f"As a sum over {self.samples:,} samples, Δ = 1/{self.samples:,}: Δ · Σ f(τ) · g({t} − τ) = "
-                     f"{self.sampled:.9g}, {off}. It is what conv1d computes of two "
-                     f"lists of "
-                     "numbers with the second one turned around."),
+                     f"{self.sampled:.9g}, {off}. It is one number of "
+                     "ops.conv1d with flip=True, which turns the second list of numbers around."),
             show.Say(f"Without turning g, the cross-correlation ∫ f(τ) · g({t} + τ) dτ is {_exact(self.correlation)}."),
         ]
         if self.f != self.g and self.t == Fraction(1, 2):
@@ -138,11 +137,15 @@ def _correlated(a: int, b: int, t: Fraction) -> Fraction:
 
 
 def _sampled(a: int, b: int, t: float, n: int) -> float:
-    """Δ · Σ f(τ_k) g(t − τ_k), τ_k the middles of n intervals of [0, 1]: a conv2d of height 1 with one window."""
+    """Δ · Σ f(τ_k) g(t − τ_k), τ_k the middles of n intervals of [0, 1]: one window of conv1d with flip=True.
+
+    The filter holds g at t − τ_k, from the last τ_k to the first.
+    """
     tau = (np.arange(n) + 0.5) / n
-    f, g = tau**a, np.where((t - tau >= 0) & (t - tau <= 1), (t - tau) ** b, 0.0)
+    slid = t - tau[::-1]
+    g = np.where((slid >= 0) & (slid <= 1), slid**b, 0.0)
     with no_grad():
-        return conv2d(Tensor(f.reshape(1, 1, 1, n)), Tensor(g.reshape(1, 1, 1, n))).item() / n
+        return conv1d_op(Tensor((tau**a).reshape(1, 1, n)), Tensor(g.reshape(1, 1, n)), flip=True).item() / n
 
 
 def _picture(a: int, b: int, t: float, columns: int = 36) -> str:
