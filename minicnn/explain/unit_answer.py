@@ -30,6 +30,8 @@ class Unit(Answer):
     cell: Cell
     inputs: tuple[Part, ...]
     """Those parts of the cell that the layer's op gets from other layers, not weights."""
+    before: tuple[Cell | None, ...]
+    """For each input that is a single number the cell that computed it, such as the sum before a ReLU."""
     passes_on: bool
     """Whether the layer returns its input, as dropout does in eval mode: then the cell is of the op before it."""
     box: tuple[list[int], list[int]] | None
@@ -53,10 +55,12 @@ class Unit(Answer):
         inputs = [{"argument": part.argument, "name": part.name, "from": [r.start for r in part.box],
                    "values": part.values, "factors": part.factors, "products": part.products,
                    "back": None if self.gradient is None else self.back(part)} for part in self.inputs]  # fmt: skip
+        before = [given and {"op": given.op, "formula": given.formula, "in_numbers": given.in_numbers(),
+                             "value": given.value} for given in self.before]  # fmt: skip
         found = {"layer": self.layer, "kind": self.kind, "unit": self.at, "shape": self.shape, "value": self.value,
                  "op": self.cell.op, "formula": self.cell.formula, "in_numbers": self.cell.in_numbers(),
                  "numbers": self.cell.numbers, "bias": self.cell.bias, "winner": self.cell.winner,
-                 "passes_on": self.passes_on, "inputs": inputs, "box": self.box, "class": self.index,
+                 "passes_on": self.passes_on, "inputs": inputs, "before": before, "box": self.box, "class": self.index,
                  "class_name": self.name, "score": self.score, "gradient": self.gradient}  # fmt: skip
         return plain(found)
 
@@ -70,7 +74,8 @@ class Unit(Answer):
         if self.box is not None:
             (top, bottom), (left, right) = self.box
             boxes = ((top, left, bottom - top, right - left),)
-        found = [Panel("the image, and what the unit depends on", self.image.mean(0), boxes)]
+        pixels = self.image.mean(0) if self.image.ndim == 3 else self.image[None]
+        found = [Panel("the image, and what the unit depends on", pixels, boxes)]
         for part in self.inputs[:1]:
             c = strongest(part)[0]
             for title, values in (("values", part.values), ("factors", part.factors), ("products", part.products)):
@@ -99,6 +104,10 @@ def page(u: Unit) -> list[show.Block]:
         line += f"\ny = {name}({', '.join(show.number(v) for v in read if np.isfinite(v))}) = {show.number(u.value)}"
     if cell.numbers and cell.kind == "formula":
         line += f"\ny = {cell.in_numbers()} = {show.number(u.value)}"
+    for part, given in zip(u.inputs, u.before):
+        if given is not None:
+            letter = part.name if len(u.inputs) > 1 else "x"
+            line += f"\n{letter} = {given.in_numbers()} = {show.number(given.value)}, {given.op}: {given.formula}"
     blocks.append(show.Formula(line))
     if cell.kind == "copy" and u.inputs:
         part = u.inputs[0]

@@ -74,9 +74,9 @@ def test_a_summary_is_shown_in_a_notebook():
 
 def test_names_from_files_are_escaped(tmp_path):
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "<b>&.png")
-    page = explain.pixels(tmp_path / "<b>&.png")._repr_html_()
-    assert "&lt;b&gt;&amp;.png" in page
-    assert "<b>&.png" not in page
+    for answer in (explain.pixels(tmp_path / "<b>&.png"), explain.conv(tmp_path / "<b>&.png", "vertical")):
+        assert "&lt;b&gt;&amp;.png" in answer._repr_html_()
+        assert "<b>&.png" not in answer._repr_html_()
 
 
 @pytest.mark.parametrize(("value", "text"), [

@@ -188,6 +188,28 @@ def test_a_block_of_ones_own():
     assert [found.back(part).item() for part in found.inputs] == [found.gradient] * 2
 
 
+def test_what_the_sum_before_a_relu_was(rng):
+    seed(0)
+    net = nn.Sequential(Adding(), nn.BatchNorm2d(2), nn.Tanh(), nn.ReLU(), nn.GlobalAvgPool2d()).astype("float64")
+    found = net.explain(X, "1", (0, 2, 3))
+    with no_grad():
+        left, right = (layer(Tensor(X[None])).numpy()[0, 0, 2, 3] for layer in (net[0].left, net[0].right))
+    assert found.before[0].op == "add"
+    assert found.before[0].value == pytest.approx(left + right)
+    assert net.explain(X, "2", (0, 2, 3)).before[0].op == "batch_norm_inference"
+    assert net.explain(X, "3", (0, 2, 3)).before[0].value == pytest.approx(np.tanh((left + right) / np.sqrt(1 + 1e-5)))
+    assert net.explain(X, "0", (0, 2, 3)).before == (None, None), "convolutions"
+
+
+def test_a_net_on_vectors(rng):
+    seed(0)
+    net, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).astype("float64"), rng.normal(size=4)
+    for given in (x, x[None]):
+        found = net.explain(given, "0", (2,))
+        assert found.value == pytest.approx(sum(net[0].weight.numpy()[2, i] * x[i] for i in range(4)))
+        assert found.panels()[0].values.shape == (1, 4)
+
+
 def test_the_last_use_of_a_layer_that_is_used_twice_and_joined_maps():
     seed(0)
     net = Block().astype("float64")
