@@ -149,6 +149,9 @@ def main() -> None:
             console.fail("stopped", 130)
     except console.UsageError as problem:
         message = problem.format_message()  # empty if a group without a verb printed its help
+        if message.startswith("No such option: --variant"):
+            message = ("No such option: --variant: a variant is part of the net's name, such as lenet5:1998, or "
+                       "--set variant=1998")  # fmt: skip
         code = console.fail(message, 2) if message else 2
     except (KeyboardInterrupt, typer.Abort):
         code = console.fail("stopped", 130)
