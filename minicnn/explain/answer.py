@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.explain import notebook, show
+from minicnn.names import short
 
 UNSAID = {"json": False}
 """The metadata of a dataclass's field that is left out of JSON: a whole picture, which the caller has."""
@@ -52,6 +53,15 @@ class Answer:
 
     def _repr_html_(self) -> str:
         return notebook.html(self.page())
+
+
+def finite(name: str, value: Any) -> float:
+    """The value as a float; TypeError unless it is a number, ValueError unless it is finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, not {short(value)}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} (={value}) must be a finite number")
+    return float(value)
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minicnn import arguments
 from minicnn.explain import show
-from minicnn.explain.answer import Answer, Panel
+from minicnn.explain.answer import Answer, Panel, finite
 from minicnn.explain.cell import take
 from minicnn.explain.samples import Filter, Picture, filter_, picture
 from minicnn.geometry import Conv2dGeometry
@@ -110,6 +110,7 @@ def conv(image: Any, filter: Any, cell: tuple[int, int] | None = None, stride: i
 
     ValueError where the filter does not fit the picture or the map has no such cell.
     """
+    bias, padding = finite("bias", bias), arguments.integer("padding", padding, 0)
     w = filter_(filter)
     x = picture(image, 3 if len(w.taps) == 3 else 1)
     if len(x.pixels) != len(w.taps):
@@ -133,7 +134,7 @@ def conv(image: Any, filter: Any, cell: tuple[int, int] | None = None, stride: i
         return _worked(x.pixels, w.taps, (i * stride - padding, j * stride - padding), (i, j), bias)
 
     other = _elsewhere(x.pixels, y - bias, g, at) if cell is None else None
-    return Convolution(x, w, stride, padding, float(bias), y, worked(*at), worked(*other) if other else None)
+    return Convolution(x, w, stride, padding, bias, y, worked(*at), worked(*other) if other else None)
 
 
 def _worked(x: np.ndarray, w: np.ndarray, corner: tuple[int, int], at: tuple[int, int], bias: float) -> Cell:

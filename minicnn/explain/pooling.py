@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import arguments
 from minicnn.explain import show
 from minicnn.explain.answer import Answer, Panel
 from minicnn.explain.convolution import cell_of
@@ -101,6 +102,8 @@ def pool(image: Any = "numbers", kind: str = "all", kernel: int = 2, stride: int
     """
     if kind not in ("all", *KINDS):
         raise ValueError(unknown("pooling", str(kind), ("all", *KINDS)))
+    padding = arguments.integer("padding", padding, 0)
+    kernel = arguments.integer("kernel", kernel, 1)
     x = picture(image)
     if len(x.pixels) != 1:
         raise ValueError(f"the picture {x.name} has {len(x.pixels)} channels: pooling treats each by itself, so "

@@ -10,7 +10,7 @@ import numpy as np
 
 from minicnn import arguments
 from minicnn.explain import show
-from minicnn.explain.answer import Answer, Panel
+from minicnn.explain.answer import Answer, Panel, finite
 from minicnn.names import short
 from minicnn.ops.softmax import softmax as softmax_op
 from minicnn.tensor import Tensor
@@ -91,11 +91,13 @@ def softmax(scores: Sequence[float] | np.ndarray, label: int | None = None, shif
 
     ValueError where the scores are not two or more finite numbers, or there is no such label.
     """
-    z = np.asarray(scores, np.float64)
+    try:
+        z = np.asarray(scores, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"the scores {short(scores)} must be numbers in a row") from None
     if z.ndim != 1 or not 2 <= len(z) <= MOST or not np.isfinite(z).all():
         raise ValueError(f"the scores {short(z.tolist())} must be from 2 to {MOST} finite numbers in a row")
-    if not np.isfinite(shift):
-        raise ValueError(f"shift (={shift}) must be a finite number")
+    shift = finite("shift", shift)
     known = tuple(map(str, names)) or tuple(f"class {k}" for k in range(len(z)))
     if len(known) != len(z):
         raise ValueError(f"there are {len(known)} names for {len(z)} scores: give one for each")
@@ -109,5 +111,5 @@ def softmax(scores: Sequence[float] | np.ndarray, label: int | None = None, shif
         label = arguments.integer("label", label, 0, len(z) - 1)
         loss = float(np.log(powers.sum()) - (z[label] - z.max()))
         gradient = p - (np.arange(len(z)) == label)
-    return Softmax(known, z, float(z.max()), powers, float(powers.sum()), p, float(shift), shifted, naive, label, loss,
+    return Softmax(known, z, float(z.max()), powers, float(powers.sum()), p, shift, shifted, naive, label, loss,
                    gradient)

@@ -13,7 +13,7 @@ import numpy as np
 
 from minicnn import arguments
 from minicnn.explain import show
-from minicnn.explain.answer import Answer, Panel
+from minicnn.explain.answer import Answer, Panel, finite
 from minicnn.names import short, unknown
 from minicnn.nn import Linear, Module, Parameter
 from minicnn.ops.loss import mse_loss
@@ -116,8 +116,8 @@ def step(net: Module, x: Any, target: Any, weight: str = "", index: tuple[int, .
     """
     arguments.instance("net", net, Module)
     for name, value in (("lr", lr), ("h", h)):
-        if not np.isfinite(value) or value <= 0:
-            raise ValueError(f"{name} (={value}) must be above 0 and finite")
+        if finite(name, value) <= 0:
+            raise ValueError(f"{name} (={value}) must be above 0")
     twin = copy.deepcopy(net).astype("float64")
     known = dict(twin.named_parameters())
     if not known:
@@ -151,8 +151,8 @@ def step(net: Module, x: Any, target: Any, weight: str = "", index: tuple[int, .
 def neuron(x: float = 1.5, target: float = 0.5, w: float = 0.8, b: float = 0.1, lr: float = 0.1) -> Step:
     """One step on the smallest net, y = w·x + b with the loss L = (y − target)²:   ∂L/∂w = 2(y − target)·x"""
     for name, value in (("x", x), ("target", target), ("w", w), ("b", b)):
-        if not np.isfinite(value) or abs(value) > 1e6:
-            raise ValueError(f"{name} (={value}) must be a finite number of at most a million")
+        if abs(finite(name, value)) > 1e6:
+            raise ValueError(f"{name} (={value}) must be from minus a million to a million")
     net = Linear(1, 1).astype("float64")
     net.weight.data, net.bias.data = np.array([[float(w)]]), np.array([float(b)])  # type: ignore[union-attr]
     made = step(net, np.array([[float(x)]]), np.array([[float(target)]]), lr=lr, loss=mse_loss)

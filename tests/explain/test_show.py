@@ -68,6 +68,20 @@ def test_each_answer(name):
     assert [word for word in said if word not in shown] == []
 
 
+@pytest.mark.parametrize("call", [
+    lambda: explain.conv("mouse", "curve", bias="a"), lambda: explain.conv("mouse", "curve", padding="same"),
+    lambda: explain.conv("mouse", "curve", (1.5, 2)), lambda: explain.conv("mouse", "curve", stride=1.5),
+    lambda: explain.conv("mouse", [["a"]]), lambda: explain.pool(kernel="2"), lambda: explain.pool(padding=1.0),
+    lambda: explain.softmax("ab"), lambda: explain.softmax([1, 2], shift="x"), lambda: explain.neuron(x="x"),
+    lambda: explain.neuron(lr=float("inf")), lambda: explain.conv("mouse", "curve", bias=float("nan")),
+    lambda: explain.pixels("digits:0", bits=2.5), lambda: explain.pixels(5), lambda: explain.conv1d(t=[1]),
+])  # fmt: skip
+def test_wrong_arguments_get_one_sentence(call):
+    with pytest.raises((TypeError, ValueError), match=" must be ") as said:
+        call()
+    assert "\n" not in str(said.value)
+
+
 def test_a_summary_is_shown_in_a_notebook():
     assert inspect.summary(nn.Linear(2, 3), (2,))._repr_html_().startswith("<table>")
 
