@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from minicnn import foreign
+
 WINDOWS = os.name == "nt"
 MAX_CLASSES = 100_000
 """The most classes that a file can ask for: several times the largest published data set's."""
@@ -24,7 +26,10 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 def quoted(word: str) -> str:
     """A word of a command, as this system's shell reads it: 'a b', on Windows "a b"."""
     if not WINDOWS:
-        return shlex.quote(word)
+        if foreign.terminal(word) == word:
+            return shlex.quote(word)
+        inside = word.replace("\\", "\\\\").replace("'", "\\'")
+        return f"$'{foreign.terminal(inside)}'"                    # bash and zsh read its escapes
     import subprocess
 
     return subprocess.list2cmdline([word])
