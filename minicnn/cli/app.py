@@ -57,6 +57,12 @@ VERBS = {
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "image": Verb("image:image", LOOK, "Show a picture as a matrix: rows, channels, bits.", (
+        "image digits:0", "image cat.png --crop 40,60,8,6", "image cat.png --bits 3", "image cat.png --channel red")),
+    "explain": Verb("explain:app", LOOK, "Show a formula with the numbers in it.", (
+        "explain conv mouse --filter curve", "explain conv cat.png --filter vertical --cell 3,4",
+        "explain unit runs/demo digits:0 --layer features.3 --unit 15,6,8", "explain pool --kind max",
+        "explain step --lr 0.1")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (

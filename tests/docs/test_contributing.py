@@ -14,13 +14,13 @@ LISTS = {title: rows for title, rows in LISTS.items() if rows}
 
 # section: (the example's name, where every file that names it must be in the list, files that only use the example)
 EXAMPLES = {
-    "Add an op": (r"\bglobal_max_pool2d\b", "minicnn", {"minicnn/nn/pool.py"}),
+    "Add an op": (r"\bglobal_max_pool2d\b", "minicnn", {"minicnn/nn/pool.py", "minicnn/explain/cells.py"}),
     "Add a primitive and its CUDA kernel": (r"\blp_pool2d\b", "minicnn", {
         # the files of its op and its layer, and its loops
         "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/handlers.py",
         "minicnn/crossing_cases.py",
         "minicnn/io/onnx/pooling.py",
-        "minicnn/nn/pool.py", "minicnn/reference.py",
+        "minicnn/nn/pool.py", "minicnn/reference.py", "minicnn/explain/cells.py", "minicnn/explain/pooling.py",
         "minicnn/cpu/compiled/__init__.py", "minicnn/cpu/compiled/pool.py"}),                # "Add a compiled kernel"
     "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md", "tests/nn/test_repr.py"}),
     "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
