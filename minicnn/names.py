@@ -8,8 +8,6 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from minicnn import foreign
-
 WINDOWS = os.name == "nt"
 MAX_CLASSES = 100_000
 """The most classes that a file can ask for: several times the largest published data set's."""
@@ -26,13 +24,18 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 def quoted(word: str) -> str:
     """A word of a command, as this system's shell reads it: 'a b', on Windows "a b"."""
     if not WINDOWS:
-        if foreign.terminal(word) == word:
-            return shlex.quote(word)
-        inside = word.replace("\\", "\\\\").replace("'", "\\'")
-        return f"$'{foreign.terminal(inside)}'"                    # bash and zsh read its escapes
+        return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_in_quotes, word))}'"
     import subprocess
 
     return subprocess.list2cmdline([word])
+
+
+def _in_quotes(c: str) -> str:
+    """A character within $'…', whose escapes bash and zsh read."""
+    if c.isprintable():
+        return "\\" + c if c in "\\'" else c
+    code = ord(c)
+    return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def short(value: Any) -> str:
