@@ -139,7 +139,7 @@ class ImageFolder(Splits):
             if path.is_dir():
                 name = nfc(path.name)                      # macOS and Linux spell accents differently
                 if name in found:
-                    raise ValueError(f"{folder} has two folders {name!r}, whose names differ only in their Unicode "
+                    raise ValueError(f"{folder} has two folders {short(name)}, whose names differ only in their Unicode "
                                      f"form (NFC and NFD): move the pictures of both into one")
                 self._spellings.setdefault(name, set()).add(path.name)
                 pictures = found[name] = []
@@ -177,7 +177,7 @@ class ImageFolder(Splits):
                                  f"both: every split needs a folder for each class")
         names = sorted(found[first])
         if len(names) < 2:
-            raise ValueError(f"{self.root} has one class, {names[0]!r}: add a folder of pictures for "
+            raise ValueError(f"{self.root} has one class, {short(names[0])}: add a folder of pictures for "
                              f"at least one other class")
         return self._ordered(names)
 
@@ -251,4 +251,4 @@ def _check_link(path: Path, inside: Path) -> None:
 
 def _list_names(names: Sequence[str]) -> str:
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(map(repr, names[:MAX_NAMES])) + more
+    return ", ".join(map(short, names[:MAX_NAMES])) + more

@@ -17,6 +17,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from minicnn.names import short
+
 FILE = Path(__file__).with_name("imagenet_labels.txt")
 
 
@@ -48,6 +50,6 @@ def indices(names: Iterable[str]) -> list[int]:
     found = []
     for name in [names] if isinstance(names, str) else names:
         if name not in places:
-            raise ValueError(f"{name!r} is not one of ImageNet's 1000 ids: they look like n01440764")
+            raise ValueError(f"{short(name)} is not one of ImageNet's 1000 ids: they look like n01440764")
         found.append(places[name])
     return found

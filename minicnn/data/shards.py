@@ -28,7 +28,7 @@ from minicnn.data.dataset import Source, label_array
 from minicnn.data.decode import SUFFIXES, Packed
 from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, left_out, read_classes
 from minicnn.data.splits import Splits, stratified
-from minicnn.names import MAX_CLASSES
+from minicnn.names import MAX_CLASSES, short
 
 Array = Any  # numpy.ndarray
 
@@ -142,7 +142,7 @@ def read_tar(path: Path, others: list[str] | None = None) -> list[tuple[Path, st
     for key, has, lacks in ((next(iter(pictures.keys() - labels.keys()), ""), "picture", "label (.cls)"),
                             (next(iter(labels.keys() - pictures.keys()), ""), "label (.cls)", "picture")):
         if key:
-            raise ValueError(f"{path}: the sample {key!r} has a {has} and no {lacks}: put both into one tar")
+            raise ValueError(f"{path}: the sample {short(key)} has a {has} and no {lacks}: put both into one tar")
     return [(path, name, start, size, labels[key]) for key, (name, start, size) in pictures.items()]
 
 
@@ -157,20 +157,20 @@ def _add_member(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictu
     if not (suffix == ".cls" or suffix in SUFFIXES):
         return False
     if not member.isreg() or member.sparse is not None:
-        raise ValueError(f"{path}: {member.name} is a link or another special file: pack the picture "
+        raise ValueError(f"{path}: {short(member.name)} is a link or another special file: pack the picture "
                          f"itself")
     if member.size > (MAX_LABEL if suffix == ".cls" else MAX_FILE):
-        raise ValueError(f"{path}: {member.name} has {member.size} bytes, and a {suffix} file may have at most "
+        raise ValueError(f"{path}: {short(member.name)} has {member.size} bytes, and a {suffix} file may have at most "
                          f"{MAX_LABEL if suffix == '.cls' else MAX_FILE}")
     if key in (labels if suffix == ".cls" else pictures):
-        raise ValueError(f"{path}: there are two files {suffix} for the sample {key!r}: give each its own name")
+        raise ValueError(f"{path}: there are two files {suffix} for the sample {short(key)}: give each its own name")
     if suffix != ".cls":
         pictures[key] = member.name, member.offset_data, member.size
         return True
     content = tar.extractfile(member)
     text = content.read().strip() if content else b""
     if not (text.isdigit() and len(text) < 8):
-        raise ValueError(f"{path}: {member.name} says {bytes(text[:20])!r}, which is not a class: it must be a number "
+        raise ValueError(f"{path}: {short(member.name)} says {bytes(text[:20])!r}, which is not a class: it must be a number "
                          f"from 0")
     labels[key] = int(text)
     return True
