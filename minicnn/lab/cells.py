@@ -102,7 +102,8 @@ def _products(c: _Call, parts: list[Part], b: Array | None, o: int, formula: str
     return c.cell("products", parts, formula + " + b", {"b": float(b[o])}, bias=float(b[o]))
 
 
-def _average(c: _Call, box: Box, m: int) -> Cell:
+def _average(c: _Call, box: Box, m: int = 0) -> Cell:
+    m = m or math.prod(map(len, box))
     return c.cell("products", [c.part(0, box, 1 / m)], "y = Σ x / m", {"m": m}, bias=0.0)
 
 
@@ -121,16 +122,6 @@ def _trainable_avg_pool2d(c: _Call) -> Cell:
     parts = [c.part(0, box, a[o]), c.part(1, one(o), take(x, box).sum())]
     cell = _products(c, parts, b, o, "y = Σ a·x")
     return c.cell("products", cell.parts, cell.formula, {"a": float(a[o]), "b": float(b[o])}, bias=cell.bias)
-
-
-def _adaptive_avg(c: _Call) -> Cell:
-    box = _adaptive_box(c)
-    return _average(c, box, math.prod(map(len, box)))
-
-
-def _mean(c: _Call) -> Cell:
-    box = _reduced(c)
-    return _average(c, box, math.prod(map(len, box)))
 
 
 def _sum(c: _Call) -> Cell:
@@ -294,13 +285,14 @@ def _any(c: _Call) -> Cell:
 
 
 _KINDS: dict[str, Callable[[_Call], Cell]] = {
-    "conv2d": _conv2d, "linear": _linear, "matmul": _matmul, "avg_pool2d": _avg_pool2d, "mean": _mean, "sum": _sum,
-    "trainable_avg_pool2d": _trainable_avg_pool2d, "adaptive_avg_pool2d": _adaptive_avg,
-    "global_avg_pool2d": _adaptive_avg, "max_pool2d": _max_pool2d, "lp_pool2d": _lp_pool2d,
-    "adaptive_max_pool2d": lambda c: _extreme(c, _adaptive_box(c)),
-    "global_max_pool2d": lambda c: _extreme(c, _adaptive_box(c)), "max": lambda c: _extreme(c, _reduced(c)),
-    "min": lambda c: _extreme(c, _reduced(c), low=True), "batch_norm_inference": _batch_norm, "softmax": _softmax,
-    "log_softmax": _softmax, "local_response_norm": _local_response_norm, "concat": _concat,
+    "conv2d": _conv2d, "linear": _linear, "matmul": _matmul, "avg_pool2d": _avg_pool2d, "sum": _sum,
+    "mean": lambda c: _average(c, _reduced(c)), "trainable_avg_pool2d": _trainable_avg_pool2d,
+    **dict.fromkeys(("adaptive_avg_pool2d", "global_avg_pool2d"), lambda c: _average(c, _adaptive_box(c))),
+    "max_pool2d": _max_pool2d, "lp_pool2d": _lp_pool2d,
+    **dict.fromkeys(("adaptive_max_pool2d", "global_max_pool2d"), lambda c: _extreme(c, _adaptive_box(c))),
+    "max": lambda c: _extreme(c, _reduced(c)), "min": lambda c: _extreme(c, _reduced(c), low=True),
+    "batch_norm_inference": _batch_norm, "softmax": _softmax, "log_softmax": _softmax,
+    "local_response_norm": _local_response_norm, "concat": _concat,
     **dict.fromkeys(("reshape", "transpose", "squeeze", "flatten", "pad2d", "getitem"), _copy),
     **dict.fromkeys(ELEMENTS, _element),
 }  # fmt: skip
