@@ -53,6 +53,9 @@ VERBS = {
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "lab": Verb("lab:lab", LOOK, "Open a page that explains any number of any layer.", (
+        "lab runs/demo", "lab net.safetensors --no-browser", "lab runs/demo --follow",
+        "lab mine.py::Net --input 3x32x32")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (

@@ -43,7 +43,7 @@ class BusyError(RuntimeError):
 
 
 class Session:
-    """A net, its classes and its preprocessing.
+    """A net, its classes (without names: their numbers) and its preprocessing.
 
     samples: pictures to choose from, as `data.Dataset` and the like.   reload: gives the newest weights of a run that
     trains elsewhere, as a state dict, or None where they have not changed.
@@ -51,8 +51,13 @@ class Session:
 
     def __init__(self, model: Module, classes: list[str], prepare: Preprocessing, name: str = "", samples: Any = None,
                  reload: Callable[[], dict[str, np.ndarray] | None] | None = None):
-        self.model, self.classes, self.prepare, self.name = model.eval(), list(classes), prepare, name
+        self.model, self.prepare, self.name = model.eval(), prepare, name
         self.graph = Graph(model, prepare.shape)
+        out = self.graph.nodes[self.graph.output].shape
+        self.classes = list(classes) or [str(i) for i in range(int(np.prod(out)))]
+        if len(self.classes) != int(np.prod(out)):
+            raise ValueError(f"the net's answer for an image has shape {out}, but there are {len(self.classes)} "
+                             "classes")
         self._original = model.state_dict()
         self._reload, self._turn, self.changed = reload, threading.Lock(), False
         self._images: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -61,12 +66,15 @@ class Session:
         self._samples, self._labels = _chosen(samples, prepare)
         self.pen = pen(self._samples) if len(self._samples) and prepare.channels == 1 else max(prepare.size) / 12
 
+    def warm_up(self) -> None:
+        """Compute once, so that the first question does not wait for compiled kernels."""
+        with self._alone():
+            seen = Look(self.model, self.graph, np.zeros(self.prepare.shape, np.float32))
+            seen.gradient(0, 0)
+
     def net(self) -> Answer:
         """The graph, the classes, the preprocessing and the thickness of the pen."""
         found = answers.net(self.graph)
-        if len(self.classes) != int(np.prod(self.graph.nodes[self.graph.output].shape)):
-            raise ValueError(f"the net's answer has shape {self.graph.nodes[self.graph.output].shape}, but there are "
-                             f"{len(self.classes)} classes")
         shapes = {name: list(p.shape) for name, p in self.model.named_parameters()}
         return found | {"name": self.name, "classes": self.classes, "preprocessing": self.prepare.to_dict(),
                         "pen": self.pen, "shapes": shapes, "follows": self._reload is not None}  # fmt: skip
