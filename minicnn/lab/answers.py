@@ -5,6 +5,7 @@ Pure functions: they neither read files nor serve anything, and leave the model 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -50,8 +51,9 @@ def _thumb(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(maps, rows, columns) of a node's small maps; values without positions are one map."""
     if len(shape) == 3:
         return shape[0], min(THUMB, shape[1]), min(THUMB, shape[2])
-    size = int(np.prod(shape, dtype=int))
-    return 1, -(-min(size, THUMB**2) // THUMB), min(THUMB, size)
+    size = min(THUMB**2, math.prod(shape))
+    across = math.isqrt(max(0, size - 1)) + 1                      # about a square
+    return 1, -(-size // across), across
 
 
 def _small(y: np.ndarray, count: int) -> Answer:

@@ -224,7 +224,7 @@ $("evidence").onchange = evidence;
 
 // --------------------------------------------------------------------------------------------------------- the net
 
-const CARD = 108, GAP = 34, MAP = 50;
+const CARD = 100, GAP = 26, MAP = 46;
 const title = n => n.id === 0 ? W.image : n.op;
 const shape = n => n.shape.join("×");
 /** Columns by the longest way from the image, lanes for branches: a node stays in the lane of its first input if that is free. */
@@ -252,7 +252,7 @@ function build() {
       el("small", { textContent: shape(n) }), el("small", { textContent: n.parameters ? `${n.parameters.toLocaleString()} w` : n.field ? `${n.field[0][1]}×${n.field[1][1]} px` : " " }));
     const card = el("div", { className: "node" }, head, c);
     const rows = n.shape.length === 3 ? scale(Math.min(8, n.shape[0])) : 2;
-    heights[place[n.id].lane] = Math.max(heights[place[n.id].lane] ?? 0, 66 + rows * (MAP + 2));
+    heights[place[n.id].lane] = Math.max(heights[place[n.id].lane] ?? 0, 70 + rows * (MAP + 2));
     const point = e => { const a = cellAt(n, ...at(c, e, c.width, c.height)); if (a) explain(n.id, a); };
     c.onclick = point;
     c.onpointermove = e => { if (e.pointerType === "mouse" && !pinned) point(e); };
@@ -268,10 +268,11 @@ function build() {
   const x = i => place[i].column * (CARD + GAP), y = i => top[place[i].lane] + 12;
   const occupied = new Set(place.map(p => `${p.column},${p.lane}`));
   const paths = net.nodes.flatMap(n => n.inputs.map(s => {
-    const [x0, y0, x1, y1] = [x(s) + 60, y(s), x(n.id) - 3, y(n.id)];
+    const [x0, y0, x1, y1] = [x(s) + Math.min(CARD, 8 + 7 * title(net.nodes[s]).length), y(s), x(n.id) - 3, y(n.id)];
     let over = place[n.id].column - place[s].column > 1;
     if (over) { over = false; for (let k = place[s].column + 1; k < place[n.id].column; k++) over ||= occupied.has(`${k},${place[n.id].lane}`); }
-    const d = over ? `M${x0 - 55} ${y0 - 10} C${x0 - 30} ${Math.min(y0, y1) - 40} ${x1 - 40} ${Math.min(y0, y1) - 34} ${x1} ${y1 - 6}` : `M${x0} ${y0} C${x0 + 50} ${y0} ${x1 - 40} ${y1} ${x1} ${y1}`;
+    const bend = Math.min(40, (x1 - x0) / 2), high = Math.min(y0, y1) - 32;
+    const d = over ? `M${x0 - 12} ${y0 - 9} C${x0} ${high} ${x1 - 30} ${high} ${x1} ${y1 - 6}` : `M${x0} ${y0} C${x0 + bend} ${y0} ${x1 - bend} ${y1} ${x1} ${y1}`;
     return svg("path", { d, "marker-end": "url(#arrow)" });
   }));
   const arrow = svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8" }));
@@ -290,7 +291,7 @@ function nodes() {
   for (const n of net.nodes) {
     const { small, count, h, w, columns, map } = grid(n), c = cards[n.id].canvas, rows = Math.ceil(count / columns);
     c.width = columns * w + columns - 1; c.height = rows * h + rows - 1;
-    const size = n.shape.length === 3 ? `${Math.min(104, c.width * MAP / Math.max(w, h) + (columns - 1) * 2)}px` : "104px";
+    const size = n.shape.length === 3 ? `${Math.min(96, c.width * MAP / Math.max(w, h) + (columns - 1) * 2)}px` : "96px";
     if (c.style.width !== size) c.style.width = size;
     const g = c.getContext("2d"), d = g.createImageData(c.width, c.height);
     for (let m = 0; m < count; m++) {
@@ -340,7 +341,7 @@ const explain = act(async (node, where) => {
     out.push(el("h3", { textContent: W.forward }));
     const main = u.parts[0];
     if (u.kind === "products") {
-      out.push(line(`${u.formula} = `, el("b", { textContent: show(main.sum, 4) }), main && u.bias !== 0 ? ` + ${show(u.bias, 4)} = ` : " = ", el("b", { textContent: show(u.value, 4) })));
+      out.push(line(`${u.formula} = `, el("b", { textContent: show(main.sum, 4) }), u.bias ? ` ${u.bias < 0 ? "−" : "+"} ${show(Math.abs(u.bias), 4)} = ` : " = ", el("b", { textContent: show(u.value, 4) })));
     } else if (u.kind === "copy") out.push(line(u.parts.length ? `${W.comes} ` : u.formula, ...u.parts.map(jump)));
     else if (u.kind === "winner") out.push(line(`${u.formula} = ${show(u.value, 4)}   `, W.winner));
     else out.push(line(`${u.formula} = ${u.in_numbers} = `, el("b", { textContent: show(u.value, 4) })));
@@ -405,8 +406,8 @@ function windows(u, p, weights) {
     if (u.kind === "products") first.push(op("×"), matrix(f, h, w, lf, conv ? W.filter : W.factor, { click: conv ? i => edit(conv.parameter, [u.at[0], p.channels[c] - conv_first(p, conv), Math.floor(i / w), i % w], f[i]) : null }),
       op("="), matrix(pr, h, w, lp, `${W.products}, ${W.sum} ${show(sums[c], 4)}`));
     else if (u.kind !== "winner") first.push(op("·"), matrix(f, h, w, lf, W.factor));
-    if (u.gradient !== null) first.push(op("←"), matrix(f.map(x => x * g), h, w, lf * Math.abs(g), W.passes));
-    if (conv && u.gradient !== null) first.push(matrix(v.map(x => x * g), h, w, lv * Math.abs(g), W.toWeights));
+    if (u.gradient) first.push(op("←"), matrix(f.map(x => x * g), h, w, lf * Math.abs(g), W.passes));
+    if (conv && u.gradient) first.push(matrix(v.map(x => x * g), h, w, lv * Math.abs(g), W.toWeights));
     box.append(el("div", { className: "wide" }, el("div", { className: "window" }, ...first)));
   });
   add(0);
@@ -422,15 +423,19 @@ function windows(u, p, weights) {
   return out;
 }
 const conv_first = (p, conv) => p.box[1][0];
+const SUPER = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+const fixed = v => (v < 0 ? "−" : "") + Math.abs(v).toFixed(2);
 const op = text => el("span", { textContent: text });
+/** A window of numbers; small ones share a power of ten, so that all have two decimals and one width. */
 function matrix(v, h, w, limit, caption, { click = null, win = -1, outside = () => false } = {}) {
-  const t = el("table", { className: "m" }, el("caption", { textContent: caption }));
+  const most = largest(v), power = most < 0.1 && most > 1e-11 ? Math.floor(Math.log10(most)) : most >= 1e4 ? Math.floor(Math.log10(most)) : 0;
+  const t = el("table", { className: "m" }, el("caption", { textContent: caption + (power ? `  (· 10${[...String(power)].map(c => SUPER[c]).join("")})` : "") }));
   for (let i = 0; i < h; i++) {
     const tr = el("tr");
     for (let j = 0; j < w; j++) {
-      const k = i * w + j, out = outside(k), c = colour(v[k], limit), text = out ? (Number.isFinite(v[k]) ? show(v[k], 2) : "−∞") : show(v[k], 2);
+      const k = i * w + j, out = outside(k), c = colour(v[k], limit), text = Number.isFinite(v[k]) ? fixed(v[k] / 10 ** power) : v[k] < 0 ? "−∞" : "∞";
       const td = el("td", {}, click ? el("button", { textContent: text, onclick: () => click(k) }) : text);
-      td.style.backgroundColor = `rgb(${c})`; td.style.color = ink(c);
+      td.style.backgroundColor = `rgb(${c})`; td.style.color = ink(c); td.title = show(v[k], 6);
       if (k === win) td.className = "win"; else if (out) { td.className = "out"; td.title = W.padding; }
       tr.append(td);
     }
@@ -604,6 +609,6 @@ async function start() {
   night.addEventListener("change", () => { nodes(); if (here) explain(here.node, here.at); });
   await look();
   if (net.follows) follow();
-  globalThis.ready = true;
+  document.documentElement.dataset.ready = "";
 }
 if (typeof document !== "undefined" && document.getElementById("pad")) act(start)();
