@@ -7,8 +7,6 @@ skip connections, branches and concatenations as they are. So it serves any net,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +21,7 @@ from minicnn.nn import Module
 from minicnn.ops.softmax import softmax
 from minicnn.plan.trace import Run
 from minicnn.recording import no_grad
+from minicnn.settings import conv_algorithm
 from minicnn.tensor import Tensor
 
 Array = Any  # numpy.ndarray
@@ -89,7 +88,7 @@ class Look:
         if x.shape != graph.shape:
             raise ValueError(f"the image has shape {x.shape}, but the net takes {graph.shape}")
         self.graph, self._gradients = graph, {}                    # type: ignore[var-annotated]
-        with exact(model), np.errstate(all="ignore"):
+        with constant_parameters(model), np.errstate(all="ignore"):
             self.run = Run(model, Tensor(np.ascontiguousarray(x[None], np.float32), True), gradients=True)
         if len(self.run.steps) <= max(graph.steps, default=-1) or self.run.steps[graph.steps[-1]][3].shape[1:] != (
                 graph.nodes[len(graph.steps)].shape):  # fmt: skip
@@ -133,7 +132,7 @@ class Look:
         step = self.graph.steps[node - 1]
         y, number = self.run.steps[step][3], self.run.number
         place = {-1: 0} | {s: i + 1 for i, s in enumerate(self.graph.steps)}
-        with np.errstate(all="ignore"):
+        with conv_algorithm("im2col"), np.errstate(all="ignore"):  # exactly 0 outside the receptive field
             return [(place[number[id(a)]], vjp(dy)) for a, vjp in zip(y._parents, y._vjps)
                     if vjp is not None and number.get(id(a)) in place]  # fmt: skip
 
@@ -142,19 +141,11 @@ class Look:
         start = np.zeros(self.run.y.shape, self.run.y.dtype)
         start.reshape(-1)[k] = 1
         found = {self.graph.output: start}
-        with exact(None):
-            for node in range(len(self.graph.steps), 0, -1):
-                if node in found:
-                    for source, dx in self.passed_back(node, found[node]):
-                        found[source] = found[source] + dx if source in found else np.asarray(dx)
+        for node in range(len(self.graph.steps), 0, -1):
+            if node in found:
+                for source, dx in self.passed_back(node, found[node]):
+                    found[source] = found[source] + dx if source in found else np.asarray(dx)
         return found
-
-
-@contextmanager
-def exact(model: Module | None) -> Iterator[None]:
-    """Constant parameters, eval mode, and im2col, whose gradients are exactly 0 outside the receptive field."""
-    with constant_parameters(Module() if model is None else model):
-        yield
 
 
 def _used(run: Run) -> list[int]:
