@@ -123,12 +123,12 @@ const target = () => chosen ?? best();
 const pad = $("pad");
 function drawImage(canvas = pad, bytes = image) {
   canvas.width = Wd; canvas.height = H;
-  const g = canvas.getContext("2d"), d = g.createImageData(Wd, H), n = H * Wd;
+  const g = canvas.getContext("2d", { willReadFrequently: true }), d = g.createImageData(Wd, H), n = H * Wd;
   for (let i = 0; i < n; i++) d.data.set([bytes[i], bytes[C === 1 ? i : n + i], bytes[C === 1 ? i : 2 * n + i], 255], 4 * i);
   g.putImageData(d, 0, 0);
 }
 function readPad() {
-  const d = pad.getContext("2d").getImageData(0, 0, Wd, H).data, n = H * Wd;
+  const d = pad.getContext("2d", { willReadFrequently: true }).getImageData(0, 0, Wd, H).data, n = H * Wd;
   for (let i = 0; i < n; i++) for (let c = 0; c < C; c++) image[c * n + i] = d[4 * i + c];
 }
 const at = (canvas, e, w, h) => { const r = canvas.getBoundingClientRect(); return [(e.clientX - r.left) * w / r.width, (e.clientY - r.top) * h / r.height]; };
