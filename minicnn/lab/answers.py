@@ -135,7 +135,7 @@ def why_zero(seen: Look, node: int, at: tuple[int, ...], k: int) -> Answer:
     for reader in graph.nodes[1 : len(graph.steps) + 1]:
         if node not in reader.inputs:
             continue
-        dy = np.random.default_rng(0).uniform(1, 2, seen.value(reader.id).shape).astype(np.float32)
+        dy = np.random.default_rng(0).uniform(1, 2, seen.value(reader.id).shape).astype(seen.scores.dtype)
         through = sum(dx for source, dx in seen.passed_back(reader.id, dy) if source == node)
         if np.ndim(through) and through[(0, *at)] != 0:            # a zero only behind the reader
             one_to_one = reader.op in ELEMENTS or reader.op == "batch_norm_inference"

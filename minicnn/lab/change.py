@@ -26,7 +26,8 @@ STEP = 1e-5
 
 
 def step(model: Module, x: np.ndarray, label: int, rate: float, keep: bool = False) -> Answer:
-    """One step of gradient descent on one image x (C,H,W):  w ← w − rate · ∂L/∂w,  L = −log p[label].
+    """One step of gradient descent on one image x (C,H,W):  w ← w − rate · ∂L/∂w,  L = −log p[label], or the net's own
+    loss if it has one.
 
     The loss and the probabilities before and after, and of each parameter the norms of its values, its gradient and its
     change, and the element with the largest gradient. With `keep` the model is changed.
@@ -34,7 +35,7 @@ def step(model: Module, x: np.ndarray, label: int, rate: float, keep: bool = Fal
     rate = _finite("rate", rate)
     named = list(model.named_parameters())
     old = [p.data for _, p in named]
-    with _gradients(model, x, _loss(label)) as (loss, scores, gradients):
+    with _gradients(model, x, _loss(model, label)) as (loss, scores, gradients):
         found = []
         for (name, parameter), gradient in zip(named, gradients):
             before = parameter.data
@@ -49,7 +50,7 @@ def step(model: Module, x: np.ndarray, label: int, rate: float, keep: bool = Fal
     try:
         with model.evaluating(), no_grad():
             answer = model(Tensor(x[None]))
-            after_loss = _loss(label)(answer).item()
+            after_loss = _loss(model, label)(answer).item()
         done = keep
     finally:
         if not done:
@@ -66,7 +67,7 @@ def difference(model: Module, x: np.ndarray, k: int, parameter: str, at: Any, of
 
     parameter: a name such as "conv1.weight", or "" for x (C,H,W).
     """
-    target: Callable[[Tensor], Tensor] = _loss(k) if of_loss else lambda y: y.reshape(-1)[k]
+    target: Callable[[Tensor], Tensor] = _loss(model, k) if of_loss else lambda y: y.reshape(-1)[k]
     with _float64(model):
         wide = x.astype(np.float64)
         place = _parameter(model, parameter) if parameter else None
@@ -105,12 +106,12 @@ def scale_filter(model: Module, parameter: str, o: int, factor: float) -> None:
     tensor.data = changed
 
 
-def _loss(label: int) -> Callable[[Tensor], Tensor]:
+def _loss(model: Module, label: int) -> Callable[[Tensor], Tensor]:
     def loss(y: Tensor) -> Tensor:
         if y.ndim != 2:
             raise ValueError(f"the net's answer for an image has shape {y.shape[1:]}, so it has no classes to learn")
         arguments.integer("label", label, 0, y.shape[1] - 1)
-        return cross_entropy(y, np.array([label]))
+        return (model.loss or cross_entropy)(y, np.array([label]))
 
     return loss
 

@@ -88,8 +88,9 @@ class Look:
         if x.shape != graph.shape:
             raise ValueError(f"the image has shape {x.shape}, but the net takes {graph.shape}")
         self.graph, self._gradients = graph, {}                    # type: ignore[var-annotated]
+        dtype = next((p.dtype for p in model.parameters()), np.float32)
         with constant_parameters(model), np.errstate(all="ignore"):
-            self.run = Run(model, Tensor(np.ascontiguousarray(x[None], np.float32), True), gradients=True)
+            self.run = Run(model, Tensor(np.ascontiguousarray(x[None], dtype), True), gradients=True)
         if len(self.run.steps) <= max(graph.steps, default=-1) or self.run.steps[graph.steps[-1]][3].shape[1:] != (
                 graph.nodes[len(graph.steps)].shape):  # fmt: skip
             raise ValueError("the net computes other ops for this image than for its shape alone, so it has no one "

@@ -36,6 +36,7 @@ LOOK_BYTES = 2**29
 PATIENCE = 60.0
 """Seconds that a question waits for its turn."""
 SAMPLES, SAMPLE_BYTES = 40, 600_000
+MOST_SCORES = 25_000
 
 
 class BusyError(RuntimeError):
@@ -54,6 +55,9 @@ class Session:
         self.model, self.prepare, self.name = model.eval(), prepare, name
         self.graph = Graph(model, prepare.shape)
         out = self.graph.nodes[self.graph.output].shape
+        if int(np.prod(out)) > MOST_SCORES:
+            raise ValueError(f"the net's answer for an image has shape {out}: the lab shows nets with at most "
+                             f"{MOST_SCORES:,} scores")
         self.classes = list(classes) or [str(i) for i in range(int(np.prod(out)))]
         if len(self.classes) != int(np.prod(out)):
             raise ValueError(f"the net's answer for an image has shape {out}, but there are {len(self.classes)} "

@@ -65,6 +65,7 @@ function svg(tag, attributes = {}, ...children) { const e = document.createEleme
 export function show(v, digits = 3) {
   if (typeof v === "string") return v;
   if (v === null || v === undefined) return "–";
+  if (v === 0) return "0";
   const size = Math.abs(v), text = size === 0 || (size >= 10 ** -digits && size < 1e5) ? size.toFixed(digits) : size.toExponential(1).replace("e-", "e−").replace("e+", "e");
   return (v < 0 ? "−" : "") + text;
 }
@@ -264,7 +265,7 @@ function build() {
   net.nodes.forEach((n, i) => { cards[i].card.style.left = `${place[i].column * (CARD + GAP)}px`; cards[i].card.style.top = `${top[place[i].lane]}px`; });
   const width = (1 + Math.max(...place.map(p => p.column))) * (CARD + GAP), height = top.at(-1);
   $("graph").style.width = `${width}px`; $("graph").style.height = `${height}px`;
-  $("edges").setAttribute("width", width); $("edges").setAttribute("height", height);
+  for (const id of ["edges", "marks"]) { $(id).setAttribute("width", width); $(id).setAttribute("height", height); }
   const x = i => place[i].column * (CARD + GAP), y = i => top[place[i].lane] + 12;
   const occupied = new Set(place.map(p => `${p.column},${p.lane}`));
   const paths = net.nodes.flatMap(n => n.inputs.map(s => {
@@ -315,6 +316,23 @@ function cellAt(n, x, y) {
   for (const size of [...n.shape].reverse()) { index.unshift(flat % size); flat = Math.floor(flat / size); }
   return index;
 }
+/** Frames on the cards: the number itself, and the windows that it reads, on the maps that are shown. */
+function marks(u) {
+  const found = [];
+  const add = (id, channel, rows, columns, kind) => {
+    const n = net.nodes[id], { small, h, w, columns: across } = grid(n), m = small.channels.indexOf(channel), c = cards[id];
+    if (n.shape.length !== 3 || m < 0) return;
+    const x0 = c.card.offsetLeft + c.canvas.offsetLeft, y0 = c.card.offsetTop + c.canvas.offsetTop;
+    const [sx, sy] = [c.canvas.offsetWidth / c.canvas.width, c.canvas.offsetHeight / c.canvas.height];
+    const place = (from, to, size, shown, first, scale) => { const [a, b] = [Math.max(0, from), Math.min(size, to)].map(v => v * shown / size); return [first + a * scale, Math.max(3, (b - a) * scale)]; };
+    const [left, width] = place(...columns, n.shape[2], w, x0 + (m % across) * (w + 1) * sx, sx), [top, height] = place(...rows, n.shape[1], h, y0 + Math.floor(m / across) * (h + 1) * sy, sy);
+    found.push(svg("rect", { x: left, y: top, width, height, class: kind }));
+  };
+  const extent = ([start, count, step]) => [start, start + (count - 1) * step + 1];
+  for (const p of u.parts) if (p.node !== null && p.box.length === 4) for (let k = 0; k < p.box[1][1]; k++) add(p.node, p.box[1][0] + k * p.box[1][2], extent(p.box[2]), extent(p.box[3]), "window");
+  if (u.at.length === 3) add(u.node, u.at[0], [u.at[1], u.at[1] + 1], [u.at[2], u.at[2] + 1], "cell");
+  $("marks").replaceChildren(...found);
+}
 function keys(e, n) {
   const step = { ArrowLeft: [-1, -1], ArrowRight: [-1, 1], ArrowUp: [-2, -1], ArrowDown: [-2, 1], PageUp: [-3, -1], PageDown: [-3, 1], Enter: [0, 0], " ": [0, 0] }[e.key];
   if (!step) return;
@@ -334,7 +352,8 @@ const explain = act(async (node, where) => {
   if (!u) return;
   cards.forEach((c, i) => { c.card.classList.toggle("here", i === node); c.card.classList.toggle("source", u.parts.some(p => p.node === i)); });
   frame(u.field);
-  const n = net.nodes[node], y = `y[${u.at.join(", ")}]`, out = [];
+  marks(u);
+  const y = `y[${u.at.join(", ")}]`, out = [];
   $("cell-title").textContent = `${nameOf(node)}   ${y} = ${show(u.value, 4)}`;
   if (node === 0) out.push(pixel(u));
   else {
