@@ -26,7 +26,8 @@ __device__ inline Windows windows_over(int h, int K, int S, int P, int D, int ou
 
 // ---- the largest -----------------------------------------------------------------------------------------------
 
-// winner = p*KW + q, on a tie the first; a NaN wins over every number, and the last NaN over the others.
+// winner = p*KW + q, on a tie the first; a NaN wins over every number, and the last NaN over the others. Only taps inside
+// the image are tried: padding never wins, not even over -infinity.
 // instances: max_pool<float,uint8> max_pool<float,int> max_pool<double,uint8> max_pool<double,int>
 template <typename T, typename I>
 __global__ void max_pool(const T *x, T *y, I *winner, int64 maps, int H, int W, int OH, int OW, int KH, int KW,
@@ -79,30 +80,29 @@ __global__ void max_pool_dx(const T *dy, const I *winner, T *dx, int64 maps, int
 
 // ---- the mean --------------------------------------------------------------------------------------------------
 
-// The number of taps of window o that the mean counts, on one axis: pixels from `low` up to `high`.
-__device__ inline int places(int o, int K, int S, int P, int low, int high) {
-    int start = o * S - P;
-    return max(1, min(start + K, high) - max(start, low));
+// The taps of window o that the mean counts, on one axis: those that read from `low` up to, not including, `high`.
+__device__ inline int places(int o, int K, int S, int P, int D, int low, int high) {
+    Taps taps = taps_inside(o * S - P - low, K, D, high - low);
+    return taps.end - taps.first;
 }
 
-// pad: whether the mean counts the padding, zeros. Taps are D pixels apart, as in the other kernels.
+// The mean counts rows from `top` to `bottom` and columns from `left` to `right`: the image, or also its padding, zeros.
 // instances: avg_pool<float> avg_pool<double>
 template <typename T>
 __global__ void avg_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH, int SW,
-                         int PH, int PW, int DH, int DW, bool pad) {
+                         int PH, int PW, int DH, int DW, int top, int bottom, int left, int right) {
     EACH_MAP(map, maps) {
         const T *pixels = x + map * H * W;
         EACH_PIXEL(i, OH * OW) {
-            int oh = i / OW, ow = i % OW, top = oh * SH - PH, left = ow * SW - PW;
-            Taps down = taps_inside(top, KH, DH, H), across = taps_inside(left, KW, DW, W);
+            int oh = i / OW, ow = i % OW, first = oh * SH - PH, start = ow * SW - PW;
+            Taps down = taps_inside(first, KH, DH, H), across = taps_inside(start, KW, DW, W);
             T sum = 0;
             for (int p = down.first; p < down.end; p++) {
-                const T *row = pixels + (top + p * DH) * W + left;
+                const T *row = pixels + (first + p * DH) * W + start;
 #pragma unroll 4
                 for (int q = across.first; q < across.end; q++) sum += row[q * DW];
             }
-            int count = places(oh, KH, SH, PH, pad ? -PH : 0, pad ? H + PH : H) *
-                        places(ow, KW, SW, PW, pad ? -PW : 0, pad ? W + PW : W);
+            int count = places(oh, KH, SH, PH, DH, top, bottom) * places(ow, KW, SW, PW, DW, left, right);
             y[map * OH * OW + i] = sum / count;
         }
     }
@@ -111,7 +111,7 @@ __global__ void avg_pool(const T *x, T *y, int64 maps, int H, int W, int OH, int
 // instances: avg_pool_dx<float> avg_pool_dx<double>
 template <typename T>
 __global__ void avg_pool_dx(const T *dy, T *dx, int64 maps, int H, int W, int OH, int OW, int KH, int KW, int SH,
-                            int SW, int PH, int PW, int DH, int DW, bool pad) {
+                            int SW, int PH, int PW, int DH, int DW, int top, int bottom, int left, int right) {
     EACH_MAP(map, maps) {
         const T *dy_map = dy + map * OH * OW;
         EACH_PIXEL(i, H * W) {
@@ -120,11 +120,10 @@ __global__ void avg_pool_dx(const T *dy, T *dx, int64 maps, int H, int W, int OH
             T sum = 0;
             for (int oh = down.first; oh <= down.last; oh++) {
                 if (DH > 1 && (h + PH - oh * SH) % DH) continue;
-                int rows = places(oh, KH, SH, PH, pad ? -PH : 0, pad ? H + PH : H);
+                int rows = places(oh, KH, SH, PH, DH, top, bottom);
                 for (int ow = across.first; ow <= across.last; ow++) {
                     if (DW > 1 && (w + PW - ow * SW) % DW) continue;
-                    int count = rows * places(ow, KW, SW, PW, pad ? -PW : 0, pad ? W + PW : W);
-                    sum += dy_map[oh * OW + ow] / count;
+                    sum += dy_map[oh * OW + ow] / (rows * places(ow, KW, SW, PW, DW, left, right));
                 }
             }
             dx[map * H * W + i] = sum;

@@ -9,6 +9,10 @@ from typing import Any
 
 from minicnn.names import short
 
+LARGEST = 2**20  # limit for a kernel's size, a stride, a padding or a dilation
+
+Pair = int | tuple[int, int]  # one integer for both axes, or (down, across)
+
 
 def path(value: Any) -> Path:
     """The value as a Path; TypeError unless it is text or a path."""
@@ -39,6 +43,24 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
         rule = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} (={value}) must be {rule}")
     return number
+
+
+def positive(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """`value` as an int; TypeError unless it is an integer, ValueError outside least … most."""
+    number = integer(name, value, least)
+    if most is not None and number > most:
+        raise ValueError(f"{name} (={value}) must be at most {most:,}")
+    return number
+
+
+def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
+    """A hyper-parameter given as one integer or as (down, across)."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be one integer or a pair (down, across), not {value!r}")
+        return positive(name, value[0], least, LARGEST), positive(name, value[1], least, LARGEST)
+    both = positive(name, value, least, LARGEST)
+    return both, both
 
 
 def instance(name: str, value: Any, kind: type) -> None:

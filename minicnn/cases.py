@@ -58,6 +58,16 @@ def labels(n, classes):
     return lambda rng: rng.integers(0, classes, n)
 
 
+def shares(n, classes):
+    """n rows of probabilities, which sum to 1."""
+
+    def draw(rng):
+        values = rng.uniform(0, 1, (n, classes))
+        return values / values.sum(1, keepdims=True)
+
+    return draw
+
+
 def mask(*shape):
     """Booleans, most of them True."""
     return lambda rng: rng.random(shape) > 0.3

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 
-from minicnn.cases import Case, case, labels, mask, normal, positive, spaced, wide
+from minicnn.cases import Case, case, labels, mask, normal, positive, shares, spaced, wide
 
 
 def pairwise(**options) -> list[dict]:
@@ -30,7 +30,8 @@ _two = (case(wide(1, 9, 37), positive(1, 9, 37)), case(wide(33, 10), positive(10
         case(wide(9, 1), positive(1, 9, 37)))  # fmt: skip
 _convolutions = (
     *(case(normal(2, 4, 9, 8), normal(8, 4 // h["groups"], 3, 2), normal(8), **h)
-      for h in pairwise(stride=(1, 2, (3, 2)), dilation=(1, 2, (2, 3)), groups=(1, 2, 4), padding=(0, 2, (1, 2)))),
+      for h in pairwise(stride=(1, 2, (3, 2)), dilation=(1, 2, (2, 3)), groups=(1, 2, 4),
+                        padding=(0, (1, 2), "same", ((0, 3), (2, 1))), flip=(False, True))),
     case(normal(1, 9, 35, 6), normal(10, 9, 3, 3), normal(10), padding=1),
     case(normal(1, 33, 9, 7), normal(33, 1, 3, 3), normal(33), groups=33, padding=1),
     case(normal(1, 33, 9, 7), normal(33, 1, 3, 3), None, groups=33, stride=2),
@@ -40,13 +41,13 @@ _convolutions = (
 )
 _windows = (
     *(case(spaced(2, 2, 12, 11, low=-8, high=8), **h)
-      for h in pairwise(kernel_size=(2, 3, (3, 2)), stride=(1, 2, (3, 2)), padding=(0, 1), ceil_mode=(False, True))),
+      for h in pairwise(kernel_size=(2, 3, (3, 2)), stride=(1, 2, (3, 2)), padding=(0, 1, ((0, 1), (1, 0))),
+                        ceil_mode=(False, True))),
     case(spaced(1, 9, 35, 6, low=-8, high=8), kernel_size=2),
     case(spaced(1, 1, 9, 37, low=-8, high=8), kernel_size=3, stride=2),
 )  # fmt: skip
-_dilated = tuple(Case(c.draws, {**c.hyper, "dilation": d}) for c, d in zip(_windows, (2, (1, 2), 2, (2, 3))))
-_counted = tuple(Case(c.draws, {**c.hyper, "count_include_pad": False}) for c in _windows)
-_unpadded = tuple(Case(c.draws, {k: v for k, v in c.hyper.items() if k != "padding"}) for c in _windows)
+_dilated = tuple(Case(c.draws, {**c.hyper, "dilation": d}) for c, d in zip(_windows, (2, (1, 2), 2, (2, 3), (3, 1), 2)))
+_counted = tuple(Case(c.draws, {**c.hyper, "count_include_pad": False}) for c in (*_windows, *_dilated))
 _reduced = tuple(case(spaced(1, 9, 37, low=-8, high=8), **h)
                  for h in pairwise(axis=(None, 0, (1, 2), (0, -1)), keepdims=(False, True)))  # fmt: skip
 _channels = (normal(9), normal(9))
@@ -65,10 +66,16 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "linear": (case(normal(1, 37), normal(9, 37), normal(9)), case(normal(33, 10), normal(34, 10), normal(34)),
                case(normal(9, 300), normal(3, 300), None)),
     "conv2d": _convolutions,
+    "conv1d": (
+        *(case(normal(2, 4, 19), normal(8, 4 // h["groups"], 3), normal(8), **h)
+          for h in pairwise(stride=(1, 2, 3), dilation=(1, 2), groups=(1, 2, 4), padding=(0, "same", (1, 2)),
+                            flip=(False, True))),
+        case(normal(1, 9, 35), normal(10, 9, 3), normal(10), padding=1),
+        case(normal(1, 33, 37), normal(33, 1, 3), None, groups=33)),
     "conv2d_relu": _convolutions[-6:],
     "max_pool2d": (*_windows, *_dilated),
-    "avg_pool2d": (*_windows, *_counted),
-    "lp_pool2d": (*_unpadded, *(Case(c.draws, {**c.hyper, "norm_type": 3}) for c in _unpadded)),
+    "avg_pool2d": (*_windows, *_dilated, *_counted),
+    "lp_pool2d": (*_windows, *_dilated, *(Case(c.draws, {**c.hyper, "norm_type": 3}) for c in _windows)),
     "trainable_avg_pool2d": (case(normal(1, 9, 35, 6), *_channels, kernel_size=(3, 2), stride=2),),
     "adaptive_avg_pool2d": tuple(case(normal(1, 9, 35, 6), output_size=o) for o in (1, (5, 3), (4, 5), (36, 7))),
     "adaptive_max_pool2d": tuple(case(spaced(1, 9, 35, 6), output_size=o) for o in (1, (5, 3), (4, 5))),
@@ -78,7 +85,9 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "log_softmax": tuple(case(wide(*shape), axis=axis) for shape in ((1, 37), (33, 10)) for axis in (0, 1)),
     "cross_entropy": tuple(
         case(wide(n, k), labels(n, k), label_smoothing=smoothing, weight=weight and tuple(0.5 + i for i in range(k)))
-        for n, k in ((1, 37), (33, 9)) for smoothing in (0.0, 0.1) for weight in (None, True)),
+        for n, k in ((1, 37), (33, 9)) for smoothing in (0.0, 0.1) for weight in (None, True)) + tuple(
+        case(wide(n, k), shares(n, k), label_smoothing=0.1, weight=tuple(0.5 + i for i in range(k)))
+        for n, k in ((1, 37), (33, 9))) + (case(wide(33, 9), labels(33, 9), ignore_index=4, label_smoothing=0.1),),
     "mse_loss": (case(wide(1, 37), wide(1, 37)), case(wide(33, 10), wide(33, 10))),
     "binary_cross_entropy_with_logits": (
         case(wide(1, 37), lambda rng: rng.uniform(0, 1, (1, 37))),
@@ -102,7 +111,8 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "dropout2d": (case(wide(1, 9, 35, 2), mask(1, 9), p=0.3),),
     "stochastic_depth": (case(wide(33, 2, 5), mask(33), p=0.3),),
     "concat": (case(wide(1, 9, 35), wide(1, 10, 35)), case(wide(33, 1), wide(2, 1), axis=0)),
-    "pad2d": (case(wide(1, 9, 35, 6), padding=(3, 0, 1, 2)),),
+    "pad": (case(wide(1, 9, 35, 6), padding=(3, 0, 1, 2)),
+            *(case(wide(1, 9, 35, 6), padding=((33, 2), (0, 5)), mode=mode) for mode in ("reflect", "edge"))),
     "transpose": (case(wide(1, 9, 37), axes=(2, 0, 1)),),
     "getitem": (case(wide(33, 10), index=(slice(None, None, -3), slice(8, 10))),),
 }  # fmt: skip

@@ -12,12 +12,13 @@ from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import Any
 
-from minicnn import arguments
+from minicnn.arguments import LARGEST, Pair, pair, positive
 
-LARGEST = 2**20  # limit for a kernel's size, a stride, a padding or a dilation
 MOST_TAPS = 2**22  # limit for the taps of one pooling window
 
-Pair = int | tuple[int, int]  # one integer for both axes, or (down, across)
+Sides = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
+Padding = int | tuple[Pair, Pair] | str
+"""An integer, (down, across), ((top, bottom), (left, right)), "same", "same_lower" or "valid": see `around`."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,23 @@ class Axis:
             yield first, len(range(first, self.size, self.stride)), range(tap, self.kernel, step)
 
     def counts(self, include_pad: bool) -> list[int]:
-        """The number of pixels that each window averages over: without or with the requested padding."""
+        """The number of taps that each window averages over: those on pixels, or also those on the given padding."""
         low, high = (-self.before, self.size + self.after) if include_pad else (0, self.size)
-        starts = range(-self.before, -self.before + self.stride * self.out, self.stride)
-        return [max(1, min(s + self.kernel, high) - max(s, low)) for s in starts]
+        D = self.dilation                                                     # tap p is inside if low ≤ s + p·D < high
+        return [min(self.kernel, -((s - high) // D)) - max(0, -((s - low) // D)) for s in self.starts()]
+
+    def starts(self) -> range:
+        """The pixel that tap 0 of each window reads."""
+        return range(-self.before, self.stride * self.out - self.before, self.stride)
+
+    def without_pixels(self) -> int | None:
+        """The first window whose taps all read padding, or None."""
+        for i, start in enumerate(self.starts()[: -(-self.before // self.stride)]):           # these start in front
+            nearest = start % self.dilation                                   # of the places ≥ 0 that a tap reads
+            if nearest >= self.size or (nearest - start) // self.dilation >= self.kernel:
+                return i
+        beyond = -(-(self.size + self.before) // self.stride)
+        return beyond if beyond < self.out else None
 
 
 @dataclass(frozen=True)
@@ -145,7 +159,7 @@ class Conv2dGeometry(Window2d):
         if b_shape is not None and b_shape != (O,):
             raise ValueError(f"b has shape {b_shape}, but there are {O} filters: b must have shape ({O},)")
         S, D = pair("stride", stride), pair("dilation", dilation)
-        P = _conv_padding(padding, (KH, KW), S, D)
+        P = around(padding, (H, W), (KH, KW), S, D)
         vertical, horizontal = (Axis(n, k, s, *p, d) for n, k, s, p, d in zip((H, W), (KH, KW), S, P, D))
         _need_fit(vertical, horizontal)
         return cls(N, C, vertical, horizontal, O, G)
@@ -168,27 +182,23 @@ class Pool2dGeometry(Window2d):
         N, C, H, W = x_shape
         K, D = pair("kernel_size", kernel_size), pair("dilation", dilation)
         S = K if stride is None else pair("stride", stride)
-        P = pair("padding", padding, least=0)
+        P = around(padding, (H, W), K, S, D)
         if not isinstance(ceil_mode, int) or ceil_mode not in (0, 1):
             raise TypeError(f"ceil_mode must be True or False, not {ceil_mode!r}")
-        axes = [Axis(n, k, s, p, p, d, bool(ceil_mode)) for n, k, s, p, d in zip((H, W), K, S, P, D)]
+        axes = [Axis(n, k, s, *p, d, bool(ceil_mode)) for n, k, s, p, d in zip((H, W), K, S, P, D)]
         _need_pixels("pooling", x_shape)
         if K[0] * K[1] > MOST_TAPS:
             raise ValueError(f"kernel_size (={K}) makes windows of {K[0] * K[1]:,} taps: at most {MOST_TAPS:,} are "
                              "allowed; pool in two steps, or use global_avg_pool2d for one number per map")
-        for axis in axes:
-            if 2 * axis.before > axis.extent:
-                raise ValueError(f"padding (={axis.before}) must be at most half the window (={axis.extent} pixels): "
-                                 f"a larger one makes windows that hold only padding")
         _need_fit(axes[0], axes[1], channels_last(x_shape, W) if W in (1, 3, 4) and min(C, H) > 4 else "")
+        _need_pixels_in_each(*axes)
         return cls(N, C, *axes)
 
 
 def _remembered(make, *given: Any) -> Any:
     """make(*given), computed once: a layer asks for the same geometry in every step."""
-    types = [tuple(map(type, v)) if type(v) is tuple else type(v) for v in given]
     try:
-        return _make(make, given, tuple(types))
+        return _make(make, given, _types(given))
     except TypeError:                                              # a list is no key; or `make` found a wrong type
         pass
     return make(*given)
@@ -200,6 +210,11 @@ def _make(make, given, types):
     return make(*given)
 
 
+def _types(value: Any) -> Any:
+    """The type of a value; of a tuple, those of its items."""
+    return tuple(map(_types, value)) if type(value) is tuple else type(value)
+
+
 def _hash(geometry) -> int:
     """The hash of a dataclass's fields, computed once: geometries are the keys of several tables."""
     known = vars(geometry)
@@ -208,22 +223,39 @@ def _hash(geometry) -> int:
     return known["_hash"]
 
 
-def pair(name: str, value: Any, least: int = 1) -> tuple[int, int]:
-    """A hyper-parameter given as one integer or as (down, across)."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"{name} must be one integer or a pair (down, across), not {value!r}")
-        return positive(name, value[0], least, LARGEST), positive(name, value[1], least, LARGEST)
-    both = positive(name, value, least, LARGEST)
-    return both, both
+def sides(padding: Any) -> Sides | str:
+    """A padding, checked: ((top, bottom), (left, right)), "same" or "same_lower"."""
+    if isinstance(padding, str) and padding in ("same", "same_lower"):
+        return padding
+    if isinstance(padding, str) and padding == "valid":
+        padding = 0
+    if isinstance(padding, str) or (isinstance(padding, (tuple, list)) and len(padding) != 2):
+        raise ValueError("padding must be an integer, (down, across), ((top, bottom), (left, right)), 'same', "
+                         f"'same_lower' or 'valid', not {padding!r}")
+    down, across = padding if isinstance(padding, (tuple, list)) else (padding, padding)
+    return _ends(down), _ends(across)
 
 
-def positive(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """`value` as an int; TypeError unless it is an integer, ValueError outside least … most."""
-    number = arguments.integer(name, value, least)
-    if most is not None and number > most:
-        raise ValueError(f"{name} (={value}) must be at most {most:,}")
-    return number
+def _ends(side: Any) -> tuple[int, int]:
+    """The padding of one axis, an integer or (before, after)."""
+    if isinstance(side, (tuple, list)) and len(side) != 2:
+        raise ValueError(f"padding of an axis must be an integer or (before, after), not {side!r}")
+    before, after = side if isinstance(side, (tuple, list)) else (side, side)
+    return positive("padding", before, 0, LARGEST), positive("padding", after, 0, LARGEST)
+
+
+def around(padding: Any, sizes: tuple[int, int], K: tuple[int, int], S: tuple[int, int], D: tuple[int, int]) -> Sides:
+    """The padding ((top, bottom), (left, right)) of windows of K taps on images of `sizes` pixels.
+
+    "same" gives ⌈size/S⌉ windows, as TensorFlow's SAME and ONNX's SAME_UPPER: together they pad
+    max(0, (⌈size/S⌉ − 1)·S + D·(K − 1) + 1 − size) pixels, half of it, rounded down, in front. "same_lower" rounds up.
+    """
+    checked = sides(padding)
+    if not isinstance(checked, str):
+        return checked
+    total = [max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n) for n, k, s, d in zip(sizes, K, S, D)]
+    (top, left), (bottom, right) = ((t // 2 for t in total), (t - t // 2 for t in total))
+    return ((top, bottom), (left, right)) if checked == "same" else ((bottom, top), (right, left))
 
 
 def channels_last(shape: tuple[int, ...], C: int) -> str:
@@ -231,20 +263,6 @@ def channels_last(shape: tuple[int, ...], C: int) -> str:
     if len(shape) != 4 or shape[3] != C or shape[1] == C:
         return ""
     return ": images are (N, C, H, W), channels first? Then x.transpose(0, 3, 1, 2)"
-
-
-def _conv_padding(padding: Any, K: tuple[int, int], S: tuple[int, int], D: tuple[int, int]) -> list[tuple[int, int]]:
-    """((top, bottom), (left, right)). "same" keeps the size; an odd pixel goes to the bottom or right."""
-    if isinstance(padding, str) and padding == "same":
-        if S != (1, 1):
-            raise ValueError(f"padding='same' needs stride 1, not {S}: give the padding as a number")
-        total = [d * (k - 1) for k, d in zip(K, D)]
-        return [(t // 2, t - t // 2) for t in total]
-    if isinstance(padding, str) and padding == "valid":
-        padding = 0
-    if isinstance(padding, str):
-        raise ValueError(f"padding must be a number, a pair, 'same' or 'valid', not {padding!r}")
-    return [(p, p) for p in pair("padding", padding, least=0)]
 
 
 def _need_rank(op: str, name: str, shape: tuple[int, ...], axes: str) -> None:
@@ -266,3 +284,15 @@ def _need_fit(vertical: Axis, horizontal: Axis, hint: str = "") -> None:
             raise ValueError(f"the window's {side} (={axis.extent}{dilated}) is larger than the padded input's "
                              f"(={total} = {axis.size} + {axis.before} + {axis.after}): use a smaller kernel, "
                              f"or more padding{hint}")
+
+
+def _need_pixels_in_each(vertical: Axis, horizontal: Axis) -> None:
+    """Pooling has no value for a window of padding alone."""
+    for side, axis in (("height", vertical), ("width", horizontal)):
+        i = axis.without_pixels()
+        if i is not None:
+            first = axis.starts()[i]
+            step = f", every {axis.dilation} pixels" * (axis.dilation > 1)
+            raise ValueError(f"padding (={axis.before} before and {axis.after} after the {axis.size} pixels of the "
+                             f"{side}) makes windows of padding alone: window {i} reads {first} to "
+                             f"{first + axis.extent - 1}{step}; use less padding, or a larger kernel")

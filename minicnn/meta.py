@@ -3,56 +3,22 @@
 A net on "meta" runs its own forward code, but each array knows only its shape, its dtype, and which pixels of the
 image one of its elements depends on. So `inspect.summary` measures VGG-19 in milliseconds, without its memory. Code
 that needs values or gradients gets a clear error: every primitive and function that is missing here raises one.
-
-Receptive fields (Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural networks"): going
-through a window of K taps, dilation D, stride S and padding P,
-
-    size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
-
-along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where branches
-join, the field is the smallest one that contains the fields of all branches.
+Receptive fields: receptive_field.py.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from minicnn.receptive_field import HERE, Field, Fields
+
 name = "meta"
 recomputes_relu = False
 NO_VALUES = "an array on 'meta' has a shape but no values: build the model without the device 'meta'"
-
-
-@dataclass(frozen=True)
-class Field:
-    """The field of an axis's element 0: `size` pixels from pixel `start` on. The next element's starts `jump` later."""
-
-    size: int = 1
-    jump: int = 1
-    start: int = 0
-
-    def through(self, axis) -> Field:
-        """The field after a window, a geometry.Axis."""
-        size = self.size + (axis.extent - 1) * self.jump
-        return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
-
-    def cut(self, part: slice) -> Field:
-        """The field for the elements that a slice takes."""
-        return Field(self.size, self.jump * (part.step or 1), self.start + self.jump * (part.start or 0))
-
-    def joined(self, other: Field) -> Field:
-        """The smallest field that contains both."""
-        start = min(self.start, other.start)
-        end = max(self.start + self.size, other.start + other.size)
-        return Field(end - start, max(self.jump, other.jump), start)
-
-
-Fields = tuple[Field, Field]  # down, across
-HERE: Fields = (Field(), Field())
 
 
 class ndarray:
@@ -122,7 +88,8 @@ class ndarray:
         shape = tuple(self.size // known if n == -1 else n for n in shape)
         if math.prod(shape) != self.size:
             raise ValueError(f"cannot reshape array of size {self.size} into shape {shape}")
-        flattened = self.ndim == 4 and len(shape) < 4
+        squeezed = (*self.shape[:2], *(n for n in self.shape[2:] if n != 1))
+        flattened = self.ndim == 4 and len(shape) < 4 and shape != squeezed
         return ndarray(shape, self.dtype, _spread(self, self.shape[2:]) if flattened else self.fields)
 
     def transpose(self, *axes):
@@ -194,6 +161,15 @@ def _concatenate(arrays, axis):
     return ndarray(shape, arrays[0].dtype, _joined(*arrays))
 
 
+def _padded(array, widths, mode, constant_values=0):
+    """What numpy.pad returns. Pixels of the border are counted as pixels outside the image, also mirrored ones."""
+    fields = array.fields
+    if fields is not None:
+        down, across = (Field(f.size, f.jump, f.start - before * f.jump) for f, (before, _) in zip(fields, widths[-2:]))
+        fields = (down, across)
+    return ndarray([n + sum(ends) for n, ends in zip(array.shape, widths)], array.dtype, fields)
+
+
 class _Xp(SimpleNamespace):
     def __getattr__(self, name):
         raise AttributeError(_missing(f"array function {name!r}"))
@@ -203,6 +179,7 @@ xp: Any = _Xp(
     ndarray=ndarray,
     concatenate=_concatenate,
     full=_filled,
+    pad=_padded,
     zeros=lambda shape, dtype=np.float32: ndarray(shape, dtype),
     empty=lambda shape, dtype=np.float32: ndarray(shape, dtype),
     zeros_like=lambda a: ndarray(a.shape, a.dtype),

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+MAX_CLASSES = 100_000
+"""The most classes that a file can ask for: several times the largest published data set's."""
+
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence for an unknown name: `unknown model 'lenet6': did you mean 'lenet5'? Known: lenet5`."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minicnn import ops, reference
-from minicnn.cases import Case, case, labels, mask, normal, positive, spaced
+from minicnn.cases import Case, case, labels, mask, normal, positive, shares, spaced
 from minicnn.crossing_cases import CROSSING
 
 
@@ -44,11 +44,6 @@ def row(op, definition, *cases) -> Row:
 
 def _index(x, *, index):
     return x[index]
-
-
-def _pad2d(x, *, padding, value=0.0):
-    left, right, top, bottom = padding if isinstance(padding, tuple) else (padding,) * 4
-    return np.pad(x, [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)], constant_values=value)
 
 
 def _masked(x, mask, *, p):
@@ -135,7 +130,13 @@ TABLE: tuple[Row, ...] = (
         case(normal(2, 3, 4), normal(2, 1, 4), normal(2, 2, 4)),
         case(normal(2, 3), normal(4, 3), axis=0),
         case(normal(2, 3), normal(2, 4), axis=-1)),
-    row(ops.pad2d, _pad2d, case(_image, padding=1), case(_image, padding=(1, 2, 3, 0), value=0.5)),
+    row(ops.pad, reference.pad,
+        case(_image, padding=1),
+        case(_image, padding=(1, 2, 3, 0), value=0.5),
+        case(_image, padding=((0, 2), (3, 1)), mode="zeros"),
+        case(_image, padding=((5, 1), (0, 4)), mode="reflect"),
+        case(_image, padding=(1, 7, 0, 3), mode="replicate"),
+        case(normal(4, 1), padding=((2, 3), (1, 0)), mode="edge")),
     # convolution and products
     row(ops.conv2d, reference.conv2d,
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)),
@@ -144,11 +145,21 @@ TABLE: tuple[Row, ...] = (
         case(normal(2, 3, 6, 7), normal(6, 1, 2, 3), normal(6), padding="same", groups=3),
         case(normal(1, 2, 5, 8), normal(3, 2, 1, 7), None, padding=(0, 3)),
         case(normal(2, 2, 8, 7), normal(3, 2, 3, 2), None, dilation=(2, 3), padding=1),
-        case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2)),
+        case(normal(2, 3, 5, 4), normal(4, 3, 1, 1), normal(4), stride=2),
+        case(normal(2, 3, 6, 7), normal(4, 3, 3, 4), normal(4), stride=(2, 3), padding="same"),
+        case(normal(2, 2, 5, 8), normal(3, 2, 4, 2), None, stride=2, padding="same_lower", dilation=(1, 2)),
+        case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4), padding=((0, 2), (3, 1)), stride=(2, 1)),
+        case(normal(2, 4, 6, 5), normal(6, 2, 3, 2), normal(6), padding=(1, (0, 2)), groups=2, flip=True)),
+    row(ops.conv1d, reference.conv1d,
+        case(normal(2, 3, 9), normal(4, 3, 4), normal(4)),
+        case(normal(2, 4, 11), normal(6, 2, 3), normal(6), stride=3, padding=(2, 1), groups=2),
+        case(normal(2, 3, 8), normal(3, 1, 4), None, padding="same", stride=2, groups=3),
+        case(normal(1, 2, 12), normal(3, 2, 3), normal(3), dilation=3, padding="same_lower", flip=True)),
     row(ops.conv2d_relu, _relu(reference.conv2d),
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)),
         case(normal(2, 4, 7, 5), normal(6, 2, 3, 2), None, stride=(3, 2), padding=(2, 1), groups=2),
-        case(normal(2, 3, 6, 7), normal(6, 1, 2, 3), normal(6), padding="same", groups=3)),
+        case(normal(2, 3, 6, 7), normal(6, 1, 2, 3), normal(6), padding="same", groups=3),
+        case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4), padding=((0, 2), (3, 1)), flip=True)),
     row(ops.linear, reference.linear,
         case(normal(3, 4), normal(5, 4), normal(5)),
         case(normal(3, 4), normal(2, 4), None)),
@@ -158,18 +169,28 @@ TABLE: tuple[Row, ...] = (
         case(spaced(2, 3, 7, 6), kernel_size=3, stride=2),
         case(spaced(2, 2, 6, 7), kernel_size=(3, 2), stride=1, padding=1),
         case(spaced(2, 2, 6, 7), kernel_size=3, stride=2, ceil_mode=True),
-        case(spaced(1, 2, 7, 8), kernel_size=2, stride=1, dilation=(2, 3), padding=(1, 0))),
+        case(spaced(1, 2, 7, 8), kernel_size=2, stride=1, dilation=(2, 3), padding=(1, 0)),
+        case(spaced(2, 2, 6, 7), kernel_size=(3, 4), stride=(2, 3), padding="same"),
+        case(spaced(2, 2, 7, 6), kernel_size=(2, 4), stride=(1, 3), padding="same_lower"),
+        case(spaced(2, 2, 4, 5), kernel_size=4, stride=(3, 1), padding=((3, 2), (0, 3)))),
     row(ops.avg_pool2d, reference.avg_pool2d,
         case(_image, kernel_size=2),
         case(normal(2, 2, 7, 6), kernel_size=3, stride=2, padding=1),
         case(normal(2, 2, 7, 6), kernel_size=(3, 2), stride=2, padding=1, count_include_pad=False),
         case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True),
-        case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False)),
+        case(normal(2, 2, 6, 8), kernel_size=3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),
+        case(normal(2, 2, 6, 7), kernel_size=(3, 4), stride=(2, 3), padding="same", count_include_pad=False),
+        case(normal(2, 2, 4, 5), kernel_size=4, stride=(3, 1), padding=((3, 2), (0, 3))),
+        case(normal(1, 2, 8, 9), kernel_size=(3, 2), stride=2, dilation=(2, 3), padding=(2, (1, 2)), ceil_mode=True),
+        case(normal(1, 2, 7, 9), kernel_size=2, stride=(1, 2), dilation=3, padding=2, count_include_pad=False)),
     row(ops.lp_pool2d, reference.lp_pool2d,
         case(_image, kernel_size=2),
         case(spaced(2, 2, 7, 6), norm_type=3, kernel_size=3, stride=2),
         case(spaced(2, 2, 6, 8), norm_type=1.5, kernel_size=(3, 2), stride=1),
-        case(_image, kernel_size=3, stride=2, ceil_mode=True)),
+        case(_image, kernel_size=3, stride=2, ceil_mode=True),
+        case(spaced(2, 2, 6, 7), kernel_size=(3, 4), stride=(2, 3), padding="same"),
+        case(spaced(1, 2, 8, 7), norm_type=3, kernel_size=3, stride=2, padding=(1, (2, 0)), dilation=(2, 1)),
+        case(spaced(1, 2, 6, 7), norm_type=1.5, kernel_size=2, stride=1, padding=((1, 0), (0, 1)), dilation=2)),
     row(ops.trainable_avg_pool2d, reference.trainable_avg_pool2d,
         case(_image, normal(3), normal(3)),
         case(_image, normal(3), normal(3), kernel_size=3, stride=1)),
@@ -205,7 +226,12 @@ TABLE: tuple[Row, ...] = (
     row(ops.cross_entropy, reference.cross_entropy,
         case(normal(5, 4), labels(5, 4)),
         case(normal(3, 7), labels(3, 7), label_smoothing=0.1),
-        case(normal(6, 3), labels(6, 3), weight=(0.5, 3.0, 1.25))),
+        case(normal(6, 3), labels(6, 3), weight=(0.5, 3.0, 1.25)),
+        case(normal(6, 4), lambda rng: np.array([3, -1, 0, -1, 2, 1]), ignore_index=-1),
+        case(normal(6, 3), lambda rng: np.array([2, 0, 1, 2, 1, 1]), ignore_index=2, label_smoothing=0.1,
+             weight=(0.5, 3.0, 1.25)),
+        case(normal(5, 4), shares(5, 4)),
+        case(normal(3, 4), shares(3, 4), label_smoothing=0.2, weight=(0.5, 3.0, 1.25, 2.0))),
     row(ops.mse_loss, lambda x, t: np.mean((x - t) ** 2), case(normal(3, 4), normal(3, 4))),
     row(ops.binary_cross_entropy_with_logits, _bce, case(normal(3, 4), lambda rng: rng.uniform(0, 1, (3, 4)))),
     # normalisation and noise

@@ -9,22 +9,17 @@ import math
 import numpy as np
 
 
-def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1, flip=False):
     """y[n,o,i,j] = b[o] + Σ_{c,p,q} w[o,c,p,q] · x[n, c, i·S + p·D − P, j·S + q·D − P]      (LeCun 1998, §II.A)
 
     x (N,C,H,W)   w (O,C/G,KH,KW)   b (O,)   →   y (N,O,OH,OW). Filter o sees only the channels of its own group.
-    Pixels outside the image are 0. padding="same" adds D·(K − 1) pixels in total, an odd one at the bottom and right.
+    Pixels outside the image are 0.   flip: w[o,c,KH−1−p,KW−1−q] in place of w[o,c,p,q].
     """
     N, _, H, W = x.shape
     O, Cg, KH, KW = w.shape
     SH, SW = _pair(stride)
     DH, DW = _pair(dilation)
-    if padding == "same":
-        total_h, total_w = DH * (KH - 1), DW * (KW - 1)
-        top, left = total_h // 2, total_w // 2
-        bottom, right = total_h - top, total_w - left
-    else:
-        (top, left), (bottom, right) = _pair(padding), _pair(padding)
+    (top, bottom), (left, right) = _around(padding, (H, W), (KH, KW), (SH, SW), (DH, DW))
     OH = (H + top + bottom - DH * (KH - 1) - 1) // SH + 1
     OW = (W + left + right - DW * (KW - 1) - 1) // SW + 1
     y = np.zeros((N, O, OH, OW), x.dtype)
@@ -39,8 +34,34 @@ def conv2d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1):
                             for q in range(KW):
                                 h, v = i * SH + p * DH - top, j * SW + q * DW - left
                                 if 0 <= h < H and 0 <= v < W:
-                                    total += w[o, c, p, q] * x[n, first + c, h, v]
+                                    tap = w[o, c, KH - 1 - p, KW - 1 - q] if flip else w[o, c, p, q]
+                                    total += tap * x[n, first + c, h, v]
                     y[n, o, i, j] = total
+    return y
+
+
+def conv1d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1, flip=False):
+    """y[n,o,i] = b[o] + Σ_{c,p} w[o,c,p] · x[n, c, i·S + p·D − P];   flip: w[o,c,K−1−p]
+
+    x (N,C,L)   w (O,C/G,K)   b (O,)   →   y (N,O,OL). Values outside the signal are 0.
+    """
+    N, _, L = x.shape
+    O, Cg, K = w.shape
+    whole = padding if isinstance(padding, str) else (0, padding)
+    _, (left, right) = _around(whole, (1, L), (1, K), (1, stride), (1, dilation))
+    OL = (L + left + right - dilation * (K - 1) - 1) // stride + 1
+    y = np.zeros((N, O, OL), x.dtype)
+    for n in range(N):
+        for o in range(O):
+            first = o // (O // groups) * Cg
+            for i in range(OL):
+                total = 0.0 if b is None else b[o]
+                for c in range(Cg):
+                    for p in range(K):
+                        l = i * stride + p * dilation - left
+                        if 0 <= l < L:
+                            total += w[o, c, K - 1 - p if flip else p] * x[n, first + c, l]
+                y[n, o, i] = total
     return y
 
 
@@ -49,15 +70,15 @@ def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=
     return _pool(x, kernel_size, stride, padding, dilation, ceil_mode, lambda pixels, count: max(pixels))
 
 
-def avg_pool2d(x, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, count_include_pad=True):
     """y = the mean of the window: over pixels and padding if count_include_pad, else over the pixels only."""
-    return _pool(x, kernel_size, stride, padding, 1, ceil_mode,
+    return _pool(x, kernel_size, stride, padding, dilation, ceil_mode,
                  lambda pixels, count: sum(pixels) / (count if count_include_pad else len(pixels)))
 
 
-def lp_pool2d(x, *, norm_type=2, kernel_size, stride=None, ceil_mode=False):
-    """y = (Σ |x|^p)^(1/p) over the window; p = 2 is the L2 norm."""
-    return _pool(x, kernel_size, stride, 0, 1, ceil_mode,
+def lp_pool2d(x, *, norm_type=2, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """y = (Σ |x|^p)^(1/p) over the pixels of the window; p = 2 is the L2 norm."""
+    return _pool(x, kernel_size, stride, padding, dilation, ceil_mode,
                  lambda pixels, count: sum(abs(v) ** norm_type for v in pixels) ** (1 / norm_type))
 
 
@@ -68,22 +89,22 @@ def trainable_avg_pool2d(x, a, b, *, kernel_size=2, stride=None):
 
 
 def _pool(x, kernel_size, stride, padding, dilation, ceil_mode, value):
-    """Call value(pixels of the window, number of its taps that are inside the image or the requested padding)."""
+    """Call value(pixels of the window, number of its taps that are inside the image or the given padding)."""
     N, C, H, W = x.shape
     KH, KW = _pair(kernel_size)
     SH, SW = _pair(kernel_size if stride is None else stride)
-    PH, PW = _pair(padding)
     DH, DW = _pair(dilation)
+    (top_pad, bottom_pad), (left_pad, right_pad) = _around(padding, (H, W), (KH, KW), (SH, SW), (DH, DW))
 
-    def windows(size, K, S, P, D):
+    def windows(size, K, S, before, after, D):
         """Starts of the windows. With ceil_mode the last may extend beyond the padding, but not start there."""
-        room = size + 2 * P - D * (K - 1) - 1
+        room = size + before + after - D * (K - 1) - 1
         out = (math.ceil(room / S) if ceil_mode else room // S) + 1
-        if ceil_mode and (out - 1) * S >= size + P:
+        if ceil_mode and (out - 1) * S >= size + before:
             out -= 1
-        return [i * S - P for i in range(out)]
+        return [i * S - before for i in range(out)]
 
-    rows, columns = windows(H, KH, SH, PH, DH), windows(W, KW, SW, PW, DW)
+    rows, columns = windows(H, KH, SH, top_pad, bottom_pad, DH), windows(W, KW, SW, left_pad, right_pad, DW)
     y = np.zeros((N, C, len(rows), len(columns)), x.dtype)
     for n in range(N):
         for c in range(C):
@@ -91,7 +112,7 @@ def _pool(x, kernel_size, stride, padding, dilation, ceil_mode, value):
                 for j, left in enumerate(columns):
                     places = [(top + p * DH, left + q * DW) for p in range(KH) for q in range(KW)]
                     pixels = [x[n, c, h, v] for h, v in places if 0 <= h < H and 0 <= v < W]
-                    count = sum(h < H + PH and v < W + PW for h, v in places)
+                    count = sum(h < H + bottom_pad and v < W + right_pad for h, v in places)
                     y[n, c, i, j] = value(pixels, count)
     return y
 
@@ -167,17 +188,49 @@ def softmax(x, *, axis=-1):
     return np.moveaxis(p, -1, axis)
 
 
-def cross_entropy(logits, labels, *, label_smoothing=0.0, weight=None):
-    """The mean of −Σ_k q[n,k]·log p[n,k] over n, weighted by weight[label]; p the softmax, q = (1 − ε)·one-hot + ε/K"""
+def cross_entropy(logits, labels, *, label_smoothing=0.0, weight=None, ignore_index=None):
+    """The mean of −Σ_k q[n,k]·log p[n,k] over n, weighted by Σ_k t[n,k]·weight[k]; p the softmax, q = (1 − ε)·t + ε/K
+
+    labels (N,K): t;   (N,): class indices, t one-hot, rows with ignore_index are left out.
+    """
     N, K = logits.shape
     p, total, weights = softmax(logits), 0.0, 0.0
     for n in range(N):
-        w = 1.0 if weight is None else weight[labels[n]]
+        if labels.ndim == 1 and labels[n] == ignore_index:
+            continue
+        t = labels[n] if labels.ndim == 2 else [float(k == labels[n]) for k in range(K)]
+        w = 1.0 if weight is None else sum(t[k] * weight[k] for k in range(K))
         weights += w
         for k in range(K):
-            q = (1 - label_smoothing) * (k == labels[n]) + label_smoothing / K
+            q = (1 - label_smoothing) * t[k] + label_smoothing / K
             total -= w * q * math.log(p[n, k])
     return np.array(total / weights)
+
+
+def pad(x, *, padding, mode="constant", value=0.0):
+    """y (…, top + H + bottom, left + W + right): x and around it `value`, 0, the nearest pixel or mirrored pixels."""
+    if not isinstance(padding, (tuple, list)):
+        padding = (padding,) * 4
+    (top, bottom), (left, right) = padding if len(padding) == 2 else (padding[2:], padding[:2])
+    H, W = x.shape[-2:]
+    y = np.full((*x.shape[:-2], top + H + bottom, left + W + right), value, x.dtype)
+
+    def source(i, size):
+        """The pixel that place i of an axis shows, or None."""
+        if 0 <= i < size:
+            return i
+        if mode in ("constant", "zeros"):
+            return None
+        if mode == "reflect":
+            return -i if i < 0 else 2 * (size - 1) - i
+        return 0 if i < 0 else size - 1
+
+    for i in range(y.shape[-2]):
+        for j in range(y.shape[-1]):
+            h, v = source(i - top, H), source(j - left, W)
+            if h is not None and v is not None:
+                y[..., i, j] = x[..., h, v]
+    return y
 
 
 def linear(x, w, b=None):
@@ -187,6 +240,26 @@ def linear(x, w, b=None):
         for o in range(w.shape[0]):
             y[n, o] = sum(x[n, i] * w[o, i] for i in range(x.shape[1])) + (0 if b is None else b[o])
     return y
+
+
+def _around(padding, sizes, K, S, D):
+    """((top, bottom), (left, right)) of a padding.
+
+    "same": so many pixels that ⌈size/S⌉ windows fit, an odd one behind; "same_lower": an odd one in front.
+    """
+    if padding == "valid":
+        padding = 0
+    ends = []
+    for axis, (size, k, s, d) in enumerate(zip(sizes, K, S, D)):
+        if padding not in ("same", "same_lower"):
+            side = padding[axis] if isinstance(padding, (tuple, list)) else padding
+            ends.append(_pair(side))
+            continue
+        last = (math.ceil(size / s) - 1) * s + d * (k - 1)       # what the last tap of the last window reads
+        total = max(0, last - (size - 1))
+        more, less = math.ceil(total / 2), math.floor(total / 2)
+        ends.append((less, more) if padding == "same" else (more, less))
+    return ends
 
 
 def _pair(value):

@@ -6,7 +6,11 @@ import numpy as np
 
 
 def by_definition(x, w, dy, S, P, D, G):
-    """(y, dx, dw), each product of the definition added where it belongs: a loop over outputs, taps and groups."""
+    """(y, dx, dw), each product of the definition added where it belongs: a loop over outputs, taps and groups.
+
+    P: (down, across), each an integer or (before, after); dy tells the number of outputs.
+    """
+    P = [side if isinstance(side, int) else side[0] for side in P]
     y = np.zeros_like(dy)
     dx, dw = np.zeros_like(x), np.zeros_like(w)
     Cg, Og = x.shape[1] // G, w.shape[0] // G

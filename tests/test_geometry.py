@@ -70,20 +70,30 @@ def test_tap_cuts_what_each_window_reads():
 @pytest.mark.parametrize("include_pad", [False, True])
 def test_counts_of_an_average(include_pad):
     counted = 0
-    for size, kernel, stride, pad, ceil in itertools.product(
-        range(1, 25), range(1, 8), range(1, 5), range(4), (False, True)
-    ):
-        if kernel > size + 2 * pad or 2 * pad > kernel:
+    choices = itertools.product(range(1, 12), range(1, 6), range(1, 4), range(4), range(3), (1, 2, 3), (False, True))
+    for size, kernel, stride, before, after, dilation, ceil in choices:
+        axis = Axis(size, kernel, stride, before, after, dilation, ceil)
+        if axis.extent > size + before + after or axis.without_pixels() is not None:
             continue
-        low, high = (-pad, size + pad) if include_pad else (0, size)
-        expected = [
-            sum(low <= s + p < high for p in range(kernel))
-            for s in starts_by_walking(size, kernel, stride, pad, 1, ceil)
-        ]
-        assert Axis(size, kernel, stride, pad, pad, 1, ceil).counts(include_pad) == expected
+        low, high = (-before, size + after) if include_pad else (0, size)
+        starts = range(-before, axis.out * stride - before, stride)
+        expected = [sum(low <= s + p * dilation < high for p in range(kernel)) for s in starts]
+        assert axis.counts(include_pad) == expected, axis
         assert min(expected) > 0
         counted += 1
-    assert counted > 3_000
+    assert counted > 6_000
+
+
+def test_the_first_window_that_reads_padding_alone():
+    found = 0
+    choices = itertools.product(range(1, 7), range(1, 5), range(1, 4), range(7), range(7), range(1, 5), (False, True))
+    for size, kernel, stride, before, after, dilation, ceil in choices:
+        axis = Axis(size, kernel, stride, before, after, dilation, ceil)
+        blind = [i for i in range(axis.out)
+                 if not any(0 <= i * stride + p * dilation - before < size for p in range(kernel))]  # fmt: skip
+        assert axis.without_pixels() == (blind[0] if blind else None), axis
+        found += bool(blind)
+    assert found > 10_000
 
 
 # ----------------------------------------------------------------------------------------------------- drawn geometries
@@ -99,9 +109,12 @@ def convolutions(draw, most=3, groups=True):
     G = draw(st.integers(1, 3)) if groups else 1
     C, O = G * draw(st.integers(1, most)), G * draw(st.integers(1, most))
     K, D = two(1, 4), two(1, 3)
-    same = draw(st.booleans())
-    S, P = ((1, 1), "same") if same else (two(1, 4), two(0, 3))
-    least = [1 if same else max(1, d * (k - 1) + 1 - 2 * p) for k, d, p in zip(K, D, (0, 0) if same else P)]
+    S = two(1, 4)
+    P = draw(st.one_of(st.just("same"), st.just("same_lower"), st.tuples(st.integers(0, 3), st.integers(0, 3)),
+                       st.just((two(0, 4), two(0, 4)))))  # fmt: skip
+    same = isinstance(P, str)
+    padded = (0, 0) if same else [2 * p if isinstance(p, int) else sum(p) for p in P]
+    least = [1 if same else max(1, d * (k - 1) + 1 - p) for k, d, p in zip(K, D, padded)]
     H, W = (low + extra for low, extra in zip(least, two(0, 5)))
     N = draw(st.integers(0, 3))
     return (N, C, H, W), (O, C // G, *K), {"stride": S, "padding": P, "dilation": D, "groups": G}
@@ -156,8 +169,8 @@ def test_conv2d_is_the_definition(shapes, biased, seed):
     b = b if biased else None
     y = conv2d(x, w, b, **hyper).numpy()
     assert_near(y, reference.conv2d(x, w, b, **hyper))
-    if hyper["padding"] == "same":
-        assert y.shape[2:] == x.shape[2:]
+    if isinstance(hyper["padding"], str):
+        assert y.shape[2:] == tuple(-(-n // s) for n, s in zip(x.shape[2:], hyper["stride"]))
 
 
 @given(convolutions(), st.integers(0, 2**32))

@@ -90,6 +90,10 @@ NETS = {
     "oblong": [nn.Conv2d(1, 1, (1, 7), padding=(0, 3)), nn.Conv2d(1, 1, (4, 2), stride=(2, 3), padding=(1, 0))],
     "dilated": [nn.Conv2d(1, 1, 3, dilation=3, padding=2), nn.AvgPool2d(3, 2, padding=1, ceil_mode=True)],
     "same": [nn.Conv2d(1, 1, 4, padding="same"), nn.AvgPool2d(3, 2)],
+    "same, strided": [nn.Conv2d(1, 1, 4, 2, padding="same"), nn.AvgPool2d(3, 2, padding="same_lower")],
+    "each side": [nn.Conv2d(1, 1, 3, padding=((0, 2), (3, 1))), nn.LPPool2d(2, 2, padding=((1, 0), (0, 1)))],
+    "border": [nn.ZeroPad2d((1, 0, 2, 3)), nn.Conv2d(1, 1, 3, 2), nn.ConstantPad2d(1, 0.5), nn.Conv2d(1, 1, 2)],
+    "turned": [nn.Conv2d(1, 1, (2, 3), padding=(1, (0, 2)), flip=True)],
 }
 
 
@@ -103,6 +107,26 @@ def test_the_field_is_the_box_of_pixels_that_have_a_gradient(name, place):
     if name == "dilated" and min(top, left) < 0:
         pytest.skip("a dilated window has gaps: where its box is cut off there may be one")
     assert see(net, shape, place) == (max(0, top), max(0, left), min(30, bottom), min(32, right))
+
+
+def test_a_signals_windows_have_the_height_1():
+    """Fields add up along the signal: 5, then 5 + 2·(3 − 1)·2 = 13, the first one 2 + 2·2 before its beginning."""
+    last = nn.Conv1d(3, 1, 3, dilation=2, padding=2)
+    net = positive(nn.Sequential(nn.Conv1d(2, 3, 5, 2, padding=2), nn.ReLU(), last))
+    layers = inspect.summary(net, (2, 40)).layers
+    pooled = inspect.summary(nn.Sequential(nn.MaxPool1d(4, 3, (2, 0)), nn.AvgPool1d(3, 1)), (2, 40)).layers
+    assert [(x.kernel, x.field, x.total_stride, x.offset) for x in pooled] == [
+        ((1, 4), (1, 4), (1, 3), (0, -2)), ((1, 3), (1, 10), (1, 3), (0, -2))]  # fmt: skip
+    assert [(x.kernel, x.output, x.macs) for x in layers] == [
+        ((1, 5), (3, 20), 3 * 20 * 10), (None, (3, 20), 0), ((1, 3), (1, 20), 20 * 9)]  # fmt: skip
+    last = layers[-1]
+    assert (last.field, last.total_stride, last.offset) == ((1, 13), (1, 2), (0, -6))
+    x = Tensor(np.ones((1, 2, 40)), requires_grad=True)
+    dy = np.zeros((1, 1, 20))
+    dy[0, 0, 9] = 1
+    net(x).backward(dy)
+    places = np.nonzero(x.grad[0].sum(0))[0]
+    assert (places.min(), places.max()) == (9 * 2 - 6, 9 * 2 - 6 + 12)
 
 
 class Branches(nn.Module):

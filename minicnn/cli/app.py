@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 import minicnn
 from minicnn.cli import console
+from minicnn.foreign import NoFontWarning
 
 TRAIN, LOOK, CHECK, MEASURE, DATA = "Train and use", "Look inside", "Check", "Measure", "Data"
 
@@ -135,7 +139,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×: print a substitute
     try:
-        code = app(standalone_mode=False)
+        with _warnings_as_lines():
+            code = app(standalone_mode=False)
         sys.stdout.flush()
         if code == 130:  # typer turns Ctrl-C into this, silently
             console.fail("stopped", 130)
@@ -152,6 +157,23 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """A warning of ours is one line on stderr, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NoFontWarning)
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, NoFontWarning):
+                console.note(str(message))
+            else:
+                usual(message, category, *place)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
+
+
 FAILURES = (
     ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError, OSError, ImportError, MemoryError
 )  # fmt: skip
@@ -162,7 +184,7 @@ def _code_of(problem: Exception) -> int:
     """Print the error. → the exit code"""
     train = sys.modules.get("minicnn.train")  # loaded only by verbs that train
     if train is not None and isinstance(problem, train.Stopped):  # everything is saved
-        print(problem, file=sys.stderr)
+        console.note(str(problem))
         return problem.code
     if os.environ.get("MINICNN_DEBUG") or not isinstance(problem, FAILURES):
         raise problem

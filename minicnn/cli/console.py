@@ -14,20 +14,26 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich import markup as rich_markup
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
+from minicnn import foreign
 from minicnn.names import unknown
 
 T = TypeVar("T")
 
-UNSAFE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-UNSAFE |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""Control characters and changes of writing direction, and the text that is printed instead."""
+class SafeConsole(Console):
+    """rich's console, which prints control characters in foreign text as escapes, also where a caller forgot to."""
 
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of anything that is printed; what rich itself sends to the terminal is in control segments."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+
+out = SafeConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The type of a verb's argument for --json."""
@@ -42,23 +48,28 @@ PIPE_SECONDS = 10.0
 
 def fail(sentence: str, code: int) -> int:
     """Print an error on stderr. → the exit code"""
-    print(f"error: {clean(sentence)}", file=sys.stderr)
+    print(f"error: {foreign.terminal(sentence)}", file=sys.stderr)
     return code
 
 
+def note(sentence: str) -> None:
+    """Print a remark on stderr: the result, on stdout, may go into a file."""
+    print(foreign.terminal(sentence), file=sys.stderr)
+
+
 def clean(text: str) -> str:
-    """Text from a file or a folder, safe to print: control characters are replaced by escapes."""
-    return text.translate(UNSAFE)
+    """A sentence of ours that has foreign names, safe to print; its line breaks are kept, so clean the names before."""
+    return foreign.terminal(text, lines=True)
 
 
-def escape(text: str) -> str:
-    """The same, with brackets that rich would read as markup escaped."""
-    return rich_markup.escape(clean(text))
+def escape(text: object) -> str:
+    """A foreign name for text with rich's markup."""
+    return foreign.markup(text)
 
 
 def print_json(value) -> None:
     """Print one JSON document on stdout."""
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(foreign.json(json.dumps(value, indent=1, ensure_ascii=False)))
 
 
 def say(text: str, markup: bool = True) -> None:
@@ -78,7 +89,7 @@ def program() -> str:
 
 def suggest(title: str, commands: dict[str, str]) -> None:
     """Print commands with explanations, beside them or, in a narrow terminal, below."""
-    shown = {program() + command.removeprefix("minicnn"): why for command, why in commands.items()}
+    shown = {foreign.terminal(program() + command.removeprefix("minicnn")): why for command, why in commands.items()}
     longest = max(map(len, shown))
     room = out.width if out.is_terminal else math.inf
     beside = 2 + longest + 3 + max(map(len, shown.values())) <= room
@@ -203,7 +214,7 @@ def show(table: Table, optional: Sequence[str] = ()) -> None:
     while words and width(table) > room and (widest := max(words, key=_set_width)) and _set_width(widest) > 8:
         widest.width = _set_width(widest) - 1
     # rich itself would cut all columns equally; the terminal wraps a table that is still too wide
-    Console(file=out.file, highlight=False, emoji=False, width=max(width(table), 1)).print(table)
+    SafeConsole(file=out.file, highlight=False, emoji=False, width=max(width(table), 1)).print(table)
     if names:
         say(f"(Not shown, because the terminal is narrow: {', '.join(names)}. A pipe gets all: `… | less -S`.)")
 
@@ -242,7 +253,7 @@ def bars(names: list[str], probabilities, width: int = 40) -> Iterator[str]:
     """A line for each name: its probability as a bar and in per cent; as wide as the terminal allows."""
     from rich.cells import cell_len, set_cell_size
 
-    room = out.width if out.is_terminal else 160
+    room, names = out.width if out.is_terminal else 160, list(map(foreign.terminal, names))
     longest = min(max(map(cell_len, names)), max(8, room - 24))
     width = max(1, min(width, room - longest - 14))
     for name, p in zip(names, probabilities):

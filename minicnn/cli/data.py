@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from minicnn import foreign
 from minicnn.cli import console
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def examine(
     else:
         _show(report, seconds)
         if picture:
-            console.say(f"contact sheet: {picture}", markup=False)
+            console.say(f"contact sheet: {foreign.terminal(picture)}", markup=False)
     if report.fatal:
         raise typer.Exit(1)
 
@@ -88,7 +89,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
     from minicnn.data import doctor
 
     counts, sizes = report.counts(), report.sizes()
-    console.say(f"{report.root}: {console.count(len(report.pictures), 'picture')} in "
+    console.say(f"{foreign.terminal(report.root)}: {console.count(len(report.pictures), 'picture')} in "
                 f"{console.count(len(counts), 'class', 'classes')}, {seconds:.1f} s", markup=False)
     splits = sorted({split for row in counts.values() for split in row}, key=("train", "validation", "test", "").index)
     table = console.table("class", *(f">{split or 'pictures'}" for split in splits), ">share")
@@ -101,6 +102,8 @@ def _show(report: doctor.Report, seconds: float) -> None:
         for what, unit, scale in (("width", "pixels", 1), ("height", "pixels", 1), ("size", "kB", 1000)):
             table.add_row(f"{'file' if what == 'size' else what}, {unit}", *(f"{v / scale:,.0f}" for v in sizes[what]))
         console.show(table)
+        seen = [f"{meaning} ({n:,})" for meaning, n in report.samples().items()]
+        console.say(f"depth and colours: {', '.join(seen)}", markup=False)
     if report.problems:
         table = console.table("problem", ">files", "what it means", "such as")
         for kind, names in report.problems.items():
@@ -111,18 +114,20 @@ def _show(report: doctor.Report, seconds: float) -> None:
         console.show(table)
     for groups, word in ((report.exact, "the same file"), (report.near, "nearly the same")):
         for group in groups[:EXAMPLES]:
-            console.say(f"{word}: {', '.join(group)}", markup=False)
+            console.say(foreign.terminal(f"{word}: {', '.join(group)}"), markup=False)
         if len(groups) > EXAMPLES:
             console.say(f"… and {len(groups) - EXAMPLES} more groups of {word}; --json lists all", markup=False)
+    for note in report.notes():
+        console.say(foreign.terminal(note), markup=False)
     totals = [sum(row.values()) for row in counts.values()]
     if totals and max(totals) > 10 * min(totals):
         console.say(f"The largest class has {max(totals) / min(totals):.0f} times as many pictures as the smallest: "
                     "accuracy says little about the small ones; class weights or more pictures help.", markup=False)
     if report.structure:
-        console.say(f"not ready to train: {report.structure}", markup=False)
+        console.say(foreign.terminal(f"not ready to train: {report.structure}"), markup=False)
     elif report.fatal:
         console.say("not ready to train: remove the files that are marked as empty, corrupt, truncated, too large, "
-                    "32-bit or with an outside link, or save them again", markup=False)
+                    "not read or with an outside link, or save them again", markup=False)
     else:
         console.say("ready to train", markup=False)
 
@@ -153,7 +158,8 @@ def pack(
         return console.print_json({"folder": str(out), "pictures": count, "tars": [path.name for path in made]})
     counts = (console.count(len(pictures.samples), "picture"), console.count(len(pictures.classes), "class", "classes"),
               console.count(len(made), "tar file"))  # fmt: skip
-    console.say(f"{out}: {counts[0]} of {counts[1]} in {counts[2]}; `minicnn train {out}` reads them", markup=False)
+    console.say(foreign.terminal(f"{out}: {counts[0]} of {counts[1]} in {counts[2]}; `minicnn train {out}` reads them"),
+                markup=False)
 
 
 def _bar(*columns) -> Progress:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from minicnn import data
+from minicnn import data, foreign
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
 from minicnn.io import model_file
@@ -64,10 +63,10 @@ def evaluate(
     if named:
         console.out.print(f"\nmost confident mistakes ({len(named)}):")
         for m in named:
-            mistake = f"{m['truth']} taken for {m['prediction']} ({100 * m['probability']:.1f} %)"
-            console.say(f"  {m['image']}: {mistake}", markup=False)
+            mistake = f"{m['image']}: {m['truth']} taken for {m['prediction']} ({100 * m['probability']:.1f} %)"
+            console.say(f"  {foreign.terminal(mistake)}", markup=False)
     if files:
-        console.say("\npictures: " + ", ".join(files), markup=False)
+        console.say("\npictures: " + foreign.terminal(", ".join(files)), markup=False)
     return None
 
 
@@ -89,7 +88,7 @@ def _draw(result: Assessment, chosen, about, folder: Path | None, count: int) ->
             files.append(str(folder / "worst.png"))
         return files
     except ModuleNotFoundError as missing:
-        print(f"no pictures: {missing}", file=sys.stderr)
+        console.note(f"no pictures: {missing}")
         return []
 
 
@@ -125,4 +124,4 @@ def show(result, classes: list[str], what: str) -> None:
         console.show(table)
     mistakes = [f"{classes[t]} taken for {classes[p]} ({n})" for t, p, n in result.worst_pairs()]
     if mistakes:
-        console.say(f"most common mistakes: {', '.join(mistakes)}", markup=False)
+        console.say(foreign.terminal(f"most common mistakes: {', '.join(mistakes)}"), markup=False)

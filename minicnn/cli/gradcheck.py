@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,7 +246,7 @@ def _draw(curves: dict, out: Path) -> bool:
     try:
         fig = figure(7, 4.5)
     except ModuleNotFoundError as missing:
-        print(f"no picture: {missing}", file=sys.stderr)
+        console.note(f"no picture: {missing}")
         return False
     ax = fig.subplots()
     for name, points in curves.items():

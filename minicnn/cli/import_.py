@@ -10,13 +10,20 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import models
+from minicnn import foreign, models
 from minicnn.cli import console
 from minicnn.cli.model_name import ModelSettings, of_zoo
-from minicnn.data import NORMALISATIONS
-from minicnn.io import model_file
-from minicnn.io.weights import load_into
-from minicnn.nn import Module
+from minicnn.data import NORMALISATIONS, imagenet
+from minicnn.io import model_file, normalisation
+from minicnn.io.weights import fit, load_into
+from minicnn.names import MAX_CLASSES
+from minicnn.nn import Module, init
+
+AUTO, IMAGENET = "auto", 1000
+MAX_LABELS = 2**24
+"""Bytes of a file of class names."""
+OWN = {"googlenet": "inception", "inception_v3": "inception"}
+"""Nets whose published weights have another normalisation than ImageNet's usual one."""
 
 PREPROCESSING = {name: (*numbers, 0 if name == "none" else 256) for name, numbers in NORMALISATIONS.items()}
 """Normalisations: mean and standard deviation, and the shorter side for 224 pixels."""
@@ -31,18 +38,22 @@ def import_(
     ] = None,
     settings: ModelSettings = None,
     preprocess: Annotated[
-        str, typer.Option(help="How pictures are normalised: " + ", ".join(PREPROCESSING) + ".")
-    ] = "imagenet",
+        str, typer.Option(help="How pictures are normalised: " + ", ".join(PREPROCESSING) + "; auto: Caffe's way, or "
+                               "the usual one, by the size of the scores.")
+    ] = AUTO,
     skip: Annotated[
         list[str] | None, typer.Option(help="Leave a part of the file out, such as aux1; may be repeated.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Use only the arrays below this prefix, such as model.; by default it is found.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ):
     """Make a model file from PyTorch's weights, for `minicnn predict`. PyTorch is not needed."""
     base, options = of_zoo(model, settings)
-    console.choose("preprocessing", preprocess, PREPROCESSING)
+    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
     console.check_out(out, (), overwrite=overwrite)
-    net, about = assemble(base, weights, labels, options, preprocess, skip or ())
+    net, about, said = assemble(base, weights, labels, options, preprocess, skip or (), prefix)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
         draft = Path(folder) / out.name
         model_file.save(draft, net, about)
@@ -51,52 +62,82 @@ def import_(
     size = sum(p.size for p in net.parameters())
     console.say(f"{out}: {model}, {size:,} parameters, {console.count(len(about.classes), 'class', 'classes')}",
                 markup=False)
+    for sentence in said:
+        console.say(sentence, markup=False)
 
 
 def assemble(
-    model: str, weights: Path, labels: Path | None, options: dict[str, Any], preprocess: str,
-    skip: Sequence[str] = (),
-) -> tuple[Module, model_file.Description]:  # fmt: skip
-    """A net of the zoo with weights from a file, and their description; ValueError where they do not fit.
+    model: str, weights: Path, labels: Path | None, options: dict[str, Any], preprocess: str = AUTO,
+    skip: Sequence[str] = (), prefix: str | None = None,
+) -> tuple[Module, model_file.Description, list[str]]:  # fmt: skip
+    """A net of the zoo with weights from a file, their description, and sentences about what was assumed.
 
-    The number of classes is that of the labels, or the option num_classes, or 1000.
+    ValueError where they do not fit. The number of classes is that of the labels, or the option num_classes, or 1000.
     """
-    mean, std, resize = PREPROCESSING[console.choose("preprocessing", preprocess, PREPROCESSING)]
+    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
     names = _labels(labels) if labels else [str(i) for i in range(_classes(options))]
     if labels and options.get("num_classes", len(names)) != len(names):
         raise console.UsageError(f"--set num_classes={options['num_classes']} contradicts {labels}, which has "
                                  f"{len(names)} labels: leave it out")  # fmt: skip
     options = {**options, "num_classes": len(names)}
     shape = models.input_shape(model, options.get("variant", ""))
-    with console.usage_errors():
-        net = models.build(model, **options)
-    report = load_into(net, weights, strict=False, skip=skip)
+    shape = (options.get("in_channels", shape[0]), *shape[1:])
+    said = []
+    with console.usage_errors(), init.shapes_only():       # a net that the file does not fit is never built
+        empty = models.build(model, **options)
+    report = fit(empty, weights, skip=skip, prefix=prefix)
     if not report.ok:
         raise ValueError(f"{weights} does not fit {model} with {console.count(len(names), 'class', 'classes')} "
-                         f"({report}): try another variant (NAME:VARIANT), --set num_classes=N or --labels, or --skip "
-                         "for parts that only the file has")  # fmt: skip
+                         f"({report}): try another variant (NAME:VARIANT), --set num_classes=N or --labels, or "
+                         "--skip for parts that only the file has, or --prefix")  # fmt: skip
+    net = models.build(model, **options)
+    load_into(net, weights, skip=skip, prefix=prefix)
+    if report.prefix:
+        said.append(f"the prefix {foreign.terminal(report.prefix)} was taken off the names in the file")
+    if preprocess == AUTO:
+        preprocess, sentence = _normalisation(model, net, shape)
+        said.append(sentence)
+    if not labels and len(names) == IMAGENET and shape[0] == 3:
+        names = list(imagenet.labels().values())
+        said.append("classes: the names of ImageNet's 1000, in its order (--labels FILE for others)")
+    mean, std, resize = PREPROCESSING[preprocess]
     C, side = shape[0], shape[1]
     short = max(side, round(resize * side / 224)) if resize else 0
-    return net, model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)
+    about = model_file.Description(model, options, names, list(shape), list(mean[:C]), list(std[:C]), short)
+    return net, about, said
+
+
+def _normalisation(model: str, net: Module, shape: tuple[int, int, int]) -> tuple[str, str]:
+    """(the normalisation of the weights, a sentence about it)"""
+    usual = OWN.get(model, "imagenet")
+    if shape[0] != 3:
+        return usual, f"normalisation: {usual}, the default (--preprocess NAME for another)"
+    found, spread = normalisation.detect(net, shape, usual)
+    other = usual if found == "caffe" else "caffe"
+    return found, (f"normalisation: {found}, with which the scores of pictures differ by {spread[found]:.2g}, and with "
+                   f"{other} by {spread[other]:.2g}; trained nets have about 2 (--preprocess NAME for another)")
 
 
 def _classes(options: dict[str, Any]) -> int:
     count = options.get("num_classes", 1000)
-    if type(count) is not int or count < 1:
-        raise console.UsageError(f"--set num_classes={count} must be a whole number of at least 1")
+    if type(count) is not int or not 1 <= count <= MAX_CLASSES:
+        raise console.UsageError(f"--set num_classes={count} must be a whole number from 1 to {MAX_CLASSES:,}")
     return count
 
 
 def _labels(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no label file {path}: check the name and the folder")
+    if path.stat().st_size > MAX_LABELS:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, and a file of class names may have {MAX_LABELS}: it "
+                         "is another file")
     try:
-        text = path.read_text(encoding="utf-8").rstrip()
+        text = path.read_text(encoding="utf-8-sig").rstrip()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not text in UTF-8, so it holds no class names") from None
     try:
         given = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         given = text.splitlines()
     if isinstance(given, dict):
         try:
@@ -107,4 +148,6 @@ def _labels(path: Path) -> list[str]:
             ) from None
     if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
         raise ValueError(f"{path} must hold class names: a JSON list, a JSON object by index, or one per line")
+    if len(given) > MAX_CLASSES:
+        raise ValueError(f"{path} has {len(given):,} class names, and there may be at most {MAX_CLASSES:,}")
     return given

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from minicnn import foreign
 from minicnn.cli import console
 from minicnn.cli.model_name import model_path
 
@@ -62,13 +63,17 @@ def predict(
 def _sources(names: Iterable[str]) -> list[tuple[str, Any]]:
     """(name, source) for each picture: a file, the files of a folder, or standard input."""
     from minicnn.data.decode import SUFFIXES, Packed
+    from minicnn.data.folder import left_out
 
     found: list[tuple[str, Any]] = []
     for name in names:
         if name == "-":
             found.append((name, Packed("standard input", sys.stdin.buffer.read())))
         elif Path(name).is_dir():
-            inside = sorted(p for p in Path(name).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            files = sorted(p for p in Path(name).rglob("*") if p.is_file() and not p.name.startswith("."))
+            inside = [path for path in files if path.suffix.lower() in SUFFIXES]
+            for note in left_out(str(path) for path in files if path not in set(inside)):
+                console.note(f"{name}: {note}")
             if not inside:
                 raise FileNotFoundError(f"the folder {name} holds no pictures ({', '.join(SUFFIXES)})")
             found += [(str(path), path) for path in inside]
@@ -87,7 +92,7 @@ def _show(name: str, classes: list[str], probabilities, bright: bool) -> None:
 
 def _short(name: str) -> str:
     """The first of a class's names, at most 30 letters of it: ImageNet's classes have up to eight."""
-    first = console.clean(name.split(",")[0])
+    first = foreign.terminal(name.split(",")[0])
     return first if len(first) <= 30 else first[:29] + "…"
 
 

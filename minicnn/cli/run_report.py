@@ -6,10 +6,10 @@ import json
 import math
 import re
 import shlex
-import sys
 import time
 from dataclasses import asdict
 
+from minicnn import foreign
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
@@ -31,8 +31,11 @@ def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> 
                   ((run.training, "train"), (run.validation, "validate")) if split is not None]
         counts += [f"{len(tested):,} to test"] if part == "test" else []
         size = sum(p.size for p in run.model.parameters())
-        console.out.print(f"[bold]{run.config.model}[/] ({size:,} parameters) on [bold]{splits.name}[/]: "
+        model, name = console.escape(run.config.model), console.escape(splits.name)
+        console.out.print(f"[bold]{model}[/] ({size:,} parameters) on [bold]{name}[/]: "
                           f"{_images(counts[0])}, {', '.join(counts[1:])}, {len(splits.classes)} classes")
+        for note in splits.notes:
+            console.say(foreign.terminal(note), markup=False)
         if run.metrics or run.state.progress.batches:
             console.say(f"continues after step {run.state.schedule.t:,}", markup=False)
     started = time.perf_counter()
@@ -58,7 +61,7 @@ def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> 
     if not keep:
         return None
     named = ", ".join((f"{BEST} (the model)", *(["metrics.jsonl"] if run.metrics else []), *files))
-    console.say(f"\nIn {run.folder}: {named}", markup=False)
+    console.say(f"\nIn {foreign.terminal(run.folder)}: {named}", markup=False)
     _what_next(run)
     return None
 
@@ -129,7 +132,7 @@ def _draw(run: Run, result) -> list[str]:
         net_plots.first_layer(run.model, x, image, run.folder / "filters.png")
         return [*made, "confusion.png", "filters.png"]
     except ModuleNotFoundError as missing:
-        print(f"no pictures: {missing}", file=sys.stderr)
+        console.note(f"no pictures: {missing}")
         return []
 
 
@@ -141,7 +144,8 @@ def _show_one(run: Run) -> None:
     image, label = run.splits.test[0]
     where = run.folder / "sample.png"
     Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(where)
-    console.out.print(f"\nOne test image ({where}), true class {classes[label]}:", markup=False, soft_wrap=True)
+    shown, name = foreign.terminal(where), foreign.terminal(classes[label])
+    console.out.print(f"\nOne test image ({shown}), true class {name}:", markup=False, soft_wrap=True)
     p = classify(run.model.eval(), run.prepare(preprocessing.normalise(preprocessing.read(image)[None])))
     for bar in console.bars(classes, p):
         console.out.print(bar, markup=False)

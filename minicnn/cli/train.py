@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -87,7 +86,7 @@ def _resumed(folder: Path) -> Run:
     except (OSError, ValueError, AttributeError):
         changed = f"{ENVIRONMENT} can't be read"
     if changed:
-        print(f"the run continues, but not bit for bit: the environment has changed ({changed})", file=sys.stderr)
+        console.note(f"the run continues, but not bit for bit: the environment has changed ({changed})")
     return run
 
 
@@ -101,7 +100,7 @@ def _find_lr(settings: Config, path: Path, as_json: bool):
         finder.draw(search, path)
         picture: str | None = str(path)
     except ModuleNotFoundError as missing:
-        print(f"no picture: {missing}", file=sys.stderr)
+        console.note(f"no picture: {missing}")
         picture = None
     if as_json:
         return console.print_json({**asdict(search), "seconds": seconds, "picture": picture})

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from minicnn import foreign
 from minicnn.cli import console, run_report
 from minicnn.cli.settings import given, with_settings
 from minicnn.data import NORMALISATIONS
@@ -88,6 +89,8 @@ def say(head: dict) -> None:
     """Print how the head was solved."""
     console.say(f"{head['features']} features of {head['pictures']:,} pictures in {head['views']} views, computed once "
                 f"({head['seconds']:.1f} s); normalised as for {head['normalisation']}", markup=False)
+    if head.get("prefix"):
+        console.say(f"the prefix {foreign.terminal(head['prefix'])} was taken off the names in the file", markup=False)
     table = console.table(">λ", ">loss", ">right, %")
     for tried in head["tried"]:
         mark = "[bold]" if tried["lambda"] == head["lambda"] else ""

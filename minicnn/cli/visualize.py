@@ -11,9 +11,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from minicnn import inspect
+from minicnn import foreign, inspect
 from minicnn.cli import console
-from minicnn.cli.import_ import PREPROCESSING, assemble
+from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble
 from minicnn.cli.model_name import ModelSettings, model_path, of_zoo
 from minicnn.inspect import deconvnet, grad_cam, occlusion, plots, saliency, units
 from minicnn.io import model_file
@@ -59,7 +59,7 @@ def visualize(
     weights: Annotated[Path | None, typer.Option(help="Weights for a net of the zoo, as for `minicnn import`.")] = None,
     labels: Annotated[Path | None, typer.Option(help="With --weights: class names.")] = None,
     settings: ModelSettings = None,
-    preprocess: Annotated[str, typer.Option(help=f"With --weights: {', '.join(PREPROCESSING)}.")] = "imagenet",
+    preprocess: Annotated[str, typer.Option(help=f"With --weights: {', '.join(PREPROCESSING)}, auto.")] = AUTO,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture that exists.")] = False,
     as_json: console.Json = False,
 ):  # fmt: skip
@@ -80,12 +80,13 @@ def visualize(
     with model.evaluating(), no_grad():
         probabilities = softmax(model(units.to_tensor(model, x))).numpy()[0]
     k = which(class_, about.classes) if class_ else int(probabilities.argmax())
-    scene = Scene(model, shown, x, probabilities, k, about.classes[k].split(",")[0], layer, out, as_json)
+    name = foreign.terminal(about.classes[k].split(",")[0])
+    scene = Scene(model, shown, x, probabilities, k, name, layer, out, as_json)
     report = draw(scene)
     if as_json:
         return console.print_json({"picture": str(out), "what": what, "image": str(image), "class": about.classes[k],
                                    "index": k, "probability": float(probabilities[k]), **report})  # fmt: skip
-    console.say(f"{out}: {report.pop('said')}", markup=False)
+    console.say(foreign.terminal(f"{out}: {report.pop('said')}"), markup=False)
 
 
 def which(wanted: str, classes: list[str]) -> int:
@@ -108,7 +109,10 @@ def which(wanted: str, classes: list[str]) -> int:
 def _model(run, weights, labels, settings, preprocess) -> tuple[Module, model_file.Description]:
     if weights:
         model, options = of_zoo(run, settings)
-        return assemble(model, weights, labels, options, preprocess)
+        net, about, said = assemble(model, weights, labels, options, preprocess)
+        for sentence in said:
+            console.note(sentence)
+        return net, about
     if settings:
         raise console.UsageError(f"--set needs --weights: {run} holds a net whose options are fixed")
     return model_file.load(model_path(Path(run)))

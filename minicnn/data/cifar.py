@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50 000 + 10 000 colour photographs of 32 × 32, in the binary version.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50 000 + 10 000 colour photographs of 32 × 32, binary or Python version.
 
 A file consists of records. CIFAR-10: one byte with the label, then 3072 bytes of pixels: red, green, blue, each 32 rows
 of 32. CIFAR-100: the same after one byte with the number of the superclass, 0 … 19. A text file lists the class names.
-Source: cs.toronto.edu/~kriz/cifar.html. (The Python version is a pickle, which could run code.)
+Source: cs.toronto.edu/~kriz/cifar.html. The Python version, which is a pickle, is read by cifar_python.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from minicnn.data import cifar_python
 from minicnn.data.dataset import Dataset
-from minicnn.data.dataset_files import dataset_folder, find, open_bytes, read_bytes, refuse
+from minicnn.data.dataset_files import dataset_folder, find, lies_there, open_bytes, read_bytes, refuse
 from minicnn.data.splits import Splits
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -34,6 +35,9 @@ LIMIT = 200 * 2**20
 
 TRAIN10, TEST10, NAMES10 = tuple(f"data_batch_{n}.bin" for n in range(1, 6)), ("test_batch.bin",), "batches.meta.txt"
 TRAIN100, TEST100, NAMES100 = ("train.bin",), ("test.bin",), "fine_label_names.txt"
+PYTHON10 = "cifar-10-batches-py", tuple(f"data_batch_{n}" for n in range(1, 6)), ("test_batch",), "labels"
+PYTHON100 = "cifar-100-python", ("train",), ("test",), "fine_labels"
+"""The folder of the Python version, its training and test files, and the name of the labels in them."""
 
 
 def load_cifar10() -> Splits:
@@ -42,13 +46,13 @@ def load_cifar10() -> Splits:
     FileNotFoundError names the missing files and their folder; ValueError a damaged file.
     Krizhevsky 2009, "Learning multiple layers of features from tiny images".
     """
-    return _load("cifar-10", "cifar-10-batches-bin", TRAIN10, TEST10, NAMES10, CIFAR10, 1,
+    return _load("cifar-10", "cifar-10-batches-bin", TRAIN10, TEST10, NAMES10, CIFAR10, 1, PYTHON10,
                  (0.491400, 0.482159, 0.446531), (0.247032, 0.243485, 0.261588))
 
 
 def load_cifar100() -> Splits:
     """A hundred classes, (N,3,32,32), from the official files in `$MINICNN_HOME/datasets/cifar-100`; as above."""
-    return _load("cifar-100", "cifar-100-binary", TRAIN100, TEST100, NAMES100, CIFAR100, 2,
+    return _load("cifar-100", "cifar-100-binary", TRAIN100, TEST100, NAMES100, CIFAR100, 2, PYTHON100,
                  (0.507075, 0.486549, 0.440918), (0.267334, 0.256438, 0.276150))
 
 
@@ -76,18 +80,30 @@ def read_records(paths: Sequence[Path], label_bytes: int, classes: int) -> Datas
 
 
 def _load(name: str, inner: str, train: tuple[str, ...], test: tuple[str, ...], names: str, classes: tuple[str, ...],
-          label_bytes: int, mean: tuple[float, ...], std: tuple[float, ...]) -> Splits:
+          label_bytes: int, python: tuple[str, tuple[str, ...], tuple[str, ...], str], mean: tuple[float, ...],
+          std: tuple[float, ...]) -> Splits:  # fmt: skip
     where = dataset_folder(name)
     found = {file: find(where, f"{inner}/{file}") for file in (*train, *test)}
     missing = [file for file, path in found.items() if path is None]
+    if missing and (pickles := python_files(where, python)):
+        first, second = (cifar_python.read(paths, python[3], len(classes)) for paths in pickles)
+        return Splits.of_arrays(name, first, second, classes, mean, std)
     if missing:
         raise FileNotFoundError(f"the dataset {name!r} needs {', '.join(missing)} in the folder {where / inner}: "
-                                f"`minicnn data get {name}` downloads them, or get the binary version from "
-                                f"cs.toronto.edu/~kriz/cifar.html and unpack it there")
+                                f"`minicnn data get {name}` downloads them, or get the binary or the Python version "
+                                f"from cs.toronto.edu/~kriz/cifar.html and unpack it there{lies_there(where)}")
     _check_names(find(where, f"{inner}/{names}"), classes)
     first, second = (read_records([path for path in map(found.get, files) if path], label_bytes, len(classes))
                      for files in (train, test))
     return Splits.of_arrays(name, first, second, classes, mean, std)
+
+
+def python_files(where: Path, python: tuple[str, tuple[str, ...], tuple[str, ...], str]) -> list[list[Path]]:
+    """[the training files, the test files] of the Python version; nothing where one is missing."""
+    folder, *parts, _ = python
+    found = [[find(where, f"{folder}/{file}") for file in files] for files in parts]
+    paths = [[path for path in files if path is not None] for files in found]
+    return paths if all(None not in files for files in found) else []
 
 
 def _check_names(path: Path | None, classes: tuple[str, ...]) -> None:

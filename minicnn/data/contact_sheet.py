@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import arguments
-from minicnn.data import crop, decode
+from minicnn import arguments, foreign
+from minicnn.data import crop, decode, fonts
 from minicnn.data.doctor import KINDS, Report
 
 CELL, LINE, GAP, HEAD = 112, 12, 8, 26
@@ -67,7 +67,7 @@ def _group(report: Report, number: int, group: Sequence[str]) -> list[Cell]:
 
 def draw(rows: Sequence[Row], path: str | PathLike[str]) -> None:
     """Write the sheet to a picture file; files that can't be decoded are crossed out. ValueError without rows."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     if not rows:
         raise ValueError("there is nothing to show on a contact sheet: the folder holds no pictures")
@@ -78,11 +78,12 @@ def draw(rows: Sequence[Row], path: str | PathLike[str]) -> None:
                                                  for _, cells in rows]
     lines = [-(-min(len(cells), MAX_CELLS) // COLUMNS) for _, cells in rows]
     sheet = Image.new("RGB", (width, sum(HEAD + n * high + GAP for n, high in zip(lines, tall)) + GAP), "white")
-    pen, large, small = ImageDraw.Draw(sheet), ImageFont.load_default(15), ImageFont.load_default(10)
+    pen, large, small = ImageDraw.Draw(sheet), _Fonts(15), _Fonts(10)
     y = GAP
     for (heading, cells), n, high in zip(rows, lines, tall):
         more = f" (the first {MAX_CELLS} of {len(cells)})" if len(cells) > MAX_CELLS else ""
-        pen.text((GAP, y + 3), _cut(pen, heading + more, large, width - 2 * GAP), INK, large)
+        text, font = _cut(pen, heading + more, large, width - 2 * GAP)
+        pen.text((GAP, y + 3), text, INK, font)
         y += HEAD
         for i, cell in enumerate(cells[:MAX_CELLS]):
             x, top = GAP + i % COLUMNS * (CELL + GAP), y + i // COLUMNS * high
@@ -90,7 +91,8 @@ def draw(rows: Sequence[Row], path: str | PathLike[str]) -> None:
             folder, _, last = cell.name.rpartition("/")
             remark = [(cell.tag, RED if cell.alarm else INK)] if _tagged(cells) else []
             for k, (text, colour) in enumerate([*remark, (folder, GREY), (last, INK)]):
-                pen.text((x, top + CELL + 2 + LINE * k), _cut(pen, text, small, CELL), colour, small)
+                shown, font = _cut(pen, text, small, CELL)
+                pen.text((x, top + CELL + 2 + LINE * k), shown, colour, font)
         y += n * high + GAP
     sheet.save(path)
 
@@ -116,11 +118,38 @@ def _show(sheet: Any, pen: Any, file: Path | None, x: int, y: int) -> None:
     pen.rectangle(edge, outline=PALE)
 
 
-def _cut(pen: Any, text: str, font: Any, width: int) -> str:
-    """The text, shortened with … to fit into the width."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
+class _Fonts:
+    """The font of each text, in one size: Pillow's own, or for other alphabets one that has them."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.known = size, dict[str, Any]()
+
+    def of(self, text: str) -> Any:
+        """The font. `NoFontWarning` names the characters that no font has."""
+        from PIL import ImageFont
+
+        path = _font_file(text)
+        if path not in self.known:
+            self.known[path] = ImageFont.truetype(path, self.size) if path else ImageFont.load_default(self.size)
+        return self.known[path]
+
+
+def _font_file(text: str) -> str:
+    if all(c.isascii() or c in "…×" for c in text):
+        return ""
+    try:
+        fonts.tell(fonts.families(text)[1])
+        return fonts.file_for(text)
+    except ImportError:                                    # only matplotlib knows the fonts
+        return ""
+
+
+def _cut(pen: Any, text: str, fonts_: _Fonts, width: int) -> tuple[str, Any]:
+    """(the text, shortened with … to fit into the width; its font)"""
+    text = foreign.terminal(text)
+    font = fonts_.of(text)
     if pen.textlength(text, font) <= width:
-        return text
+        return text, font
     while text and pen.textlength(text + "…", font) > width:
         text = text[:-1]
-    return text + "…"
+    return text + "…", font

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 _CHUNK = 2**20
+DEEP, MOST = 3, 200
+"""How far a dataset's folder is searched for a file: folders below each other, and folders in one level."""
 
 
 def dataset_folder(name: str) -> Path:
@@ -21,12 +25,42 @@ def dataset_folder(name: str) -> Path:
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """The file of that name or with .gz at its end, at its place in the folder ("inner/file") or in the folder itself.
+    """The file of that name, plain or gzipped, at its place in the folder ("inner/file") or anywhere in it.
 
-    None where there is no such file.
+    Also in other spellings: Kaggle and 7-Zip write train-images.idx3-ubyte, some write capitals, and some unpack each
+    file into a folder of its name. None where there is no such file.
     """
-    return next((path for place in (folder / name, folder / Path(name).name)
-                 for path in (place, place.with_name(f"{place.name}.gz")) if path.is_file()), None)
+    for place in (folder / name, folder / Path(name).name):
+        for path in (place, place.with_name(f"{place.name}.gz")):
+            if path.is_file():
+                return path
+    wanted = _spelling(Path(name).name)
+    return next((path for path in _files(folder) if _spelling(path.name) == wanted), None)
+
+
+def lies_there(folder: Path) -> str:
+    """"; the folder holds 'a', 'b'", for the message about a missing file; "" for an empty or missing folder."""
+    names = [path.relative_to(folder).as_posix() for path in itertools.islice(_files(folder), 6)]
+    return f"; the folder holds {', '.join(map(repr, names[:5]))}{', …' if names[5:] else ''}" if names else ""
+
+
+def _spelling(name: str) -> str:
+    return re.sub(r"[ ._-]+", "-", name.lower().removesuffix(".gz"))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and up to DEEP folders below, the upper ones first; not the hidden ones."""
+    level = [folder]
+    for _ in range(DEEP + 1):
+        inside: list[Path] = []
+        for place in level:
+            try:
+                found = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+            except OSError:                                # there is no such folder, or it can't be listed
+                continue
+            yield from (path for path in found if path.is_file())
+            inside += [path for path in found if path.is_dir() and not path.is_symlink()]
+        level = inside[:MOST]
 
 
 @contextmanager

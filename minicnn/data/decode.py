@@ -16,26 +16,26 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from minicnn import arguments
-from minicnn.data import crop
+from minicnn.data import crop, decode_memory, libtiff, samples
 from minicnn.data.crop import Box
 
 Array = Any  # numpy.ndarray
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """The formats that are read. Pillow supports forty more; each would be more code that a hostile file can reach."""
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SUFFIXES = (".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".jif", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff")
 """The file names of these formats."""
 
 MAX_PIXELS = 64 * 2**20
 """64 megapixels, as the largest cameras have."""
 
-MAX_MEMORY = 240 * 2**20
-"""Bytes of memory that decoding one picture may take, apart from a few megabytes."""
+MAX_MEMORY = 272 * 2**20
+"""Bytes of memory that decoding one picture may take, apart from a few megabytes: 64 megapixels in RGB take 256 MiB."""
 
 LARGE = 96 * 2**20
 """Pictures that take more are decoded one at a time, over all threads."""
@@ -77,9 +77,7 @@ def read(source: Any, choose: Callable[[int, int], Box], size: tuple[int, int], 
     if isinstance(source, np.ndarray):
         return _resize_part(_from_array(source), choose, size, channels, background, interpolation)
     with opened(source) as file:
-        orientation = file.getexif().get(0x0112, 1)
-        turned = orientation in (5, 6, 7, 8)
-        width, height = file.size[::-1] if turned else file.size
+        width, height = samples.upright_size(file)
         box = choose(width, height)
         if file.format in ("JPEG", "MPO"):
             enough = min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0])
@@ -96,9 +94,7 @@ def decoded(source: Any) -> Array:
     if isinstance(source, np.ndarray):
         return source
     with opened(source) as file:
-        turned = file.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        size = file.size if turned else file.size[::-1]
-        return _resize_part(file, crop.whole, size, 3, WHITE, "bilinear")
+        return _resize_part(file, crop.whole, samples.upright_size(file)[::-1], 3, WHITE, "bilinear")
 
 
 @contextmanager
@@ -109,18 +105,21 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
     """
     from PIL import Image, UnidentifiedImageError
 
-    file: Any
-    if isinstance(source, Packed):
-        name, file = source.name, io.BytesIO(source.content)
-    else:
-        name, file = str(source), source
+    name = source.name if isinstance(source, Packed) else str(source)
+    picture = meaning = None
+    if not isinstance(source, Packed):
         _check_file(arguments.path(source))
+    libtiff.silence()
     try:
-        with _QUIET, Image.open(file, formats=FORMATS) as picture:
+        # a stream: where Pillow is given a path it maps the file, and then ignores the orientation of some TIFF files
+        with _stream(source) as file, _QUIET, Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:  # known from the header: nothing is decoded yet
                 raise Image.DecompressionBombError
-            if (memory := _memory(picture)) > MAX_MEMORY:
+            if (memory := decode_memory.estimate(picture)) > MAX_MEMORY:
                 raise _TooMuchError(f"{memory / 2**20:.0f}")
+            meaning = picture.info[samples.KEY] = samples.of(picture)
+            if picture.format == "TIFF":
+                samples.palette_of_bytes(picture)
             with _ONE_AT_A_TIME if memory > LARGE else nullcontext():
                 yield picture
     except Image.DecompressionBombError as error:  # raised above, or by Pillow while it reads the header
@@ -131,43 +130,33 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
                          f"minicnn gives to one picture: make it smaller, or leave it out") from None
     except PermissionError:
         raise                                              # it names the file itself
+    except samples.NotReadError as error:
+        raise samples.NotReadError(f"{name} has {error}: minicnn does not read such files; save it as 8-bit grey or "
+                                   f"RGB, or leave it out") from None
     except UnidentifiedImageError as error:
+        if kind := _kind_of_tiff(source):
+            raise samples.NotReadError(f"{name} is a TIFF with {kind}, which Pillow does not decode: save it as 8-bit "
+                                       f"grey or RGB, or leave it out") from None
         raise ValueError(f"{name} is not a picture in a format that minicnn reads ({', '.join(FORMATS)}), or its "
                          f"beginning is damaged: convert it, or leave it out") from error
     except Exception as error:  # on damaged files Pillow's decoders raise many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{name} cannot be decoded ({reason}): it is damaged, cut short or of a kind that Pillow "
-                         f"can't convert; save it again as PNG or JPEG, or leave it out") from error
+        what = f" ({meaning})" if picture is not None and picture.format == "TIFF" else ""
+        raise ValueError(f"{name}{what} cannot be decoded ({reason}): it is damaged, cut short or of a kind that "
+                         f"Pillow can't convert; save it again as PNG or JPEG, or leave it out") from error
+
+
+def _kind_of_tiff(source: Any) -> str:
+    with _stream(source) as file:
+        return samples.name_of_tiff(file)
+
+
+def _stream(source: str | PathLike[str] | Packed) -> IO[bytes]:
+    return io.BytesIO(source.content) if isinstance(source, Packed) else open(source, "rb")
 
 
 class _TooMuchError(Exception):
     """The message is the memory in MiB."""
-
-
-def _memory(picture: Any) -> float:
-    """The most bytes of memory that decoding a picture takes, estimated from its header."""
-    pixels = picture.width * picture.height
-    if picture.format in ("JPEG", "MPO"):
-        if _one_scan(picture):
-            return pixels                                  # a larger one is decoded at half its size
-        layers = [(across, down) for _, across, down, _ in picture.layer]  # all coefficients stay in memory
-        most = max(across for across, _ in layers) * max(down for _, down in layers)
-        return 2 * pixels * sum(across * down for across, down in layers) / most
-    if picture.format == "WEBP":                           # libwebp's two canvases, the bytes and the picture
-        return 20 * pixels
-    each = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(picture.mode, 4)
-    return pixels * each * (2 if picture.format == "TIFF" else 1)  # a TIFF may have a single strip
-
-
-def _one_scan(picture: Any) -> bool:
-    """Whether a JPEG file stores all pixels in a single scan: its first scan, just read, has all components."""
-    layers = len(picture.layer)
-    head = b"\xff\xda" + (6 + 2 * layers).to_bytes(2, "big") + bytes([layers])
-    at = picture.fp.tell()
-    picture.fp.seek(max(0, at - 8 - 2 * layers))
-    found = picture.fp.read(len(head))
-    picture.fp.seek(at)
-    return found == head and not picture.info.get("progressive")
 
 
 class _Quiet:
@@ -226,8 +215,7 @@ def _resize_part(picture: Any, choose: Callable[[int, int], Box], size: tuple[in
          background: tuple[int, int, int], interpolation: str) -> Array:
     from PIL import Image, ImageOps
 
-    if picture.mode in ("I", "F"):
-        raise ValueError(f"its pixels are 32-bit numbers (mode {picture.mode}), whose value of white is not known")
+    picture.load()                                         # which turns some TIFF files upright
     if picture.width * picture.height > BIG:
         picture = _averaged(picture, channels, background)
     ImageOps.exif_transpose(picture, in_place=True)
@@ -262,8 +250,7 @@ def _flat(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
     """The picture with 8 bits, without transparency, in grey or RGB."""
     from PIL import Image
 
-    if picture.mode.startswith("I;16"):
-        picture = _to_8_bits(picture)
+    picture = samples.known(picture)
     if picture.has_transparency_data:
         behind = Image.new("RGBA", picture.size, background)
         picture = Image.alpha_composite(behind, picture if picture.mode == "RGBA" else picture.convert("RGBA"))
@@ -275,7 +262,6 @@ def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> 
     """A large picture at ½, ⅓, … of its size, converted strip by strip, so that memory holds it only once."""
     from PIL import Image
 
-    picture.load()
     part = math.ceil(math.sqrt(picture.width * picture.height / (BIG / 4)))
     small = Image.new("L" if channels == 1 else "RGB", (-(-picture.width // part), -(-picture.height // part)))
     rows = part * max(1, STRIP // (picture.width * part))
@@ -284,15 +270,3 @@ def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> 
         small.paste(_flat(strip, channels, background).reduce(part), (0, top // part))
     small.info["exif"] = picture.getexif().tobytes()       # with the orientation
     return small
-
-
-def _to_8_bits(picture: Any) -> Any:
-    """0..65535 to 0..255, rounded. Pillow's own conversion would clip all values above 255 to white."""
-    from PIL import Image
-
-    values = np.asarray(picture).astype(np.uint32)
-    grey = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if "transparency" not in picture.info:
-        return grey
-    alpha = np.where(values == picture.info["transparency"], 0, 255).astype(np.uint8)
-    return Image.merge("LA", (grey, Image.fromarray(alpha)))

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from minicnn import arguments
-from minicnn.data import crop, decode, duplicates, imagenet
-from minicnn.data.folder import CLASSES_FILE, SPLITS, ImageFolder
+from minicnn.data import crop, decode, duplicates, imagenet, samples
+from minicnn.data.folder import CLASSES_FILE, SPLITS, ImageFolder, left_out, nfc
 
 Array = Any  # numpy.ndarray
 
@@ -30,7 +30,7 @@ KINDS = {
     "corrupt": (True, "the file can't be decoded as a picture"),
     "truncated": (True, "the file ends before the picture does"),
     "too large": (True, "more pixels than minicnn decodes"),
-    "32-bit": (True, "32-bit pixels, whose value of white is not known"),
+    "not read": (True, "numbers or colours that minicnn does not read, such as 32-bit grey; the details name them"),
     "outside link": (True, "a link to a target outside the folder, or to nothing"),
     "two classes": (False, "equal or nearly equal pictures in two classes"),
     "two splits": (False, "equal or nearly equal pictures in two splits, such as training and test"),
@@ -43,7 +43,7 @@ KINDS = {
     "animated": (False, "only the first frame is used"),
     "rotated": (False, "turned by its EXIF orientation, which minicnn applies and some programs ignore"),
     "CMYK": (False, "colours for print; converted to RGB without a colour profile"),
-    "16-bit": (False, "scaled to 8 bits"),
+    "other depth": (False, "not 8 bits, or 0 is white: scaled to 8 bits, with 0 as black"),
     "misnamed": (False, "the format differs from the file name"),
     "not a picture": (False, "the file name is not that of a picture, so it is not read"),
 }
@@ -63,6 +63,8 @@ class Finding:
     width: int = 0
     height: int = 0
     format: str = ""
+    samples: str = ""
+    """Depth, colours and polarity: "16-bit grey, 0 is white"."""
     kinds: list[str] = field(default_factory=list)
     detail: str = ""
     digest: bytes | None = None
@@ -80,6 +82,7 @@ class Report:
     """Why an `ImageFolder` refuses the folder, or ""."""
     exact: list[list[str]]
     near: list[list[str]]
+    spellings: tuple[str, ...] = ()
 
     @property
     def problems(self) -> dict[str, list[str]]:
@@ -103,6 +106,14 @@ class Report:
             table.setdefault(finding.label, Counter())[finding.split] += 1
         return {label: dict(table[label]) for label in sorted(table)}
 
+    def notes(self) -> list[str]:
+        """A sentence about the files that are left out because of their names, if there are any; and the spellings."""
+        return [*left_out(f.name for f in self.findings if "not a picture" in f.kinds), *self.spellings]
+
+    def samples(self) -> dict[str, int]:
+        """{depth, colours and polarity: pictures}, such as {"8-bit RGB": 95, "16-bit grey, 0 is white": 5}."""
+        return dict(sorted(Counter(f.samples for f in self.pictures if f.samples).items()))
+
     def sizes(self) -> dict[str, list[int]]:
         """{"width" | "height" | "size" (bytes): [least, median, most]} of the pictures that can be opened."""
         sound = [f for f in self.pictures if f.width]
@@ -114,6 +125,7 @@ class Report:
         return {"folder": str(self.root), "pictures": len(self.pictures), "ok": not self.fatal,
                 "structure": self.structure, "classes": self.counts(), "sizes": self.sizes(),
                 "formats": dict(Counter(f.format for f in self.pictures if f.format).most_common()),
+                "samples": self.samples(), "notes": self.notes(),
                 "problems": [{"kind": kind, "stops_training": KINDS[kind][0], "meaning": KINDS[kind][1], "files": names}
                              for kind, names in self.problems.items()],
                 "details": {f.name: f.detail for f in self.findings if f.detail},
@@ -131,10 +143,10 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: check the name")
     try:
-        ImageFolder(root)
+        spellings = tuple(note for note in ImageFolder(root).notes if not note.startswith("left out"))
         structure = ""
     except ValueError as problem:
-        structure = str(problem)
+        structure, spellings = str(problem), ()
     names = sorted(_files(root))
     inside = root.resolve()
     findings = []
@@ -149,7 +161,7 @@ def examine(root: str | os.PathLike[str], progress: Callable[[int, int], None] =
     for group, kind in [*((g, "duplicate") for g in exact), *((g, "near duplicate") for g in near)]:
         _mark([findings[i] for i in group], kind)
     return Report(root, findings, structure, [[findings[i].name for i in group] for group in exact],
-                  [[findings[i].name for i in group] for group in near])
+                  [[findings[i].name for i in group] for group in near], spellings)
 
 
 def _files(root: Path) -> list[str]:
@@ -166,7 +178,7 @@ def _examine_file(root: Path, inside: Path, name: str) -> Finding:
     parts = Path(name).parts
     split = SPLITS.get(parts[0].lower(), "") if len(parts) > 2 else ""
     label = parts[1 if split else 0] if len(parts) > 1 else ""
-    finding = Finding(name, imagenet.class_name(label), split, 0)
+    finding = Finding(name, imagenet.class_name(nfc(label)), split, 0)
     if path.is_symlink() and not (Path(os.path.realpath(path)).is_relative_to(inside) and path.is_file()):
         finding.kinds.append("outside link")
         return finding
@@ -188,6 +200,8 @@ def _decode(path: Path, finding: Finding) -> None:
     with open(path, "rb") as file:
         finding.digest = hashlib.file_digest(file, "sha256").digest()
     with decode.opened(path) as image:
+        meaning = image.info[samples.KEY]
+        finding.samples = str(meaning)
         finding.width, finding.height, finding.format = image.width, image.height, image.format
         add = finding.kinds.append
         if image.width * image.height > HUGE:
@@ -202,8 +216,8 @@ def _decode(path: Path, finding: Finding) -> None:
             add("rotated")
         if image.mode == "CMYK":
             add("CMYK")
-        if _sixteen_bits(image):
-            add("16-bit")
+        if meaning.bits > 8 or meaning.white_is_0:
+            add("other depth")
         if path.suffix.lower() not in _SUFFIXES.get(image.format, ()):
             add("misnamed")
     grey = decode.read(path, crop.whole, (duplicates.SIDE, duplicates.SIDE), channels=1, draft=True)[0]
@@ -213,21 +227,17 @@ def _decode(path: Path, finding: Finding) -> None:
     finding.hash, finding.thumbnail = duplicates.perceptual_hash(grey), duplicates.thumbnail(grey)
 
 
-_SUFFIXES = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "BMP": (".bmp",), "GIF": (".gif",),
+_JPEG = (".jpg", ".jpeg", ".jfif", ".jpe", ".jif")
+_SUFFIXES = {"PNG": (".png", ".apng"), "JPEG": _JPEG, "MPO": _JPEG, "BMP": (".bmp", ".dib"), "GIF": (".gif",),
              "WEBP": (".webp",), "TIFF": (".tif", ".tiff")}
-
-
-def _sixteen_bits(image: Any) -> bool:
-    tiles = getattr(image, "tile", None) or [("", (), 0, ())]
-    return image.mode.startswith("I;16") or ";16" in str(tiles[0][3])
 
 
 def _kind(problem: Exception) -> str:
     text = str(problem)
-    if "megapixels" in text:
+    if isinstance(problem, samples.NotReadError):
+        return "not read"
+    if "megapixels" in text or "MiB of memory" in text:
         return "too large"
-    if "32-bit" in text:
-        return "32-bit"
     return "truncated" if "truncated" in text.lower() else "corrupt"
 
 

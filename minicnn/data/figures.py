@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from minicnn import foreign
+from minicnn.data import fonts
 
 
 def figure(width: float, height: float) -> Any:
     """An empty figure of that many inches. ModuleNotFoundError says what to install where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
+        from matplotlib.text import Text
     except ImportError:
         raise ModuleNotFoundError("pictures need matplotlib: install it with `pip install matplotlib`") from None
 
     class Shown(Figure):
-        """A figure that a notebook draws also where pyplot was never imported."""
+        """A figure that a notebook draws also where pyplot was never imported, with fonts for all its characters."""
+
+        def draw(self, renderer: Any) -> None:
+            """Draw, with further fonts for characters that matplotlib's lacks; `NoFontWarning` names what none has."""
+            texts = [text for text in self.findobj(Text) if not text.get_text().isascii()]
+            chosen, missing = fonts.families("".join(text.get_text() for text in texts))
+            for text in texts if chosen else ():
+                text.set_fontfamily([*dict.fromkeys([*text.get_fontfamily(), fonts.OWN, *chosen])])
+            fonts.tell(missing)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph .* missing from")
+                super().draw(renderer)
 
         def _repr_png_(self) -> bytes:
             import io
@@ -37,5 +53,5 @@ def sheet(images: np.ndarray, titles: Sequence[str], columns: int = 8) -> Any:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles):
         ax.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255)
-        ax.set_title(title.replace("$", r"\$"), fontsize=8)
+        ax.set_title(foreign.picture(title), fontsize=8)
     return fig

@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import numpy as np
 from minicnn import arguments
 from minicnn.data import imagenet
 from minicnn.data.dataset import Source, label_array
-from minicnn.data.decode import SUFFIXES
+from minicnn.data.decode import FORMATS, SUFFIXES
 from minicnn.data.splits import Splits, stratified
 from minicnn.names import short
 
@@ -69,6 +71,7 @@ class ImageFolder(Splits):
     samples      all pictures: `Files`
     train, validation, test    `Files`, or None
     ignored      files whose names are not those of pictures
+    notes        sentences about these files, and about class names that two splits spell in different Unicode forms
 
     FileNotFoundError where there is no such folder; ValueError, one sentence, where it has no pictures, a single class,
     an empty class, different classes in two splits or in classes.txt, or a link to the outside.
@@ -88,8 +91,10 @@ class ImageFolder(Splits):
             raise ValueError(f"validation (={validation}) and test (={test}) must leave something to train on")
         self.name = self.root.resolve().name
         self.ignored: list[str] = []
+        self._spellings: dict[str, set[str]] = {}
         given = self._given_splits()
         found = {split: self._scan(folder) for split, folder in given.items()} or {"": self._scan(self.root)}
+        self.notes = (*spelled_differently(self._spellings), *left_out(self.ignored))
         self.folders = self._folders(found)
         self.classes = tuple(map(imagenet.class_name, self.folders))
         parts = {split: self._files(classes) for split, classes in found.items()}
@@ -132,11 +137,16 @@ class ImageFolder(Splits):
             if path.is_symlink():
                 _check_link(path, inside)
             if path.is_dir():
-                found[path.name] = []
+                name = nfc(path.name)                      # macOS and Linux spell accents differently
+                if name in found:
+                    raise ValueError(f"{folder} has two folders {name!r}, whose names differ only in their Unicode "
+                                     f"form (NFC and NFD): move the pictures of both into one")
+                self._spellings.setdefault(name, set()).add(path.name)
+                pictures = found[name] = []
                 for place, folders, files in os.walk(path, onerror=_raise):
                     folders.sort()
                     for name in [*folders, *sorted(files)]:
-                        self._add(Path(place, name), found[path.name], inside)
+                        self._add(Path(place, name), pictures, inside)
             elif path.name != CLASSES_FILE:
                 self.ignored.append(str(path.relative_to(self.root)))
         return found
@@ -150,16 +160,17 @@ class ImageFolder(Splits):
         (pictures if path.suffix.lower() in SUFFIXES else self.ignored).append(name)
 
     def _folders(self, found: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
+        beside = "".join(f"; {note}" for note in left_out(self.ignored))
         if not any(files for classes in found.values() for files in classes.values()):
             raise ValueError(f"{self.root} has no pictures in folders: put those of each class into a folder with "
-                             f"the name of the class (formats: {', '.join(SUFFIXES)})")
+                             f"the name of the class (formats: {', '.join(SUFFIXES)}){beside}")
         first = next(iter(found))
         for split, classes in found.items():
             where = self.root if not split else self.root / split
             empty = [name for name, files in classes.items() if not files]
             if empty:
                 raise ValueError(f"{where} has no pictures for the class {_list_names(empty)}: add some, or remove "
-                                 f"the folder")
+                                 f"the folder{beside}")
             if classes.keys() != found[first].keys():
                 different = sorted(classes.keys() ^ found[first].keys())
                 raise ValueError(f"{self.root}: {_list_names(different)} is a class in {first} or {split}, but not in "
@@ -174,7 +185,7 @@ class ImageFolder(Splits):
         path = self.root / CLASSES_FILE
         if not path.is_file():
             return tuple(names)
-        lines = read_classes(path)
+        lines = list(map(nfc, read_classes(path)))
         if sorted(lines) != names:
             different = sorted(set(lines) ^ set(names)) or sorted({name for name in lines if lines.count(name) > 1})
             raise ValueError(f"{path} and the folders differ in {_list_names(different)}: it must name each folder "
@@ -184,6 +195,29 @@ class ImageFolder(Splits):
     def _files(self, classes: dict[str, list[str]]) -> Files:
         pairs = [(name, label) for label, folder in enumerate(self.folders) for name in classes[folder]]
         return Files(self.root, tuple(name for name, _ in pairs), np.array([label for _, label in pairs], np.int64))
+
+
+def nfc(name: str) -> str:
+    """The name in Unicode's composed form: é is one character, as most programs write it, or e and an accent."""
+    return unicodedata.normalize("NFC", name)
+
+
+def spelled_differently(spellings: dict[str, set[str]]) -> Iterator[str]:
+    """A sentence for class names that the splits spell in different Unicode forms."""
+    twice = sorted(name for name, given in spellings.items() if len(given) > 1)
+    if twice:
+        yield (f"the splits spell {_list_names(twice)} in different Unicode forms (NFC and NFD); each is read as one "
+               "class")
+
+
+def left_out(names: Iterable[str]) -> Iterator[str]:
+    """A sentence for the files that are not read, by the endings of their names: left out: 3 .heic and 1 .txt …"""
+    counts = Counter(Path(name).suffix.lower() or "without an ending" for name in names)
+    if counts:
+        parts = [f"{n:,} {ending}" for ending, n in counts.most_common()]
+        more = f", {len(parts) - MAX_NAMES} other endings" if len(parts) > MAX_NAMES else ""
+        yield (f"left out: {', '.join(parts[:MAX_NAMES])}{more}, which are not {', '.join(FORMATS)}: convert those "
+               "that are pictures")
 
 
 def read_classes(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minicnn.data import idx
 from minicnn.data.dataset import Dataset
-from minicnn.data.dataset_files import dataset_folder, find
+from minicnn.data.dataset_files import dataset_folder, find, lies_there
 from minicnn.data.splits import Splits
 
 DIGITS = tuple("0123456789")
@@ -47,7 +47,8 @@ def read_folder(name: str, where: Path, source: str, classes: tuple[str, ...],
     if missing:
         get = f"`minicnn data get {name}` downloads them, or " if name != "digits" else ""
         raise FileNotFoundError(f"the dataset {name!r} needs {', '.join(missing)} in the folder {where}: {get}get the "
-                                f"files from {source}, or use the dataset 'digits', which needs no download")
+                                f"files from {source}, or use the dataset 'digits', which needs no download"
+                                f"{lies_there(where)}")
     paths = [path for path in found.values() if path is not None]
     return Splits.of_arrays(name, read_pair(*paths[:2]), read_pair(*paths[2:]), classes, mean, std)
 

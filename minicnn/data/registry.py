@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from minicnn.data import cifar, digits, download, mnist
 from minicnn.data.dataset_files import dataset_folder, find
@@ -34,6 +35,8 @@ class DatasetInfo:
     homepage: str = ""
     licence: str = ""
     channels: int = 1
+    also: Any = None
+    """CIFAR's Python version, which is read where the binary one is missing."""
 
     @property
     def folder(self) -> Path:
@@ -43,6 +46,8 @@ class DatasetInfo:
     @property
     def missing(self) -> list[str]:
         """The files that are not there, neither plain nor gzipped."""
+        if self.also and cifar.python_files(self.folder, self.also):
+            return []
         return [part for part in self.parts if find(self.folder, part) is None]
 
     @property
@@ -82,12 +87,12 @@ DATASETS = {info.name: info for info in (
           tuple(f"cifar-10-batches-bin/{name}" for name in (*cifar.TRAIN10, *cifar.TEST10, cifar.NAMES10)),
           (_remote(CIFAR_MIRRORS, "cifar-10-binary.tar.gz", 170052171,
                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
-          "cs.toronto.edu/~kriz/cifar.html", "none is stated", channels=3),
+          "cs.toronto.edu/~kriz/cifar.html", "none is stated", channels=3, also=cifar.PYTHON10),
     DatasetInfo("cifar-100", cifar.load_cifar100, "photographs, 50 000 + 10 000 of 32 × 32, RGB, 100 classes",
           tuple(f"cifar-100-binary/{name}" for name in (*cifar.TRAIN100, *cifar.TEST100, cifar.NAMES100)),
           (_remote(CIFAR_MIRRORS, "cifar-100-binary.tar.gz", 168513733,
                    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),),
-          "cs.toronto.edu/~kriz/cifar.html", "none is stated", channels=3),
+          "cs.toronto.edu/~kriz/cifar.html", "none is stated", channels=3, also=cifar.PYTHON100),
 )}  # fmt: skip
 
 

@@ -26,12 +26,15 @@ import numpy as np
 from minicnn import arguments
 from minicnn.data.dataset import Source, label_array
 from minicnn.data.decode import SUFFIXES, Packed
-from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, read_classes
+from minicnn.data.folder import CLASSES_FILE, SPLITS, Files, ImageFolder, left_out, read_classes
 from minicnn.data.splits import Splits, stratified
+from minicnn.names import MAX_CLASSES
 
 Array = Any  # numpy.ndarray
 
 MAX_MEMBERS = 10_000_000
+MAX_NAMES = 100_000
+"""Of files that belong to no sample, so many are counted."""
 MAX_LABEL = 64
 """Bytes of a .cls file, which has a number."""
 MAX_FILE = 2**28
@@ -85,13 +88,15 @@ class ShardFolder(Splits):
                                     f".tar.gz, with gunzip first)")
         self.name = self.root.resolve().name
         given: dict[str, list[tuple[Path, str, int, int, int]]] = {}
+        others: list[str] = []
         for n, path in enumerate(paths):
             progress(n, len(paths))
             split = SPLITS.get(path.name.split("-")[0].split(".")[0].lower(), "train")
-            given.setdefault(split, []).extend(read_tar(path))
+            given.setdefault(split, []).extend(read_tar(path, others))
         found = {split: _shards(rows) for split, rows in given.items() if rows}
         if "train" not in found:
             raise ValueError(f"{self.root} has no training pictures: its tars are {', '.join(found) or 'empty'}")
+        self.notes = tuple(left_out(others))
         self.classes = self._classes(max(int(part.labels.max()) for part in found.values()))
         self.train: Shards = found["train"]
         self.validation: Shards | None = found.get("validation")
@@ -104,6 +109,9 @@ class ShardFolder(Splits):
     def _classes(self, largest: int) -> tuple[str, ...]:
         path = self.root / CLASSES_FILE
         if not path.is_file():
+            if largest >= MAX_CLASSES:
+                raise ValueError(f"a label in the tars of {self.root} is {largest}, and there may be at most "
+                                 f"{MAX_CLASSES:,} classes: number them from 0, or name them in {CLASSES_FILE}")
             return tuple(map(str, range(largest + 1)))
         names = tuple(read_classes(path))
         if largest >= len(names):
@@ -112,8 +120,12 @@ class ShardFolder(Splits):
         return names
 
 
-def read_tar(path: Path) -> list[tuple[Path, str, int, int, int]]:
-    """(tar, name of the picture, first byte, number of bytes, label) of each sample, in the order of the tar."""
+def read_tar(path: Path, others: list[str] | None = None) -> list[tuple[Path, str, int, int, int]]:
+    """(tar, name of the picture, first byte, number of bytes, label) of each sample, in the order of the tar.
+
+    others: gets the names of files that belong to no sample.
+    """
+    others = [] if others is None else others
     pictures: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, int] = {}
     try:
@@ -121,7 +133,8 @@ def read_tar(path: Path) -> list[tuple[Path, str, int, int, int]]:
             for count, member in enumerate(tar):
                 if count >= MAX_MEMBERS:
                     raise ValueError(f"{path} has more than {MAX_MEMBERS} files: split it into several tars")
-                _add_member(path, tar, member, pictures, labels)
+                if not _add_member(path, tar, member, pictures, labels) and len(others) < MAX_NAMES:
+                    others.append(member.name)
     except (tarfile.TarError, EOFError, OverflowError, RecursionError) as problem:
         reason = " ".join(str(problem).split()) or type(problem).__name__
         raise ValueError(f"{path} is not a tar file, or damaged or compressed ({reason}): copy it again, or unpack "
@@ -134,13 +147,15 @@ def read_tar(path: Path) -> list[tuple[Path, str, int, int, int]]:
 
 
 def _add_member(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictures: dict[str, tuple[str, int, int]],
-          labels: dict[str, int]) -> None:
-    """Add a member of a tar to the pictures or the labels."""
+          labels: dict[str, int]) -> bool:
+    """Add a member of a tar to the pictures or the labels; False where it has another ending."""
     folder, _, file = member.name.rpartition("/")
     stem, _, suffix = file.partition(".")
     key, suffix = f"{folder}/{stem}", f".{suffix.lower()}"
-    if file.startswith(".") or not (suffix == ".cls" or suffix in SUFFIXES):
-        return
+    if file.startswith(".") or not member.name or member.isdir():
+        return True
+    if not (suffix == ".cls" or suffix in SUFFIXES):
+        return False
     if not member.isreg() or member.sparse is not None:
         raise ValueError(f"{path}: {member.name} is a link or another special file: pack the picture "
                          f"itself")
@@ -151,13 +166,14 @@ def _add_member(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictu
         raise ValueError(f"{path}: there are two files {suffix} for the sample {key!r}: give each its own name")
     if suffix != ".cls":
         pictures[key] = member.name, member.offset_data, member.size
-        return
+        return True
     content = tar.extractfile(member)
     text = content.read().strip() if content else b""
     if not (text.isdigit() and len(text) < 8):
         raise ValueError(f"{path}: {member.name} says {bytes(text[:20])!r}, which is not a class: it must be a number "
                          f"from 0")
     labels[key] = int(text)
+    return True
 
 
 def _shards(rows: list[tuple[Path, str, int, int, int]]) -> Shards:

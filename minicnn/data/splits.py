@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import foreign
 from minicnn.data.dataset import Dataset, Source
 from minicnn.data.decode import Packed
 from minicnn.data.loader import Loader
@@ -40,6 +41,7 @@ class Splits:
     preprocessing             how a picture becomes an image, and an image the input of a net
     augment                   the usual changes to training images, as words for `Transform`
     in_memory                 whether the images are arrays; otherwise they are read from files
+    notes                     sentences about files that are left out, and names that differ in spelling
     """
 
     name: str
@@ -50,6 +52,7 @@ class Splits:
     preprocessing: Preprocessing = PHOTOS
     augment: str = "random-resized flip"
     in_memory: bool = False
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_arrays(cls, name: str, train: Dataset, test: Dataset | None, classes: Sequence[str],
@@ -149,7 +152,8 @@ class Splits:
                            (("training", self.train), ("validation", self.validation), ("test", self.test))
                            if split is not None)
         shape = "×".join(map(str, self.preprocessing.shape))
-        return f"<{self.name}: {counts} images of {shape}, {len(self.classes)} classes>"
+        notes = "".join(f"; {foreign.terminal(note)}" for note in self.notes)
+        return f"<{foreign.terminal(self.name)}: {counts} images of {shape}, {len(self.classes)} classes{notes}>"
 
 
 def _hash_names(digest: Any, split: Source) -> None:

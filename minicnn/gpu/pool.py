@@ -21,12 +21,12 @@ def max_pool2d_dx(gpu, dy, winner, g):
 
 
 def avg_pool2d(gpu, x, g, count_include_pad):
-    return _to_windows(gpu, "avg_pool", x, g, bool(count_include_pad))
+    return _to_windows(gpu, "avg_pool", x, g, *_counted(g, count_include_pad))
 
 
 def avg_pool2d_dx(gpu, dy, g, count_include_pad):
     kernel = gpu.kernel("pool.cu", "avg_pool_dx", dy.dtype)
-    return _to_pixels(gpu, kernel, g, (gpu.xp.ascontiguousarray(dy),), bool(count_include_pad))
+    return _to_pixels(gpu, kernel, g, (gpu.xp.ascontiguousarray(dy),), *_counted(g, count_include_pad))
 
 
 def lp_pool2d(gpu, x, p, g):
@@ -58,3 +58,9 @@ def _window(g):
     """H W OH OW KH KW SH SW PH PW DH DW"""
     v, h = g.vertical, g.horizontal
     return (g.H, g.W, g.OH, g.OW, g.KH, g.KW, v.stride, h.stride, v.before, h.before, v.dilation, h.dilation)
+
+
+def _counted(g, include_pad):
+    """top bottom left right: the rows and columns that a mean counts"""
+    axes = (g.vertical, g.horizontal)
+    return [edge for a in axes for edge in ((-a.before, a.size + a.after) if include_pad else (0, a.size))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from minicnn import foreign
 from minicnn.inspect.plots import figure, write
 
 
@@ -42,7 +43,8 @@ def _label_points(fig: Any, ax: Any, points: list[tuple[str, float, float]], leg
     dots = ax.transData.transform([(x, y) for _, x, y in points])
     taken = [legend.get_window_extent()]
     for name, x, y in points:
-        text = ax.annotate(name, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=7, va="center")
+        shown = foreign.picture(name)
+        text = ax.annotate(shown, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=7, va="center")
 
         def covered(place: tuple[float, float], text: Any = text) -> float:
             text.set_position(place)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import arguments
+from minicnn import arguments, foreign
 from minicnn.data.figures import figure
 from minicnn.nn import Conv2d, Module, watch
 from minicnn.tensor import Tensor, no_grad
@@ -95,7 +95,7 @@ def first_layer(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -
         axes[1, i + 1].set_title(f"map {i}", fontsize=9)
     fig.colorbar(shown, ax=axes[0, 0], location="left", fraction=0.5, label="weight")
     fig.suptitle(
-        f"{name}: {len(weights)} filters of {'×'.join(map(str, layer.weight.shape[1:]))} "
+        f"{foreign.picture(name)}: {len(weights)} filters of {'×'.join(map(str, layer.weight.shape[1:]))} "
         f"and their feature maps",
         fontsize=11,
     )
@@ -147,7 +147,8 @@ def feature_maps(image: np.ndarray, layers: dict[str, np.ndarray], path: str | P
             ax.set_axis_off()
         if name:
             size = "×".join(map(str, layers[name].shape))
-            line[0].text(1, 0.5, f"{name}\n{size}", ha="right", va="center", fontsize=6, transform=line[0].transAxes)
+            label = f"{foreign.picture(name)}\n{size}"
+            line[0].text(1, 0.5, label, ha="right", va="center", fontsize=6, transform=line[0].transAxes)
         for ax, (c, values) in zip(line[1:], shown):
             ax.imshow(values, cmap="gray")
             ax.set_title(str(c), fontsize=5, pad=1)
@@ -192,5 +193,5 @@ def _show(ax: Any, image: np.ndarray) -> None:
 
 
 def _save(fig: Any, title: str, path: str | Path) -> None:
-    fig.suptitle(title, fontsize=10)
+    fig.suptitle(foreign.picture(title), fontsize=10)
     write(fig, path)

@@ -10,7 +10,7 @@ import math
 
 from minicnn import meta
 from minicnn.inspect.summary_table import Layer, Summary
-from minicnn.nn import Buffer, Module, Parameter, watch
+from minicnn.nn import AvgPool1d, Buffer, Conv1d, MaxPool1d, Module, Parameter, watch
 from minicnn.tensor import Tensor, no_grad
 
 
@@ -119,10 +119,12 @@ def without_values(model: Module):
 
 
 def _window(module) -> tuple[tuple[int, int] | None, tuple[int, int] | None, int]:
-    """(kernel, stride, groups) of a layer that has a window."""
+    """(kernel, stride, groups) of a layer that has a window; the height of a signal's is 1."""
 
     def pair(name):
         value = getattr(module, name, None)
-        return (value, value) if isinstance(value, int) else tuple(value) if value else None
+        if isinstance(value, int):
+            return (1 if isinstance(module, (AvgPool1d, Conv1d, MaxPool1d)) else value), value
+        return tuple(value) if value else None
 
     return pair("kernel_size"), pair("stride"), getattr(module, "groups", 1)

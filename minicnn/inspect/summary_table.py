@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from html import escape
+
+from minicnn import foreign
 
 BYTES = 4  # of a float32
 
@@ -163,14 +164,14 @@ def html(report: Summary) -> str:
     styles = ["text-align: " + ("right" if heading.startswith(">") else "left") for heading in headings]
 
     def line(tag: str, values: Sequence[str]) -> str:
-        return "<tr>" + "".join(f'<{tag} style="{style}">{escape(value)}</{tag}>'
+        return "<tr>" + "".join(f'<{tag} style="{style}">{foreign.html(value)}</{tag}>'
                                 for style, value in zip(styles, values)) + "</tr>"  # fmt: skip
 
     return "\n".join([
-        f"<table><caption>{escape(title(report))}</caption>",
+        f"<table><caption>{foreign.html(title(report))}</caption>",
         "<thead>" + line("th", [heading.lstrip(">") for heading in headings]) + "</thead><tbody>",
         *(line("td", row) for row in rows[:-1]), line("th", rows[-1]), "</tbody></table>",
-        *(f"<p>{escape(note)}</p>" for note in notes(report)),
+        *(f"<p>{foreign.html(note)}</p>" for note in notes(report)),
     ])  # fmt: skip
 
 

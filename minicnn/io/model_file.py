@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from minicnn import arguments, atomic, models
+from minicnn import arguments, atomic, meta, models
 from minicnn.data.decode import INTERPOLATIONS, WHITE
 from minicnn.data.preprocessing import FITS, Preprocessing
-from minicnn.io import arrays, safetensors_file
-from minicnn.names import short
-from minicnn.nn import BatchNorm2d, Module
+from minicnn.files import arrays, safetensors_file
+from minicnn.names import MAX_CLASSES, short
+from minicnn.nn import BatchNorm2d, Module, init
+from minicnn.nn.state import compare
 from minicnn.tensor import Tensor, no_grad
 
 FORMAT = 1
@@ -116,7 +117,7 @@ def torch_state(model: Module) -> dict[str, np.ndarray]:
 
 def description(path: str | os.PathLike[str]) -> Description:
     """The description in a model file, without building the model. Errors as `load`."""
-    return _read(path, with_arrays=False)[0]
+    return _read(path)[0]
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
@@ -124,43 +125,53 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
 
     FileNotFoundError where there is no such file; ValueError, one sentence, where it is damaged or no model file.
     """
-    description, state = _read(path)
-    for name, array in state.items():
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"{path}: {name} holds {array.dtype}, not real numbers: convert it to float32")
+    description, shapes = _read(path)
+    count = len(description.classes)
     try:
-        model = models.build(description.model, **description.options)
+        name, options = models.resolve(description.model, description.options)
+        with init.shapes_only():                           # nothing larger than the file may be built for it
+            empty = models.build(name, **options)
+            report = compare({key: tensor.shape for key, tensor in empty.named_state()},
+                             {here: shapes[there] for there, here in empty.current_names(shapes).items()})
+        if not report.ok:
+            raise ValueError(f"the weights do not fit the {name} of its description: {report}")
+        outputs = _outputs(empty.eval(), description.input)
+        if outputs != (count,):
+            raise ValueError(f"its description contradicts itself ({count} classes, but the model's output for an "
+                             f"image has shape {outputs}): write the file again")
+        state = _arrays(path)
+        for key, array in state.items():
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"{key} holds {array.dtype}, not real numbers: convert it to float32")
+        model = models.build(name, **options)
         model.load_state_dict(state)
-        outputs = _outputs(model.eval(), description.input)
     except (ValueError, TypeError) as problem:
         raise ValueError(f"{path}: {problem}") from None
-    count = len(description.classes)
-    if outputs != (count,):
-        raise ValueError(f"{path}: its description contradicts itself ({count} classes, but the model's output for an "
-                         f"image has shape {outputs}): write the file again")
-    return model, description
+    return model.eval(), description
 
 
 def _outputs(model: Module, shape: Sequence[int]) -> tuple[int, ...]:
-    with no_grad(), np.errstate(all="ignore"):
-        return model(Tensor(np.zeros((1, *shape), np.float32))).shape[1:]
+    """The shape of the model's output, computed without values; the model's own are lost."""
+    for _, tensor in model.named_state():
+        tensor.data = meta.asarray(tensor.data, "float32")
+    with no_grad():
+        return model(Tensor(meta.image((1, *shape)))).shape[1:]
 
 
-def _read(path: str | os.PathLike[str], with_arrays: bool = True) -> tuple[Description, dict[str, np.ndarray]]:
-    """(the description, the arrays or nothing)"""
+def _arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    with open(path, "rb") as file:
+        return safetensors_file.read(file, arrays.MemoryBudget(os.fstat(file.fileno()).st_size))[0]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Description, dict[str, tuple[int, ...]]]:
+    """(the description, the shapes of the arrays), from the header alone"""
     path = arguments.path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}: train one with `minicnn train digits`")
-    size = path.stat().st_size
-    state: dict[str, np.ndarray] = {}
-    with open(path, "rb") as file:
-        try:
-            if with_arrays:
-                state, metadata = safetensors_file.read(file, arrays.MemoryBudget(size))
-            else:
-                metadata = safetensors_file.read_metadata(file, size)
-        except ValueError as problem:
-            raise ValueError(f"{path} is not a readable model file: {problem}") from None
+    try:
+        shapes, metadata = safetensors_file.shapes(path)
+    except ValueError as problem:
+        raise ValueError(f"{path} is not a readable model file: {problem}") from None
     if "minicnn" not in metadata:
         raise ValueError(f"{path} holds weights, but does not name their model: its metadata has no entry 'minicnn', "
                          "which `minicnn train` and `minicnn import` write")
@@ -173,7 +184,7 @@ def _read(path: str | os.PathLike[str], with_arrays: bool = True) -> tuple[Descr
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
     _check(path, description, "write the file again")
-    return description, state
+    return description, shapes
 
 
 def _check(path: str | os.PathLike[str], description: Description, fix: str) -> None:
@@ -188,6 +199,7 @@ def _rules(d: Description) -> Iterator[tuple[str, bool, str]]:
     yield "model", isinstance(d.model, str), "a name"
     yield "trained_on", isinstance(d.trained_on, str), "a name"
     yield "classes", _list_of(str, d.classes) and len(d.classes) > 0, "a list of names"
+    yield "classes", len(d.classes) <= MAX_CLASSES, f"at most {MAX_CLASSES:,} names"
     sizes = _list_of(int, d.input) and len(d.input) == 3 and min(d.input) > 0
     yield "input", sizes and math.prod(d.input) <= MAX_VALUES, "[channels, height, width] of an image"
     yield "resize", type(d.resize) is int and (d.resize == 0 or max(d.input[1:]) <= d.resize <= 2**14), \

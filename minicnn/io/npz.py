@@ -11,12 +11,13 @@ import io
 import math
 import re
 import zipfile
+from collections.abc import Callable
 from typing import IO
 
 import numpy as np
 
-from minicnn.io import arrays
-from minicnn.io.arrays import DAMAGED
+from minicnn.files import arrays
+from minicnn.files.arrays import DAMAGED
 from minicnn.io.zip_file import Archive
 from minicnn.names import short
 
@@ -25,8 +26,9 @@ _HEADER = re.compile(
 )
 
 
-def read(archive: Archive, budget: arrays.MemoryBudget) -> dict[str, np.ndarray]:
-    """{name: array} of an .npz file."""
+def read(archive: Archive, budget: arrays.MemoryBudget,
+         wanted: Callable[[str, tuple[int, ...]], bool]) -> dict[str, np.ndarray]:  # fmt: skip
+    """{name: array} of an .npz file, of those that are wanted(name, shape)."""
     state = {}
     for entry, size in archive.sizes.items():
         name = entry.removesuffix(".npy")
@@ -35,7 +37,9 @@ def read(archive: Archive, budget: arrays.MemoryBudget) -> dict[str, np.ndarray]
                              "convert it to .safetensors")
         arrays.check_name(name)
         with archive.open(entry) as stream:
-            state[name] = _array(stream, entry, size, budget)
+            array = _array(stream, entry, size, budget, lambda shape, name=name: wanted(name, shape))  # type: ignore[misc]
+            if array is not None:
+                state[name] = array
     return state
 
 
@@ -49,7 +53,8 @@ def content(state: dict[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
-def _array(stream: IO[bytes], entry: str, size: int, budget: arrays.MemoryBudget) -> np.ndarray:
+def _array(stream: IO[bytes], entry: str, size: int, budget: arrays.MemoryBudget,
+           wanted: Callable[[tuple[int, ...]], bool]) -> np.ndarray | None:  # fmt: skip
     magic = arrays.read_bytes(stream, 8)
     wide = 2 if magic[6:] == b"\1\0" else 4  # versions 2 and 3 have a longer length
     if magic[:6] != b"\x93NUMPY" or magic[6:] not in (b"\1\0", b"\2\0", b"\3\0"):
@@ -71,5 +76,7 @@ def _array(stream: IO[bytes], entry: str, size: int, budget: arrays.MemoryBudget
     if size != 8 + wide + length + count * arrays.itemsize(code):
         raise ValueError(f"its entry {short(entry)} has {size} bytes, and its header promises shape {short(shape)} of "
                          f"{code}: {DAMAGED}")
+    if not wanted(shape):
+        return None
     values = arrays.read(stream, code, count, budget)
     return values.reshape(shape[::-1]).T if fortran == "True" else values.reshape(shape)

@@ -7,23 +7,22 @@ used, and the arrays can't take more than four times that size plus 32 MiB (arra
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
 from minicnn import arguments, atomic
-from minicnn.io import arrays, npz, safetensors_file, torch_file, zip_file
+from minicnn.files import arrays, safetensors_file
+from minicnn.io import npz, other_formats, torch_file, zip_file
+from minicnn.io import prefix as prefixes
 from minicnn.names import short
-from minicnn.nn.module import LoadReport, Module
+from minicnn.nn.module import Module
+from minicnn.nn.state import LoadReport, compare
 
-_OTHER_FORMATS = {
-    b"\x89HDF\r\n": "an HDF5 file, as Keras writes them",
-    b"\x93NUMPY": "a single array without a name (.npy)",
-    b"\x1f\x8b": "a gzip file: unpack it first",
-    b"version https://git-lfs": "a pointer of Git LFS: fetch the file itself with `git lfs pull`",
-    b"<": "a web page: the download failed",
-}
+Wanted = Callable[[str, tuple[int, ...]], bool]
+"""wanted(name, shape): whether the values of an array are read."""
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -34,28 +33,50 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     share memory where the tensors did. FileNotFoundError where there is no such file; ValueError, one sentence, where
     the file is damaged or of another format; OSError where it can't be opened.
     """
+    return _read(path, lambda name, shape: True)
+
+
+def weight_shapes(path: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the arrays in a weights file, whose values are not read. Errors as `load_weights`."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, shape: tuple[int, ...]) -> bool:
+        shapes[name] = shape
+        return False
+
+    _read(path, note)
+    return shapes
+
+
+def _read(path: str | os.PathLike[str], wanted: Wanted) -> dict[str, np.ndarray]:
     path = arguments.path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file of weights, found {other_formats.of_folder(path)}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}: check the name and the folder")
     with open(path, "rb") as file:
-        begin = file.read(32)
+        begin = file.read(1024)
         file.seek(0)
         budget = arrays.MemoryBudget(os.fstat(file.fileno()).st_size)
         try:
             if begin[:4] in (b"PK\3\4", b"PK\5\6"):
-                archive = zip_file.Archive(file)
-                if any(name.endswith("/data.pkl") for name in archive.sizes):
-                    return torch_file.read_zip(archive, budget)
-                return npz.read(archive, budget)
-            if begin[8:9] == b"{":
-                return safetensors_file.read(file, budget)[0]
+                return _read_zip(zip_file.Archive(file), budget, wanted)
+            if begin[8:9] == b"{" and not begin.lstrip().startswith((b"{", b"[")):
+                return safetensors_file.read(file, budget, wanted)[0]
             if begin[:1] == b"\x80":
-                return torch_file.read_legacy(file, budget)
-            known = next((what for magic, what in _OTHER_FORMATS.items() if begin.startswith(magic)), "another format")
-            raise ValueError(f"expected weights (safetensors, .npz, or a PyTorch checkpoint), found {known}" if begin
-                             else "it is empty: get it again")
+                return torch_file.read_legacy(file, budget, wanted)
+            raise ValueError(f"expected weights (safetensors, .npz, or a PyTorch checkpoint), found "
+                             f"{other_formats.of_bytes(begin)}" if begin else "it is empty: get it again")
         except ValueError as problem:
             raise ValueError(f"{path}: {problem}") from None
+
+
+def _read_zip(archive: zip_file.Archive, budget: arrays.MemoryBudget, wanted: Wanted) -> dict[str, np.ndarray]:
+    if what := other_formats.of_zip(archive.sizes):
+        raise ValueError(f"expected weights (.npz or a PyTorch checkpoint), found {what}")
+    if any(name.endswith("/data.pkl") for name in archive.sizes):
+        return torch_file.read_zip(archive, budget, wanted)
+    return npz.read(archive, budget, wanted)
 
 
 def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) -> None:
@@ -82,31 +103,64 @@ def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) 
 
 
 def load_into(model: Module, path: str | os.PathLike[str], strict: bool = True, *,
-              skip: str | Sequence[str] = ()) -> LoadReport:  # fmt: skip
+              skip: str | Sequence[str] = (), prefix: str | None = None) -> LoadReport:  # fmt: skip
     """Load a weights file into a model, except the layers in `skip`, which keep their values.
 
         load_into(models.build("squeezenet1_1", num_classes=5), "imagenet.npz", skip="classifier.1")
 
     skip: names of layers or parameters, with or without a final dot; they and all below them are ignored, in the model
-    and in the file.   strict: names and shapes of the rest must agree exactly, or ValueError is raised and nothing is
-    changed; with strict=False what fits is loaded. The report lists what is missing, unexpected and misshapen.
+    and in the file.   prefix: "model.": only the arrays whose names begin with it are used, without it; by default a
+    prefix is found by the model's own names, and taken off where a name has it.   strict: names and shapes of the rest
+    must agree exactly, or ValueError is raised and nothing is changed; with strict=False what fits is loaded. The
+    report lists what is missing, unexpected and misshapen, and has the prefix. Shapes are compared before values are
+    read.
     """
+    report, ours, skipped = _compared(model, path, skip, prefix)
+    if strict and not report.ok:
+        raise ValueError(f"{path}: the state does not fit this {type(model).__name__}: {report}; strict=False loads "
+                         "what fits, skip=(\"layer\", …) leaves layers out, prefix=\"model.\" takes a prefix off")
+    mine = {name: tensor.shape for name, tensor in model.named_state()}
+    state = _read(path, lambda key, shape: key in ours and ours[key] not in skipped and mine.get(ours[key]) == shape)
+    model.load_state_dict({ours[key]: array for key, array in state.items()}, strict=False)
+    return report
+
+
+def fit(model: Module, path: str | os.PathLike[str], *, skip: str | Sequence[str] = (),
+        prefix: str | None = None) -> LoadReport:  # fmt: skip
+    """The report of `load_into`, by the shapes alone: the model may have been built without values."""
+    return _compared(model, path, skip, prefix)[0]
+
+
+def _compared(model: Module, path: str | os.PathLike[str], skip: str | Sequence[str],
+              prefix: str | None) -> tuple[LoadReport, dict[str, str], set[str]]:  # fmt: skip
+    """(the report, {name in the file: name in the model}, the names that are skipped)"""
     arguments.instance("model", model, Module)
     if not isinstance(skip, (str, list, tuple)):
         raise TypeError(f"skip must be the name of a layer, or a list of names, not {short(skip)}")
     parts = [part.rstrip(".") for part in ([skip] if isinstance(skip, str) else skip)]
-    mine, state = model.state_dict(), load_weights(path)
+    mine, shapes = {name: tensor.shape for name, tensor in model.named_state()}, weight_shapes(path)
+    prefix, ours = _renamed(path, model.current_names(shapes), mine, prefix)
+    theirs = {name: shapes[key] for key, name in ours.items()}
     for part in parts:
-        if not any(below(name, part) for name in [*mine, *state]):
+        if not any(below(name, part) for name in [*mine, *theirs]):
             raise ValueError(f"skip={part!r} is neither in this {type(model).__name__} nor in {path}: "
                              f"its layers are {', '.join(dict.fromkeys(n.split('.')[0] for n in mine))}")
-    skipped = {name for name in [*mine, *state] if any(below(name, part) for part in parts)}
-    state = {name: array for name, array in state.items() if name not in skipped}
-    state |= {name: array for name, array in mine.items() if name in skipped}
+    skipped = {name for name in [*mine, *theirs] if any(below(name, part) for part in parts)}
+    return compare({name: shape for name, shape in mine.items() if name not in skipped},
+                   {name: shape for name, shape in theirs.items() if name not in skipped}, prefix), ours, skipped
+
+
+def _renamed(path: str | os.PathLike[str], names: dict[str, str], mine: Mapping[str, Any],
+             prefix: str | None) -> tuple[str, dict[str, str]]:
+    """(the prefix, {name in the file: name in the model}). names: {name in the file: its current spelling}"""
     try:
-        return model.load_state_dict(state, strict=strict)
+        if prefix is not None:
+            inside = prefixes.below(names.values(), prefix)
+            return prefix, {name: inside[here] for name, here in names.items() if here in inside}
+        prefix = prefixes.find(names.values(), mine)
     except ValueError as problem:
-        raise ValueError(f"{path}: {problem}; skip=(\"layer\", …) leaves layers out") from None
+        raise ValueError(f"{path}: {problem}") from None
+    return prefix, {name: here.removeprefix(prefix) for name, here in names.items()}
 
 
 def below(name: str, part: str) -> bool:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
-from minicnn.io.arrays import DAMAGED, check_name
+from minicnn.files.arrays import DAMAGED, check_name
 from minicnn.names import short
 
 LIMIT = 2**21

@@ -13,8 +13,7 @@ in total (float32). Pleiss et al. 2017, "Memory-efficient implementation of Dens
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from collections.abc import Iterable
 
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
@@ -30,7 +29,6 @@ from minicnn.nn import (
     ReLU,
     Sequential,
 )
-from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
 from minicnn.tensor import Tensor
 
@@ -114,9 +112,9 @@ class DenseNet(Module):
         x = self.features(x)                               # (N, channels, H/32, W/32), for CIFAR H/4, W/4
         return self.classifier(self.pool(x))
 
-    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
+    def current_names(self, names: Iterable[str]) -> dict[str, str]:
         """As in Module; the dotted names of older checkpoints (`denselayer1.norm.1.weight`) are accepted too."""
-        return super().load_state_dict({current_name(name): array for name, array in state.items()}, strict)
+        return {name: current_name(name) for name in names}
 
 
 def current_name(name: str) -> str:

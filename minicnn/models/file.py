@@ -17,7 +17,7 @@ from typing import Any
 
 from minicnn.models import zoo
 from minicnn.nn import Module, init
-from minicnn.nn.state import read_state, write_state
+from minicnn.nn.state import compare, read_shapes, read_state, write_state
 
 FORMAT = 1
 
@@ -53,7 +53,7 @@ def load(path: str | os.PathLike[str]) -> Module:
 
     ValueError if the file is invalid. The shapes in the file are checked before the net is built.
     """
-    state, metadata = read_state(path)
+    found, metadata = read_shapes(path)
     try:
         meta = json.loads(metadata["minicnn"])
         name, options = zoo.resolve(meta["model"], meta["options"])
@@ -64,12 +64,11 @@ def load(path: str | os.PathLike[str]) -> Module:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
     try:
         with init.shapes_only():
-            expected = _shapes(zoo.build(name, **options))
-        found = {key: array.shape for key, array in state.items() if not key.endswith("num_batches_tracked")}
-        if found != expected:
+            report = compare(_shapes(zoo.build(name, **options)), found)
+        if not report.ok:
             raise ValueError(f"its arrays do not fit the {name} that its description names: write the file again")
         net = zoo.build(name, **options)
-        net.load_state_dict(state)
+        net.load_state_dict(read_state(path)[0])
     except (ValueError, TypeError) as problem:
         raise ValueError(f"{path}: {problem}") from None
     return net.eval()

@@ -8,12 +8,10 @@ would remove what the other channels can't replace (§3.2).
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from collections.abc import Iterable
 
 from minicnn.geometry import positive
 from minicnn.nn import BatchNorm2d, Conv2d, Dropout, GlobalAvgPool2d, Linear, Module, ReLU6, Sequential
-from minicnn.nn.state import LoadReport
 from minicnn.tensor import Tensor
 
 # Table 2: expansion t, channels out c, number of blocks n, stride s of the first of them (the others have 1).
@@ -71,10 +69,11 @@ class InvertedResidual(Module):
 class Features(Sequential):
     """The net without its classifier. It also loads checkpoints with the whole net's names or with flat names."""
 
-    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
+    def current_names(self, names: Iterable[str]) -> dict[str, str]:
         """As in Module; the prefix "features." is optional."""
-        own = {name.removeprefix("features."): array for name, array in state.items()}
-        return super().load_state_dict(nested_names(own), strict)
+        own = {name: name.removeprefix("features.") for name in names}
+        nested = nested_names(own.values())
+        return {name: nested[here] for name, here in own.items()}
 
 
 class MobileNetV2(Module):
@@ -98,29 +97,30 @@ class MobileNetV2(Module):
         x = self.features(x)                               # (N, 1280, H/32, W/32)
         return self.classifier(self.pool(x))
 
-    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
+    def current_names(self, names: Iterable[str]) -> dict[str, str]:
         """As in Module; the flat names of older checkpoints are accepted too: see `nested_names`."""
-        return super().load_state_dict(nested_names(state), strict)
+        return nested_names(names)
 
 
-def nested_names(state: dict) -> dict:
-    """`state` with torchvision's names, also from PyTorch checkpoints that are older than torchvision's net.
+def nested_names(names: Iterable[str]) -> dict[str, str]:
+    """{name: torchvision's name}, also of PyTorch checkpoints that are older than torchvision's net.
 
     Old checkpoints number all layers of a block in sequence; here convolution, BN and activation are a group:
         features.2.conv. 0 1 2  3 4 5  6 7   →   features.2.conv. 0.0 0.1 0.2  1.0 1.1 1.2  2 3
     A block that has conv.0.weight is flat: in the nested names conv.0 is a group of three layers.
     """
-    flat = {name.removesuffix("0.weight") for name in state if re.search(r"\d+\.conv\.0\.weight$", name)}
+    known = set(names)
+    flat = {name.removesuffix("0.weight") for name in known if re.search(r"\d+\.conv\.0\.weight$", name)}
 
     def rename(name):
         block, layer, rest = re.fullmatch(r"(?:(.*\d+\.conv\.)(\d+)\.)?(.*)", name).groups()
         if block not in flat:
             return name
-        threes = 2 if f"{block}6.weight" in state else 1   # up and depthwise, or only depthwise
+        threes = 2 if f"{block}6.weight" in known else 1   # up and depthwise, or only depthwise
         i = int(layer)
         return f"{block}{i // 3}.{i % 3}.{rest}" if i < 3 * threes else f"{block}{i - 2 * threes}.{rest}"
 
-    return {rename(name): array for name, array in state.items()}
+    return {name: rename(name) for name in names}
 
 
 def mobilenet_v2(num_classes: int = 1000, in_channels: int = 3, width: float = 1.0) -> MobileNetV2:

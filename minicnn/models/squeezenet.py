@@ -6,12 +6,11 @@ Version 1.1 is the authors' own, of the same year, in their repository.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
 
 from minicnn.geometry import positive
 from minicnn.models.width import scaled
 from minicnn.nn import Conv2d, Dropout, GlobalAvgPool2d, MaxPool2d, Module, ReLU, Sequential, init
-from minicnn.nn.state import LoadReport
 from minicnn.ops.shape import concat
 from minicnn.tensor import Tensor
 
@@ -38,9 +37,9 @@ class Fire(Module):
 class SqueezeNet(Sequential):
     """Features, then the classifier. It also loads weights with the authors' name for a Fire's squeeze, squeeze1x1."""
 
-    def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
+    def current_names(self, names: Iterable[str]) -> dict[str, str]:
         """As in Module; the authors' squeeze1x1 is loaded as squeeze."""
-        return super().load_state_dict({k.replace(".squeeze1x1.", ".squeeze."): v for k, v in state.items()}, strict)
+        return {name: name.replace(".squeeze1x1.", ".squeeze.") for name in names}
 
 
 def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5,

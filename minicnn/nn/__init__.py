@@ -12,19 +12,22 @@ from minicnn.nn.activation import (
     Softmax,
     Tanh,
 )
-from minicnn.nn.conv import Conv2d
+from minicnn.nn.conv import Conv1d, Conv2d
 from minicnn.nn.dropout import Dropout, Dropout2d, StochasticDepth
 from minicnn.nn.linear import Flatten, Identity, Linear
 from minicnn.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from minicnn.nn.module import Buffer, Module, Parameter, watch
 from minicnn.nn.norm import BatchNorm2d, LocalResponseNorm
+from minicnn.nn.pad import ConstantPad2d, ReflectionPad2d, ReplicationPad2d, ZeroPad2d
 from minicnn.nn.pool import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
+    AvgPool1d,
     AvgPool2d,
     GlobalAvgPool2d,
     GlobalMaxPool2d,
     LPPool2d,
+    MaxPool1d,
     MaxPool2d,
     TrainableAvgPool2d,
 )
@@ -32,9 +35,10 @@ from minicnn.nn.sequential import Sequential
 from minicnn.nn.state import LoadReport
 
 __all__ = [
-    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d", "Buffer", "Conv2d",
-    "CrossEntropyLoss", "Dropout", "Dropout2d", "Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "Hardsigmoid",
-    "Hardswish", "Identity", "LPPool2d", "LeakyReLU", "Linear", "LoadReport", "LocalResponseNorm", "LogSoftmax",
-    "MSELoss", "MaxPool2d", "Module", "Parameter", "ReLU", "ReLU6", "Sequential", "SiLU", "Sigmoid", "Softmax",
-    "StochasticDepth", "Tanh", "TrainableAvgPool2d", "watch",
+    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d", "Buffer",
+    "ConstantPad2d", "Conv1d", "Conv2d", "CrossEntropyLoss", "Dropout", "Dropout2d", "Flatten", "GlobalAvgPool2d",
+    "GlobalMaxPool2d", "Hardsigmoid", "Hardswish", "Identity", "LPPool2d", "LeakyReLU", "Linear", "LoadReport",
+    "LocalResponseNorm", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "Module", "Parameter", "ReLU", "ReLU6",
+    "ReflectionPad2d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "Softmax", "StochasticDepth", "Tanh",
+    "TrainableAvgPool2d", "ZeroPad2d", "watch",
 ]  # fmt: skip

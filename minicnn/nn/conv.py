@@ -1,39 +1,80 @@
-"""The convolutional layer."""
+"""The convolutional layers."""
 
 import math
+from typing import Any
 
-from minicnn.geometry import Pair, pair, positive
+from minicnn.geometry import LARGEST, Padding, Pair, pair, positive, sides
 from minicnn.nn import init
 from minicnn.nn.module import Module, Parameter
-from minicnn.ops.conv import conv2d
+from minicnn.op_checks import flag
+from minicnn.ops.conv import conv1d, conv2d
 from minicnn.tensor import Tensor
 
 
-class Conv2d(Module):
-    """ops.conv2d with learned filters.   x (N,C,H,W) → y (N,O,OH,OW),   OH = ⌊(H + 2P − D(KH−1) − 1)/S⌋ + 1
+class _Convolution(Module):
+    """What both layers have: channels, groups, learned filters."""
 
-    weight (O,C/G,KH,KW), initialised with he_normal;   bias (O,), zeros, or None.   Parameters: O·C/G·KH·KW (+ O).
-    kernel_size, stride, padding, dilation: an integer or (down, across); padding="same" keeps the size at stride 1.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1,
-                 padding: Pair | str = 0, dilation: Pair = 1, groups: int = 1, bias: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, ...], groups: int, bias: bool,
+                 flip: bool):
         self.in_channels = positive("in_channels", in_channels)
         self.out_channels = positive("out_channels", out_channels)
-        self.kernel_size, self.stride = pair("kernel_size", kernel_size), pair("stride", stride)
-        self.padding = padding if isinstance(padding, str) else pair("padding", padding, least=0)
-        self.dilation, self.groups = pair("dilation", dilation), positive("groups", groups)
+        self.groups, self.flip = positive("groups", groups), flag(type(self).__name__, "flip", flip)
         for name, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
             if channels % groups:
                 raise ValueError(f"{name} (={channels}) must be divisible by groups (={groups})")
-        self.weight = Parameter(init.he_normal((out_channels, in_channels // groups, *self.kernel_size)))
+        self.weight = Parameter(init.he_normal((out_channels, in_channels // groups, *kernel)))
         self.bias = Parameter(init.constant((out_channels,), 0)) if bias else None
+
+    def macs(self, output_shape: tuple[int, ...]) -> int:
+        """One product for each output and each weight of its filter: O·OH·OW · C/G·KH·KW"""
+        return math.prod(output_shape) * math.prod(self.weight.shape[1:])
+
+
+class Conv2d(_Convolution):
+    """ops.conv2d with learned filters.   x (N,C,H,W) → y (N,O,OH,OW),   OH = ⌊(H + P + P' − D(KH−1) − 1)/S⌋ + 1
+
+    weight (O,C/G,KH,KW), initialised with he_normal;   bias (O,), zeros, or None.   Parameters: O·C/G·KH·KW (+ O).
+    kernel_size, stride, dilation: an integer or (down, across).   flip: turn the filters by 180°.
+    padding: an integer, (down, across), ((top, bottom), (left, right)), "valid", "same": OH = ⌈H/S⌉, or "same_lower".
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Pair, stride: Pair = 1,
+                 padding: Padding = 0, dilation: Pair = 1, groups: int = 1, bias: bool = True, flip: bool = False):
+        self.kernel_size, self.stride = pair("kernel_size", kernel_size), pair("stride", stride)
+        self.padding, self.dilation = _spelled(padding), pair("dilation", dilation)
+        super().__init__(in_channels, out_channels, self.kernel_size, groups, bias, flip)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N,C,H,W) → (N,O,OH,OW)"""
         return conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding,
-                      dilation=self.dilation, groups=self.groups)  # fmt: skip
+                      dilation=self.dilation, groups=self.groups, flip=self.flip)  # fmt: skip
 
-    def macs(self, output_shape: tuple[int, ...]) -> int:
-        """O·OH·OW outputs, each of C/G·KH·KW products"""
-        return math.prod(output_shape) * math.prod(self.weight.shape[1:])
+
+class Conv1d(_Convolution):
+    """ops.conv1d with learned filters.   x (N,C,L) → y (N,O,OL),   OL = ⌊(L + P + P' − D(K−1) − 1)/S⌋ + 1
+
+    weight (O,C/G,K), initialised with he_normal;   bias (O,), zeros, or None.   Parameters: O·C/G·K (+ O).
+    padding: an integer, (left, right), "valid", "same": OL = ⌈L/S⌉, or "same_lower".   flip: turn the filters around.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1,
+                 padding: int | tuple[int, int] | str = 0, dilation: int = 1, groups: int = 1, bias: bool = True,
+                 flip: bool = False):
+        self.kernel_size = positive("kernel_size", kernel_size, 1, LARGEST)
+        self.stride, self.dilation = positive("stride", stride, 1, LARGEST), positive("dilation", dilation, 1, LARGEST)
+        self.padding = _spelled(padding) if isinstance(padding, str) else sides((0, padding))[1]       # (left, right)
+        super().__init__(in_channels, out_channels, (self.kernel_size,), groups, bias, flip)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,C,L) → (N,O,OL)"""
+        return conv1d(x, self.weight, self.bias, stride=self.stride, padding=self.padding,
+                      dilation=self.dilation, groups=self.groups, flip=self.flip)  # fmt: skip
+
+
+def _spelled(padding: Padding) -> Any:
+    """The padding, checked: a name, (down, across), or ((top, bottom), (left, right)) if two sides differ."""
+    found = sides(padding)
+    if isinstance(padding, str) or isinstance(found, str):
+        return padding
+    (top, bottom), (left, right) = found
+    return (top, left) if top == bottom and left == right else found

@@ -1,5 +1,6 @@
 """Losses as modules; the ops compute them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from minicnn.device import Array
@@ -10,14 +11,19 @@ from minicnn.tensor import Tensor
 
 
 class CrossEntropyLoss(Module):
-    """Mean cross entropy of softmax(logits) (N,K) with class indices (N,)."""
+    """Mean cross entropy of softmax(logits) (N,K) with class indices (N,), or with probabilities (N,K).
 
-    def __init__(self, label_smoothing: float = 0.0):
-        self.label_smoothing = label_smoothing
+    label_smoothing, weight, ignore_index: as in ops.cross_entropy.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, weight: Sequence[float] | None = None,
+                 ignore_index: int | None = None):
+        self.label_smoothing, self.weight, self.ignore_index = label_smoothing, weight, ignore_index
 
     def forward(self, logits: Tensor, labels: Any) -> Tensor:
-        """logits (N,K), labels (N,) → a scalar"""
-        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        """logits (N,K), labels (N,) or (N,K) → a scalar"""
+        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing, weight=self.weight,
+                             ignore_index=self.ignore_index)
 
 
 class MSELoss(Module):

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from minicnn import deferred, devices
 from minicnn.nn.settings_text import settings
-from minicnn.nn.state import LoadReport, read_state, write_state
+from minicnn.nn.state import LoadReport, compare, read_shapes, read_state, write_state
 from minicnn.recording import layer_watchers, waiting
 from minicnn.settings import within
 from minicnn.tensor import Tensor
@@ -191,6 +191,10 @@ class Module:
         """{"features.0.weight": array, …}: a NumPy copy of every parameter and buffer."""
         return {name: np.array(tensor.numpy()) for name, tensor in self.named_state()}
 
+    def current_names(self, names: Iterable[str]) -> dict[str, str]:
+        """{name in a state: name in this net}; a net whose older weight files have other names overrides it."""
+        return {name: name for name in names}
+
     def load_state_dict(self, state: dict[str, np.ndarray], strict: bool = True) -> LoadReport:
         """Copy the arrays of `state` into the parameters and buffers of the same names.
 
@@ -199,20 +203,14 @@ class Module:
         (`num_batches_tracked`) are ignored.
         """
         mine = dict(self.named_state())
-        arrays = {k: np.asarray(v) for k, v in state.items() if not k.endswith("num_batches_tracked")}
-        both = mine.keys() & arrays.keys()
-        report = LoadReport(
-            missing=[k for k in mine if k not in arrays],
-            unexpected=[k for k in arrays if k not in mine],
-            misshapen=[f"{k} is {arrays[k].shape}, must be {mine[k].shape}" for k in mine
-                       if k in both and arrays[k].shape != mine[k].shape],
-        )
+        arrays = {here: np.asarray(state[name]) for name, here in self.current_names(state).items()
+                  if not name.endswith("num_batches_tracked")}
+        report = compare({k: t.shape for k, t in mine.items()}, {k: a.shape for k, a in arrays.items()})
         if strict and not report.ok:
             raise ValueError(f"the state does not fit this {type(self).__name__}: {report}; "
                              "load_state_dict(state, strict=False) loads what fits")
-        for name in both:
-            tensor = mine[name]
-            if arrays[name].shape == tensor.shape:
+        for name, tensor in mine.items():
+            if name in arrays and arrays[name].shape == tensor.shape:
                 tensor.data = devices.of(tensor.data).asarray(np.array(arrays[name], tensor.dtype))
         return report
 
@@ -230,12 +228,11 @@ class Module:
         Names and shapes must agree exactly: otherwise a ValueError lists missing, unexpected and misshapen arrays, and
         nothing is changed. `io.weights.load_into` reads other formats, and parts of a file.
         """
-        state, _ = read_state(path)
-        try:
-            self.load_state_dict(state)
-        except ValueError as problem:
-            raise ValueError(f"{path}: {str(problem).partition('; load_state_dict')[0]}: build the net as it was when "
-                             "the file was written") from None
+        report = compare({name: tensor.shape for name, tensor in self.named_state()}, read_shapes(path)[0])
+        if not report.ok:
+            raise ValueError(f"{path}: the state does not fit this {type(self).__name__}: {report}: build the net as "
+                             "it was when the file was written")
+        self.load_state_dict(read_state(path)[0])
         return self
 
     def __repr__(self) -> str:

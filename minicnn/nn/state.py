@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minicnn import atomic
+from minicnn.files import arrays, safetensors_file
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class LoadReport:
     missing: list[str]
     unexpected: list[str]
     misshapen: list[str]
+    prefix: str = ""
+    """What was taken off the names in the file."""
 
     @property
     def ok(self) -> bool:
@@ -34,6 +38,18 @@ class LoadReport:
         return "; ".join(parts) or "everything fits"
 
 
+def compare(mine: Mapping[str, tuple[int, ...]], theirs: Mapping[str, tuple[int, ...]], prefix: str = "") -> LoadReport:
+    """The report for a net's {name: shape} and those of a state; PyTorch's batch counters are ignored."""
+    found = {name: shape for name, shape in theirs.items() if not name.endswith("num_batches_tracked")}
+    return LoadReport(
+        missing=[name for name in mine if name not in found],
+        unexpected=[name for name in found if name not in mine],
+        misshapen=[f"{name} is {found[name]}, must be {shape}" for name, shape in mine.items()
+                   if name in found and found[name] != shape],
+        prefix=prefix,
+    )
+
+
 def write_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray],
                 metadata: dict[str, str] | None = None) -> None:
     """Write {name: array} and metadata {string: string} to a safetensors file, atomically."""
@@ -47,16 +63,22 @@ def write_state(path: str | os.PathLike[str], state: Mapping[str, np.ndarray],
 
 def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a safetensors file. ValueError if the file is of another format or damaged."""
-    from safetensors import SafetensorError, safe_open
+    with _named(path), open(path, "rb") as file:
+        return safetensors_file.read(file, arrays.MemoryBudget(os.fstat(file.fileno()).st_size))
 
+
+def read_shapes(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """The shapes and the metadata of a safetensors file, whose arrays are not read. Errors as `read_state`."""
+    with _named(path):
+        return safetensors_file.shapes(path)
+
+
+@contextlib.contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}: check the name and the folder")
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as problem:
+        yield
+    except ValueError as problem:
         raise ValueError(f"{path} is no complete safetensors file ({problem}): io.weights.load_into reads NumPy's and "
                          "PyTorch's formats") from None
-    except (TypeError, AttributeError) as problem:  # a type that NumPy lacks, such as bfloat16
-        raise ValueError(f"{path} holds arrays of a type that NumPy lacks ({problem}): io.weights.load_into reads "
-                         "16-bit floats") from None

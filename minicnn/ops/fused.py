@@ -11,7 +11,7 @@ from typing import Any
 
 from minicnn.deferred import RULES, Deferred, Later, fusable
 from minicnn.device import Array
-from minicnn.geometry import Pair
+from minicnn.geometry import Padding, Pair
 from minicnn.ops.activation import relu
 from minicnn.ops.arithmetic import add
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
@@ -22,13 +22,14 @@ from minicnn.tensor import Tensor, op, record
 
 
 @op
-def conv2d_relu(x: Array, w: Array, b: Array | None = None, *, stride: Pair = 1, padding: Pair | str = 0,
-                dilation: Pair = 1, groups: int = 1):
+def conv2d_relu(x: Array, w: Array, b: Array | None = None, *, stride: Pair = 1, padding: Padding = 0,
+                dilation: Pair = 1, groups: int = 1, flip: bool = False):
     """y = max(s, 0),   s = conv2d(x, w, b).   ds = dy where y > 0, else 0; dx, dw, db as conv2d's, from ds
 
     Kept for backward: x, w, y.   Nair & Hinton 2010
     """
-    return rectified(*_later(conv2d, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups))
+    return rectified(*_later(conv2d, x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups,
+                             flip=flip))
 
 
 @op

@@ -1,12 +1,11 @@
-"""Ops that select and rearrange values without arithmetic."""
+"""Ops that select and rearrange values without arithmetic. Padding is in pad.py."""
 
 import math
 from collections.abc import Sequence
 
 from minicnn import devices
 from minicnn.device import Array
-from minicnn.geometry import LARGEST, positive
-from minicnn.op_checks import number
+from minicnn.geometry import positive
 from minicnn.ops.axes import normalise_axes, normalise_axis
 from minicnn.tensor import Axes, op
 
@@ -84,24 +83,3 @@ def concat(*xs: Array, axis: int = 1):
         return lambda dy: dy[(*whole, slice(start, end))]
 
     return xp.concatenate(xs, axis), tuple(map(piece, ends, ends[1:]))
-
-
-@op
-def pad2d(x: Array, *, padding: int | Sequence[int], value: float = 0.0):
-    """y = x (…,H,W) with a border of `value`.   dx = dy without the border
-
-    padding: one integer, or (left, right, top, bottom), PyTorch's order.
-    """
-    given = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
-    if len(given) != 4:
-        raise ValueError(f"pad2d: padding must be one integer or (left, right, top, bottom), not {padding!r}")
-    left, right, top, bottom = (positive("padding", p, least=0, most=LARGEST) for p in given)
-    if not (isinstance(value, float) and math.isinf(value)):                  # −∞ is the padding of max pooling
-        number("pad2d", "value", value)
-    if x.ndim < 2:
-        raise ValueError(f"pad2d: x must have at least 2 axes (…, H, W), not shape {x.shape}")
-    H, W = x.shape[-2:]
-    inside = (..., slice(top, top + H), slice(left, left + W))
-    y = devices.of(x).xp.full((*x.shape[:-2], top + H + bottom, left + W + right), value, x.dtype)
-    y[inside] = x
-    return y, lambda dy: dy[inside]

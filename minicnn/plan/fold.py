@@ -41,6 +41,8 @@ def fold(graph: Graph) -> None:
     for node in graph.nodes:
         _positional(node)
     _split_fused(graph)
+    for node in graph.nodes:
+        _turn(node)
     split_trainable_pools(graph)
     for change in (_vanish, to_affine, merge, _relu, _flatten, _special):
         change(graph)
@@ -51,6 +53,13 @@ def _positional(node: Node) -> None:
     """All array arguments that the op has: None for those left out."""
     if not node.op.variadic:
         node.args += [None] * (len(node.op.arguments) - len(node.args))
+
+
+def _turn(node: Node) -> None:
+    """A convolution with flip=True is one with the filters turned, unless they depend on the images."""
+    if node.kind in ("conv1d", "conv2d") and node.hyper.get("flip") and isinstance(node.args[1], np.ndarray):
+        taps = tuple(range(2, node.args[1].ndim))
+        node.args[1], node.hyper = np.flip(node.args[1], taps).copy(), {**node.hyper, "flip": False}
 
 
 def _split_fused(graph: Graph) -> None:
@@ -88,7 +97,7 @@ def _leave_out(graph: Graph, node: Node, x: Value) -> None:
 
 def _is_identity(node: Node) -> bool:
     """Whether y = x, for an x of y's shape."""
-    if node.kind in ("reshape", "flatten", "squeeze", "concat", "pad2d"):
+    if node.kind in ("reshape", "flatten", "squeeze", "concat", "pad"):
         return True
     if node.kind == "transpose":
         axes = node.hyper.get("axes")

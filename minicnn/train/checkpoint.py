@@ -23,6 +23,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from minicnn import atomic
+from minicnn.files.arrays import CHECKED, free_memory
 
 FORMAT = 2
 """Format 1 has no checksum, and its fingerprint of the data covers only names and labels; it can still be read."""
@@ -62,6 +63,9 @@ def checksum(arrays: dict[str, np.ndarray], values: dict) -> str:
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """(arrays, values) of a checkpoint. ValueError, one sentence, if it is damaged, not a checkpoint, or too new."""
+    if (size := path.stat().st_size) > CHECKED and size > (free := free_memory()):
+        raise ValueError(f"{path} has {size / 2**30:.1f} GiB, and this machine has {free / 2**30:.1f} GiB of memory "
+                         f"left: free some; {_NEW}")
     try:
         with safe_open(str(path), framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)

@@ -168,8 +168,11 @@ def first_nonfinite(model: Module, x: Tensor) -> str | None:
 
 def _explain(model, x, step, loss, optimizer):
     lr = optimizer.param_groups[0]["lr"]
-    if not np.isfinite(x.numpy()).all():
-        return f"the loss is {loss} at step {step}, because the images hold a NaN or an infinity: check the data"
+    spoilt = np.flatnonzero([not np.isfinite(image).all() for image in x.numpy()])
+    if spoilt.size:
+        return (f"the loss is {loss} at step {step}, because the images hold a NaN or an infinity, the first in image "
+                f"{spoilt[0]} of the batch: check the data; some convolution algorithms spread it beyond its windows, "
+                "but never to another image")
     layer = first_nonfinite(model, x)
     where = (
         f"the first layer with a non-finite output is {layer}" if layer else "all layers are finite, the loss overflows"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn import foreign
 from minicnn.data.figures import figure
 from minicnn.io.model_file import Description
 from minicnn.train.assess import Assessment
@@ -54,9 +55,10 @@ def confusion(matrix: np.ndarray, classes: list[str], path: str | Path) -> None:
         dark = wrong[truth, prediction] > 0.6 * wrong.max()
         ax.text(prediction, truth, matrix[truth, prediction], ha="center", va="center", fontsize=8,
                 color="white" if dark else "black", weight="bold" if truth == prediction else "normal")  # fmt: skip
-    ax.set_xticks(range(K), classes, rotation=45 if max(map(len, classes)) > 2 else 0,
-                  ha="right" if max(map(len, classes)) > 2 else "center")  # fmt: skip
-    ax.set_yticks(range(K), classes)
+    names = [foreign.picture(_short(name)) for name in classes]
+    long = max(map(len, classes)) > 2
+    ax.set_xticks(range(K), names, rotation=45 if long else 0, ha="right" if long else "center")
+    ax.set_yticks(range(K), names)
     ax.set_xlabel("prediction")
     ax.set_ylabel("truth")
     ax.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
@@ -76,8 +78,8 @@ def mistakes(assessment: Assessment, pictures, about: Description, path: str | P
         image = about.preprocessing.read(pictures.picture(int(i)))
         ax.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
         truth, guess = (about.classes[k].split(",")[0] for k in (assessment.labels[i], assessment.top[i, 0]))
-        name = _short(str(assessment.names[i]).replace("$", r"\$"))
-        ax.set_title(f"{name}\n{truth} taken for {guess}, {100 * assessment.probabilities[i, 0]:.0f} %", fontsize=8)
+        name, said = foreign.picture(_short(str(assessment.names[i]))), foreign.picture(f"{truth} taken for {guess}")
+        ax.set_title(f"{name}\n{said}, {100 * assessment.probabilities[i, 0]:.0f} %", fontsize=8)
     fig.savefig(path)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from minicnn import data, devices, models
 from minicnn.data import NORMALISATIONS, Preprocessing, Splits
+from minicnn.data.folder import nfc
 from minicnn.io import model_file
 from minicnn.tensor import Tensor
 from minicnn.train.config import Config, known_dataset
@@ -89,9 +90,10 @@ def whole_dataset(dataset: str, split: str, about: model_file.Description) -> tu
         chosen = splits.train
     if chosen is None:
         raise ValueError(f"{dataset} has no pictures for {split}: choose another --split")
-    strange = [name for name in splits.classes if name not in about.classes]
+    known = [nfc(name) for name in about.classes]
+    strange = [name for name in splits.classes if nfc(name) not in known]
     if strange:
         raise ValueError(f"{dataset} has the class {strange[0]!r}, which the model does not have; it has "
                          f"{', '.join(about.classes[:10])}{', …' if len(about.classes) > 10 else ''}")  # fmt: skip
-    known_as = np.array([about.classes.index(name) for name in splits.classes])
+    known_as = np.array([known.index(nfc(name)) for name in splits.classes])
     return splits.name, replace(chosen, labels=known_as[chosen.labels])

@@ -50,7 +50,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     prepare = preparer(config.device)
     blank = prepare(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = body.split(model, base, options, blank)
-    load_into(model, config.weights, skip=head.new)
+    prefix = load_into(model, config.weights, skip=head.new).prefix
     trained = body.freeze(model, head, config.unfreeze)
 
     def features(chosen, what, augment="none"):
@@ -82,7 +82,7 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     model_file.save(where / folder.HEAD, model, about)
     run = Run(config, where, overwrite=True)
     folder.write(where / "head.json", {
-        "weights": config.weights, "head": head.name, "learns": trained, "normalisation": name,
+        "weights": config.weights, "prefix": prefix, "head": head.name, "learns": trained, "normalisation": name,
         "pictures": len(labels), "features": x.shape[2], "views": len(x), "lambda": solved.strength,
         "loss": solved.tried[solved.strength][0], "accuracy": solved.tried[solved.strength][1],
         "tried": [{"lambda": s, "loss": loss, "accuracy": right} for s, (loss, right) in solved.tried.items()],

@@ -1,6 +1,7 @@
 """minicnn import: what is read, what is remembered, and what is refused."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -179,3 +180,72 @@ def test_a_variant_is_remembered(minicnn_, tmp_path):
     net, about = model_file.load(tmp_path / "c.st")
     assert about.options == {"num_classes": 10, "variant": "caffe"}
     assert sum(p.size for p in net.parameters()) == 431_080
+
+
+SMALL = "--set", "width=0.125"
+
+
+def test_what_was_taken_is_said(minicnn_, tmp_path):
+    """A prefix, the normalisation and ImageNet's names."""
+    seed(3)
+    net = models.build("squeezenet1_1", width=0.125)
+    save_weights(tmp_path / "w.npz", {f"model.{name}": array for name, array in net.state_dict().items()})
+    rc, out, err = minicnn_("import", "squeezenet1_1", tmp_path / "w.npz", *SMALL, "--out", tmp_path / "m.safetensors")
+    assert (rc, err) == (0, "")
+    first, prefix, normalisation, classes = out.splitlines()
+    assert first.endswith(" parameters, 1,000 classes")
+    assert prefix == "the prefix model. was taken off the names in the file"
+    n = r"[\d.e+-]+"
+    assert re.fullmatch(f"normalisation: imagenet, .* differ by {n}, and with caffe by {n}; .*", normalisation)
+    assert classes == "classes: the names of ImageNet's 1000, in its order (--labels FILE for others)"
+    loaded, about = model_file.load(tmp_path / "m.safetensors")
+    assert about.classes[0] == "tench, Tinca tinca"
+    assert about.classes[999] == "toilet tissue, toilet paper, bathroom tissue"
+    np.testing.assert_array_equal(loaded.state_dict()["features.0.weight"], net.state_dict()["features.0.weight"])
+
+
+def test_weights_that_need_inputs_of_caffes_size(minicnn_, tmp_path):
+    """The same net with its first layer divided by 58 expects numbers 58 times larger."""
+    seed(3)
+    net = models.build("lenet5", in_channels=3)
+    state = net.state_dict()
+    state["features.0.weight"] = state["features.0.weight"] / 58
+    save_weights(tmp_path / "w.npz", state)
+    arguments = "import", "lenet5", tmp_path / "w.npz", "--set", "num_classes=10", "--set", "in_channels=3", "--out"
+    rc, out, err = minicnn_(*arguments, tmp_path / "m.safetensors")
+    assert (rc, err) == (0, "")
+    assert "normalisation: caffe, with which" in out
+    _, about = model_file.load(tmp_path / "m.safetensors")
+    np.testing.assert_allclose(about.std, [1 / 255] * 3)
+    rc, out, err = minicnn_(*arguments, tmp_path / "n.safetensors", "--preprocess", "inception")
+    assert (rc, err, out.count("\n")) == (0, "", 1)
+    assert model_file.load(tmp_path / "n.safetensors")[1].std == [0.5] * 3
+
+
+def test_a_prefix_by_hand(minicnn_, tmp_path, lenet):
+    values = lenet.state_dict()
+    save_weights(tmp_path / "w.npz", {f"{who}.{name}": array + i for i, who in enumerate(("student", "teacher"))
+                                      for name, array in values.items()})  # fmt: skip
+    arguments = "import", "lenet5", tmp_path / "w.npz", "--set", "num_classes=10", "--out", tmp_path / "m.safetensors"
+    rc, _, err = minicnn_(*arguments)
+    assert "under 2 prefixes, 'student.', 'teacher.': choose one" in sentence(err, 1, rc)
+    rc, _, err = minicnn_(*arguments, "--prefix", "teacher.")
+    assert (rc, err) == (0, "")
+    found = model_file.load(tmp_path / "m.safetensors")[0].state_dict()
+    np.testing.assert_array_equal(found["features.0.bias"], values["features.0.bias"] + 1)
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ("x\n" * 100_001, "has 100,001 class names, and there may be at most 100,000"),
+    ("x" * (2**24 + 1), "16777217 bytes"),
+])  # fmt: skip
+def test_too_many_labels_cost_nothing(minicnn_, tmp_path, weights, content, words):
+    (tmp_path / "labels.txt").write_text(content)
+    rc, _, err = minicnn_("import", "vgg16", weights, "--labels", tmp_path / "labels.txt", "--out", tmp_path / "m")
+    assert words in sentence(err, 1, rc)
+
+
+def test_a_net_that_the_file_does_not_fit_is_not_built(minicnn_, tmp_path, weights, monkeypatch):
+    monkeypatch.setattr(init, "generator", lambda: pytest.fail("values were drawn"))
+    rc, _, err = minicnn_("import", "vgg16", weights, "--set", "num_classes=90000", "--out", tmp_path / "m")
+    assert "does not fit vgg16 with 90,000 classes (missing: " in sentence(err, 1, rc)

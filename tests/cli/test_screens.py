@@ -187,7 +187,9 @@ def test_predict_reads_folders_and_standard_input(minicnn_, trained, sample, tmp
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": io.BytesIO(content)}))
     rc, out, err = minicnn_("predict", trained, tmp_path / "in", "-", sample, "--json")
-    assert (rc, err) == (0, "")
+    assert rc == 0
+    assert err == (f"{tmp_path / 'in'}: left out: 1 .txt, which are not PNG, JPEG, BMP, GIF, WEBP, TIFF: convert those "
+                   "that are pictures\n")  # fmt: skip
     answers = document(out)
     assert [a["image"] for a in answers] == [str(tmp_path / "in" / "a.png"), str(tmp_path / "in" / "deep" / "b.png"),
                                              "-", str(sample)]

@@ -155,9 +155,11 @@ def test_summary_as_json(minicnn_):
     (["shape", "0"], "Invalid value for 'size'"),
     (["shape", "5", "-s", "0"], "Invalid value for '--stride'"),
     (["shape", "5", "-p", "-1"], "Invalid value for '--padding'"),
+    (["shape", "5", "-p", "1,2,3"], "Invalid value for '--padding': '1,2,3' is not a number of pixels from 0 on, two"),
+    (["shape", "5", "-p", "smae"], "Invalid value for '--padding': 'smae' is not a number of pixels"),
     (["import", "lenet", "w.npz", "--out", "m.safetensors"], "unknown model 'lenet': did you mean 'lenet5'?"),
     (["import", "lenet5", "w.npz", "--out", "m.safetensors", "--preprocess", "cafe"],
-     "unknown preprocessing 'cafe': did you mean 'caffe'? Known: caffe, imagenet, inception, none"),
+     "unknown preprocessing 'cafe': did you mean 'caffe'? Known: auto, caffe, imagenet, inception, none"),
     (["import", "lenet5", "w.npz", "--out", "m.safetensors", "--set", "variant=cafe"],
      "unknown variant of model lenet5 'cafe': did you mean 'caffe'?"),
     (["import", "lenet5", "w.npz", "--out", "none/m.safetensors"], "--out none/m.safetensors must be a file in "),
@@ -375,6 +377,20 @@ def test_alexnets_first_layer(minicnn_):
     assert document(minicnn_("shape", 224, "--kernel", 11, "--stride", 4, "--json")[1]) == {
         "size": 224, "kernel": 11, "stride": 4, "padding": 0, "dilation": 1, "exact": 54.25, "floor": 54, "ceil": 55,
         "unused_pixels": 1}  # fmt: skip
+
+
+def test_padding_on_each_side_and_same(minicnn_):
+    """13 pixels, a window of 6, stride 5: TensorFlow's SAME adds one pixel before and two after, for three windows."""
+    assert minicnn_("shape", 13, "-k", 6, "-s", 5, "-p", "same") == (0, (
+        "padding same: 1 before and 2 after the 13, for ⌈W/S⌉ = ⌈13/5⌉ = 3 windows.\n"
+        "(W + P + P' − K)/S + 1 = (13 + 1 + 2 − 6)/5 + 1 = 3\n3 windows fit exactly.\n"), "")  # fmt: skip
+    assert document(minicnn_("shape", 13, "-k", 6, "-s", 5, "-p", "same_lower", "--json")[1])["padding"] == [2, 1]
+    assert document(minicnn_("shape", 13, "-k", 6, "-p", "valid", "--json")[1])["padding"] == 0
+    rc, out, err = minicnn_("shape", 8, "-k", 4, "-s", 3, "-p", "0,1")
+    assert (rc, err) == (0, "")
+    assert "(8 + 0 + 1 − 4)/3 + 1 ≈ 2.67\n" in out
+    assert "2 windows; of 9 pixels with the padding the last 2 pixels are in no window.\n" in out
+    assert "They fit evenly on 6 or 9 pixels.\n" in out
 
 
 def test_numbers_that_do_not_end_and_large_ones(minicnn_):

@@ -25,7 +25,9 @@ TOLERANCE = dict.fromkeys(conv.ALGORITHMS, 2e-6) | {"winograd": 2e-5}
 def layers(draw, name, images):
     """(x shape, w shape, S, P, D, G) that the algorithm called `name` supports; images: the numbers N to draw from."""
     two = lambda low, high: (draw(st.integers(low, high)), draw(st.integers(low, high)))  # noqa: E731
-    K, S, D, P = two(1, 5), two(1, 3), two(1, 2), two(0, 6)
+    K, S, D, P = two(1, 5), two(1, 3), two(1, 2), (two(0, 6), two(0, 6))
+    if draw(st.booleans()):
+        P = P[0]                                                   # the same on both sides
     G = draw(st.sampled_from((1, 1, 2, 3)))
     Cg, Og = two(1, 5)
     if name == "pointwise":
@@ -39,7 +41,8 @@ def layers(draw, name, images):
         S = (1, 1)
     N = draw(st.sampled_from(images))
     H, W = two(1, 15)
-    assume(all(n + 2 * p >= d * (k - 1) + 1 for n, p, d, k in zip((H, W), P, D, K)))
+    padded = (n + (2 * p if isinstance(p, int) else sum(p)) for n, p in zip((H, W), P))
+    assume(all(n >= d * (k - 1) + 1 for n, d, k in zip(padded, D, K)))
     return (N, G * Cg, H, W), (G * Og, Cg, *K), S, P, D, G
 
 

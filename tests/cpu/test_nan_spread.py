@@ -1,5 +1,7 @@
 """A NaN or an infinite pixel: which outputs it reaches by each convolution algorithm, and never another image."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -18,12 +20,19 @@ LAYERS = {  # x, w, stride, padding, dilation, groups
     "depthwise, strided": ((3, 12, 24, 26), (24, 1, 3, 3), 2, 1, 1, 12),
     "few pixels": ((2, 8, 12, 13), (600, 8, 3, 3), 1, 1, 1, 1),
 }
-CASES = [pytest.param(name, LAYERS[layer], id=f"{name}: {layer}") for name in conv.ALGORITHMS for layer in LAYERS
-         if conv.ALGORITHMS[name].supports(Conv2dGeometry.of(*LAYERS[layer]), np.dtype("float32"))]  # fmt: skip
+ALGORITHMS = dict(conv.ALGORITHMS)
+if importlib.util.find_spec("numba"):
+    from minicnn.cpu.compiled.conv import ALGORITHMS as KERNELS
+
+    ALGORITHMS |= {f"compiled {name}": kernel for name, kernel in KERNELS.items()}
+CASES = [pytest.param(name, LAYERS[layer], id=f"{name}: {layer}") for name in ALGORITHMS for layer in LAYERS
+         if ALGORITHMS[name].supports(Conv2dGeometry.of(*LAYERS[layer]), np.dtype("float32"))]  # fmt: skip
 
 
 def reach(name, g):
     """How many rows and columns beyond its own outputs a value may reach, for the convolution that is computed."""
+    if name == "compiled winograd":
+        return 3, 3                                                # tiles of 4×4 outputs
     if name == "winograd":
         return tuple(winograd.outputs_per_tile(out, r, False) - 1 for out, r in zip((g.OH, g.OW), (g.KH, g.KW)))
     return 0, 0
@@ -33,7 +42,9 @@ def reach(name, g):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "layer"), CASES)
 def test_it_stays_in_its_image_and_near_its_windows(name, layer, dtype, value, rng):
-    g, algorithm = Conv2dGeometry.of(*layer), conv.ALGORITHMS[name]
+    g, algorithm = Conv2dGeometry.of(*layer), ALGORITHMS[name]
+    if not algorithm.supports(g, np.dtype(dtype)):
+        pytest.skip("the compiled kernels are for float32")
     x, w, dy = (rng.standard_normal(s).astype(dtype) for s in (layer[0], layer[1], (g.N, g.O, g.OH, g.OW)))
     textbook, S = conv.ALGORITHMS["im2col"], g.horizontal.stride
     turned = dx_as_conv2d(dy, g)[1] if g.vertical.stride == S == 1 else g     # the convolution that computes dx

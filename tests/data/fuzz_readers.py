@@ -1,9 +1,9 @@
 """Mutate small files of every kind that `minicnn.data` reads: `python -m tests.data.fuzz_readers [COUNT [SEED]]`.
 
-IDX and CIFAR (plain and gzipped), pictures of every format and many modes, tar shards, folders with a classes.txt, and
-preprocessings in JSON. Each mutant must be read, or refused with a ValueError or FileNotFoundError of one sentence that
-names the file, with no more than `MOST` loops of work (see tests/work.py), without a warning, and without leaving
-anything behind outside of its folder.
+IDX and CIFAR (plain, gzipped and as pickles), pictures of every format and many modes, tar shards, folders with a
+classes.txt, and preprocessings in JSON. Each mutant must be read, or refused with a ValueError or FileNotFoundError of
+one sentence that names the file, with no more than `MOST` loops of work (see tests/work.py), without a warning, and
+without leaving anything behind outside of its folder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import pickle
 import re
 import shutil
 import struct
@@ -28,15 +29,17 @@ import numpy as np
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import doctor, idx
+from minicnn.data import cifar_python, doctor, idx
 from minicnn.data.cifar import read_records
+from minicnn.data.samples import NotReadError
 from tests.data.pictures import noise
+from tests.data.tiff_files import tiff
 from tests.work import loops, too_much
 
 MOST = 200
 PREPARE = data.Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
-KINDS = ("idx", "cifar", "picture", "tar", "folder", "preprocessing")
-WEIGHTS = (0.12, 0.08, 0.5, 0.18, 0.06, 0.06)
+KINDS = ("idx", "cifar", "cifar python", "picture", "tar", "folder", "preprocessing")
+WEIGHTS = (0.10, 0.06, 0.08, 0.48, 0.16, 0.06, 0.06)
 
 
 def saved(image, name, **options):
@@ -66,7 +69,19 @@ def pictures():
     made += [saved(rgb, "TIFF", compression=kind) for kind in packed]
     made += [saved(deep, "TIFF"), saved(grey.convert("1"), "TIFF", compression="group4"), saved(rgba, "TIFF"),
              saved(rgb.convert("CMYK"), "TIFF"), saved(grey.convert("F"), "TIFF")]  # fmt: skip
-    return made
+    return made + tiffs(np.asarray(rgba).astype(int))
+
+
+def tiffs(rgba):
+    """TIFF files of the kinds that Pillow does not write."""
+    grey, index = rgba[:, :, 0], rgba[:, :, 0] // 16
+    colours = np.arange(48).reshape(3, 16) * 1300
+    return [tiff(grey * 16, 12, 1), tiff(grey * 257, 16, 0), tiff(grey * 257, 16, 1, order=">", deflate=True),
+            tiff(grey, 8, 0), tiff(index, 4, 3, colours=colours), tiff(index, 4, 3, colours=colours // 256),
+            tiff(rgba[:, :, :3], 8, 2, planar=2, rows=5), tiff(rgba[:, :, :3] * 257, 16, 2, planar=2, deflate=True),
+            tiff(rgba, 8, 2, extra=(1,)), tiff(rgba * 257, 16, 2, extra=(2,), deflate=True), tiff(rgba, 8, 5),
+            tiff(rgba[:, :, :2], 8, 1, extra=(1,)), tiff(rgba[:, :, :3], 8, 6, deflate=True, more={530: (3, [1, 1])}),
+            tiff(grey, 8, 1, orientation=6, deflate=True), tiff(grey, 64, 1, kind=3)]  # fmt: skip
 
 
 def tars(shown):
@@ -94,7 +109,11 @@ def seeds():
     described = [json.dumps(p.to_dict()).encode() for p in (
         PREPARE, data.Preprocessing((28, 28), (0.1,), (0.3,), 1, 32), data.Preprocessing(
             (9, 8), (0.5,) * 3, (0.5,) * 3, fit="pad", background=(1, 2, 3), interpolation="lanczos"))]  # fmt: skip
+    photographs = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    pickled = [pickle.dumps({b"data": photographs, b"labels": [3, 9], b"filenames": ["a.png", "b.png"]}, protocol)
+               for protocol in (2, 3, 4)]  # fmt: skip
     return {"idx": [images, gzip.compress(images, mtime=0)], "cifar": [records, gzip.compress(records, mtime=0)],
+            "cifar python": pickled,
             "picture": shown, "tar": tars(shown), "folder": [b"a\nb\n", b"b\r\na\r\n", "a\nb".encode("utf-16")],
             "preprocessing": described}  # fmt: skip
 
@@ -178,6 +197,9 @@ def read(kind, path, content):
     elif kind == "cifar":
         found = read_records([path], 1, 10)
         assert found.images.shape == (len(found.labels), 3, 32, 32)
+    elif kind == "cifar python":
+        found = cifar_python.read([path], "labels", 10)
+        assert found.images.shape == (len(found.labels), 3, 32, 32)
     elif kind == "picture":
         for channels, draft in ((3, False), (1, True)):
             prepare = PREPARE if channels == 3 else data.Preprocessing((8, 8), (0.5,), (0.5,), 1)
@@ -209,7 +231,7 @@ def outcome(kind, path, content):
         said = "no JSON"
     elif refusal is not None:
         said = str(refusal)
-        assert type(refusal) in (ValueError, FileNotFoundError), f"a {type(refusal).__name__}: {said}"
+        assert type(refusal) in (ValueError, FileNotFoundError, NotReadError), f"a {type(refusal).__name__}: {said}"
         assert "\n" not in said
         assert 20 < len(said) < 700, said
         assert kind == "preprocessing" or str(path.parent) in said, said

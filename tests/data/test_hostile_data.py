@@ -27,7 +27,7 @@ def test_mutants():
 
 
 def test_the_sound_files_are_read(tmp_path):
-    """So that each mutant is refused for its own fault; but for the one whose pixels are 32-bit numbers, and UTF-16."""
+    """So that each mutant is refused for its own fault; but for those of floating-point numbers, and UTF-16."""
     refused = []
     for kind, contents in fuzz_readers.seeds().items():
         for n, content in enumerate(contents):
@@ -35,9 +35,10 @@ def test_the_sound_files_are_read(tmp_path):
             said = fuzz_readers.outcome(kind, path, content)
             if said != "read":
                 refused.append((kind, said))
-    assert [kind for kind, _ in refused] == ["picture", "folder"]
-    assert "32-bit numbers" in refused[0][1]
-    assert "is not UTF-8 text" in refused[1][1]
+    assert [kind for kind, _ in refused] == ["picture", "picture", "folder"]
+    assert "32-bit floating-point grey" in refused[0][1]
+    assert "64-bit floating-point grey" in refused[1][1]
+    assert "is not UTF-8 text" in refused[2][1]
 
 
 def png(width, height, depth, kind, rows):

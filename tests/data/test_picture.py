@@ -120,7 +120,7 @@ def test_16_bit_colour(file):
 
 def test_32_bit_pixels_have_no_scale(tmp_path):
     path = save(tmp_path, Image.fromarray(np.ones((2, 2), np.float32)), "a.tiff")
-    with pytest.raises(ValueError, match=r"a.tiff cannot be decoded \(its pixels are 32-bit numbers \(mode F\)"):
+    with pytest.raises(ValueError, match=r"a.tiff has 32-bit floating-point grey, of which the value of white"):
         data.read_image(path, 1, (2, 2))
 
 

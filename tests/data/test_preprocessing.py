@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import decode
+from minicnn.data import decode, decode_memory
 from minicnn.data.transforms import ten_crop
 from minicnn.io.model_file import Description
 from tests.data.pictures import noise
@@ -212,7 +212,7 @@ def test_a_jpeg_in_several_scans_keeps_its_coefficients(tmp_path, options, a_pix
     """2 bytes for each: 3 of full size, or 1 and two quarters of it."""
     path = saved(tmp_path, noise(64, 48), "a.jpg", **options)
     with decode.opened(path) as image:
-        assert decode._memory(image) == a_pixel * 64 * 48
+        assert decode_memory.estimate(image) == a_pixel * 64 * 48
         assert np.asarray(image).shape == (64, 48, 3)     # looking at the file has not lost its place
 
 

@@ -23,6 +23,24 @@ def test_in_eval_mode_too():
     assert {"batch_norm_inference_relu", "batch_norm_inference_add_relu"} < set(fused)
 
 
+@pytest.mark.parametrize("layer", [
+    lambda: nn.Conv2d(3, 4, 3, 2, padding="same", flip=True), lambda: nn.Conv2d(3, 4, 3, padding=((0, 2), (1, 0)))])
+def test_every_padding_and_turned_filters(layer):
+    a, b, fused, plain = both(seeded(lambda: nn.Sequential(layer(), nn.ReLU())), images())
+    same_bits(a, b)
+    assert (fused, plain) == ({"conv2d_relu": 1}, {"conv2d": 1, "relu": 1})
+
+
+def test_a_convolution_of_signals_and_its_relu():
+    """There is no op of that name to call: a module joins whatever can wait."""
+    def build():
+        return nn.Sequential(nn.Conv1d(3, 8, 5, 2, padding=(3, 1)), nn.ReLU(), nn.Conv1d(8, 2, 3, flip=True))
+
+    a, b, fused, plain = both(seeded(build), images(2, 3, 31))
+    same_bits(a, b)
+    assert (fused, plain) == ({"conv1d_relu": 1, "conv1d": 1}, {"conv1d": 2, "relu": 1})
+
+
 @pytest.mark.parametrize("size", [(2, 4, 3, 3), (2, 16, 40, 40)], ids=["small", "chunked"])
 def test_large_and_small_arrays_without_gradients(size):
     """The bits of ±0, NaN and infinities, too."""

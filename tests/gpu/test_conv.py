@@ -38,6 +38,9 @@ LAYERS = {  # x, w, stride, padding, dilation, groups
     "depthwise, strided": ((2, 3, 8, 9), (3, 1, 3, 3), 2, 1, 1, 3),
     "depthwise, two filters a channel": ((2, 3, 8, 9), (6, 1, 5, 3), 2, (2, 1), 1, 3),
     "depthwise 3x3, two filters a channel": ((2, 3, 7, 5), (6, 1, 3, 3), 1, 1, 1, 3),
+    "each side by its own": ((2, 4, 7, 6), (6, 2, 3, 2), (2, 1), ((0, 3), (2, 1)), (1, 2), 2),
+    "3x3, each side by its own": ((2, 5, 6, 7), (4, 5, 3, 3), 1, ((0, 3), (4, 1)), 1, 1),
+    "depthwise 3x3, each side by its own": ((2, 3, 8, 9), (3, 1, 3, 3), 1, ((3, 0), (0, 2)), 1, 3),
     "one pixel": ((1, 1, 1, 1), (1, 1, 1, 1), 1, 0, 1, 1),
     "no image": ((0, 3, 6, 5), (4, 3, 3, 3), 1, 1, 1, 1),
 }

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from minicnn import cpu
+from minicnn import cpu, reference
 from minicnn.geometry import Pool2dGeometry
 from minicnn.gpu.kernel_file import FOLDER
 from tests.thinned import thinned
@@ -49,6 +49,26 @@ def avg_pool(gpu):
         same(gpu.avg_pool2d(gpu.asarray(x), g, pad), cpu.avg_pool2d(x, g, pad), gpu)
         dy = numbers(2, 3, g.OH, g.OW)
         same(gpu.avg_pool2d_dx(gpu.asarray(dy), g, pad), cpu.avg_pool2d_dx(dy, g, pad), gpu)
+
+
+def avg_pool_dilated(gpu):
+    """By the loops of the definition, and dx as the adjoint: ⟨mean(x), dy⟩ = ⟨x, dx⟩"""
+    x = numbers(2, 3, 8, 9)
+    hyper = {"kernel_size": (3, 2), "stride": (2, 1), "padding": ((1, 3), (0, 2)), "dilation": (2, 3)}
+    g = Pool2dGeometry.of(x.shape, **hyper)
+    for pad in (True, False):
+        y = reference.avg_pool2d(x.astype(float), **hyper, count_include_pad=pad)
+        same(gpu.avg_pool2d(gpu.asarray(x), g, pad), y, gpu)
+        dy = numbers(*y.shape)
+        dx = gpu.to_numpy(gpu.avg_pool2d_dx(gpu.asarray(dy), g, pad))
+        np.testing.assert_allclose((x * dx).sum(), (y * dy).sum(), rtol=1e-4)
+
+
+def max_pool_of_minus_infinity(gpu):
+    x = np.full((1, 2, 4, 5), -np.inf, np.float32)
+    g = Pool2dGeometry.of(x.shape, 3, 2, ((2, 0), (1, 2)))
+    _, winner = gpu.max_pool2d(gpu.asarray(x), g)
+    same(winner[0, 0], [[7, 6, 6], [1, 0, 0]], gpu)                # the first tap on a pixel
 
 
 def large_maps(gpu):
@@ -154,7 +174,11 @@ BUGS = {  # in which file: what it is, what stood there, what stands there now, 
         ("no bound on windows", "min(out - 1, (h + P) / S)", "(h + P) / S", avg_pool),
         ("a window too many", "(before + S - 1) / S", "before / S", avg_pool),
         ("dilation forgotten", "if (DH > 1 && p % DH) continue;", "", max_pool_dilated),
-        ("padding always counts", "pad ? -PH : 0", "-PH", avg_pool),
+        ("taps of a mean counted without gaps", "- P - low, K, D, high - low)", "- P - low, K, 1, high - low)",
+         avg_pool_dilated),
+        ("a mean counted from the image's edge", "taps_inside(o * S - P - low,", "taps_inside(o * S - P,", avg_pool),
+        ("rows behind the image not counted", "D, top, bottom) * places", "D, top, H) * places", avg_pool),
+        ("padding wins over minus infinity", "won < 0 || v > best", "v > best", max_pool_of_minus_infinity),
         ("a window of zeros divides", "if (y[o] != 0) sum", "sum", lp_pool),
         ("an exponent one too high", "norm - 1)", "norm)", lp_pool),
     ],

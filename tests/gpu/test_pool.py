@@ -20,6 +20,14 @@ DILATED = {
     "dilated": {"x": (1, 2, 7, 8), "kernel_size": 2, "stride": 1, "dilation": (2, 3), "padding": (1, 0)},
     "dilated, strided": {"x": (2, 1, 9, 8), "kernel_size": (2, 3), "stride": (2, 1), "dilation": (3, 2), "padding": 1},
 }
+SIDES = {
+    "same": {"x": (2, 2, 6, 7), "kernel_size": (3, 4), "stride": (2, 3), "padding": "same"},
+    "same_lower, dilated": {"x": (1, 3, 9, 8), "kernel_size": (2, 3), "stride": 2, "dilation": (3, 2),
+                            "padding": "same_lower"},
+    "more than half the window": {"x": (2, 3, 4, 5), "kernel_size": 4, "stride": (3, 1), "padding": ((3, 2), (0, 3))},
+    "over the edge, each side its own": {"x": (1, 2, 7, 8), "kernel_size": 3, "stride": 2, "padding": ((0, 1), (2, 0)),
+                                         "ceil_mode": True, "dilation": (1, 2)},
+}  # fmt: skip
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 
 
@@ -51,7 +59,7 @@ def close(found, expected, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@cases(GEOMETRIES, DILATED)
+@cases(GEOMETRIES, DILATED, SIDES)
 def test_max_pool(gpu, rng, case, dtype):
     x, dy, g, hyper = drawn(rng, case, dtype)
     y, winner = gpu.max_pool2d(gpu.asarray(x), g)
@@ -68,7 +76,7 @@ def test_max_pool(gpu, rng, case, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("pad", [True, False])
-@cases(GEOMETRIES)
+@cases(GEOMETRIES, DILATED, SIDES)
 def test_avg_pool(gpu, rng, case, pad, dtype):
     x, dy, g, hyper = drawn(rng, case, dtype)
     y = gpu.to_numpy(gpu.avg_pool2d(gpu.asarray(x), g, pad))
@@ -82,7 +90,7 @@ def test_avg_pool(gpu, rng, case, pad, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3])
-@cases({k: v for k, v in GEOMETRIES.items() if "padding" not in v})
+@cases(GEOMETRIES, DILATED, SIDES)
 def test_lp_pool(gpu, rng, case, p, dtype):
     x, dy, g, hyper = drawn(rng, case, dtype)
     x[:, :, :2, :2] = 0                                            # a window of nothing but zeros, where it fits in
@@ -119,6 +127,21 @@ def test_minus_infinity_is_a_pixel_and_padding_is_none(gpu):
     np.testing.assert_array_equal(gpu.to_numpy(winner)[0, 0], [[3, 2], [1, 0]])      # the only pixel that is there
     dx = gpu.max_pool2d_dx(gpu.asarray(np.arange(1.0, 5).reshape(1, 1, 2, 2)), winner, g)
     np.testing.assert_array_equal(gpu.to_numpy(dx)[0, 0], [[1, 2], [3, 4]])
+
+
+def test_padding_wins_over_no_pixel(gpu, rng):
+    """Where every pixel is −∞, the first of the window wins: with padding before it, behind it and between its taps."""
+    for hyper in ({"kernel_size": 4, "stride": 3, "padding": ((3, 2), (0, 3))},
+                  {"kernel_size": 2, "stride": 1, "padding": 1, "dilation": 2}):  # fmt: skip
+        x = np.full((2, 1, 4, 5), -np.inf, np.float32)
+        g = Pool2dGeometry.of(x.shape, **hyper)
+        y, winner = gpu.max_pool2d(gpu.asarray(x), g)
+        taps = np.array([pixels[0][0] for _, pixels in windows(g)]).reshape(g.OH, g.OW)
+        np.testing.assert_array_equal(gpu.to_numpy(y), np.full(y.shape, -np.inf))
+        np.testing.assert_array_equal(gpu.to_numpy(winner), np.broadcast_to(taps, y.shape))
+        dy = rng.integers(1, 9, y.shape).astype(np.float32)
+        dx = gpu.to_numpy(gpu.max_pool2d_dx(gpu.asarray(dy), winner, g))
+        assert dx.sum() == dy.sum()
 
 
 def test_windows_of_more_than_256_taps(gpu, rng):

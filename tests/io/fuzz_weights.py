@@ -5,7 +5,9 @@ more than `MOST` loops of work (see tests/work.py). What is read from a mutated 
 safetensors library reads.
 """
 
+import datetime
 import io
+import pickle
 import re
 import sys
 import tempfile
@@ -18,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
+from minicnn import models
+from minicnn.io import model_file
 from minicnn.io.weights import load_weights
-from tests.io.weight_files import packed, small_files
+from tests.io.weight_files import legacy_checkpoint, packed, small_files, tensor, text, zip_checkpoint
 from tests.work import loops, too_much
 
 SENTENCE = re.compile(r"(it|its|a checkpoint|expected) [^\n]{10,400}")
@@ -30,7 +34,36 @@ MOST = 200                                                         # the worst b
 def seeds():
     """Valid files of every format."""
     _, files = small_files()
-    return [*files.values(), *(path.read_bytes() for path in sorted(FOLDER.glob("*.pt")))]
+    beside = (body({"lr": {0.5: (1, 2)}, "names": {"a"}, "when": datetime.date(2020, 1, 2)}, p) for p in (2, 4))
+    kept = [path.read_bytes() for path in sorted(FOLDER.glob("*.pt"))]
+    return [*files.values(), described(), *(checkpoint(make, b) for b in beside for make in MAKERS), *kept]
+
+
+def body(value, protocol):
+    """The instructions of a pickle, without its first and its last."""
+    return pickle.dumps(value, protocol)[11 if protocol == 4 else 2 : -1]
+
+
+def checkpoint(make, beside):
+    """A checkpoint with something beside the state."""
+    weights = b"}(" + text("fc.weight") + tensor() + b"u"
+    content = [("0", bytes(24))] if make is zip_checkpoint else [("0", 6, bytes(24))]
+    return make(b"\x80\x02}(" + text("beside") + beside + text("model") + weights + b"u.", content)
+
+
+MAKERS = (zip_checkpoint, legacy_checkpoint)
+
+
+def described():
+    """A model file of a small net."""
+    net = models.build("lenet5", num_classes=2, in_channels=1)
+    file = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.safetensors"
+        model_file.save(path, net, model_file.Description("lenet5", {"num_classes": 2}, ["a", "b"], [1, 28, 28], [0.5],
+                                                          [0.5]))  # fmt: skip
+        file.write(path.read_bytes())
+    return file.getvalue()
 
 
 def mutant(rng, files):
@@ -97,6 +130,14 @@ def outcome(path):
         said = "read"
         if path.read_bytes()[8:9] == b"{":
             same_as_the_library(path, state)
+    if path.read_bytes()[8:9] == b"{":
+        for load in (model_file.load, models.load):        # each builds a net only for a file that fits it
+            try:
+                load(path)
+            except ValueError as problem:
+                assert type(problem) is ValueError, f"a {type(problem).__name__}"  # noqa: PT017
+                assert str(path) in str(problem)           # noqa: PT017
+                assert "\n" not in str(problem)            # noqa: PT017
     assert not too_much(time.process_time() - start, MOST), f"took {loops(time.process_time() - start):.0f} loops"
     return said
 

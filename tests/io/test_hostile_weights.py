@@ -130,8 +130,8 @@ def test_whatever_the_library_refuses_is_refused():
 
 @pytest.mark.parametrize(("content", "sentence"), [
     (zip_checkpoint(b"\x80\x02cos\nsystem\n" + text("true") + b"\x85R."),
-     "it refers to 'os.system', and names other than those of tensors are refused, because they could run code: in "
-     "PyTorch, save the state dict alone, `torch.save(model.state_dict(), path)`"),
+     "it holds a whole os.system, not a state dict: in PyTorch, save the state dict alone, "
+     "`torch.save(model.state_dict(), path)`"),
     (npz(promised("(2500000000,)")),
      "its entry 'a.npy' has 77 bytes, and its header promises shape (2500000000) of <f4: it is damaged, get it again"),
     (safetensors_of({"a": entry("F8_E4M3", (24,))}, bytes(24)),

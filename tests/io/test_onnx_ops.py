@@ -10,7 +10,7 @@ from minicnn.io.onnx.handlers import HANDLERS, TRAINING_ONLY
 from minicnn.io.onnx.trace import record
 from minicnn.ops import getitem
 from minicnn.ops.conv import conv2d
-from minicnn.ops.pool import avg_pool2d, max_pool2d
+from minicnn.ops.pool import avg_pool2d, max_pool1d, max_pool2d
 from minicnn.ops.shape import concat
 from minicnn.ops.softmax import softmax
 from minicnn.ops_table import ROWS, TABLE
@@ -75,6 +75,34 @@ def test_windows_of_every_kind(name, size, kernel, stride, ceil_mode, rng):
             np.testing.assert_allclose(found, row.definition(x.astype(np.float64), **hyper), rtol=0, atol=3e-6)
 
 
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("name", ["max_pool2d", "avg_pool2d", "lp_pool2d"])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation"), [
+    ((3, 4), (2, 3), "same", 1), ((2, 4), (1, 3), "same_lower", 1), (3, 2, ((0, 2), (1, 0)), 1), (2, 2, 0, (2, 3)),
+    ((2, 3), 1, ((2, 1), 0), (3, 1)), ((4, 2), (3, 1), ((3, 2), (0, 1)), 1), (3, (2, 3), "same", 2)])
+def test_windows_padded_on_each_side_and_dilated(name, kernel, stride, padding, dilation, ceil_mode, rng):
+    """AveragePool and LpPool have no dilation in opset 17: a sum of windows is a Conv of ones there."""
+    x = rng.standard_normal((2, 3, 7, 8)).astype(np.float32)
+    row = ROWS[name]
+    more = [{"count_include_pad": c} for c in (True, False)] if name == "avg_pool2d" else [{}]
+    for extra in (*more, {"norm_type": 1.5}) if name == "lp_pool2d" else more:
+        hyper = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+                 "ceil_mode": ceil_mode, **extra}  # fmt: skip
+        found, graph = run(row.op, [x], 0, hyper)
+        np.testing.assert_allclose(found, row.definition(x.astype(np.float64), **hyper), rtol=0, atol=6e-6)
+        if name == "avg_pool2d" and dilation != 1:
+            assert [node.op for node in graph.nodes] == ["Conv", "Mul"]
+
+
+def test_a_pool_of_signals(rng):
+    x = rng.standard_normal((2, 3, 11)).astype(np.float32)
+    hyper = {"kernel_size": 4, "stride": 3, "padding": (2, 1)}
+    found, graph = run(max_pool1d, [x], 0, hyper)
+    assert [node.op for node in graph.nodes] == ["Reshape", "MaxPool", "Squeeze"]
+    padded = np.pad(x, [(0, 0), (0, 0), (2, 1)], constant_values=-np.inf)
+    np.testing.assert_array_equal(found, np.stack([padded[..., i : i + 4].max(-1) for i in (0, 3, 6, 9)], -1))
+
+
 def test_padding_that_is_as_large_as_the_kernel_is_laid_out(rng):
     """onnxruntime refuses to pad a maximum by the kernel's size, which a dilated window may need."""
     x = rng.standard_normal((1, 2, 6, 7)).astype(np.float32)
@@ -90,12 +118,21 @@ def test_padding_that_is_as_large_as_the_kernel_is_laid_out(rng):
     ((1, 4, 7, 7), (8, 4, 1, 1), {}),
     ((1, 2, 8, 9), (3, 2, 4, 2), {"padding": "same"}),
     ((1, 2, 8, 9), (3, 2, 2, 5), {"stride": (3, 1)}),
+    ((1, 2, 8, 9), (3, 2, 4, 2), {"padding": "same_lower", "stride": (3, 2)}),
+    ((2, 4, 8, 9), (6, 2, 3, 4), {"padding": ((0, 3), (2, 1)), "groups": 2, "flip": True}),
 ])  # fmt: skip
 def test_convolutions_of_every_kind(shape, w_shape, hyper, rng):
     x, w, b = (rng.standard_normal(s).astype(np.float32) for s in (shape, w_shape, w_shape[:1]))
     found, graph = run(conv2d, [x, w, b], 0, hyper)
     assert [node.op for node in graph.nodes] == ["Conv"]
     np.testing.assert_allclose(found, ROWS["conv2d"].definition(x, w, b, **hyper), rtol=0, atol=1e-5)
+
+
+def test_filters_that_depend_on_the_image_are_turned_by_the_graph(rng):
+    x, w = rng.standard_normal((1, 2, 8, 9)).astype(np.float32), rng.standard_normal((3, 2, 4, 2)).astype(np.float32)
+    found, graph = run(conv2d, [x, w], 1, {"flip": True})
+    assert [node.op for node in graph.nodes] == ["Slice", "Conv"]
+    np.testing.assert_allclose(found, ROWS["conv2d"].definition(x, w, flip=True), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["torch", "paper"])

@@ -91,16 +91,16 @@ def test_whatever_is_around_the_tensors(tmp_path, wrap, names, way):
 
 
 @pytest.mark.parametrize(("make", "sentence"), [
-    (lambda torch: torch.nn.Linear(2, 2), "it refers to 'torch.nn.modules.linear.Linear'"),
+    (lambda torch: torch.nn.Linear(2, 2), "it holds a whole torch.nn.modules.linear.Linear, not a state dict"),
     (lambda torch: torch.zeros(2), "it holds a single tensor, not a state dict"),
     (lambda torch: [torch.zeros(2)], "it holds a list, not a state dict"),
-    (lambda torch: {"a": 1, "b": "c"}, "it holds no tensors by name, but ('a', 'b')"),
-    (lambda torch: {"a": {"x": torch.zeros(1)}, "b": {"x": torch.zeros(1)}}, "('a', 'b') all hold tensors"),
+    (lambda torch: {"a": 1, "b": "c"}, "it holds no tensors by name, but ['a', 'b']"),
+    (lambda torch: {"a": {"x": torch.zeros(1)}, "b": {"x": torch.zeros(1)}}, "['a', 'b'] all hold tensors"),
     (lambda torch: {0: torch.zeros(1)}, "it names an array 0, which can't be the name of a parameter"),
     (lambda torch: {"a": torch.zeros(1, dtype=torch.complex64)}, "it refers to 'torch.ComplexFloatStorage'"),
     (lambda torch: {"a": torch.zeros(1).expand(1000)}, "or expanded: in PyTorch, save its .contiguous() copy"),
-    (lambda torch: {"a": torch.zeros(2).to_sparse()}, "it refers to 'torch._utils._rebuild_sparse_tensor'"),
-    (lambda torch: {"a": torch.zeros(2, dtype=torch.uint16)}, "it refers to 'torch"),
+    (lambda torch: {"a": torch.zeros(2).to_sparse()}, "is made by 'torch._utils._rebuild_sparse_tensor', and only"),
+    (lambda torch: {"a": torch.zeros(2, dtype=torch.uint16)}, "is made by 'torch._utils._rebuild_tensor_v3'"),
 ])  # fmt: skip
 def test_what_torch_can_save_and_is_no_state_dict(tmp_path, make, sentence):
     torch = pytest.importorskip("torch")

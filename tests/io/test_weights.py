@@ -157,10 +157,12 @@ def test_what_can_not_be_written(tmp_path, name, changes, sentence):
 
 
 def test_files_that_are_not_there(tmp_path):
-    for path in (tmp_path / "none.npz", tmp_path):
-        with pytest.raises(FileNotFoundError) as error:
-            load_weights(path)
-        assert str(error.value) == f"there is no weights file {path}: check the name and the folder"
+    path = tmp_path / "none.npz"
+    with pytest.raises(FileNotFoundError) as error:
+        load_weights(path)
+    assert str(error.value) == f"there is no weights file {path}: check the name and the folder"
+    with pytest.raises(ValueError, match=r"expected a file of weights, found a folder: name the file in it$"):
+        load_weights(tmp_path)
 
 
 def test_memory_of_large_files(tmp_path):
@@ -242,7 +244,7 @@ def test_what_does_not_fit(net, saved):
     text = str(error.value)
     assert text.startswith(f"{saved}: the state does not fit this ")
     assert "misshapen: classifier.5.weight is (" in text
-    assert text.endswith('skip=("layer", …) leaves layers out')
+    assert 'skip=("layer", …) leaves layers out' in text
     assert same(other.state_dict(), before, before)
     report = load_into(other, saved, strict=False)
     assert len(report.misshapen) == 2

@@ -179,6 +179,11 @@ def _conv(**hyper):
     return layer, X, reference.conv2d(X, layer.weight.data, bias, **hyper)
 
 
+def _conv1d(**hyper):
+    layer, signal = filled(nn.Conv1d(4, 6, 3, **hyper)), X.reshape(2, 4, 30)
+    return layer, signal, reference.conv1d(signal, layer.weight.data, layer.bias.data, **hyper)
+
+
 def _linear(bias):
     layer = filled(nn.Linear(7, 4, bias=bias))
     return layer, ROW, reference.linear(ROW, layer.weight.data, layer.bias.data if bias else None)
@@ -206,11 +211,30 @@ LAYERS = {
     "AdaptiveMaxPool2d": lambda: (nn.AdaptiveMaxPool2d(3), X, reference.adaptive_max_pool2d(X, output_size=3)),
     "AvgPool2d": lambda: (nn.AvgPool2d(**POOL, count_include_pad=False), X,
                           reference.avg_pool2d(X, **POOL, count_include_pad=False)),
+    "AvgPool1d": lambda: (nn.AvgPool1d(4, 3, (1, 2), count_include_pad=False), X[:, :, 0], reference.avg_pool2d(
+        X[:, :, :1], kernel_size=(1, 4), stride=(1, 3), padding=(0, (1, 2)), count_include_pad=False)[:, :, 0]),
+    "MaxPool1d": lambda: (nn.MaxPool1d(3, 2, "same", ceil_mode=True), X[:, 1], reference.max_pool2d(
+        X[:, 1][:, :, None], kernel_size=(1, 3), stride=(1, 2), padding="same")[:, :, 0]),
+    "MaxPool1d, dilated": lambda: (nn.MaxPool1d(2, dilation=2), X[:, 1], reference.max_pool2d(
+        X[:, 1][:, :, None], kernel_size=(1, 2), dilation=(1, 2))[:, :, 0]),
+    "AvgPool2d, dilated": lambda: (nn.AvgPool2d(2, 1, padding="same", dilation=2), X,
+                                   reference.avg_pool2d(X, kernel_size=2, stride=1, padding="same", dilation=2)),
     "AvgPool2d, plain": lambda: (nn.AvgPool2d(2), X, reference.avg_pool2d(X, kernel_size=2)),
     "BatchNorm2d": lambda: _batch_norm(True),
     "BatchNorm2d, in use": lambda: _batch_norm(False),
     "BatchNorm2d, not affine": lambda: (nn.BatchNorm2d(4, affine=False).astype("float64"), X, reference.batch_norm(X)),
+    "Conv1d": lambda: _conv1d(stride=2, padding=(1, 2)),
+    "Conv1d, turned": lambda: _conv1d(padding="same", groups=2, dilation=2, flip=True),
     "Conv2d": lambda: _conv(stride=(2, 1), padding=(1, 2)),
+    "Conv2d, asymmetric": lambda: _conv(stride=2, padding=((0, 2), (3, 1))),
+    "Conv2d, same with a stride": lambda: _conv(stride=(2, 3), padding="same"),
+    "Conv2d, turned": lambda: _conv(padding="same_lower", flip=True),
+    "ConstantPad2d": lambda: (nn.ConstantPad2d((1, 2, 3, 0), 0.5), X,
+                              reference.pad(X, padding=(1, 2, 3, 0), value=0.5)),
+    "ReflectionPad2d": lambda: (nn.ReflectionPad2d((1, 2, 3, 0)), X,
+                                reference.pad(X, padding=(1, 2, 3, 0), mode="reflect")),
+    "ReplicationPad2d": lambda: (nn.ReplicationPad2d(2), X, reference.pad(X, padding=2, mode="replicate")),
+    "ZeroPad2d": lambda: (nn.ZeroPad2d(((1, 0), (0, 2))), X, reference.pad(X, padding=((1, 0), (0, 2)))),
     "Conv2d, same": lambda: _conv(padding="same", bias=False),
     "Conv2d, groups": lambda: _conv(groups=2, dilation=(1, 2)),
     "Dropout": lambda: (nn.Dropout(0.5).eval(), X, X),
@@ -225,6 +249,8 @@ LAYERS = {
     "Identity": lambda: (nn.Identity(), X, X),
     "LPPool2d": lambda: (nn.LPPool2d(3, (3, 2), stride=2), X,
                          reference.lp_pool2d(X, norm_type=3, kernel_size=(3, 2), stride=2)),
+    "LPPool2d, padded": lambda: (nn.LPPool2d(2, 2, padding=((1, 0), (0, 1)), dilation=2), X, reference.lp_pool2d(
+        X, kernel_size=2, padding=((1, 0), (0, 1)), dilation=2)),
     "LeakyReLU": lambda: (nn.LeakyReLU(0.2), ROW, np.where(ROW > 0, ROW, 0.2 * ROW)),
     "LeakyReLU, default": lambda: (nn.LeakyReLU(), ROW, np.where(ROW > 0, ROW, ROW / 100)),
     "Linear": lambda: _linear(True),
@@ -235,6 +261,8 @@ LAYERS = {
                                            reference.local_response_norm(20 * X, size=3, alpha=1e-4, beta=0.75, k=1)),
     "LogSoftmax": lambda: (nn.LogSoftmax(axis=1), X, np.log(reference.softmax(X, axis=1))),
     "MaxPool2d": lambda: (nn.MaxPool2d(**POOL, dilation=(1, 2)), X, reference.max_pool2d(X, **POOL, dilation=(1, 2))),
+    "MaxPool2d, same": lambda: (nn.MaxPool2d(3, 2, padding="same_lower"), X,
+                                reference.max_pool2d(X, kernel_size=3, stride=2, padding="same_lower")),
     "MaxPool2d, overlapping": lambda: (nn.MaxPool2d(3, 1), X, reference.max_pool2d(X, kernel_size=3, stride=1)),
     "ReLU": lambda: (nn.ReLU(), ROW, np.where(ROW > 0, ROW, 0)),
     "ReLU6": lambda: (nn.ReLU6(), 8 * ROW, np.minimum(np.maximum(8 * ROW, 0), 6)),
@@ -270,6 +298,9 @@ def test_losses_compute_their_definitions():
     np.testing.assert_allclose(loss.item(), reference.cross_entropy(ROW, labels, label_smoothing=0.1), rtol=1e-12)
     plain = nn.CrossEntropyLoss()(Tensor(ROW), Tensor(labels))
     np.testing.assert_allclose(plain.item(), -np.mean(np.log(reference.softmax(ROW))[[0, 1, 2], labels]), rtol=1e-12)
+    weighted = nn.CrossEntropyLoss(weight=[1, 2, 3, 4, 5, 6, 7], ignore_index=0)(Tensor(ROW), Tensor(labels))
+    terms = -np.log(reference.softmax(ROW))[[0, 2], [3, 6]]
+    np.testing.assert_allclose(weighted.item(), (4 * terms[0] + 7 * terms[1]) / 11, rtol=1e-12)
     target = DRAWN.uniform(0, 1, ROW.shape)
     p = SIGMA(ROW)
     bce = nn.BCEWithLogitsLoss()(Tensor(ROW), Tensor(target))

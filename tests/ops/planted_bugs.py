@@ -152,6 +152,22 @@ def conv_dw_groups_swapped(dy, x, w, b):
     return cpu.conv2d_dw(dy, np.roll(x, 2, axis=1), Conv2dGeometry.of(x.shape, w.shape, groups=2))
 
 
+@bug(ops.conv2d, "w", X, W, B, flip=True)
+def conv_dw_not_turned_back(dy, x, w, b):
+    return cpu.conv2d_dw(dy, x, _plain)
+
+
+@bug(ops.conv2d, "x", X, W, None, stride=2, padding="same")
+def conv_dx_of_same_padding_in_front(dy, x, w, b):
+    return cpu.conv2d_dx(dy, w, Conv2dGeometry.of(x.shape, w.shape, 2, "same_lower"))
+
+
+@bug(ops.conv1d, "x", normal(2, 4, 9), normal(3, 4, 4), None, padding=(2, 1))
+def conv1d_dx_sides_swapped(dy, x, w, b):
+    g = Conv2dGeometry.of((2, 4, 1, 9), (3, 4, 1, 4), padding=(0, (1, 2)))
+    return cpu.conv2d_dx(dy[:, :, None], w[:, :, None], g)[:, :, 0]
+
+
 @bug(ops.conv2d, "b", X, W, B)
 def conv_db_over_the_wrong_axes(dy, x, w, b):
     return dy.sum((1, 2, 3))  # 3 images, 3 filters: the shape gives nothing away
@@ -229,6 +245,19 @@ def avg_pool_always_divides_by_the_whole_kernel(dy, x):
 @bug(ops.avg_pool2d, "x", MAP, kernel_size=3, stride=2, ceil_mode=True)
 def avg_pool_ceil_mode_drops_the_last_windows(dy, x):
     return cpu.avg_pool2d_dx(dy[:, :, : _pooled.OH, : _pooled.OW], _pooled, True)
+
+
+@bug(ops.avg_pool2d, "x", MAP, kernel_size=2, stride=1, dilation=2, padding=1, count_include_pad=False)
+def avg_pool_counts_as_without_dilation(dy, x):
+    g = Pool2dGeometry.of(x.shape, 2, 1, 1, 2)
+    plain = Pool2dGeometry.of(x.shape, 3, 1, 1)                    # windows of the same extent, without gaps
+    counts = [np.outer(h.vertical.counts(False), h.horizontal.counts(False)) for h in (g, plain)]
+    return cpu.avg_pool2d_dx(dy * counts[0] / counts[1], g, False)
+
+
+@bug(ops.avg_pool2d, "x", MAP, kernel_size=3, stride=2, padding="same")
+def avg_pool_pads_in_front(dy, x):
+    return cpu.avg_pool2d_dx(dy, Pool2dGeometry.of(x.shape, 3, 2, "same_lower"), True)
 
 
 @bug(ops.lp_pool2d, "x", MAP, kernel_size=3, stride=2, norm_type=3)
@@ -442,6 +471,24 @@ def cross_entropy_softmax_without_the_label(dy, logits, labels):
     return dy * _softmax(logits) / len(labels)
 
 
+SHARES = _softmax(normal(*LOGITS.shape, seed=5))
+
+
+@bug(ops.cross_entropy, "logits", LOGITS, SHARES)
+def cross_entropy_of_the_likeliest_class_alone(dy, logits, t):
+    return dy * (_softmax(logits) - np.eye(4)[t.argmax(1)]) / len(t)
+
+
+@bug(ops.cross_entropy, "logits", LOGITS, LABELS, ignore_index=int(LABELS[0]))
+def cross_entropy_ignored_labels_still_divide(dy, logits, labels):
+    return dy * (_softmax(logits) - _wanted(labels)) * (labels != labels[0])[:, None] / len(labels)
+
+
+@bug(ops.cross_entropy, "logits", LOGITS, LABELS, ignore_index=int(LABELS[0]))
+def cross_entropy_ignored_labels_have_a_gradient(dy, logits, labels):
+    return dy * (_softmax(logits) - _wanted(labels)) / (labels != labels[0]).sum()
+
+
 @bug(ops.mse_loss, "x", normal(3, 4), normal(3, 4, seed=1))
 def mse_without_the_2(dy, x, t):
     return dy * (x - t) / x.size
@@ -637,9 +684,31 @@ def concat_pieces_swapped(dy, a, b):
     return dy[:, 3:]
 
 
-@bug(ops.pad2d, "x", normal(2, 3, 4), padding=(1, 2, 2, 1))
-def pad2d_cut_at_the_wrong_corner(dy, x):
+@bug(ops.pad, "x", normal(2, 3, 4), padding=(1, 2, 2, 1))
+def pad_cut_at_the_wrong_corner(dy, x):
     return dy[:, 1:4, 2:6]
+
+
+@bug(ops.pad, "x", normal(2, 3, 4), padding=1, mode="reflect")
+def pad_forgets_the_mirrored_pixels(dy, x):
+    return dy[:, 1:-1, 1:-1]
+
+
+@bug(ops.pad, "x", normal(2, 4, 4), padding=((0, 0), (2, 0)), mode="reflect")
+def pad_mirrors_the_edge_pixel_too(dy, x):
+    dx = dy[:, :, 2:].copy()
+    dx[:, :, :2] += dy[:, :, 1::-1]
+    return dx
+
+
+@bug(ops.pad, "x", normal(2, 3, 4), padding=1, mode="replicate")
+def pad_replicates_without_the_corners(dy, x):
+    dx = dy[:, 1:-1, 1:-1].copy()
+    dx[:, 0] += dy[:, 0, 1:-1]
+    dx[:, -1] += dy[:, -1, 1:-1]
+    dx[:, :, 0] += dy[:, 1:-1, 0]
+    dx[:, :, -1] += dy[:, 1:-1, -1]
+    return dx
 
 
 @bug(getitem, "x", normal(4, 5), index=(np.array([0, 2, 0, 3]),))

@@ -12,14 +12,15 @@ from minicnn.ops import matmul, mean, power
 from minicnn.ops import sum as total
 from minicnn.ops.adaptive_pool import adaptive_avg_pool2d, adaptive_max_pool2d, global_avg_pool2d, global_max_pool2d
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
-from minicnn.ops.conv import conv2d
+from minicnn.ops.conv import conv1d, conv2d
 from minicnn.ops.dropout import dropout, dropout2d, stochastic_depth
 from minicnn.ops.linear import linear
 from minicnn.ops.loss import binary_cross_entropy_with_logits, mse_loss
 from minicnn.ops.lrn import local_response_norm
+from minicnn.ops.pad import pad, pad2d
 from minicnn.ops.pool import avg_pool2d, lp_pool2d, max_pool2d, trainable_avg_pool2d
 from minicnn.ops.reduce import max as largest
-from minicnn.ops.shape import concat, flatten, pad2d
+from minicnn.ops.shape import concat, flatten
 from minicnn.ops.softmax import cross_entropy, log_softmax, softmax
 
 
@@ -109,23 +110,65 @@ WRONG = {
     "padding smae": (
         lambda: conv2d(X, W, padding="smae"),
         ValueError,
-        "padding must be a number, a pair, 'same' or 'valid', not 'smae'",
+        "padding must be an integer, (down, across), ((top, bottom), (left, right)), 'same', 'same_lower' or 'valid', "
+        "not 'smae'",
     ),
-    "padding same with stride": (
-        lambda: conv2d(X, W, padding="same", stride=2),
+    "padding of three": (
+        lambda: conv2d(X, W, padding=(1, 2, 3)),
         ValueError,
-        "padding='same' needs stride 1, not (2, 2): give the padding as a number",
+        "padding must be an integer, (down, across), ((top, bottom), (left, right)), 'same', 'same_lower' or 'valid', "
+        "not (1, 2, 3)",
+    ),
+    "padding of an axis of three": (
+        lambda: conv2d(X, W, padding=(1, (1, 2, 3))),
+        ValueError,
+        "padding of an axis must be an integer or (before, after), not (1, 2, 3)",
+    ),
+    "padding of an axis negative": (
+        lambda: conv2d(X, W, padding=((1, -1), 0)),
+        ValueError,
+        "padding (=-1) must be at least 0",
+    ),
+    "flip": (lambda: conv2d(X, W, flip=1), TypeError, "conv2d: flip must be True or False, not 1"),
+    "signals of rank 4": (
+        lambda: conv1d(X, ones(4, 6, 3)),
+        ValueError,
+        "conv1d: x must have 3 axes (N, C, L), not 4 (shape (2, 6, 8, 7))",
+    ),
+    "filters of rank 4": (
+        lambda: conv1d(ones(2, 6, 8), W),
+        ValueError,
+        "conv1d: w must have 3 axes (O, C/groups, K), not 4 (shape (4, 6, 3, 3))",
+    ),
+    "signals of other channels": (
+        lambda: conv1d(ones(2, 6, 8), ones(4, 3, 3)),
+        ValueError,
+        "conv1d: x has 6 channels in 1 group(s), so w must have shape (4, 6/1, 3), not (4, 3, 3)",
+    ),
+    "signal too short": (
+        lambda: conv1d(ones(2, 6, 8), ones(4, 6, 11), padding=(2, 0)),
+        ValueError,
+        "the window's width (=11) is larger than the padded input's (=10 = 8 + 2 + 0): "
+        "use a smaller kernel, or more padding",
     ),
     # pooling
     "pool padding": (
-        lambda: max_pool2d(X, kernel_size=3, padding=2),
+        lambda: max_pool2d(X, kernel_size=3, padding=3),
         ValueError,
-        "padding (=2) must be at most half the window (=3 pixels): a larger one makes windows that hold only padding",
+        "padding (=3 before and 3 after the 8 pixels of the height) makes windows of padding alone: window 0 reads -3 "
+        "to -1; use less padding, or a larger kernel",
     ),
     "avg pool padding": (
-        lambda: avg_pool2d(X, kernel_size=(4, 2), padding=(2, 2)),
+        lambda: avg_pool2d(X, kernel_size=(4, 2), stride=1, padding=((0, 0), (0, 2))),
         ValueError,
-        "padding (=2) must be at most half the window (=2 pixels): a larger one makes windows that hold only padding",
+        "padding (=0 before and 2 after the 7 pixels of the width) makes windows of padding alone: window 7 reads 7 "
+        "to 8; use less padding, or a larger kernel",
+    ),
+    "dilated pool padding": (
+        lambda: lp_pool2d(ones(1, 1, 9, 2), kernel_size=(1, 3), dilation=(1, 4), stride=1, padding=(0, 5)),
+        ValueError,
+        "padding (=5 before and 5 after the 2 pixels of the width) makes windows of padding alone: window 0 reads -5 "
+        "to 3, every 4 pixels; use less padding, or a larger kernel",
     ),
     "pool kernel 0": (lambda: max_pool2d(X, kernel_size=0), ValueError, "kernel_size (=0) must be at least 1"),
     "pool kernel float": (lambda: avg_pool2d(X, kernel_size=2.5), TypeError, "kernel_size must be an integer, not 2.5"),
@@ -189,7 +232,8 @@ WRONG = {
     "labels of floats": (
         lambda: cross_entropy(LOGITS, np.array([0.0, 1.0, 2.0])),
         TypeError,
-        "cross_entropy: labels must be integers, one class index per image, not float64",
+        "cross_entropy: labels must be integers, one class index per image, not float64: or probabilities, an array "
+        "(3, 5) of floats",
     ),
     "labels left out": (
         lambda: cross_entropy(LOGITS, None),
@@ -204,7 +248,30 @@ WRONG = {
     "labels one-hot": (
         lambda: cross_entropy(LOGITS, np.eye(5, dtype=int)[:3]),
         ValueError,
-        "cross_entropy: labels have shape (3, 5), but there are 3 rows of logits: use (3,)",
+        "cross_entropy: labels have shape (3, 5), but there are 3 rows of logits: use (3,): for one-hot labels, "
+        "labels.argmax(1), or labels.astype('float32')",
+    ),
+    "shares that do not sum to 1": (
+        lambda: cross_entropy(LOGITS, np.full((3, 5), 0.25)),
+        ValueError,
+        "cross_entropy: labels of probabilities must be at least 0 and sum to 1 in each row, but this array has a row "
+        "that sums to 1.25: divide each row by its sum",
+    ),
+    "a negative share": (
+        lambda: cross_entropy(LOGITS, np.array([[1.5, -0.5, 0, 0, 0]] * 3)),
+        ValueError,
+        "cross_entropy: labels of probabilities must be at least 0 and sum to 1 in each row, but this array holds "
+        "-0.5: divide each row by its sum",
+    ),
+    "shares and an ignored label": (
+        lambda: cross_entropy(LOGITS, np.full((3, 5), 0.2), ignore_index=0),
+        ValueError,
+        "cross_entropy: ignore_index (=0) is for class indices: leave rows of probabilities out of the batch instead",
+    ),
+    "a label beyond the ignored one": (
+        lambda: cross_entropy(LOGITS, np.array([-100, 2, 5]), ignore_index=-100),
+        ValueError,
+        "cross_entropy: label 5 is out of range: with 5 classes labels run from 0 to 4",
     ),
     "labels of another batch": (
         lambda: cross_entropy(LOGITS, np.array([0, 1])),
@@ -386,16 +453,42 @@ WRONG = {
         TypeError,
         "power: exponent must be a number, not a ndarray: for b ** t with a Tensor t write exp(t * log(b))",
     ),
-    "pad2d of three": (
+    "pad of three": (
         lambda: pad2d(X, padding=(1, 2, 3)),
         ValueError,
-        "pad2d: padding must be one integer or (left, right, top, bottom), not (1, 2, 3)",
+        "pad: padding must be an integer, ((top, bottom), (left, right)) or (left, right, top, bottom), not (1, 2, 3)",
     ),
-    "pad2d negative": (lambda: pad2d(X, padding=-1), ValueError, "padding (=-1) must be at least 0"),
-    "pad2d of rank 1": (
-        lambda: pad2d(ones(3), padding=1),
+    "pad of a pair, which PyTorch reads otherwise": (
+        lambda: pad(X, padding=(1, 2)),
         ValueError,
-        "pad2d: x must have at least 2 axes (…, H, W), not shape (3,)",
+        "pad: padding must be an integer, ((top, bottom), (left, right)) or (left, right, top, bottom), not (1, 2)",
+    ),
+    "pad negative": (lambda: pad(X, padding=-1), ValueError, "padding (=-1) must be at least 0"),
+    "pad of rank 1": (
+        lambda: pad(ones(3), padding=1),
+        ValueError,
+        "pad: x must have at least 2 axes (…, H, W), not shape (3,)",
+    ),
+    "pad mode": (
+        lambda: pad(X, padding=1, mode="circular"),
+        ValueError,
+        "pad: mode must be 'constant', 'zeros', 'replicate' (or 'edge') or 'reflect', not 'circular'",
+    ),
+    "pad value": (
+        lambda: pad(X, padding=1, mode="reflect", value=2.0),
+        ValueError,
+        "pad: value (=2.0) is for mode='constant', not for 'reflect'",
+    ),
+    "reflect too far": (
+        lambda: pad(X, padding=((0, 0), (7, 0)), mode="reflect"),
+        ValueError,
+        "pad: padding (=((0, 0), (7, 0))) must be smaller than the 8×7 image for mode='reflect': pad twice, or use "
+        "mode='replicate'",
+    ),
+    "replicate nothing": (
+        lambda: pad(ones(2, 0, 3), padding=1, mode="replicate"),
+        ValueError,
+        "pad: an image of 0×3 pixels has no edge to replicate: use mode='constant'",
     ),
     # devices and seeds
     "device misspelt": (

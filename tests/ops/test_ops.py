@@ -192,6 +192,7 @@ def test_every_op_states_its_formula(row):
 def test_the_definitions_of_the_loops_are_loops():
     """What the big ops are compared with shares no code with them."""
     for name in (
+        "conv1d",
         "conv2d",
         "max_pool2d",
         "avg_pool2d",
@@ -199,6 +200,7 @@ def test_the_definitions_of_the_loops_are_loops():
         "local_response_norm",
         "batch_norm",
         "cross_entropy",
+        "pad",
     ):
         assert ROWS[name].definition is getattr(reference, name)
     with open(reference.__file__) as file:
@@ -208,6 +210,7 @@ def test_the_definitions_of_the_loops_are_loops():
 
 # Batches of no images come up where a folder or a filter is empty; a shape must come out, not an error from NumPy.
 _EMPTY = [
+    "conv1d",
     "conv2d",
     "conv2d_relu",
     "linear",
@@ -236,7 +239,7 @@ _EMPTY = [
     "dropout2d",
     "stochastic_depth",
     "flatten",
-    "pad2d",
+    "pad",
 ]
 
 

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 torch.set_num_threads(1)  # the arrays are tiny: a second thread only waits
 
-from minicnn import Tensor, ops  # noqa: E402
+from minicnn import Tensor, ops, reference  # noqa: E402
 
 BATCH = 50
 
@@ -104,6 +104,51 @@ def test_conv2d(first):
         compare_op(rng, "conv2d", [x, w, b], hyper)
 
 
+def border(rng, most=4):
+    """((top, bottom), (left, right)), and the same as F.pad has it."""
+    top, bottom, left, right = (int_(rng, 0, most) for _ in range(4))
+    return ((top, bottom), (left, right)), (left, right, top, bottom)
+
+
+@batches("conv2d-each-side", 500)
+def test_conv2d_padded_on_each_side_and_turned(first):
+    """Through F.pad, and with the filters turned by torch.flip."""
+    for rng in each(first, 101):
+        G, K, D, S = int_(rng, 1, 3), two(rng, 1, 4), two(rng, 1, 3), two(rng, 1, 4)
+        P, theirs = border(rng)
+        H, W = (max(1, d * (k - 1) + 1 - sum(p)) + int_(rng, 0, 6) for k, d, p in zip(K, D, P))
+        x, w = rng.standard_normal((2, 2 * G, H, W)), rng.standard_normal((3 * G, 2, *K))
+        b, flip = rng.standard_normal(3 * G), bool(rng.random() < 0.5)
+        how = {"stride": S, "dilation": D, "groups": G}
+        compare(rng, lambda x, w, b: ops.conv2d(x, w, b, padding=P, flip=flip, **how),
+                lambda x, w, b: F.conv2d(F.pad(x, theirs), w.flip(2, 3) if flip else w, b, **how), [x, w, b],
+                f"conv2d {x.shape} {w.shape} {P} {how} {flip}")  # fmt: skip
+
+
+@batches("conv1d", 500)
+def test_conv1d(first):
+    for rng in each(first, 102):
+        G, K, D, S = int_(rng, 1, 3), int_(rng, 1, 5), int_(rng, 1, 3), int_(rng, 1, 4)
+        left, right = two(rng, 0, 4)
+        L = max(1, D * (K - 1) + 1 - left - right) + int_(rng, 0, 9)
+        x, w = rng.standard_normal((2, 2 * G, L)), rng.standard_normal((3 * G, 2, K))
+        b, how = rng.standard_normal(3 * G), {"stride": S, "dilation": D, "groups": G}
+        compare(rng, lambda x, w, b: ops.conv1d(x, w, b, padding=(left, right), **how),
+                lambda x, w, b: F.conv1d(F.pad(x, (left, right)), w, b, **how), [x, w, b],
+                f"conv1d {x.shape} {w.shape} {left} {right} {how}")  # fmt: skip
+
+
+@batches("pad", 500)
+def test_pad(first):
+    for rng in each(first, 103):
+        mode = str(rng.choice(["constant", "reflect", "replicate"]))
+        x = rng.standard_normal((2, 3, *two(rng, 5, 8)))
+        P, theirs = border(rng)
+        more = {"value": float(rng.standard_normal())} if mode == "constant" else {}
+        compare(rng, lambda x: ops.pad(x, padding=P, mode=mode, **more),
+                lambda x: F.pad(x, theirs, mode=mode, **more), [x], f"pad {x.shape} {P} {mode}")  # fmt: skip
+
+
 @batches("linear", 500)
 def test_linear(first):
     for rng in each(first, 2):
@@ -159,6 +204,57 @@ def test_lp_pool2d(first):
         hyper = {"norm_type": 2.0, "kernel_size": hyper["kernel_size"], "stride": hyper["stride"]}
         x = spaced(rng, *x.shape[:2], x.shape[2] + 4, x.shape[3] + 4)  # no padding here: make room for the kernel
         compare_op(rng, "lp_pool2d", [x], hyper)
+
+
+def padded_pooling(rng):
+    """Like `pooling`, but each side is padded by its own, up to whole windows: (x, window, padding, F.pad's)."""
+    K, S, D = two(rng, 1, 4), two(rng, 1, 4), two(rng, 1, 2)
+    P, theirs = border(rng)
+    H, W = (max(1, d * (k - 1) + 1 - sum(p)) + int_(rng, 0, 7) for k, d, p in zip(K, D, P))
+    x = spaced(rng, 2, 3, H, W)
+    seen = F.max_pool2d(F.pad(torch.ones_like(torch.tensor(x)), theirs), K, S, 0, D)
+    return (x, {"kernel_size": K, "stride": S, "dilation": D}, P, theirs) if seen.all() else padded_pooling(rng)
+
+
+@batches("max_pool2d-each-side", 500)
+def test_max_pool2d_padded_on_each_side(first):
+    for rng in each(first, 104):
+        x, window, P, theirs = padded_pooling(rng)
+        compare(rng, lambda t: ops.max_pool2d(t, padding=P, **window),
+                lambda t: F.max_pool2d(F.pad(t, theirs, value=-np.inf), **window), [x],
+                f"max_pool2d {x.shape} {window} {P}")  # fmt: skip
+
+
+def test_a_nan_wins_as_in_pytorch():
+    rng = np.random.default_rng(105)
+    for _ in range(100):
+        x, hyper = pooling(rng)
+        x[rng.random(x.shape) < 0.3] = np.nan
+        mine, other = Tensor(x, True), torch.tensor(x, requires_grad=True)
+        y, expected = ops.max_pool2d(mine, **hyper), F.max_pool2d(other, **hyper)
+        np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
+        dy = rng.integers(1, 9, y.shape).astype(float)
+        y.backward(dy)
+        expected.backward(torch.tensor(dy))
+        np.testing.assert_array_equal(mine.grad, other.grad.numpy())
+
+
+@batches("avg_pool2d-each-side", 500)
+def test_avg_pool2d_padded_on_each_side_and_dilated(first):
+    """PyTorch has no dilation there: a sum of windows is a convolution with ones."""
+    for rng in each(first, 106):
+        x, window, P, theirs = padded_pooling(rng)
+        include = bool(rng.random() < 0.5)
+        ones = torch.ones((3, 1, *window["kernel_size"]), dtype=torch.float64)
+
+        def sums(t):
+            return F.conv2d(t, ones, stride=window["stride"], dilation=window["dilation"], groups=3)
+
+        counts = sums(F.pad(torch.ones((1, 3, *x.shape[2:]), dtype=torch.float64), theirs, value=float(include)))
+        compare(rng, lambda t: ops.avg_pool2d(t, padding=P, count_include_pad=include, **window),
+                lambda t: sums(F.pad(t, theirs)) / counts, [x], f"avg_pool2d {x.shape} {window} {P} {include}")
+        compare(rng, lambda t: ops.lp_pool2d(t, padding=P, **window), lambda t: sums(F.pad(t * t, theirs)).sqrt(), [x],
+                f"lp_pool2d {x.shape} {window} {P}")  # fmt: skip
 
 
 @batches("adaptive_avg_pool2d", 500)
@@ -242,6 +338,56 @@ def test_cross_entropy(first):
         labels, smoothing = rng.integers(0, K, N), float(rng.choice([0.0, 0.1, rng.uniform(0, 0.9)]))
         logits = rng.standard_normal((N, K)) * rng.choice([1, 10])
         compare_op(rng, "cross_entropy", [logits, labels], {"label_smoothing": smoothing}, constants=(1,))
+
+
+@batches("cross_entropy-shares", 500)
+def test_cross_entropy_of_probabilities_and_of_ignored_labels(first):
+    """Weights where both mean the same: with indices and no smoothing. The others are in the next test."""
+    for rng in each(first, 107):
+        N, K = int_(rng, 1, 9), int_(rng, 2, 12)
+        smoothing, logits = float(rng.choice([0.0, 0.1])), rng.standard_normal((N, K)) * 3
+        shares = rng.dirichlet(np.ones(K), N)
+        compare_op(rng, "cross_entropy", [logits, shares], {"label_smoothing": smoothing}, constants=(1,))
+        labels, ignored = rng.integers(0, K, N), int(rng.choice([-100, -1, 0, K - 1]))
+        labels[rng.random(N) < 0.4] = ignored
+        labels[0] = 1 if ignored == 0 else 0
+        compare_op(rng, "cross_entropy", [logits, labels], {"label_smoothing": smoothing, "ignore_index": ignored},
+                   constants=(1,))  # fmt: skip
+        weight = rng.uniform(0.5, 3, K)
+        compare(rng, lambda z, k: ops.cross_entropy(z, k, weight=weight.tolist(), ignore_index=ignored),
+                lambda z, k: F.cross_entropy(z, k, torch.tensor(weight), ignore_index=ignored), [logits, labels],
+                "cross_entropy with weights", constants=(1,))  # fmt: skip
+
+
+def test_class_weights_differ_from_pytorchs_by_the_documented_formula():
+    """ops.cross_entropy's docstring: PyTorch weighs each class's term, ours the whole image."""
+    rng = np.random.default_rng(108)
+    N, K, e = 7, 5, 0.2
+    z, labels, weight = rng.standard_normal((N, K)), rng.integers(0, K, N), rng.uniform(0.5, 3, K)
+    shares, surprise = rng.dirichlet(np.ones(K), N), -np.log(reference.softmax(z))
+    w = weight[labels]
+    torchs = ((1 - e) * w * surprise[np.arange(N), labels] + e / K * (surprise * weight).sum(1)).sum() / w.sum()
+    ours = (w * ((1 - e) * surprise[np.arange(N), labels] + e / K * surprise.sum(1))).sum() / w.sum()
+    theirs = F.cross_entropy(torch.tensor(z), torch.tensor(labels), torch.tensor(weight), label_smoothing=e)
+    near(theirs.numpy(), torchs, "PyTorch's, indices")
+    near(ops.cross_entropy(z, labels, weight=weight.tolist(), label_smoothing=e).numpy(), ours, "ours, indices")
+    q, w = (1 - e) * shares + e / K, shares @ weight
+    theirs = F.cross_entropy(torch.tensor(z), torch.tensor(shares), torch.tensor(weight), label_smoothing=e)
+    near(theirs.numpy(), (weight * q * surprise).sum() / N, "PyTorch's, probabilities")
+    found = ops.cross_entropy(z, shares, weight=weight.tolist(), label_smoothing=e).numpy()
+    near(found, (w * (q * surprise).sum(1)).sum() / w.sum(), "ours, probabilities")
+
+
+def test_if_all_labels_are_ignored_the_mean_is_nan_and_the_gradient_zero():
+    z, labels = np.random.default_rng(109).standard_normal((3, 4)), np.full(3, -100)
+    mine, other = Tensor(z, True), torch.tensor(z, requires_grad=True)
+    y, expected = ops.cross_entropy(mine, labels, ignore_index=-100), F.cross_entropy(other, torch.tensor(labels))
+    assert np.isnan(y.item())
+    assert expected.isnan()
+    y.backward()
+    expected.backward()
+    np.testing.assert_array_equal(mine.grad, 0)
+    np.testing.assert_array_equal(other.grad.numpy(), 0)
 
 
 @batches("softmax", 500)

@@ -21,7 +21,7 @@ FLAG = ["yes", None, 2, 0.5, {}, [True], object()]
 AXIS = ["abc", {"a": 1}, 2.5, True, 99, -99, 2**70, (0, 0), (0, "a"), object()]
 WRONG = {
     "stride": [v for v in WINDOW if v is not None],
-    "padding": [*INTEGER, -1, (1, 2, 3), "Same"],
+    "padding": [*INTEGER, -1, (1, 2, 3), "Same", ((1, 2), (1, -1)), ((1, 2, 3), 1), ((1, 1.5), 1)],
     "dilation": WINDOW,
     "kernel_size": [*WINDOW, 2**31],
     "output_size": WINDOW,
@@ -46,10 +46,15 @@ WRONG = {
     "weight": ["abc", {"a": 1}, 3.0, [1.0], [1.0, "a", 2.0, 3.0], (0.0,) * 4, (NAN,) * 4, (-1.0,) * 4, np.ones(2)],
     "variant": ["caffe", 3, None, {"a": 1}, object()],
     "ceil_mode": FLAG,
+    "flip": FLAG,
+    "mode": ["Reflect", "circular", 3, None, {"a": 1}, object()],
+    "ignore_index": ["abc", {"a": 1}, 2.5, True, 2**70, (1,), object()],
     "count_include_pad": FLAG,
     "keepdims": FLAG,
 }  # fmt: skip
-WRONG["padding:pad2d"] = [*INTEGER, -1, (1, 2, 3), "same"]
+WRONG["padding:pad"] = [*INTEGER, -1, (1, 2, 3), "same", (1, 2)]
+for _name, _values in (("stride", WRONG["stride"]), ("dilation", WINDOW)):
+    WRONG[f"{_name}:conv1d"] = [*_values, (1, 1)]
 ELSEWHERE = {"index"}  # of getitem: IndexError, as Python has it; tested below
 
 
@@ -109,7 +114,7 @@ def test_what_is_no_array_of_numbers_is_named(row, i, array):
 
 ANY_SHAPE = {"add", "subtract", "multiply", "divide", "negative", "power", "abs", "clip", "exp", "log", "sqrt", "relu",
              "relu6", "leaky_relu", "tanh", "sigmoid", "silu", "hardsigmoid", "hardswish", "sum", "mean", "max", "min",
-             "getitem", "transpose", "squeeze", "reshape", "softmax", "log_softmax", "matmul", "flatten", "pad2d",
+             "getitem", "transpose", "squeeze", "reshape", "softmax", "log_softmax", "matmul", "flatten", "pad",
              "batch_norm", "batch_norm_inference", "local_response_norm", "dropout2d", "stochastic_depth",
              "batch_norm_relu", "batch_norm_inference_relu"}  # fmt: skip
 
@@ -195,7 +200,8 @@ SENTENCES = {
     ),
     "labels of NaN": (
         lambda: ops.cross_entropy(np.ones((2, 3)), np.array([0.0, NAN])),
-        "cross_entropy: labels must be integers, one class index per image, not float64",
+        "cross_entropy: labels must be integers, one class index per image, not float64: or probabilities, an array "
+        "(2, 3) of floats",
     ),
     "reshape": (
         lambda: ops.reshape(np.ones((2, 3)), shape=(4, 2)),

@@ -250,7 +250,19 @@ def test_activations(path, name):
         lambda x, w: ops.trainable_avg_pool2d(x, w[:10, 0], w[:10, 1]),
         lambda x, w: ops.local_response_norm(x, size=5, alpha=0.5),
         lambda x, w: ops.local_response_norm(x, size=3, alpha=0.5, beta=0.6),
-        lambda x, w: ops.pad2d(x, padding=(1, 0, 2, 1), value=0.5),
+        lambda x, w: ops.pad(x, padding=(1, 0, 2, 1), value=0.5),
+        lambda x, w: ops.pad(x, padding=((1, 0), (2, 3)), mode="reflect"),
+        lambda x, w: ops.max_pool2d(x, kernel_size=(3, 4), stride=(2, 3), padding="same"),
+        lambda x, w: ops.max_pool2d(x, kernel_size=4, stride=3, padding=((3, 0), (0, 2))),
+        lambda x, w: ops.avg_pool2d(x, kernel_size=3, stride=2, padding="same_lower", count_include_pad=False),
+        lambda x, w: ops.avg_pool2d(x, kernel_size=2, stride=1, dilation=(2, 3), padding=(1, (0, 2))),
+        lambda x, w: ops.lp_pool2d(x, kernel_size=3, stride=2, padding="same", dilation=2),
+        lambda x, w: ops.conv2d(x, w.reshape((10, 10, 1, 1)), stride=2, padding=((0, 3), (2, 1))),
+        lambda x, w: ops.conv2d(x, w.reshape((2, 10, 5, 1)), padding="same", stride=(2, 3)),
+        lambda x, w: ops.conv2d(x, w.reshape((5, 2, 5, 2)), groups=5, padding="same_lower", flip=True),
+        lambda x, w: ops.conv2d_relu(x, w.reshape((2, 10, 1, 5)), padding=(0, (0, 4)), flip=True),
+        lambda x, w: ops.conv1d(ops.flatten(x, start_axis=2), w.reshape((2, 10, 5)), padding="same", flip=True),
+        lambda x, w: ops.max_pool1d(ops.flatten(x, start_axis=2), kernel_size=4, stride=3, padding=(1, 2)),
         lambda x, w: x[:, 1:8:2, ::-1],
         lambda x, w: x - x.mean((2, 3), keepdims=True),
         lambda x, w: x * ops.sigmoid(x.mean((2, 3), keepdims=True)),
@@ -294,8 +306,8 @@ def test_a_number_of_images_that_is_built_in_is_refused():
 
 
 def test_a_size_that_is_not_a_multiple_of_the_number_of_images_is_refused():
-    net = Net(lambda self, x: ops.pad2d(x, padding=len(x)).mean((2, 3)))
-    with pytest.raises(CompileError, match="the op 'pad2d' is computed otherwise"):
+    net = Net(lambda self, x: ops.pad(x, padding=len(x)).mean((2, 3)))
+    with pytest.raises(CompileError, match="the op 'pad' is computed otherwise"):
         minicnn.compile(net, (2, 3, 4, 4))
 
 

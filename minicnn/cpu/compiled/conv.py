@@ -48,6 +48,6 @@ def _choose(asked, g, dtype):
 def _numpy_is_faster(g):
     """Large filters, whose products are so large that BLAS, which packs both factors, is the faster one."""
     filters = g.O * (g.C // g.G)
-    large = numpy_conv.winograd.supports(g, np.dtype(np.float32)) and filters > 1 << 14
+    large = filters > 1 << 17 and numpy_conv.choose(g, np.float32) == "winograd"
     few = g.N * g.OH * g.OW * 4 <= g.O and filters * g.KH * g.KW > 1 << 16
     return large or few

@@ -38,6 +38,7 @@ HANDLERS: dict[str, Callable[..., Value]] = {
     "hardsigmoid": arithmetic.hardsigmoid,
     "softmax": partial(arithmetic.softmax, "Softmax"),
     "log_softmax": partial(arithmetic.softmax, "LogSoftmax"),
+    "conv1d": layers.conv1d,
     "conv2d": layers.conv2d,
     "conv2d_relu": fused.then_relu(layers.conv2d),
     "add_relu": fused.then_relu(partial(arithmetic.binary, "Add")),
@@ -60,7 +61,7 @@ HANDLERS: dict[str, Callable[..., Value]] = {
     "transpose": shapes.transpose,
     "squeeze": shapes.squeeze,
     "concat": shapes.concat,
-    "pad2d": shapes.pad2d,
+    "pad": shapes.pad,
     "getitem": shapes.getitem,
 }
 """{name of an op: its handler}"""

@@ -10,15 +10,38 @@ from minicnn.cpu.lrn import channel_band
 from minicnn.geometry import Conv2dGeometry
 from minicnn.io.onnx.graph import Graph, Value
 from minicnn.io.onnx.pooling import pads
+from minicnn.io.onnx.shapes import END
 
 
 def conv2d(graph: Graph, x: Value, w: Value, b: Value | None, *, stride: Any, padding: Any, dilation: Any,
-           groups: int) -> Value:  # fmt: skip
-    """Conv, which is a cross-correlation in ONNX too."""
+           groups: int, flip: bool) -> Value:  # fmt: skip
+    """Conv, which is a cross-correlation in ONNX too. The padding is written in pixels, not as auto_pad."""
     g = Conv2dGeometry.of(x.shape, w.shape, stride, padding, dilation, groups)
     v, h = g.vertical, g.horizontal
-    return graph.add("Conv", x, w, b, shape=(g.N, g.O, g.OH, g.OW), kernel_shape=[g.KH, g.KW], pads=pads(g),
-                     strides=[v.stride, h.stride], dilations=[v.dilation, h.dilation], group=g.G)  # fmt: skip
+    return graph.add("Conv", x, _turned(graph, w) if flip else w, b, shape=(g.N, g.O, g.OH, g.OW),
+                     kernel_shape=[g.KH, g.KW], pads=pads(g), strides=[v.stride, h.stride],
+                     dilations=[v.dilation, h.dilation], group=g.G)  # fmt: skip
+
+
+def conv1d(graph: Graph, x: Value, w: Value, b: Value | None, *, stride: int, padding: Any, dilation: int,
+           groups: int, flip: bool) -> Value:  # fmt: skip
+    """Conv with one axis."""
+    (N, C, L), (O, Cg, K) = x.shape, w.shape
+    g = Conv2dGeometry.of((N, C, 1, L), (O, Cg, 1, K), (1, stride),
+                          padding if isinstance(padding, str) else (0, padding), (1, dilation), groups)
+    return graph.add("Conv", x, _turned(graph, w) if flip else w, b, shape=(N, O, g.OW), kernel_shape=[K],
+                     pads=pads(g)[1::2], strides=[g.horizontal.stride], dilations=[g.horizontal.dilation],
+                     group=g.G)  # fmt: skip
+
+
+def _turned(graph: Graph, w: Value) -> Value:
+    """The filters with their taps in reverse order along each axis."""
+    if w.array is not None:
+        turned = w.array[(slice(None), slice(None), *[slice(None, None, -1)] * (w.ndim - 2))]
+        return graph.constant(turned.copy(), name=w.name and f"{w.name}/turned")
+    axes = range(2, w.ndim)
+    return graph.add("Slice", w, *(graph.ints(*[n] * len(axes)) for n in (-1, -END)), graph.ints(*axes),
+                     graph.ints(*[-1] * len(axes)), shape=w.shape)  # fmt: skip
 
 
 def linear(graph: Graph, x: Value, w: Value, b: Value | None) -> Value:

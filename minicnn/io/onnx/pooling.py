@@ -1,7 +1,9 @@
 """Handlers of pooling ops.
 
 Runtimes disagree about ceil_mode but not about padding. The size of the image is known, so the pixels by which
-ceil_mode lets the last windows extend past the edge are written as padding.
+ceil_mode lets the last windows extend past the edge are written as padding. Where the operator of this opset lacks the
+window (AveragePool and LpPool know no dilation, and runtimes no padding as large as the kernel), its sum is written as
+a depthwise Conv of ones.
 """
 
 from __future__ import annotations
@@ -45,18 +47,20 @@ def _max_pool(graph: Graph, x: Value, g: Pool2dGeometry) -> Value:
     return _pool(graph, "MaxPool", padded, g, dilations=dilations, pads=[0, 0, 0, 0])
 
 
-def avg_pool2d(graph: Graph, x: Value, *, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+def avg_pool2d(graph: Graph, x: Value, *, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
                count_include_pad: bool) -> Value:  # fmt: skip
     """AveragePool, corrected where windows extend past the padding."""
-    g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, 1, ceil_mode)
+    g = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
     return _avg_pool(graph, x, g, count_include_pad)
 
 
 def _avg_pool(graph: Graph, x: Value, g: Pool2dGeometry, count_include_pad: bool = False) -> Value:
     """Where windows extend past the padding, the sum is divided by the counts of the definition, not by KH·KW."""
+    counts = np.outer(g.vertical.counts(count_include_pad), g.horizontal.counts(count_include_pad))   # (OH, OW)
+    if not _has_operator(g):
+        return graph.add("Mul", _sums(graph, x, g), graph.constant((1 / counts)[None, None], np.float32))
     if not any(_extends(axis) for axis in (g.vertical, g.horizontal)):
         return _pool(graph, "AveragePool", x, g, count_include_pad=int(count_include_pad))
-    counts = np.outer(g.vertical.counts(count_include_pad), g.horizontal.counts(count_include_pad))   # (OH, OW)
     mean = _pool(graph, "AveragePool", x, g, count_include_pad=1)
     return graph.add("Mul", mean, graph.constant((g.KH * g.KW / counts)[None, None], np.float32))
 
@@ -65,15 +69,28 @@ def _extends(axis: Axis) -> bool:
     return axis.padded > axis.size + axis.before + axis.after
 
 
-def lp_pool2d(graph: Graph, x: Value, *, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Value:
-    """LpPool, whose p is an integer; for other p (KH·KW · mean |x|^p)^(1/p)."""
-    g, p = Pool2dGeometry.of(x.shape, kernel_size, stride, 0, 1, ceil_mode), float(norm_type)
-    if p.is_integer():
+def _has_operator(g: Pool2dGeometry) -> bool:
+    """Whether AveragePool and LpPool know the windows."""
+    top, left, bottom, right = pads(g)
+    return g.vertical.dilation == g.horizontal.dilation == 1 and max(top, bottom) < g.KH and max(left, right) < g.KW
+
+
+def _sums(graph: Graph, x: Value, g: Pool2dGeometry) -> Value:
+    """The sum of each window."""
+    v, h = g.vertical, g.horizontal
+    ones = graph.constant(np.ones((g.C, 1, g.KH, g.KW), np.float32))
+    return graph.add("Conv", x, ones, shape=(g.N, g.C, g.OH, g.OW), kernel_shape=[g.KH, g.KW], pads=pads(g),
+                     strides=[v.stride, h.stride], dilations=[v.dilation, h.dilation], group=g.C)  # fmt: skip
+
+
+def lp_pool2d(graph: Graph, x: Value, *, norm_type: float, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+              ceil_mode: bool) -> Value:  # fmt: skip
+    """LpPool, whose p is an integer; for other p, and other windows, (Σ |x|^p)^(1/p)."""
+    g, p = Pool2dGeometry.of(x.shape, kernel_size, stride, padding, dilation, ceil_mode), float(norm_type)
+    if p.is_integer() and _has_operator(g):
         return _pool(graph, "LpPool", x, g, p=int(p))
     powers = graph.add("Pow", graph.add("Abs", x), graph.constant(p, np.float32))
-    mean = _pool(graph, "AveragePool", powers, g, count_include_pad=1)
-    total = graph.add("Mul", mean, graph.constant(g.KH * g.KW, np.float32))
-    return graph.add("Pow", total, graph.constant(1 / p, np.float32))
+    return graph.add("Pow", _sums(graph, powers, g), graph.constant(1 / p, np.float32))
 
 
 def trainable_avg_pool2d(graph: Graph, x: Value, a: Value, b: Value, *, kernel_size: Any, stride: Any) -> Value:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.io.onnx.graph import Graph, Value
+from minicnn.ops.pad import MODES, border
 
 END = np.iinfo(np.int64).max
 
@@ -61,12 +62,12 @@ def _repeat_for_batch(graph: Graph, x: Value, like: Value) -> Value:
     return graph.add("Expand", Value("", (1, *x.shape[1:]), x.array[:1]), shape, shape=x.shape)
 
 
-def pad2d(graph: Graph, x: Value, *, padding: Any, value: float) -> Value:
+def pad(graph: Graph, x: Value, *, padding: Any, mode: str, value: float) -> Value:
     """Pad, whose widths are an input: before each axis, then after each."""
-    left, right, top, bottom = padding if isinstance(padding, (tuple, list)) else (padding,) * 4
-    rest = [0] * (x.ndim - 2)
-    H, W = x.shape[-2:]
-    return graph.add("Pad", x, graph.ints(*rest, top, left, *rest, bottom, right), graph.constant(value, np.float32),
+    (top, bottom), (left, right) = border("pad", padding)
+    rest, (H, W) = [0] * (x.ndim - 2), x.shape[-2:]
+    fill = [graph.constant(value, np.float32)] if MODES[mode] == "constant" else []
+    return graph.add("Pad", x, graph.ints(*rest, top, left, *rest, bottom, right), *fill, mode=MODES[mode],
                      shape=(*x.shape[:-2], top + H + bottom, left + W + right))  # fmt: skip
 
 

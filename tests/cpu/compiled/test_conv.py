@@ -21,7 +21,8 @@ def two(rng, low, high):
 def drawn(rng, name):
     """(x shape, w shape, S, P, D, G) of a layer that the algorithm supports"""
     while True:
-        K, S, D, P = two(rng, 1, 5), two(rng, 1, 3), two(rng, 1, 2), two(rng, 0, 5)
+        K, S, D = two(rng, 1, 5), two(rng, 1, 3), two(rng, 1, 2)
+        P = (two(rng, 0, 5), two(rng, 0, 5)) if rng.random() < 0.5 else two(rng, 0, 5)
         G = int(rng.choice((1, 1, 2, 3)))
         Cg, Og = int(rng.integers(1, 20)), int(rng.choice(OUTPUTS))
         if name == "winograd":
@@ -43,7 +44,8 @@ def layer(rng, case, channels_last=True):
     """(geometry, x, w, b, dy in float32; y + b, dx, dw by definition)"""
     x_shape, w_shape, S, P, D, G = case
     g = Conv2dGeometry.of(x_shape, w_shape, S, P, D, G)
-    x, w, b, dy = (rng.standard_normal(s) for s in (x_shape, w_shape, w_shape[0], (g.N, g.O, g.OH, g.OW)))
+    x, w, b, dy = (rng.standard_normal(s).astype(np.float32).astype(float)
+                   for s in (x_shape, w_shape, w_shape[0], (g.N, g.O, g.OH, g.OW)))
     y, dx, dw = by_definition(x, w, dy, S, P, D, G)
     arrays = [a.astype(np.float32) for a in (x, w, b, dy)]
     if channels_last:
@@ -65,9 +67,12 @@ def test_every_kernel_is_the_definition(rng, name, draws):
         relu = k % 3 == 0
         values = computed(conv.ALGORITHMS[name], g, *arrays, relu)
         exact = (np.maximum(exact[0], 0), *exact[1:]) if relu else exact
-        for what, value, right in zip(WHAT, values, exact):
+        # where a long sum's terms cancel, its error is measured by their root mean square, as on the NumPy path
+        terms = by_definition(*(arrays[i].astype(float) ** 2 for i in (0, 1, 3)), *case[2:])
+        for what, value, right, squares in zip(WHAT, values, exact, terms):
             assert value.dtype == np.float32
-            assert np.abs(value - right).max() <= TOLERANCE[name] * max(np.abs(right).max(), 1e-30), (what, case)
+            scale = max(np.abs(right).max(), squares.max() ** 0.5, 1e-30)
+            assert np.abs(value - right).max() <= TOLERANCE[name] * scale, (what, case)
 
 
 SHARED = {
@@ -136,7 +141,7 @@ def test_an_empty_batch(rng):
 FALLS_BACK = {
     "float64": ((2, 8, 9, 9), (8, 8, 3, 3), {}, np.float64),
     "an empty batch": ((0, 8, 9, 9), (8, 8, 3, 3), {}, np.float32),
-    "large 3×3 filters": ((4, 256, 14, 14), (256, 256, 3, 3), {"padding": 1}, np.float32),
+    "large 3×3 filters": ((4, 512, 14, 14), (512, 512, 3, 3), {"padding": 1}, np.float32),
     "few pixels": ((1, 512, 1, 1), (512, 512, 1, 1), {}, np.float32),
 }
 KERNEL = {

@@ -22,6 +22,9 @@ POOLS = [  # x, kernel_size, stride, padding, dilation, ceil_mode
     ((2, 3, 8, 8), 8, 8, 0, 1, False),
     ((1, 13, 6, 7), (1, 7), (2, 7), (0, 3), 1, True),
     ((2, 9, 20, 17), 4, 3, 2, 3, True),
+    ((2, 9, 6, 7), (3, 4), (2, 3), "same", 1, False),
+    ((1, 5, 8, 7), (2, 3), (1, 2), "same_lower", (3, 2), True),
+    ((2, 11, 4, 5), 4, (3, 1), ((3, 2), (0, 3)), 1, False),
 ]
 
 
@@ -71,19 +74,19 @@ def test_max_pooling(rng, on_threads, close, layout, case):
 
 
 @pytest.mark.parametrize("include", [True, False])
-@in_turns("case", [case for case in POOLS if case[4] == 1])
+@in_turns("case", POOLS)
 def test_average_pooling(rng, on_threads, close, layout, case, include):
     g, x = geometry(case), rng.standard_normal(case[0]).astype(np.float32)
     y = on_threads(lambda: compiled.avg_pool2d(layout(x), g, include))
-    wanted = {key: value for key, value in hyper(case).items() if key != "dilation"}
-    close(y, reference.avg_pool2d(x.astype(np.float64), count_include_pad=include, **wanted), scale=np.abs(x).max())
+    close(y, reference.avg_pool2d(x.astype(np.float64), count_include_pad=include, **hyper(case)),
+          scale=np.abs(x).max())
     dy = rng.standard_normal(y.shape).astype(np.float32)
     inverse = 1 / np.outer(g.vertical.counts(include), g.horizontal.counts(include))
     dx = on_threads(lambda: compiled.avg_pool2d_dx(layout(dy), g, include))
     close(dx, scattered(np.repeat((dy * inverse)[None], g.KH * g.KW, 0), g))
 
 
-@in_turns("case", [case for case in POOLS if case[3:5] == (0, 1)])
+@in_turns("case", POOLS)
 def test_norm_pooling(rng, on_threads, close, layout, case):
     g, x = geometry(case), rng.standard_normal(case[0]).astype(np.float32)
     x[:1, :1] = 0

@@ -6,6 +6,7 @@ lacks. Both 16-bit float types become float32, which holds all their values exac
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import IO, Any
 
@@ -16,6 +17,9 @@ from minicnn.names import short
 BFLOAT16 = "bf2"
 FACTOR, EXTRA = 4, 2**25
 """The arrays of a file may take FACTOR times its size plus EXTRA (32 MiB, because zeros and the like compress well)."""
+
+CHECKED = 2**28
+"""From these many bytes of arrays on, the memory of the machine is looked up before more is taken."""
 
 DAMAGED = "it is damaged, get it again"
 _CHUNK = 2**17  # values: at most 1 MiB at once
@@ -28,10 +32,16 @@ class MemoryBudget:
     def __init__(self, file_size: int):
         self.file_size = file_size
         self.left = FACTOR * file_size + EXTRA
+        self.taken = 0
 
     def take(self, count: int, code: str) -> None:
-        """Reserve memory for `count` values of this type; ValueError where the budget is spent."""
-        self.left -= count * dtype_of(code).itemsize
+        """Reserve memory for `count` values of this type; ValueError where the budget or the memory is spent."""
+        size = count * dtype_of(code).itemsize
+        self.left -= size
+        self.taken += size
+        if self.taken > CHECKED and size > (free := free_memory()):
+            raise ValueError(f"its arrays take {self.taken / 2**30:.1f} GiB or more, and this machine has "
+                             f"{free / 2**30:.1f} GiB of memory left: free some, or load it on a larger machine")
         if self.left < 0:
             raise ValueError(
                 f"its arrays would take more than {FACTOR} times the file's {self.file_size} bytes and {EXTRA >> 20} "
@@ -39,9 +49,22 @@ class MemoryBudget:
             )
 
 
+def free_memory() -> float:
+    """Bytes of memory that this process can still take, as Linux tells; infinity where that is unknown."""
+    free = math.inf
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        with open("/proc/meminfo", encoding="ascii") as file:
+            free = 1024.0 * int(next(line for line in file if line.startswith("MemAvailable:")).split()[1])
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as most:      # of a container; "max": no limit
+            limit = int(most.read())
+        with open("/sys/fs/cgroup/memory.current", encoding="ascii") as used:
+            free = min(free, limit - int(used.read()))
+    return free
+
+
 def itemsize(code: str) -> int:
     """Bytes of one value in the file."""
-    return int(code[-1])
+    return int(code.lstrip("<>|=bfiuV"))
 
 
 def dtype_of(code: str) -> np.dtype:

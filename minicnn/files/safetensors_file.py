@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from collections.abc import Callable
 from typing import IO, Any
 
 import numpy as np
 
-from minicnn.io import arrays
-from minicnn.io.arrays import DAMAGED
+from minicnn.files import arrays
+from minicnn.files.arrays import DAMAGED
 from minicnn.names import short
 
 MAX_HEADER, MAX_ITEMS = 2**21, 250_000
@@ -24,8 +26,10 @@ _CODES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": arrays.BFLOAT16, "I6
           "I8": "|i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}
 
 
-def read(file: IO[bytes], budget: arrays.MemoryBudget) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """({name: array}, the metadata) of a safetensors file."""
+def read(file: IO[bytes], budget: arrays.MemoryBudget,
+         wanted: Callable[[str, tuple[int, ...]], bool] = lambda name, shape: True,
+         ) -> tuple[dict[str, np.ndarray], dict[str, str]]:  # fmt: skip
+    """({name: array}, the metadata) of a safetensors file, of the arrays that are wanted(name, shape)."""
     size = budget.file_size
     length, header, metadata = _header(file, size)
     places = sorted((_place(name, entry), name) for name, entry in header.items())
@@ -37,15 +41,30 @@ def read(file: IO[bytes], budget: arrays.MemoryBudget) -> tuple[dict[str, np.nda
     if end != size - 8 - length:
         raise ValueError(f"its arrays have {end} bytes, but {size - 8 - length} follow the header: {DAMAGED}")
     found = {}
-    for _, name in places:
-        code, shape = _CODES[header[name]["dtype"]], header[name]["shape"]
-        found[name] = arrays.read(file, code, math.prod(shape), budget).reshape(shape)
-    return {name: found[name] for name in header}, metadata
+    for (start, _), name in places:
+        code, shape = _CODES[header[name]["dtype"]], tuple(header[name]["shape"])
+        if wanted(name, shape):
+            file.seek(8 + length + start)
+            found[name] = arrays.read(file, code, math.prod(shape), budget).reshape(shape)
+    return {name: found[name] for name in header if name in found}, metadata
 
 
 def read_metadata(file: IO[bytes], size: int) -> dict[str, str]:
     """The metadata of a safetensors file of `size` bytes; no array is read."""
     return _header(file, size)[2]
+
+
+def shapes(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """({name: shape}, the metadata) of a safetensors file; no array is read. ValueError where it is none."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, shape: tuple[int, ...]) -> bool:
+        found[name] = shape
+        return False
+
+    with open(path, "rb") as file:
+        metadata = read(file, arrays.MemoryBudget(os.fstat(file.fileno()).st_size), note)[1]
+    return found, metadata
 
 
 def _header(file: IO[bytes], size: int) -> tuple[int, dict[str, Any], dict[str, str]]:
