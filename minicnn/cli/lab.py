@@ -12,7 +12,7 @@ import typer
 
 from minicnn import data, models
 from minicnn.cli import console, user_file
-from minicnn.cli.import_ import PREPROCESSING, assemble
+from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble
 from minicnn.cli.model_name import BEST, InputSize, ModelSettings, model_path, of_zoo, parse, parse_shape
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.io import model_file
@@ -38,8 +38,8 @@ def lab(
     settings: ModelSettings = None,
     input_size: InputSize = "",
     preprocess: Annotated[
-        str, typer.Option(help=f"For NAME and FILE.py::NET: {', '.join(PREPROCESSING)}.")
-    ] = "imagenet",
+        str, typer.Option(help=f"For NAME and FILE.py::NET: {', '.join(PREPROCESSING)}, auto.")
+    ] = AUTO,
     follow: Annotated[
         bool, typer.Option("--follow", help="Draw the curves of a run while it trains, and take its new weights.")
     ] = False,
@@ -51,7 +51,7 @@ def lab(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ):  # fmt: skip
     """Open a page to look inside a net: draw or drop a picture, and have any number of any layer explained."""
-    console.choose("preprocessing", preprocess, PREPROCESSING)
+    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
     run = run or (str(DEMO) if DEMO.is_dir() else "")
     if not run:
         raise console.UsageError("name a run folder or a model file: there is no runs/demo, which `make demo` trains")
@@ -94,7 +94,9 @@ def _session(run: str, weights: Path | None, labels: Path | None, settings: list
         raise console.UsageError(f"--input is for FILE.py::NET: {run} defines its image size")
     if weights:
         name, options = of_zoo(run, settings)
-        net, about = assemble(name, weights, labels, options, preprocess)
+        net, about, said = assemble(name, weights, labels, options, preprocess)
+        for sentence in said:
+            console.say(sentence, markup=False)
         return Session(net, about.classes, about.preprocessing, run, _samples(None, about))
     if labels:
         raise console.UsageError("--labels needs --weights: a model file has its own class names")
@@ -118,7 +120,7 @@ def _prepared(shape: tuple[int, ...], preprocess: str) -> Preprocessing:
     if C not in (1, 3):
         raise console.UsageError(f"the lab shows nets for grey (1) or RGB (3) pictures, and this one takes "
                                  f"{C} channels")
-    mean, std, _ = PREPROCESSING[preprocess]
+    mean, std, _ = PREPROCESSING["imagenet" if preprocess == AUTO else preprocess]
     return Preprocessing((H, W), tuple(mean[:C]), tuple(std[:C]), channels=C)
 
 

@@ -103,7 +103,7 @@ def unit(seen: Look, node: int, at: list[int] | tuple[int, ...], k: int) -> Answ
     cell = seen.cell(node, index)
     names, places = here.weights, _sources(seen, node)
     return found | {"value": cell.value, "kind": cell.kind, "formula": cell.formula, "in_numbers": cell.in_numbers(),
-                    "numbers": dict(cell.numbers), "bias": cell.bias,
+                    "numbers": dict(cell.numbers), "bias": cell.bias, "flip": bool(seen.hyper(node).get("flip")),
                     "parts": [_part(p, names.get(p.name), places.get(p.argument)) for p in cell.parts]}  # fmt: skip
 
 

@@ -111,15 +111,16 @@ class Look:
         """The arrays of a node's op: Tensors, arrays, numbers and None."""
         return [self.run.y] if node > len(self.graph.steps) else self.run.steps[self.graph.steps[node - 1]][1]
 
+    def hyper(self, node: int) -> dict[str, Any]:
+        """The hyper-parameters that a node's op was called with."""
+        return {} if node > len(self.graph.steps) else self.run.steps[self.graph.steps[node - 1]][2]
+
     def cell(self, node: int, at: tuple[int, ...]) -> Cell:
         """One number of a node from 1 on, explained; `at` without the batch axis."""
-        hyper: dict[str, Any] = {}
-        op: Any = softmax
-        if node <= len(self.graph.steps):
-            op, _, hyper, _ = self.run.steps[self.graph.steps[node - 1]]
+        op: Any = softmax if node > len(self.graph.steps) else self.run.steps[self.graph.steps[node - 1]][0]
         args = [a.numpy() if isinstance(a, Tensor) else a for a in self.args(node)]
         with np.errstate(all="ignore"):
-            return explain(op, args, hyper, self.value(node), (0, *at))
+            return explain(op, args, self.hyper(node), self.value(node), (0, *at))
 
     def gradient(self, node: int, k: int) -> Array:
         """∂S_k/∂(the output of a node), of its shape; S_k is number k of the net's answer, before the softmax."""
@@ -160,7 +161,7 @@ def _used(run: Run) -> list[int]:
 
 def _macs(op: str, args: list[Any], y: Any) -> int:
     """Multiply-adds for one image, as in `inspect.summary`: of convolutions and matrix products."""
-    if op.startswith("conv2d"):
+    if op.startswith(("conv1d", "conv2d")):
         return math.prod(y.shape[1:]) * math.prod(args[1].shape[1:])
     return math.prod(y.shape[1:]) * args[0].shape[-1] if op in ("linear", "matmul") else 0
 

@@ -15,7 +15,9 @@ CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enume
 
 def whole_gradients(op, arrays, hyper, at):
     """∂y[at]/∂(each array), as large as the array, by the engine."""
-    leaves = [Tensor(a, a.dtype.kind == "f") if isinstance(a, np.ndarray) else a for a in arrays]
+    names = [op.arguments[min(k, len(op.arguments) - 1)] for k in range(len(arrays))]
+    leaves = [Tensor(a, a.dtype.kind == "f" and name not in op.constants) if isinstance(a, np.ndarray) else a
+              for a, name in zip(arrays, names)]  # fmt: skip
     y = op(*leaves, **hyper)
     dy = np.zeros(y.shape)
     dy[at] = 1

@@ -422,7 +422,7 @@ function windows(u, p, weights) {
     const win = u.kind === "winner" ? f.findIndex(x => x !== 0) : -1;
     const g = u.gradient ?? 0;
     const first = [matrix(v, h, w, lv, `${W.window}: ${name}, ${rows[0]}…${rows[0] + (rows[1] - 1) * rows[2]} × ${columns[0]}…${columns[0] + (columns[1] - 1) * columns[2]}`, { outside, win })];
-    if (u.kind === "products") first.push(op("×"), matrix(f, h, w, lf, conv ? W.filter : W.factor, { click: conv ? i => edit(conv.parameter, [u.at[0], p.channels[c] - conv_first(p, conv), Math.floor(i / w), i % w], f[i]) : null }),
+    if (u.kind === "products") first.push(op("×"), matrix(f, h, w, lf, conv ? W.filter : W.factor, { click: conv ? k => { const i = u.flip ? h * w - 1 - k : k; edit(conv.parameter, [u.at[0], p.channels[c] - p.box[1][0], Math.floor(i / w), i % w], f[k]); } : null }),
       op("="), matrix(pr, h, w, lp, `${W.products}, ${W.sum} ${show(sums[c], 4)}`));
     else if (u.kind !== "winner") first.push(op("·"), matrix(f, h, w, lf, W.factor));
     if (u.gradient) first.push(op("←"), matrix(f.map(x => x * g), h, w, lf * Math.abs(g), W.passes));
@@ -441,7 +441,6 @@ function windows(u, p, weights) {
   if (conv) out.push(filterTools(conv.parameter, u.at[0]));
   return out;
 }
-const conv_first = (p, conv) => p.box[1][0];
 const SUPER = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 const fixed = v => (v < 0 ? "−" : "") + Math.abs(v).toFixed(2);
 const op = text => el("span", { textContent: text });
