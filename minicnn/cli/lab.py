@@ -96,7 +96,7 @@ def _session(run: str, weights: Path | None, labels: Path | None, settings: list
         name, options = of_zoo(run, settings)
         net, about, said = assemble(name, weights, labels, options, preprocess)
         for sentence in said:
-            console.say(sentence, markup=False)
+            console.note(sentence)
         return Session(net, about.classes, about.preprocessing, run, _samples(None, about))
     if labels:
         raise console.UsageError("--labels needs --weights: a model file has its own class names")

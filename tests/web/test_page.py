@@ -24,7 +24,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: 
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[
+            "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream"])  # fmt: skip
         yield browser
         browser.close()
 
@@ -166,6 +168,19 @@ def test_a_picture_can_be_opened_dropped_and_pasted(lab, open_page):
         bars.append(page.locator("#bars").text_content())
     assert bars[0] == bars[1] == bars[2]
     assert expected["shape"] == [10]
+
+
+def test_a_picture_from_the_webcam(lab, open_page):
+    page = open_page(lab)
+    before = page.locator("#pad").evaluate("c => c.toDataURL()")
+    page.locator("#camera").click()
+    page.locator("#shoot").wait_for(state="visible")
+    page.wait_for_timeout(1000)
+    page.locator("#shoot").click()
+    page.wait_for_timeout(1000)
+    assert page.locator("#booth").is_hidden()
+    assert page.locator("#error").is_hidden()
+    assert page.locator("#pad").evaluate("c => c.toDataURL()") != before
 
 
 def test_a_weight_by_hand_a_finite_difference_and_a_step(lab, open_page):
