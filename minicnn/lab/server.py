@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import secrets
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +70,11 @@ class Server(ThreadingHTTPServer):
         """Where the page is; the part behind # is not sent over the network."""
         host = "127.0.0.1" if not self.public else self.server_address[0]
         return f"http://{host!s}:{self.server_port}/#token={self.token}"
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's question to a name server, which may not answer."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def knows(self, host: str) -> bool:
         """Whether a Host header names this server. A number can't be another site's name; a name can."""

@@ -65,6 +65,7 @@ class listening:  # noqa: N801
         self.server = server
 
     def __enter__(self):
+        self.server.session.warm_up()                      # kernels that are not in the cache take a minute
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
         return Client(self.server)
