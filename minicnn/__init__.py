@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-_PARTS = ("data", "inspect", "io", "models", "nn", "ops", "optim", "reference", "train")
+_PARTS = ("data", "explain", "inspect", "io", "models", "nn", "ops", "optim", "reference", "train")
 _FUNCTIONS = {"fit": "train", "compile": "plan"}
 
 

@@ -7,8 +7,15 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from minicnn import arguments
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def write(path: str | Path, content: bytes) -> None:
@@ -23,7 +30,7 @@ def write(path: str | Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _flush(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         os.replace(temporary, path)
     except BaseException:
@@ -37,6 +44,18 @@ def sweep(folder: str | Path, names: Iterable[str]) -> None:
     for name in names:
         for part in Path(folder).glob(f".{name}.*.part"):
             part.unlink(missing_ok=True)
+
+
+def _flush(handle: int) -> None:
+    """Flush an open file to the disk itself: macOS's fsync leaves it in the drive's memory."""
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(handle)
+        return
+    try:
+        fcntl.fcntl(handle, full)
+    except OSError:  # not every file system has it
+        os.fsync(handle)
 
 
 def _flush_names(folder: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
+WINDOWS = os.name == "nt"
 MAX_CLASSES = 100_000
 """The most classes that a file can ask for: several times the largest published data set's."""
 
@@ -16,6 +19,23 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return f"unknown {what} {name!r}{hint} Known: {', '.join(known)}"
+
+
+def quoted(word: str) -> str:
+    """A word of a command, as this system's shell reads it: 'a b', on Windows "a b"."""
+    if not WINDOWS:
+        return shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_in_quotes, word))}'"
+    import subprocess
+
+    return subprocess.list2cmdline([word])
+
+
+def _in_quotes(c: str) -> str:
+    """A character within $'…', whose escapes bash and zsh read."""
+    if c.isprintable():
+        return "\\" + c if c in "\\'" else c
+    code = ord(c)
+    return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
 
 
 def short(value: Any) -> str:

@@ -302,5 +302,5 @@ def test_the_parts_are_there_without_being_imported_by_name():
     code = "import minicnn; minicnn.models.build('lenet5'); minicnn.optim.SGD; minicnn.ops; print(minicnn.gradcheck)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("<function gradcheck")
-    with pytest.raises(AttributeError, match=r"^minicnn has no attribute 'modles': its parts are data, inspect, io, "):
+    with pytest.raises(AttributeError, match=r"^minicnn has no attribute 'modles': its parts are data, explain, "):
         minicnn.modles  # noqa: B018 - asking is the test

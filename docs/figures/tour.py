@@ -1,4 +1,4 @@
-"""Draws the pictures of the ten-minute tour: python docs/figures/tour.py. Needs matplotlib.
+"""Draws the pictures of the ten-minute tour and of transfer learning: python docs/figures/tour.py. Needs matplotlib.
 
 Every number in them is computed by minicnn: the digit is in the package, the sums and shapes come from its code.
 """
@@ -114,8 +114,33 @@ def lenet_shapes() -> Figure:
     return fig
 
 
+def transfer() -> Figure:
+    """Transfer learning: the parameters of the body and of the head that is solved, counted for four classes."""
+    net = models.build("squeezenet1_1", num_classes=4)
+    sizes = {name: p.size for name, p in net.named_parameters()}
+    head = sum(size for name, size in sizes.items() if name.startswith("classifier."))
+    body, features = sum(sizes.values()) - head, net.state_dict()["classifier.1.weight"].shape[1]
+    fig = Figure(figsize=(9.4, 2.3), layout="constrained", dpi=110)
+    ax = fig.subplots()
+    boxes = [("a picture\n3×224×224", 14, "white", "0.4"),
+             (f"body: {body:,} weights\ntrained on ImageNet, kept", 34, "#dbe7f5", BLUE),
+             (f"{features} features\ncomputed once", 16, "white", "0.4"),
+             (f"head: {head:,} weights\nsolved", 20, "#f6e2cc", ORANGE), ("4 classes", 10, "white", "0.4")]
+    x = 0.0
+    for text, wide, colour, edge in boxes:
+        ax.add_patch(Rectangle((x, 0), wide, 10, facecolor=colour, edgecolor=edge))
+        ax.text(x + wide / 2, 5, text, ha="center", va="center", fontsize=9)
+        if x:
+            ax.annotate("", (x, 5), (x - 4, 5), arrowprops={"arrowstyle": "->"})
+        x += wide + 4
+    ax.set_xlim(-1, x)
+    ax.set_ylim(-1, 11)
+    ax.axis("off")
+    return fig
+
+
 FIGURES = {"tour-image.png": image_as_matrix, "tour-filter.png": one_filter, "tour-windows.png": windows,
-           "tour-lenet.png": lenet_shapes}  # fmt: skip
+           "tour-lenet.png": lenet_shapes, "transfer.png": transfer}  # fmt: skip
 
 if __name__ == "__main__":
     for name, draw in FIGURES.items():

@@ -60,6 +60,12 @@ VERBS = {
     "lab": Verb("lab:lab", LOOK, "Open a page that explains any number of any layer.", (
         "lab runs/demo", "lab net.safetensors --no-browser", "lab runs/demo --follow",
         "lab mine.py::Net --input 3x32x32")),
+    "image": Verb("image:image", LOOK, "Show a picture as a matrix: rows, channels, bits.", (
+        "image digits:0", "image cat.png --crop 40,60,8,6", "image cat.png --bits 3", "image cat.png --channel red")),
+    "explain": Verb("explain:app", LOOK, "Show a formula with the numbers in it.", (
+        "explain conv mouse --filter curve", "explain conv cat.png --filter vertical --cell 3,4",
+        "explain unit runs/demo digits:0 --layer features.3 --unit 15,6,8", "explain pool --kind max",
+        "explain step --lr 0.1")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (
@@ -146,6 +152,9 @@ def main() -> None:
             console.fail("stopped", 130)
     except console.UsageError as problem:
         message = problem.format_message()  # empty if a group without a verb printed its help
+        if message.startswith("No such option: --variant"):
+            message = ("No such option: --variant: a variant is part of the net's name, such as lenet5:1998, or "
+                       "--set variant=1998")  # fmt: skip
         code = console.fail(message, 2) if message else 2
     except (KeyboardInterrupt, typer.Abort):
         code = console.fail("stopped", 130)

@@ -6,12 +6,12 @@ import inspect as python
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from minicnn.cli import console
-from minicnn.cli.model_name import find, of_zoo
+from minicnn.cli.model_name import ModelSettings, find, of_zoo
 from minicnn.cli.summary import measured
 
 FULL = 109
@@ -20,6 +20,7 @@ FULL = 109
 
 def cite(
     model: Annotated[str, typer.Argument(help="A net: NAME, such as googlenet, or NAME:VARIANT.")],
+    settings: ModelSettings = None,
     as_json: console.Json = False,
 ):
     """Show a net's paper and its figures, our exact count of each variant, and why they differ."""
@@ -27,9 +28,9 @@ def cite(
     from minicnn.inspect.literature import entry
     from minicnn.inspect.summary_table import times
 
-    model, options = of_zoo(model)
+    model, options = of_zoo(model, settings)
     builder = models.MODELS[model][0]
-    known, variants = entry(model), _counted(model, options.get("variant"))
+    known, variants = entry(model), _counted(model, options)
     paper = python.cleandoc(sys.modules[builder.__module__].__doc__ or "")
     if as_json:
         return console.print_json({
@@ -51,7 +52,7 @@ def cite(
     for row in variants:
         figures = (f"{row[key]:,}" for key in ("parameters", "macs", "flops"))
         table.add_row(row["variant"], times(row["input"]), *figures)
-    console.show(table)
+    console.show(table, ("FLOPs",))
     if known.top1:
         modern = f"; with torchvision's recipe of 2021 {known.top1_modern} %" if known.top1_modern else ""
         say(f"\nTop-1 accuracy on ImageNet in the literature: {known.top1} % ({known.where}){modern}; "
@@ -86,13 +87,13 @@ def _broken(lines: list[str], width: int) -> Iterator[str]:
         yield from [line] if table else textwrap.wrap(line, width, subsequent_indent=indent) or [""]
 
 
-def _counted(model: str, only: str | None) -> list[dict]:
-    """Parameters, MACs and FLOPs of every variant, or of one, counted now."""
+def _counted(model: str, options: dict[str, Any]) -> list[dict]:
+    """Parameters, MACs and FLOPs of every variant, or of one, with these options, counted now."""
     from minicnn import models
 
-    rows = []
+    rows, only = [], options.get("variant")
     for variant in [only] if only else models.variants(model) or [""]:
-        found = find(f"{model}:{variant}" if variant else model)
+        found = find(model, {**options, "variant": variant} if variant else options)
         totals = measured(found).totals
         rows.append({"variant": variant or "the only one", "input": list(found.shape),
                      **{key: totals[key] for key in ("parameters", "macs", "flops")}})  # fmt: skip

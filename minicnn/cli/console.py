@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import shlex
 import shutil
 import sys
 import time
@@ -20,7 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from minicnn import foreign
-from minicnn.names import unknown
+from minicnn.names import quoted, unknown
 
 T = TypeVar("T")
 
@@ -84,7 +83,9 @@ def count(n: int, word: str, plural: str = "") -> str:
 
 def program() -> str:
     """How to call this program in a shell: "minicnn" if it is on the PATH, otherwise as it was called."""
-    return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else shlex.quote(sys.argv[0])
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{quoted(sys.executable)} -m minicnn"
+    return "minicnn" if shutil.which("minicnn") or not Path(sys.argv[0]).is_file() else quoted(sys.argv[0])
 
 
 def suggest(title: str, commands: dict[str, str]) -> None:

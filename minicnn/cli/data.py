@@ -129,7 +129,9 @@ def _show(report: doctor.Report, seconds: float) -> None:
         console.say("not ready to train: remove the files that are marked as empty, corrupt, truncated, too large, "
                     "not read or with an outside link, or save them again", markup=False)
     else:
-        console.say("ready to train", markup=False)
+        from minicnn.train.usual import advice
+
+        console.say(f"ready to train; {advice(str(report.root), len(report.pictures), len(counts))}", markup=False)
 
 
 @app.command("pack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,16 +81,17 @@ def of_zoo(model: str, settings: Iterable[str] | dict[str, Any] | None = None) -
         return models.resolve(model, options)
 
 
-def find(model: str, settings: Iterable[str] | None = None, input_size: str = "") -> Named:
+def find(model: str, settings: Iterable[str] | dict[str, Any] | None = None, input_size: str = "") -> Named:
     """The net that `model` names, built without drawing weights, and the shape of its images; or a usage error."""
     shape = parse_shape(input_size) if input_size else None
+    given = settings if isinstance(settings, dict) else parse(settings)
     if "::" in model:
-        return _of_user(model, parse(settings), shape)
+        return _of_user(model, given, shape)
     from minicnn import models
 
     if model.partition(":")[0] not in models.names() and _is_path(model):
-        return _of_file(model_path(Path(model)), model, parse(settings), shape)
-    base, options = of_zoo(model, settings)
+        return _of_file(model_path(Path(model)), model, given, shape)
+    base, options = of_zoo(model, given)
     made_for = models.input_shape(base, options.get("variant", ""))
     shape = shape or (options.get("in_channels", made_for[0]), *made_for[1:])
     return Named(model, _built(base, {"in_channels": shape[0], **options}), shape, options, made_for)
@@ -123,7 +125,7 @@ def _built(name: str, options: dict[str, Any]):
 
 
 def _is_path(model: str) -> bool:
-    return Path(model).exists() or "/" in model or model.endswith(".safetensors")
+    return Path(model).exists() or "/" in model or os.sep in model or model.endswith(".safetensors")
 
 
 def model_path(run: Path) -> Path:

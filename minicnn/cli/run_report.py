@@ -5,25 +5,35 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 from minicnn import foreign
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
 from minicnn.cli.predict import classify
 from minicnn.inspect import plots as net_plots
+from minicnn.names import quoted
 from minicnn.train import Run, on_signals, plots
 from minicnn.train.fit import line
 from minicnn.train.folder import BEST
+from minicnn.train.usual import advice, too_few, transfer_command, usual_model
 
 
-def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> None:
+def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True, usual: bool = False) -> None:
     """Train, test, draw and report; `Stopped` passes through where a stop was requested.
 
     keep=False: the folder is deleted afterwards, so no file in it is named and no command suggested.
+    usual: no net was named, so say which one this is.
     """
+    if usual and not as_json and (said := advice(run.config.dataset, *_size(run))):
+        console.say(said, markup=False)
+    with run.lock:  # until the last picture: another process could begin a run there, and its model would be tested
+        _go(run, as_json, more, keep)
+
+
+def _go(run: Run, as_json: bool, more: dict | None, keep: bool) -> None:
     splits = run.splits
     part, tested = run.tested
     if not as_json:
@@ -64,6 +74,12 @@ def go(run: Run, as_json: bool, more: dict | None = None, keep: bool = True) -> 
     console.say(f"\nIn {foreign.terminal(run.folder)}: {named}", markup=False)
     _what_next(run)
     return None
+
+
+def _size(run: Run) -> tuple[int, int]:
+    """(pictures, classes) of the dataset."""
+    parts = (run.splits.train, run.splits.validation, run.splits.test)
+    return sum(len(part) for part in parts if part is not None), len(run.splits.classes)
 
 
 def _images(count):
@@ -152,22 +168,25 @@ def _show_one(run: Run) -> None:
 
 
 def _what_next(run: Run) -> None:
-    folder = shlex.quote(str(run.folder))
+    folder = quoted(str(run.folder))
     sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
-    chosen = "".join(f" --set {shlex.quote(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
+    sample = sample if isinstance(sample, Path) else "PICTURE"  # in a tar
+    chosen = "".join(f" --set {quoted(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
                      for key, value in run.config.options.items())  # fmt: skip
     hints = {
-        f"minicnn predict {folder} {shlex.quote(str(sample))}":
+        f"minicnn predict {folder} {quoted(str(sample))}":
             "your own pictures too; --invert for ink on paper" if run.splits.in_memory else "your own pictures too",
         f"minicnn eval {folder} --split train": "does it know its training images better?",
         f"minicnn summary {run.config.model}{chosen}": "the net, layer by layer",
     }
     if run.config.weights:
         hints[f"minicnn eval {folder}"] = "results by class, and a picture of the worst mistakes"
+    elif too_few(run.config.dataset, *_size(run)):
+        hints[transfer_command(run.config.dataset)] = "a trained net, adapted to these few pictures"
     else:
         hints["minicnn gradcheck conv2d --sweep"] = "is the gradient of a convolution right?"
-        data = run.config.dataset if run.splits.in_memory else shlex.quote(run.config.dataset)
-        model = "" if run.config.model in ("lenet5", "resnet20") else f" --model {run.config.model}"
+        data = run.config.dataset if run.splits.in_memory else quoted(run.config.dataset)
+        model = "" if run.config.model == usual_model(run.config.dataset) else f" --model {run.config.model}"
         smoothing = "" if getattr(run.model, "loss", None) else " --label-smoothing 0.1"
         hints[f"minicnn train {data}{model}{chosen} --epochs {3 * run.config.epochs}{smoothing}"] = (
             "longer, with label smoothing" if smoothing else "longer")  # fmt: skip

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import data
 from minicnn.cli import console, run_report
 from minicnn.cli.settings import given, with_settings
 from minicnn.environment import differences, environment
@@ -36,7 +35,8 @@ def train(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     find_lr: Annotated[
-        bool, typer.Option("--find-lr", help="Only search for a learning rate: a picture and a suggestion.")
+        bool, typer.Option("--find-lr", help="Only search for a learning rate: a table, a suggestion, and with --out "
+                                                                         "a picture.")
     ] = False,
     fast_dev_run: Annotated[
         bool, typer.Option("--fast-dev-run", help="A test run: three batches of each split, in a temporary folder.")
@@ -58,18 +58,15 @@ def train(
     if fast_dev_run:
         said |= {"epochs": 1, "limit_batches": 3, "schedule": "constant", "milestones": []}
     chosen = _settings(config, said)
-    if chosen.model == AUTO and chosen.dataset not in data.names() and not as_json:
-        console.say("no --model was given: resnet20 on colour images of 32 × 32; with few pictures `minicnn transfer` "
-                    "is better", markup=False)
     if find_lr:
-        return _find_lr(chosen, out or Path("lr.png"), as_json)
+        return _find_lr(chosen, out, as_json)
     if fast_dev_run and not out:
         with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
-            run_report.go(Run(chosen, folder, overwrite=True), as_json, keep=False)
+            run_report.go(Run(chosen, folder, overwrite=True), as_json, keep=False, usual=chosen.model == AUTO)
         if not as_json:
             console.say("A fast dev run: training, saving, testing and drawing work; its temporary folder was deleted.")
         return None
-    return run_report.go(Run(chosen, out, overwrite), as_json)
+    return run_report.go(Run(chosen, out, overwrite), as_json, usual=chosen.model == AUTO)
 
 
 def _settings(config: Path | None, given: dict) -> Config:
@@ -85,23 +82,28 @@ def _resumed(folder: Path) -> Run:
         changed = differences(json.loads((folder / ENVIRONMENT).read_bytes()), environment(run.config.device))
     except (OSError, ValueError, AttributeError):
         changed = f"{ENVIRONMENT} can't be read"
+    if run.doubt:
+        console.note(run.doubt)
     if changed:
         console.note(f"the run continues, but not bit for bit: the environment has changed ({changed})")
     return run
 
 
-def _find_lr(settings: Config, path: Path, as_json: bool):
+def _find_lr(settings: Config, path: Path | None, as_json: bool):
+    if path:
+        console.check_out(path, console.PICTURES)
     run, started = Run.without_folder(settings), time.perf_counter()
     with console.progress(as_json) as progress:
         bar = progress.add_task("learning rates", total=100, loss="")
         search = finder.find_lr(run, on_step=lambda done: progress.update(bar, completed=done))
     seconds = time.perf_counter() - started
-    try:
-        finder.draw(search, path)
-        picture: str | None = str(path)
-    except ModuleNotFoundError as missing:
-        console.note(f"no picture: {missing}")
-        picture = None
+    picture = None
+    if path:
+        try:
+            finder.draw(search, path)
+            picture = str(path)
+        except ModuleNotFoundError as missing:
+            console.note(f"no picture: {missing}")
     if as_json:
         return console.print_json({**asdict(search), "seconds": seconds, "picture": picture})
     table = console.table(">learning rate", ">loss", ">smoothed")

@@ -55,7 +55,8 @@ def transfer(
     values = {**DEFAULTS, **(from_toml(config) if config else {}), **given(settings), "dataset": dataset}
     values["weights"] = str(weights)
     if "model" not in values:
-        values |= _model_of(weights)
+        values["model"], options = _model_of(weights)
+        values["options"] = {**options, **values.get("options", {})}
     if not values.get("unfreeze"):
         values["validation"] = 0.0
     if preprocess != "auto":
@@ -76,13 +77,13 @@ def transfer(
     run_report.go(run, as_json, {"head": head})
 
 
-def _model_of(weights: Path) -> dict:
-    """The model that a model file names; a usage error for other files."""
+def _model_of(weights: Path) -> tuple[str, dict[str, Any]]:
+    """The net that a model file names, and its options apart from its classes; a usage error for other files."""
     try:
         about = description(weights)
     except (ValueError, OSError):
         raise console.UsageError(f"--model is missing, and {weights} does not name its net") from None
-    return {"model": about.model}
+    return about.model, {k: v for k, v in about.options.items() if k not in ("num_classes", "in_channels")}
 
 
 def say(head: dict) -> None:

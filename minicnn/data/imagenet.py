@@ -27,11 +27,12 @@ def labels() -> dict[str, str]:
 
 
 def class_name(folder: str) -> str:
-    """The name of the class with this id: the first of its names, or `folder` itself where it is not such an id.
+    r"""The name of the class with this id: the first of its names, or `folder` itself where it is not such an id.
 
     Where two classes share it, the id is added: there are two "crane"s, a bird and a machine, and two "maillot"s.
+    Bytes that Python could not decode in this locale are UTF-8, or else written as \xe4.
     """
-    return _class_names().get(folder, folder)
+    return _class_names().get(folder) or folder.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -161,14 +162,23 @@ class Loader:
 
     def _submit(self, job: Any) -> Future[Batch]:
         if self._pool is None:
-            if self.processes:
-                context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads hold
-                self._pool = ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform))
-            else:
-                self._pool = ThreadPoolExecutor(self.workers, "minicnn-loader")
+            self._pool = self._processes() if self.processes else None
+            if self._pool is None:
+                self.processes, self._pool = False, ThreadPoolExecutor(self.workers, "minicnn-loader")
         if self.processes:
             return self._pool.submit(_make_remembered, *job)
         return self._pool.submit(_make, self.dataset, self.transform, *job)
+
+
+    def _processes(self) -> Executor | None:
+        """The worker processes; None, with a warning, where the system has no semaphores for them."""
+        context = multiprocessing.get_context("spawn")     # fork would copy locks that other threads hold
+        try:
+            return ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform))
+        except (OSError, ImportError, NotImplementedError) as problem:  # such as a /dev/shm that can't be written
+            warnings.warn(f"the loader's workers are threads, because this system can't start processes that share "
+                          f"semaphores ({problem})", RuntimeWarning, stacklevel=2)
+            return None
 
 
 def _make(dataset: Source, transform: Callable[..., Any], seed: int, epoch: int, b: int, chosen: Array) -> Batch:

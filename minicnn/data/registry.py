@@ -16,6 +16,7 @@ from minicnn.data import cifar, digits, download, mnist
 from minicnn.data.dataset_files import dataset_folder, find
 from minicnn.data.download import Remote
 from minicnn.data.splits import Splits
+from minicnn.lock import Lock
 from minicnn.names import unknown
 
 MNIST_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
@@ -111,14 +112,23 @@ def load(name: str) -> Splits:
 def get(name: str, progress: download.Progress = lambda name, here, total: None) -> list[Path]:
     """Download the missing files of a dataset. Returns the new files.
 
-    Errors as `download.fetch`; ValueError for a dataset that is part of minicnn or whose archive lacks the files.
+    RuntimeError where another process downloads it; errors as `download.fetch`; ValueError for a dataset that is
+    part of minicnn or whose archive lacks the files.
     """
     wanted = info(name)
     if not wanted.files:
         raise ValueError(f"the dataset {name!r} is part of minicnn: there is nothing to download")
     if not wanted.missing:
         return []
-    new = []
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    with Lock(wanted.folder, "download.lock", "set another MINICNN_HOME"):  # two would write into one half file
+        return _get(wanted, progress)
+
+
+def _get(wanted: DatasetInfo, progress: download.Progress) -> list[Path]:
+    new: list[Path] = []
+    if not wanted.missing:  # whoever had the lock has downloaded everything
+        return new
     for file in wanted.files:
         if not file.name.endswith(".tar.gz"):
             if file.name.removesuffix(".gz") in wanted.missing:

@@ -194,7 +194,12 @@ def pack(folder: ImageFolder, out: str | os.PathLike[str], *, size: int = 2**28,
     out.mkdir(parents=True, exist_ok=True)
     if any(out.glob("*.tar")):
         raise FileExistsError(f"{out} already has tar files, which are not overwritten: choose another folder")
-    (out / CLASSES_FILE).write_text("".join(f"{name}\n" for name in folder.classes), "utf-8")
+    try:
+        with open(out / CLASSES_FILE, "x", encoding="utf-8") as file:  # of two processes one makes it
+            file.write("".join(f"{name}\n" for name in folder.classes))
+    except FileExistsError:
+        raise FileExistsError(f"{out} already has a {CLASSES_FILE}, which is not overwritten: choose another "
+                              "folder") from None
     for split, files in (("train", folder.train), ("val", folder.validation), ("test", folder.test)):
         if files is not None:
             order = np.random.default_rng([seed, len(split)]).permutation(len(files))

@@ -140,6 +140,18 @@ class Splits:
         return digest.hexdigest()[:16]
 
     @functools.cached_property
+    def stamp(self) -> str:
+        """A checksum of the sizes and times of the files, if `fingerprint` does not hash them whole; "" if it does."""
+        digest, whole = hashlib.sha256(), True
+        for split in (s for s in (self.train, self.validation) if s is not None and not isinstance(s, Dataset)):
+            tars = getattr(split, "paths", None)
+            found = [os.stat(path) for path in tars or map(split.picture, range(len(split)))]
+            sizes = split.places[:, 2] if tars else [file.st_size for file in found]
+            whole &= max(sizes) <= 2 * _share(split)
+            digest.update(repr([(file.st_size, file.st_mtime_ns) for file in found]).encode())
+        return "" if whole else digest.hexdigest()[:16]
+
+    @functools.cached_property
     def names_fingerprint(self) -> str:
         """The checksum of names and labels alone, as in checkpoints of format 1."""
         digest = hashlib.sha256()
@@ -165,7 +177,7 @@ def _hash_pictures(digest: Any, split: Source) -> None:
     if isinstance(split, Dataset):
         digest.update(np.ascontiguousarray(split.images))
         return
-    each = max(64, HASHED // len(split) // 2)
+    each = _share(split)
     for i in range(len(split)):
         source = split.picture(i)
         if isinstance(source, Packed):
@@ -173,6 +185,11 @@ def _hash_pictures(digest: Any, split: Source) -> None:
         else:
             first, last, size = _ends(source, each)
         digest.update(size.to_bytes(8, "little") + first + last)
+
+
+def _share(split: Source) -> int:
+    """How many bytes of the beginning, and of the end, of each file are hashed."""
+    return max(64, HASHED // len(split) // 2)
 
 
 def _ends(path: Path, each: int) -> tuple[bytes, bytes, int]:

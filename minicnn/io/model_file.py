@@ -103,8 +103,11 @@ def to_json(description: Description) -> str:
     """The JSON in the metadata of a model file and of an ONNX file."""
     default = {f.name: f.default for f in fields(description)} | {"background": list(WHITE),
                                                                             "margin": [0, 0]}
-    return json.dumps({name: value for name, value in asdict(description).items()
-                       if name not in OPTIONAL or value != default[name]}, ensure_ascii=False)  # fmt: skip
+    values = {name: value for name, value in asdict(description).items()
+              if name not in OPTIONAL or value != default[name]}  # fmt: skip
+    text = json.dumps(values, ensure_ascii=False)
+    # a path may have bytes that are no text, which Python holds as surrogates and UTF-8 can't
+    return text if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text) else json.dumps(values)
 
 
 def torch_state(model: Module) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ twice, encryption, and all compressions but the two that NumPy writes (bzip2 can
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 import zipfile
 import zlib
@@ -18,6 +19,9 @@ from minicnn.names import short
 
 LIMIT = 2**21
 """The most bytes read at once, so also the largest directory: about 30,000 entries."""
+
+HEADER = 30
+"""The least bytes before an entry's content."""
 
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -40,6 +44,10 @@ class Archive:
                 raise ValueError(f"its entry {short(entry.filename)} has a compression that neither NumPy nor PyTorch "
                                  "writes: write it with one of them")
             self.sizes[entry.filename] = entry.file_size
+        begins = sorted((entry.header_offset, entry.compress_size) for entry in entries)
+        for (begin, size), (after, _) in itertools.pairwise([*begins, (self._zip.start_dir, 0)]):
+            if begin + HEADER + size > after:              # a bomb; Python itself refuses, warns or reads on
+                raise ValueError(f"its entries overlap: {DAMAGED}")
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:

@@ -1,6 +1,7 @@
 """The lab: any net, opened up in a browser. docs/lab.md shows it.
 
-    cells.py      one number of any op: what it reads, with which factors, by which formula; cell.py: its form
+minicnn/explain/cells.py explains its numbers.
+
     look.py       a net's graph, and one look at an image: every value, and the gradient of a score at every one
     answers.py    what is shown of them, as plain dictionaries
     change.py     a training step, a finite difference, an edited weight or filter

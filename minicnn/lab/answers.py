@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import arguments
-from minicnn.lab.cell import ELEMENTS, Part
+from minicnn.explain.cell import ELEMENTS, Part
 from minicnn.lab.look import Graph, Look
 from minicnn.names import short
 

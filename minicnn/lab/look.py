@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from minicnn import arguments, meta
+from minicnn.explain.cell import Cell
+from minicnn.explain.cells import explain
 from minicnn.inspect.summary import without_values
 from minicnn.inspect.units import constant_parameters
-from minicnn.lab.cell import Cell
-from minicnn.lab.cells import explain
 from minicnn.nn import Module
 from minicnn.ops.softmax import softmax
 from minicnn.plan.trace import Run

@@ -84,6 +84,8 @@ def resolve(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, d
     """
     base, _, variant = name.partition(":")
     builder, options = _entry(base)[0], dict(options or {})
+    if type(options.get("variant")) is int:  # 1998, from a TOML file
+        options["variant"] = str(options["variant"])
     if variant and options.setdefault("variant", variant) != variant:
         raise ValueError(f"model {name!r} names one variant and the option variant={options['variant']!r} another: "
                          "leave one of them out")

@@ -18,8 +18,9 @@ default, means cross-entropy.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -234,6 +235,15 @@ class Module:
                              "it was when the file was written")
         self.load_state_dict(read_state(path)[0])
         return self
+
+    def explain(self, x: Any, layer: str = "", unit: tuple[int, ...] | None = None, k: int | None = None,
+                classes: Sequence[str] = ()) -> Any:  # fmt: skip
+        """One number of this net for one image, with its formula and the gradient back: `minicnn.explain.unit`.
+
+            net.explain(x, "features.3", (15, 6, 8))         # x (C,H,W); printed, or shown as HTML in a notebook
+        """
+        above = importlib.import_module("minicnn.explain")     # when called, because it is built on modules
+        return above.unit(self, x, layer, unit, k, classes)
 
     def __repr__(self) -> str:
         inner = [(name, repr(m)) for name, m in self.members() if isinstance(m, Module)]

@@ -15,7 +15,7 @@ from minicnn.train.loop import Evaluation
 from minicnn.train.losses import loss_of
 
 
-@dataclass
+@dataclass(repr=False)
 class Assessment(Evaluation):
     """An Evaluation with each picture's label, and its five most probable classes with their probabilities."""
 

@@ -41,8 +41,12 @@ def split(model: Module, name: str, options: dict, image: Tensor) -> Split:
     The net is built again with one more class; the layers whose shapes change get new weights. (Auxiliary heads, too,
     but eval mode does not call them.) ValueError if there is no head, or it is not a linear layer or 1×1 convolution.
     """
-    with init.shapes_only():
-        other = models.build(name, **{**options, "num_classes": options["num_classes"] + 1})
+    try:
+        with init.shapes_only():
+            other = models.build(name, **{**options, "num_classes": options["num_classes"] + 1})
+    except ValueError as problem:
+        raise ValueError(f"the last layer of {name} is not one for any number of classes, so it can't be solved "
+                         f"({problem})") from None  # fmt: skip
     shapes = {key: p.shape for key, p in other.named_parameters()}
     new = list(dict.fromkeys(key.rpartition(".")[0] for key, p in model.named_parameters() if p.shape != shapes[key]))
     called: list[Module] = []

@@ -11,6 +11,7 @@ from typing import Any
 from minicnn import data
 from minicnn.names import unknown
 from minicnn.train.config import AUTO, RESUME_MAY_CHANGE, Config
+from minicnn.train.usual import usual_model
 
 
 def read(values: Any, where: str = "") -> Config:
@@ -62,10 +63,7 @@ def complete(config: Config) -> Config:
     def whole(path):
         return str(Path(path).resolve()) if path and path not in data.names() else path
 
-    model = config.model
-    if model == AUTO:
-        grey = config.dataset in data.names() and data.registry.info(config.dataset).channels == 1
-        model = "lenet5" if grey else "resnet20"
+    model = usual_model(config.dataset) if config.model == AUTO else config.model
     return replace(config, model=model, dataset=whole(config.dataset), weights=whole(config.weights))
 
 

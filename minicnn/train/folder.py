@@ -10,18 +10,21 @@ head.json           how that head was solved
 test.json           the best model's results on the test images
 env.json            machine and versions
 
-Every file is written atomically. While a process trains, it holds a lock on run.lock.
+Every file is written atomically. From its first file to its last one, a run holds a lock on run.lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from minicnn import atomic, data
 from minicnn.environment import environment
+from minicnn.lock import Lock
 from minicnn.train.config import Config
 
 CONFIG, ENVIRONMENT, METRICS = "config.json", "env.json", "metrics.jsonl"
@@ -33,18 +36,46 @@ FILES = (
 """The files of a run, besides config.json and env.json; a new run with --overwrite first removes the old ones."""
 
 
-def claim(config: Config) -> Path:
-    """Create a new folder for this process: runs/DATA-MODEL-1, or the next free number."""
+def claim(config: Config, where: Path | None = None, overwrite: bool = False) -> tuple[Path, Lock]:
+    """The folder of a new run, locked: `where`, or runs/DATA-MODEL-1, or the next free number.
+
+    RuntimeError where another process uses it, FileExistsError where it holds a run and `overwrite` is false.
+    """
+    if where is not None:
+        where.mkdir(parents=True, exist_ok=True)
+        return where, _locked(where, overwrite)
     name = config.dataset if config.dataset in data.names() else Path(config.dataset).resolve().name
     stem = Path("runs") / f"{name}-{config.model.replace(':', '-')}"
     stem.parent.mkdir(exist_ok=True)
     for number in itertools.count(1):
-        try:
-            (folder := Path(f"{stem}-{number}")).mkdir()
-            return folder
-        except FileExistsError:
-            continue
+        folder = Path(f"{stem}-{number}")
+        with contextlib.suppress(FileExistsError, RuntimeError):  # RuntimeError: somebody gave that folder with --out
+            folder.mkdir()
+            return folder, _locked(folder, False)
     raise AssertionError("unreachable: the numbers are unlimited")
+
+
+def _locked(folder: Path, overwrite: bool) -> Lock:
+    """The lock on a folder that holds no run: what is in it can't change any more."""
+    lock = Lock(folder)
+    try:
+        refuse(folder, overwrite)
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+@contextlib.contextmanager
+def given_back(folder: Path, lock: Lock) -> Iterator[None]:
+    """An error within the block releases the folder, and removes it if it is still empty."""
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def refuse(folder: Path, overwrite: bool) -> None:

@@ -112,7 +112,7 @@ def _count(weight: Sequence[float] | None, labels: np.ndarray, more: list) -> fl
     return float(mixed.share * of[labels].sum() + (1 - mixed.share) * of[mixed.others].sum())
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """The results of a model on a set of images."""
 
@@ -123,6 +123,11 @@ class Evaluation:
     def accuracy(self) -> float:
         """The share of correct predictions."""
         return float(np.trace(self.confusion) / self.confusion.sum())
+
+    def __repr__(self) -> str:
+        right, images = int(np.trace(self.confusion)), int(self.confusion.sum())
+        return (f"<{type(self).__name__}: {100 * right / max(1, images):.2f} % right ({right:,} of {images:,} images), "
+                f"loss {self.loss:.4f}>")  # fmt: skip
 
     def worst_pairs(self, count: int = 3) -> list[tuple[int, int, int]]:
         """The most frequent mistakes: (truth, prediction, count)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,12 +13,12 @@ from minicnn import models, optim, rng
 from minicnn.data import Splits
 from minicnn.data.dataset import Source
 from minicnn.io import model_file
+from minicnn.lock import Lock
 from minicnn.nn import Module
 from minicnn.tensor import no_grad
 from minicnn.train import body, build, checkpoint, folder, gradient_flow, losses, state
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete, from_json
-from minicnn.train.lock import Lock
 from minicnn.train.loop import Evaluation, NonFiniteLossError, Progress, evaluate, train_epoch
 from minicnn.train.source import open_splits, preparer, some_batches
 from minicnn.train.stop import Request, Stopped
@@ -33,21 +34,22 @@ class Run:
     """
 
     def __init__(self, config: Config, where: str | Path | None = None, overwrite: bool = False):
-        self.config = complete(config.check())
+        self.config, self.doubt = complete(config.check()), ""
         if where is not None:
             folder.refuse(Path(where), overwrite)
         self._build(Path(where or ""))
-        self.folder = Path(where) if where is not None else folder.claim(self.config)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock = Lock(self.folder)
-        folder.refuse(self.folder, overwrite)  # another process may have been quicker
-        folder.begin(self.folder, self.config)
+        self.folder, self.lock = folder.claim(self.config, None if where is None else Path(where), overwrite)
+        with folder.given_back(self.folder, self.lock):
+            folder.begin(self.folder, self.config)
 
     @classmethod
     def resume(cls, where: str | Path) -> Run:
-        """The run in that folder, as last saved. ValueError or RuntimeError if it can't be resumed."""
+        """The run in that folder, as last saved. ValueError or RuntimeError if it can't be resumed.
+
+        `run.doubt` is "", or a sentence about pictures that may have changed.
+        """
         run = cls.__new__(cls)
-        run.folder = Path(where)
+        run.folder, run.doubt = Path(where), ""
         if not (run.folder / folder.CONFIG).is_file():
             raise FileNotFoundError(f"{run.folder} holds no run to resume, because it has no config.json: start one "
                                     f"with `minicnn train digits --out {run.folder}`")  # fmt: skip
@@ -57,7 +59,7 @@ class Run:
             folder.sweep(run.folder)
             run._build(run.folder)
             if (run.folder / checkpoint.NAME).exists():
-                state.restore(run.folder / checkpoint.NAME, run.state, run.config, run.splits)
+                run.doubt = state.restore(run.folder / checkpoint.NAME, run.state, run.config, run.splits)
             folder.write_lines(run.folder / folder.METRICS, run.metrics)
         except BaseException:
             run.lock.release()
@@ -104,6 +106,11 @@ class Run:
         losses.check(model, c.label_smoothing, self.weight)
         self.state = state.State(model, optimizer, schedule, average, len(self.loader), c.accumulate)
 
+    def __repr__(self) -> str:
+        where = f"in {self.folder}" if (self.folder / folder.CONFIG).is_file() else "without a folder"
+        return (f"<Run {where}: {self.config.model} on {self.splits.name}, {len(self.metrics)} of {self.config.epochs} "
+                "epochs>")  # fmt: skip
+
     @property
     def model(self) -> Module:
         """The net with its current weights."""
@@ -135,8 +142,7 @@ class Run:
         When `asked` becomes true, the run is saved and `Stopped` is raised, which says how to resume it.
         RuntimeError where another process trains in this folder.
         """
-        self.lock = Lock(self.folder)
-        try:
+        with self.lock, contextlib.closing(self.loader):
             self._start_from_head()
             events = EventFile(self.folder) if self.config.tensorboard and not self.finished else None
             while not self.finished:
@@ -144,9 +150,6 @@ class Run:
                 on_epoch(record)
                 if asked and not self.finished:
                     raise self._stopped(asked)
-        finally:
-            self.loader.close()
-            self.lock.release()
         return self.metrics
 
     def _epoch(self, on_step, events: EventFile | None, asked: Request) -> dict:
@@ -272,13 +275,14 @@ class Run:
 
     def test(self) -> Evaluation:
         """The best model's results on the test images, or else on the validation images; also written to test.json."""
-        self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
         part, split = self.tested
-        result = self.evaluate(self.splits.evaluated(split))
-        folder.write(self.folder / "test.json", {
-            "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(split),
-            "confusion": result.confusion.tolist(),
-        })  # fmt: skip
+        with self.lock:
+            self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
+            result = self.evaluate(self.splits.evaluated(split))
+            folder.write(self.folder / "test.json", {
+                "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(split),
+                "confusion": result.confusion.tolist(),
+            })  # fmt: skip
         return result
 
     def evaluate(self, batches: Iterable) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def save(path: Path, state: State, config: Config, splits: Splits) -> None:
     checkpoint.save(path, arrays, {
         "config": asdict(config),
         "pictures": splits.fingerprint,
+        "stamp": splits.stamp,
         "progress": asdict(state.progress),
         "seconds": state.seconds,
         "step": state.schedule.t,
@@ -65,8 +67,11 @@ def save(path: Path, state: State, config: Config, splits: Splits) -> None:
     })  # fmt: skip
 
 
-def restore(path: Path, state: State, config: Config, splits: Splits) -> None:
-    """Restore the checkpoint into a state that was built from the settings. ValueError if they do not fit together."""
+def restore(path: Path, state: State, config: Config, splits: Splits) -> str:
+    """Restore the checkpoint into a state that was built from the settings. ValueError if they do not fit together.
+
+    → "", or a sentence about pictures that may have changed
+    """
     arrays, values = checkpoint.load(path)
     try:
         other = differences(config, _of(dict, values, "config"))
@@ -97,8 +102,16 @@ def restore(path: Path, state: State, config: Config, splits: Splits) -> None:
         state.progress, state.metrics, state.seconds = progress, metrics, _of(float, values, "seconds")
         state.layers = _of(list, values, "layers")
         state.schedule.go_to(step)
+        return _doubt(values.get("stamp", ""), config, splits)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def _doubt(stamp: Any, config: Config, splits: Splits) -> str:
+    if stamp in ("", splits.stamp):
+        return ""
+    return (f"the files of {config.dataset} have other times than when the run started; their names, sizes, beginnings "
+            "and ends are the same, and the rest of them was not compared, because they are large")  # fmt: skip
 
 
 def _of(kind: type, values, name: str):

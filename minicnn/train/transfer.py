@@ -20,7 +20,6 @@ from minicnn.io.weights import load_into
 from minicnn.train import body, build, folder, linear_head
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete
-from minicnn.train.lock import Lock
 from minicnn.train.run import Run
 from minicnn.train.source import drawn, open_splits, preparer
 
@@ -37,8 +36,8 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
 
     config.weights: the file with the body's weights.   normalisation: that of the body's pictures, one of
     NORMALISATIONS, or "auto": that of the model file, otherwise the best in cross-validation.
-    on_batch(what, done, all) reports progress. Errors about weights, pictures and model are raised before
-    anything is written.
+    on_batch(what, done, all) reports progress. The folder is claimed before the features are computed; errors about
+    weights, pictures and model are raised before anything is written into it.
     """
     config = complete(config.check())
     if where is not None:
@@ -48,10 +47,12 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     base, options = build.model_options(config, splits)
     model = models.build(base, **options).to(config.device)
     prepare = preparer(config.device)
+    splits = build.fit_images(model, config, splits)
     blank = prepare(np.zeros((1, *splits.preprocessing.shape), np.float32))
     head = body.split(model, base, options, blank)
     prefix = load_into(model, config.weights, skip=head.new).prefix
     trained = body.freeze(model, head, config.unfreeze)
+    place, lock = folder.claim(config, None if where is None else Path(where), overwrite)
 
     def features(chosen, what, augment="none"):
         loader = splits.loader(chosen, splits.evaluated(chosen).batch_size, config.workers, augment)
@@ -67,21 +68,20 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
         solved = linear_head.fit(x[None], few.labels, len(splits.classes), seed=config.seed)
         return solved.tried[solved.strength][0]
 
-    name = _of_model_file(config.weights) if normalisation == "auto" else normalisation
-    name = name or min(NORMALISATIONS, key=loss)
-    splits = _normalised(splits, name)
-    x = np.stack([features(splits.train, what, augment) for what, augment in VIEWS])  # (V, N, F)
-    labels = splits.train.labels
-    weight = build.class_weights(config.class_weights, labels, len(splits.classes))
-    solved = linear_head.fit(x, labels, len(splits.classes), seed=config.seed, weight=weight)
-    body.put_in(head, solved.weight, solved.bias, x[0])
-    about = model_file.Description.of(base, options, splits.classes, splits.preprocessing, trained_on=config.dataset)
-    where = Path(where) if where is not None else folder.claim(config)
-    where.mkdir(parents=True, exist_ok=True)
-    Lock(where)
-    model_file.save(where / folder.HEAD, model, about)
-    run = Run(config, where, overwrite=True)
-    folder.write(where / "head.json", {
+    with folder.given_back(place, lock):
+        name = _of_model_file(config.weights) if normalisation == "auto" else normalisation
+        name = name or min(NORMALISATIONS, key=loss)
+        splits = _normalised(splits, name)
+        x = np.stack([features(splits.train, what, augment) for what, augment in VIEWS])  # (V, N, F)
+        labels = splits.train.labels
+        weight = build.class_weights(config.class_weights, labels, len(splits.classes))
+        solved = linear_head.fit(x, labels, len(splits.classes), seed=config.seed, weight=weight)
+        body.put_in(head, solved.weight, solved.bias, x[0])
+        about = model_file.Description.of(base, options, splits.classes, splits.preprocessing,
+                                          trained_on=config.dataset)
+        model_file.save(place / folder.HEAD, model, about)
+        run = Run(config, place, overwrite=True)
+    folder.write(place / "head.json", {
         "weights": config.weights, "prefix": prefix, "head": head.name, "learns": trained, "normalisation": name,
         "pictures": len(labels), "features": x.shape[2], "views": len(x), "lambda": solved.strength,
         "loss": solved.tried[solved.strength][0], "accuracy": solved.tried[solved.strength][1],

@@ -74,7 +74,9 @@ def test_the_doctor_of_a_sound_folder(call, tmp_path):
     rows = [line.split() for line in out.splitlines()]
     assert ["cat", "3", "75.0", "%"] in rows
     assert ["width,", "pixels", "50", "50", "50"] in rows
-    assert out.endswith("ready to train\n")
+    assert out.endswith("ready to train; without --model, training is of resnet20, on colour images of 32 × 32; 2 "
+                        "pictures a class are few for that: `minicnn transfer "
+                        f"{tmp_path / 'p'} --model squeezenet1_1 --weights FILE` adapts a trained net to them\n")
     assert "problem" not in out
 
 

@@ -5,6 +5,7 @@ import html.parser
 import json
 import re
 import shutil
+import subprocess
 import unicodedata
 import warnings
 from pathlib import Path
@@ -19,6 +20,7 @@ from minicnn import foreign, nn
 from minicnn.cli import console
 from minicnn.data import contact_sheet, figures, fonts
 from minicnn.inspect import summary
+from minicnn.names import quoted
 from tests.data.pictures import make_folder, noise
 from tests.program import caller
 
@@ -244,3 +246,12 @@ def test_contact_sheets_have_other_alphabets(tmp_path):
     assert (drawn("жжж") != drawn("шшш")).any()
     shutil.rmtree(tmp_path / "a")
     assert re.fullmatch(r".*DejaVuSans\.ttf", fonts.file_for("жш"))
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize("name", ["plain", "a b", "it's", "a\nb", "\x1b[31m'\\n\t", "\u202e\\", "한글\x07"])
+def test_a_quoted_word_is_safe_and_what_the_shell_reads(name):
+    word = quoted(name)
+    assert foreign.terminal(word) == word
+    assert subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True,
+                          env={"LC_ALL": "C.UTF-8"}).stdout.decode() == name  # fmt: skip

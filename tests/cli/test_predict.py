@@ -20,8 +20,9 @@ def test_eval(minicnn_, trained):
     stored = json.loads((trained / "test.json").read_text())
     assert (report["data"], report["split"], report["images"]) == ("digits", "test", 40)
     assert report["classes"] == list("0123456789")
-    for key in ("accuracy", "loss", "confusion"):
+    for key in ("accuracy", "confusion"):
         assert report[key] == stored[key], key
+    assert report["loss"] == pytest.approx(stored["loss"], rel=1e-6), "by a plan, which rounds in another order"
     rc, out, err = minicnn_("eval", trained / "best.safetensors", "--split", "train")     # the file itself will do too
     assert (rc, err) == (0, "")
     assert re.match(r"^digits, train: \d+\.\d\d % right \(\d+ of 120 images\), loss ", out)

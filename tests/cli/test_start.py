@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from minicnn.cli import app
+from minicnn.cli import app, console
 
 HEAVY = ("matplotlib", "onnx", "onnxruntime", "safetensors", "PIL", "pooch", "numpy.testing", "minicnn.train",
          "minicnn.io", "minicnn.ops_table", "minicnn.bench")  # fmt: skip
@@ -67,3 +67,11 @@ def test_the_package_runs_as_the_program():
     done = subprocess.run([sys.executable, "-m", "minicnn", "shape", "28", "-k", "5"], capture_output=True, text=True,
                           check=True)
     assert "24" in done.stdout
+
+
+def test_a_command_that_is_suggested_can_be_called(monkeypatch):
+    monkeypatch.setattr(console.shutil, "which", lambda name: None)
+    for called, wanted in (("/a/minicnn/__main__.py", f"{sys.executable} -m minicnn"), (__file__, __file__),
+                           ("/nowhere/minicnn", "minicnn")):
+        monkeypatch.setattr(sys, "argv", [called])
+        assert console.program() == wanted

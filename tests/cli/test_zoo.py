@@ -152,7 +152,7 @@ def test_summary_as_json(minicnn_):
     (["cite", "googlnet"], "unknown model 'googlnet': did you mean 'googlenet'?"),
     (["cite"], "Missing argument"),
     (["shape"], "Missing argument"),
-    (["shape", "0"], "Invalid value for 'size'"),
+    (["shape", "0"], "Invalid value for '"),
     (["shape", "5", "-s", "0"], "Invalid value for '--stride'"),
     (["shape", "5", "-p", "-1"], "Invalid value for '--padding'"),
     (["shape", "5", "-p", "1,2,3"], "Invalid value for '--padding': '1,2,3' is not a number of pixels from 0 on, two"),

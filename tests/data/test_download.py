@@ -16,6 +16,7 @@ import pytest
 from minicnn import data
 from minicnn.data import cifar, download, registry
 from minicnn.data.download import Remote, fetch
+from minicnn.lock import Lock
 
 CONTENT = bytes(range(256)) * 4000                         # 1,024,000 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -222,6 +223,22 @@ def test_cifar_is_downloaded_unpacked_and_read(server, tmp_path, monkeypatch):
         assert data.load("cifar-10").train.labels.tolist() == [3] * 5
         assert registry.get("cifar-10") == []
         assert len(server.asked) == 1
+
+
+def test_two_do_not_download_into_one_half_file(server, tmp_path, monkeypatch):
+    file = server.remote("cifar-10-binary.tar.gz", b"")
+    with entry(monkeypatch, tmp_path, "cifar-10", [file]) as folder:
+        folder.mkdir(parents=True)
+        held = []
+        first = threading.Thread(target=lambda: held.append(Lock(folder, "download.lock")))
+        first.start()
+        first.join()
+        with pytest.raises(RuntimeError) as error:
+            registry.get("cifar-10")
+        assert str(error.value) == (f"{folder} is in use by another thread of this process: wait for it, stop it, or "
+                                    "set another MINICNN_HOME")
+        assert not server.asked
+        held[0].release()
 
 
 def test_of_mnist_what_is_missing_alone(server, tmp_path, monkeypatch):

@@ -61,6 +61,21 @@ def test_bits_do_not_depend_on_the_workers(files, workers, processes):
     assert second != alone
 
 
+@pytest.mark.parametrize("problem", [PermissionError(13, "Permission denied"), OSError(38, "Function not implemented"),
+                                     NotImplementedError("no sem_open")])
+def test_without_shared_memory_the_workers_are_threads_and_that_is_said(files, monkeypatch, problem):
+    """Processes share semaphores, which lie in /dev/shm."""
+    def refuse(self, *args, **kwargs):
+        raise problem
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refuse)
+    with loader(files, workers=2, processes=True) as many:
+        with pytest.warns(RuntimeWarning, match=r"^the loader's workers are threads, because this system can't start"):
+            found = [bits(batch) for batch in many]
+        assert [bits(batch) for batch in many] == [bits(batch) for batch in loader(files, epoch=1)], "told once"
+    assert found == [bits(batch) for batch in loader(files)]
+
+
 def test_it_goes_on_at_any_batch_bit_for_bit(files):
     whole = [bits(batch) for epoch in (0, 1) for batch in loader(files, epoch=epoch)]
     for stop in range(13):

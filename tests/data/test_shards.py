@@ -11,6 +11,7 @@ from minicnn import data
 from minicnn.data import shards
 from minicnn.data.shards import ShardFolder, read_tar
 from tests.data.pictures import make_folder, noise
+from tests.train.tiny import folder_of_pictures
 
 PREPARE = data.Preprocessing((8, 8), (0.5,) * 3, (0.5,) * 3)
 
@@ -151,6 +152,18 @@ def test_packing_keeps_every_byte_label_and_split(tmp_path):
     assert found.train.labels.tolist() != sorted(found.train.labels.tolist())        # shuffled
     with pytest.raises(FileExistsError, match="already has tar files, which are not overwritten"):
         list(shards.pack(pictures, tmp_path / "out"))
+
+
+def test_of_two_that_pack_into_one_folder_one_is_refused(tmp_path, rng):
+    """The second finds no tar yet, but the names of the classes: the first one's, or of pictures that lie there."""
+    pictures = data.ImageFolder(folder_of_pictures(tmp_path / "in", rng))
+    first = shards.pack(pictures, tmp_path / "out", size=1024)
+    next(first)
+    (tmp_path / "out" / "train-000000.tar").rename(tmp_path / "later.tar")
+    text = (tmp_path / "out" / "classes.txt").read_text()
+    with pytest.raises(FileExistsError, match=r"out already has a classes\.txt, which is not overwritten: "):
+        list(shards.pack(pictures, tmp_path / "out"))
+    assert (tmp_path / "out" / "classes.txt").read_text() == text == "discs\nstripes\n"
 
 
 def test_nothing_is_unpacked(folder, monkeypatch):

@@ -52,8 +52,14 @@ def test_the_sound_parts_are_sound(tmp_path):
             assert np.array_equal(found[name], array)
 
 
-def test_all_are_refused_in_one_sentence_with_little_work_and_nothing_runs(files):
-    read = [what for path, what in files.items() if fuzz_weights.outcome(path) == "read"]     # which limits the work
+EVERY = pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+"""`make test` reads every fourth file."""
+
+
+@EVERY
+def test_all_are_refused_in_one_sentence_with_little_work_and_nothing_runs(files, every):
+    some = list(files.items())[::every]
+    read = [what for path, what in some if fuzz_weights.outcome(path) == "read"]              # which limits the work
     assert not (Path.cwd() / MARK).exists()
     assert {p.name for p in Path.cwd().iterdir()} == {p.name for p in files}
     assert len(files) > 700
@@ -70,7 +76,7 @@ def memory(which):
         return next(int(line.split()[1]) for line in file if line.startswith(which)) * 1024
 
 worst = []
-for name in sorted(os.listdir(".")):
+for name in sorted(os.listdir("."))[:: int(sys.argv[1])]:
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
     before = memory("VmRSS")
@@ -84,9 +90,11 @@ print(json.dumps(sorted(worst)[-5:]))
 
 
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="memory is measured as Linux tells it")
-def test_none_takes_more_memory_than_its_size_and_50_mib(files):
+@EVERY
+def test_none_takes_more_memory_than_its_size_and_50_mib(files, every):
     folder = next(iter(files)).parent
-    done = subprocess.run([sys.executable, "-c", MEASURE], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(every)], cwd=folder, capture_output=True, text=True,
+                          check=True)  # fmt: skip
     worst = json.loads(done.stdout)
     print([(round(size / MIB, 1), files[folder / name]) for size, name in worst])
     assert worst[-1][0] < 50 * MIB, [(size / MIB, files[folder / name]) for size, name in worst]

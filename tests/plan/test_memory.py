@@ -49,7 +49,7 @@ def test_a_dense_block_is_one_buffer():
 
 
 def test_memory_of_a_chain_is_that_of_its_two_largest_neighbours():
-    net = models.build("vgg11")
+    net = models.build("vgg11", width=0.25)
     plan = minicnn.compile(net, (1, 3, 64, 64))
     if "without" in repr(plan):
         pytest.skip("needs numba")

@@ -79,6 +79,35 @@ def test_weighted_batches_of_one_step_are_one_large_batch(rng):
     check(net, pieces, [(x[n], y[n], 1 / 11) for n in range(11)])
 
 
+def test_long_gradients_are_shortened_together_and_short_ones_stay(rng):
+    x, y, net = rng.normal(0, 1, (5, F)), np.array([0, 1, 1, 3, 2]), linear(rng)
+    _, dW, db = closed_form(net.weight.numpy(), net.bias.numpy(), [(x[n], y[n], 1 / 5) for n in range(5)])
+    length = np.sqrt((dW**2).sum() + (db**2).sum())
+    for clip, factor in ((length / 4, 1 / 4), (2 * length, 1.0)):
+        found, _ = step(net, [(x, y)], clip=clip)
+        for gradient, whole in zip(found, (dW, db)):
+            np.testing.assert_allclose(gradient, factor * whole, rtol=1e-5)
+
+
+def test_the_average_follows_after_each_step(rng):
+    """It is told of the weights that the step has made, once for a step of several batches."""
+    net = linear(rng)
+    seen, after = [], []
+
+    class Average:
+        def update(self):
+            seen.append(net.weight.numpy().copy())
+
+    batches = [(rng.normal(0, 1, (3, F)), np.array([0, 1, 3])) for _ in range(5)]
+    optimizer = optim.SGD(net.parameters(), 0.1)
+    train_epoch(net, batches, Tensor, optimizer, optim.ConstantLR(optimizer), accumulate=2, average=Average(),
+                on_step=lambda step, loss: after.append(net.weight.numpy().copy()))
+    assert len(seen) == 3
+    for told, now in zip(seen, after):
+        np.testing.assert_array_equal(told, now)
+    assert not np.array_equal(seen[0], seen[1])
+
+
 # --------------------------------------------------------------------------------------------------------------- mixup
 
 

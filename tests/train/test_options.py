@@ -13,7 +13,7 @@ from minicnn import Tensor, data, no_grad
 from minicnn.cli.settings import given
 from minicnn.io import model_file
 from minicnn.ops.softmax import softmax
-from minicnn.train import Config, Run
+from minicnn.train import Config, Run, usual
 from minicnn.train.config import RESUME_MAY_CHANGE
 from minicnn.train.config_files import complete, from_json, from_toml, read
 from tests.program import caller, document, sentence
@@ -86,7 +86,7 @@ def test_a_model_that_is_named_wrongly(minicnn_, args, text):
     assert sentence(err, 2, rc).startswith(text)
 
 
-@pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("tiny", "undrawn")
 def test_one_net_named_in_all_ways_is_one_run(minicnn_, tmp_path):
     short = ("--epochs", 1, "--batch-size", 40, "--limit-batches", 1, "--json")
     (tmp_path / "a.toml").write_text('model = "lenet5:1998"\n[options]\nrbf = false\n')
@@ -161,14 +161,40 @@ def test_the_usual_model_depends_on_the_data(tmp_path):
     assert complete(Config(dataset="cifar-10", model="lenet5:caffe")).model == "lenet5:caffe"
 
 
-def test_a_folder_of_photos_gets_a_net_for_colours_and_is_told_so(minicnn_, tmp_path, rng):
-    folder_of_pictures(tmp_path / "shapes", rng)
+@pytest.mark.usefixtures("undrawn")
+def test_train_the_doctor_and_what_to_try_next_say_the_same_of_a_folder_of_photos(minicnn_, tmp_path, rng):
+    folder = folder_of_pictures(tmp_path / "my shapes", rng)
+    command = f"minicnn transfer '{folder}' --model squeezenet1_1 --weights FILE"
+    said = ("without --model, training is of resnet20, on colour images of 32 × 32; 8 pictures a class are few for "
+            f"that: `{command}` adapts a trained net to them\n")
     short = ("--epochs", 1, "--limit-batches", 1, "--out", tmp_path / "run")
-    rc, out, err = minicnn_("train", tmp_path / "shapes", *short)
+    rc, out, err = minicnn_("train", folder, *short)
     assert (rc, err) == (0, "")
-    assert out.startswith("no --model was given: resnet20 on colour images of 32 × 32; with few pictures `minicnn ")
+    assert out.startswith(said)
+    assert f"  {command} " in out.partition("What to try next:")[2]
+    assert "--label-smoothing" not in out
     assert json.loads((tmp_path / "run" / "config.json").read_text())["model"] == "resnet20"
     assert model_file.description(tmp_path / "run" / "best.safetensors").input == [3, 32, 32]
+    assert minicnn_("data", "doctor", folder)[1].endswith(f"ready to train; {said}")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_to_try_next_with_pictures_in_a_tar(minicnn_, tmp_path, rng):
+    folder = folder_of_pictures(tmp_path / "shapes", rng)
+    assert minicnn_("data", "pack", folder, tmp_path / "tars")[0] == 0
+    rc, out, err = minicnn_("train", tmp_path / "tars", "--epochs", 1, "--limit-batches", 1, "--out", tmp_path / "run")
+    assert (rc, err) == (0, "")
+    assert f"  minicnn predict {tmp_path / 'run'} PICTURE " in out
+    assert len(out) < 5000, "no picture's bytes"
+
+
+def test_the_advice_depends_on_how_many_pictures_there_are():
+    assert usual.advice("digits", 10, 10) == ""
+    few, many = usual.advice("photos", 999, 2), usual.advice("photos", 1000, 2)
+    assert few.startswith(many)
+    assert "499 pictures a class are few" in few
+    assert many == "without --model, training is of resnet20, on colour images of 32 × 32"
+    assert not usual.too_few("digits", 10, 10)
 
 
 # ----------------------------------------------------------------------------------------------------------- old files

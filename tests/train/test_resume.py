@@ -16,6 +16,7 @@ import safetensors.numpy
 from safetensors import safe_open
 
 from minicnn import atomic, data, rng
+from minicnn.data import splits
 from minicnn.train import Config, Run, Stopped, checkpoint
 from minicnn.train.checkpoint import KEY
 from minicnn.train.stop import Request, on_signals
@@ -168,6 +169,7 @@ def test_signals_are_noted_once_and_then_obeyed():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+    assert (Request().code, Stopped("stopped").code) == (130, 130), "as after Ctrl-C"
 
 
 @pytest.mark.slow
@@ -204,6 +206,27 @@ def test_kill_9_in_the_middle_of_saving(tmp_path, rng):
 
 
 # -------------------------------------------------------------------------------------- where nothing can be written
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_macos_flushes_the_drive_too(tmp_path, monkeypatch, works):
+    """F_FULLFSYNC, as fcntl(2) of macOS says; fsync where the file system lacks it."""
+    done = []
+
+    class MacOS:
+        F_FULLFSYNC = 51
+
+        @staticmethod
+        def fcntl(handle, command):
+            done.append(command)
+            if not works:
+                raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(atomic, "fcntl", MacOS)
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append("fsync"))
+    atomic.write(tmp_path / "file", b"content")
+    assert done[: 1 + (not works)] == [51, "fsync"][: 1 + (not works)]
+    assert (tmp_path / "file").read_bytes() == b"content"
 
 
 @pytest.mark.parametrize(("number", "text"), [(errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only"),
@@ -452,3 +475,47 @@ def test_changed_pictures_under_their_old_names_are_refused(tmp_path, monkeypatc
         Run.resume(tmp_path / "run")
     path.write_bytes(kept)
     assert Run.resume(tmp_path / "run").state.schedule.t == 1
+
+
+def test_files_that_are_hashed_in_part_are_compared_by_their_times_and_that_is_said(tmp_path, monkeypatch, rng):
+    monkeypatch.undo()
+    monkeypatch.setattr(splits, "HASHED", 24 * 128)              # 64 bytes of each end of 24 files
+    folder = folder_of_pictures(tmp_path / "shapes", rng, per_class=12)
+    settings = config(dataset=str(folder), model="squeezenet1_1", options={"width": 0.125}, size=32, batch_size=4,
+                      checkpoint_steps=1)
+    train_until(Run(settings, tmp_path / "run"), 1)
+    run = Run.resume(tmp_path / "run")
+    assert run.doubt == ""
+    path = tmp_path / "shapes" / run.splits.train.names[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    before = os.stat(path)
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert re.fullmatch(r"the files of .*shapes have other times than when the run started; their names, sizes, .*",
+                        Run.resume(tmp_path / "run").doubt)
+    path.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"last\.ckpt: .*shapes has changed since the run started: restore "):
+        Run.resume(tmp_path / "run")
+
+
+def test_twenty_flipped_bits_in_each_kind_of_array_are_noticed(stopped):
+    """Weights, running averages and steps of the optimiser: whichever tensor holds the bit."""
+    path, draws = stopped / "last.ckpt", np.random.default_rng(1)
+    whole = path.read_bytes()
+    begin = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:begin])
+    kinds = {"model.": [], "optimizer.": []}
+    for name, entry in header.items():
+        for kind in kinds:
+            if name.startswith(kind):
+                kinds[kind].append(entry["data_offsets"])
+    for kind, places in kinds.items():
+        assert len(places) >= 10, kind
+        for _ in range(20):
+            first, end = places[draws.integers(len(places))]
+            content = bytearray(whole)
+            content[begin + draws.integers(first, end)] ^= 1 << int(draws.integers(8))
+            path.write_bytes(content)
+            with pytest.raises(ValueError, match="is damaged: its checksum does not match its content"):
+                checkpoint.load(path)

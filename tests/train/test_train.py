@@ -14,7 +14,7 @@ from minicnn.data.augment import random_shift
 from minicnn.environment import environment
 from minicnn.io import model_file
 from minicnn.ops.softmax import cross_entropy
-from minicnn.train import Config, Evaluation, NonFiniteLossError, Run, evaluate, plots, train_epoch
+from minicnn.train import Config, Evaluation, NonFiniteLossError, Run, evaluate, plots, progress, train_epoch
 from minicnn.train.loop import first_nonfinite
 from tests.train.tiny import DIGITS, TINY
 
@@ -331,9 +331,10 @@ def test_a_run_that_is_there_is_refused_and_left_alone(finished, tmp_path):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     for name in ("curves.png", "sample.png", "notes.txt"):
         (folder / name).write_text("old")
-    Run(config(epochs=1, seed=5), folder, overwrite=True)
+    run = Run(config(epochs=1, seed=5), folder, overwrite=True)
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "env.json", "notes.txt", "run.lock"], (
         "nothing of the old run is left to be taken for the new one's, and nobody else's file is touched")
+    run.lock.release()
     assert json.loads((folder / "config.json").read_text())["seed"] == 5
 
 
@@ -378,3 +379,36 @@ def test_a_folder_with_a_file_of_such_a_name_is_left_alone(tmp_path, name):
     with pytest.raises(FileExistsError, match=r"--overwrite to replace it; `minicnn train --resume .*` continues"):
         Run(Config(), tmp_path)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(name, "mine")]
+
+
+# ------------------------------------------------------------------------------------------------------ what is printed
+
+
+@pytest.mark.usefixtures("tiny")
+def test_runs_and_results_say_what_they_are(tmp_path):
+    run = Run(config(epochs=1), tmp_path)
+    run.train()
+    assert repr(run) == f"<Run in {tmp_path}: lenet5 on digits, 1 of 1 epochs>"
+    assert repr(Run.without_folder(config())) == "<Run without a folder: lenet5 on digits, 0 of 2 epochs>"
+    assert repr(Evaluation(0.25, np.array([[3, 1], [0, 4000]]))) == (
+        "<Evaluation: 99.98 % right (4,003 of 4,004 images), loss 0.2500>")
+
+
+def test_progress_gives_every_item_and_says_where_it_is(monkeypatch, capsys):
+    now = iter(range(0, 1000, 4))
+    monkeypatch.setattr("minicnn.train.bar.time.monotonic", lambda: next(now))
+    assert list(progress([5, 6, 7, 8, 9], "epoch 1")) == [5, 6, 7, 8, 9]
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "epoch 1: 3 of 5\n"), "after 12 seconds; not at the end"
+    assert list(progress(iter([1, 2, 3, 4]))) == [1, 2, 3, 4]
+    assert capsys.readouterr().err == "working: 3\n"
+
+
+def test_progress_in_a_terminal_is_a_bar_that_goes_away(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(progress([1, 2], "epoch [1]")) == [1, 2]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "epoch [1]" in err
+    assert "━" in err

@@ -15,7 +15,7 @@ from minicnn.ops.softmax import softmax
 from minicnn.train import Config, Run, body, linear_head, train_epoch
 from minicnn.train.transfer import transfer as adapt
 from tests.program import caller, document, sentence
-from tests.train.tiny import folder_of_pictures
+from tests.train.tiny import TINY, folder_of_pictures
 
 
 @pytest.fixture
@@ -64,6 +64,34 @@ def test_weights_of_other_classes_are_loaded_into_the_body_alone(tmp_path):
     other, options, image = built("squeezenet1_1", 64, width=0.25)
     with pytest.raises(ValueError, match=r"nine\.npz: the state does not fit this SqueezeNet: misshapen: "):
         load_into(other, tmp_path / "nine.npz", skip=body.split(other, "squeezenet1_1", options, image).new)
+
+
+def test_a_last_layer_for_certain_classes_alone_is_told():
+    options = {"num_classes": 10, "in_channels": 1, "variant": "1998"}
+    with pytest.raises(ValueError) as error:
+        body.split(models.build("lenet5", **options), "lenet5", options, Tensor(np.zeros((1, 1, 32, 32), np.float32)))
+    assert str(error.value).startswith("the last layer of lenet5 is not one for any number of classes, so it can't be "
+                                       "solved (num_classes (=11) must be at most 10")
+    assert "use rbf=False" in str(error.value)
+
+
+def test_a_model_file_names_its_net_with_all_options_and_small_images_get_a_margin(minicnn_, tmp_path, monkeypatch):
+    """The body was trained on 32×32; the digits have 28×28. C5 of the file is a convolution: the variant is known."""
+    monkeypatch.setattr(data.registry, "load", lambda name: TINY)
+    options = {"num_classes": 7, "in_channels": 1, "variant": "1998", "rbf": False}
+    theirs = models.build("lenet5", **options)
+    prepare = data.Preprocessing((32, 32), TINY.mean, TINY.std, channels=1, margin=(4, 4), background=(0, 0, 0))
+    model_file.save(tmp_path / "seven.safetensors", theirs,
+                    model_file.Description.of("lenet5", options, [str(k) for k in range(7)], prepare))
+    rc, _, err = minicnn_("transfer", "digits", "--weights", tmp_path / "seven.safetensors", "--json", "--out",
+                          tmp_path / "run")
+    assert (rc, err) == (0, "")
+    model, about = model_file.load(tmp_path / "run" / "best.safetensors")
+    assert about.options == {**options, "num_classes": 10}
+    assert (about.input, about.margin, about.background) == ([1, 32, 32], [4, 4], [0, 0, 0])
+    for name, array in theirs.state_dict().items():
+        if not name.startswith("output"):
+            assert np.array_equal(array, model.state_dict()[name]) or "classifier" in name, name
 
 
 def test_what_learns_is_what_was_named():
@@ -293,18 +321,14 @@ def test_what_a_body_knows_is_found_out_by_trying(learned, tmp_path, given, foun
 def test_the_verbs(minicnn_, learned, tmp_path):
     folder, body, _, _ = learned
     run = tmp_path / "run"
-    rc, out, err = minicnn_("transfer", folder, "--weights", body, "--size", 32, "--out", run, "--test", 0.25)
-    assert rc == 1
-    assert "misshapen" in sentence(err, 1, rc), "the model file's width is not the model's own"
+    command = ("transfer", folder, "--weights", body, "--size", 32, "--test", 0.25)
+    rc, out, err = minicnn_(*command, "--set", "width=0.5", "--out", run)
+    assert "misshapen" in sentence(err, 1, rc), "the model file's width is 0.25"
     assert not run.exists()
-    full, options, _ = built("squeezenet1_1", 32, num_classes=4)
-    about = model_file.description(body)
-    about.options = options
-    model_file.save(tmp_path / "full.safetensors", full, about)
-    command = ("transfer", folder, "--weights", tmp_path / "full.safetensors", "--size", 32, "--test", 0.25)
     rc, out, err = minicnn_(*command, "--out", run)
     assert (rc, err) == (0, "")
-    assert "512 features of 18 pictures in 2 views, computed once" in out
+    assert model_file.description(run / "best.safetensors").options["width"] == 0.25
+    assert "128 features of 18 pictures in 2 views, computed once" in out
     assert "in cross-validation on the training pictures" in out
     assert "shapes, test: " in out
     rc, out, err = minicnn_(*command, "--out", tmp_path / "two", "--json", "--unfreeze", "features.12", "--epochs", 1)
@@ -335,7 +359,7 @@ def test_the_verbs(minicnn_, learned, tmp_path):
     picture = next((folder / "discs").iterdir())
     rc, out, err = minicnn_("predict", run, picture, "--json")
     (answer,) = document(out)
-    model, about = model_file.load(run / "best.safetensors")
+    model, _ = model_file.load(run / "best.safetensors")
     with no_grad():
         image = np.asarray(Image.open(picture).resize((32, 32), Image.Resampling.BILINEAR), np.float32)
         x = (image.transpose(2, 0, 1) / 255 - 0.3) / 0.2

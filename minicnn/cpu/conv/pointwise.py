@@ -21,7 +21,7 @@ def supports(g, dtype):
 
 def conv2d(x, w, b, g):
     """y = x · w + b"""
-    y = matmul(_pixels_read(x, g), np.ascontiguousarray(w.reshape(g.O, g.C).T), b)        # (M, C) @ (C, O)
+    y = matmul(_pixels_read(x, g), w.reshape(g.O, g.C).T, b)                  # (M, C) @ (C, O)
     return as_nchw(y.reshape(g.N, g.OH, g.OW, g.O))
 
 

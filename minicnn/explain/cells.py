@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.explain.cell import ELEMENTS, LETTERS, Array, Box, Call, Cell, Index, Part, one, take
 from minicnn.geometry import Axis, Conv2dGeometry, Pool2dGeometry
-from minicnn.lab.cell import ELEMENTS, LETTERS, Array, Box, Call, Cell, Index, Part, one, take
 from minicnn.ops.adaptive_pool import bounds
 from minicnn.ops.axes import normalise_axes, normalise_axis
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, ops
-from minicnn.lab.cell import number, take
-from minicnn.lab.cells import explain
+from minicnn.explain.cell import number, take
+from minicnn.explain.cells import explain
 from minicnn.ops_table import TABLE
 
 CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enumerate(r.cases)]
@@ -15,14 +15,14 @@ CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enume
 
 def whole_gradients(op, arrays, hyper, at):
     """∂y[at]/∂(each array), as large as the array, by the engine."""
-    names = [op.arguments[min(k, len(op.arguments) - 1)] for k in range(len(arrays))]
+    names = (*op.arguments, *op.arguments[-1:] * len(arrays))
     leaves = [Tensor(a, a.dtype.kind == "f" and name not in op.constants) if isinstance(a, np.ndarray) else a
               for a, name in zip(arrays, names)]  # fmt: skip
     y = op(*leaves, **hyper)
     dy = np.zeros(y.shape)
     dy[at] = 1
     y.backward(dy)
-    return [t.grad if isinstance(t, Tensor) else None for t in leaves]
+    return [t.grad if isinstance(t, Tensor) and t.requires_grad else None for t in leaves]
 
 
 def spread(part, shape):

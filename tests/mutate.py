@@ -1,0 +1,415 @@
+"""Break the code at random places, one at a time, and see whether a test notices.
+
+    python -m tests.mutate --count 400 --results mutants.jsonl          all of train, data, io, optim and inspect
+    python -m tests.mutate --count 40 --only minicnn/train/loop.py      of one file
+    python -m tests.mutate --show minicnn/train/loop.py                 the mutants of a file, nothing is run
+
+A *mutant* is the source with one change: another comparison or arithmetic operator, a constant plus one, `and` for
+`or`, a condition turned round, a statement left out, None returned. First each test runs once in a copy of the tree
+under a tracer, which notes the lines that it executes. Then each mutant, drawn by the seed, is written into the copy,
+and the tests that execute its line run, the quickest first, until one fails. The results are appended to a file as
+JSON, a line for each mutant; a second call goes on where the first one ended.
+
+*killed*: a test failed. *too long*: the tests ran into the time limit, which was noticed too. *survived*: all passed.
+*uncovered*: no test executes the line in this process. tests/mutants.json explains the survivors that change nothing
+anybody can see.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("train", "data", "io", "optim", "inspect")
+SUITES = ("tests/train", "tests/data", "tests/io", "tests/optim", "tests/inspect", "tests/models/test_file.py",
+          "tests/cli")
+EXPLAINED = Path(__file__).with_name("mutants.json")
+SECONDS = 40.0
+"""The most seconds of tests for one mutant, by the times of the first pass."""
+
+NOTICED = ("killed", "too long")
+
+COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+           ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}
+ARITHMETIC = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+              ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
+              ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitXor: ast.BitAnd}
+
+
+# ------------------------------------------------------------------------------------------------------------- mutants
+
+
+def sites(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """(node, kind) of every change that is tried: not in annotations, docstrings, messages and type declarations."""
+    def inside(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+        yield from changes(node)
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "type_params"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom)):
+                    continue
+                if isinstance(child, ast.Assign) and isinstance(child.targets[0], ast.Name) and \
+                        child.targets[0].id == "__all__":
+                    continue
+                if isinstance(child, ast.AST):
+                    yield from inside(child)
+
+    yield from inside(tree)
+
+
+def changes(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """The changes of one node."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARE:
+        yield node, "comparison"
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in ARITHMETIC and not is_text(node):
+        yield node, "arithmetic"
+    if isinstance(node, ast.BoolOp):
+        yield node, "and/or"
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node, "not"
+    if isinstance(node, (ast.If, ast.IfExp, ast.While)) and not (
+            isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+        yield node, "condition"
+    if isinstance(node, ast.Constant) and (isinstance(node.value, (bool, int, float))):
+        yield node, "constant"
+    if isinstance(node, ast.Return) and node.value is not None and not (
+            isinstance(node.value, ast.Constant) and node.value.value is None):
+        yield node, "return"
+    if isinstance(node, (ast.AugAssign, ast.Continue, ast.Break, ast.Delete)) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)) or (
+            isinstance(node, ast.Assign) and not isinstance(node.targets[0], (ast.Name, ast.Tuple))):
+        yield node, "left out"                             # a name that is missing would be noticed anyway
+
+
+def is_text(node: ast.AST) -> bool:
+    """Whether an operator works on texts in the source: "a" + "b", "%d" % n."""
+    sides = [getattr(node, name, None) for name in ("left", "right", "value")]
+    return any(isinstance(s, ast.JoinedStr) or (isinstance(s, ast.Constant) and isinstance(s.value, str))
+               for s in sides)
+
+
+def mutant(source: str, number: int) -> tuple[int, str, str]:
+    """(line, "before → after", the changed source) of the change with that number."""
+    tree = ast.parse(source)
+    node, kind = list(sites(tree))[number]
+    whole = node.test if kind == "condition" else node
+    before = ast.unparse(whole)
+    if kind == "comparison":
+        node.ops[0] = COMPARE[type(node.ops[0])]()
+    elif kind == "arithmetic":
+        node.op = ARITHMETIC[type(node.op)]()
+    elif kind == "and/or":
+        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    elif kind == "constant":
+        value = node.value
+        node.value = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value * 1.5 + 1
+    elif kind == "condition":
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+    elif kind == "return":
+        node.value = ast.Constant(None)
+    else:
+        new = ast.Pass() if kind == "left out" else node.operand
+        replace(tree, node, ast.copy_location(new, node))
+        whole = new
+    after = ast.unparse(node.test if kind == "condition" else whole)
+    return node.lineno, f"{kind}: {before} → {after}", ast.unparse(ast.fix_missing_locations(tree))
+
+
+def replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    """Put one node in another's place."""
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+            elif isinstance(value, list) and any(child is old for child in value):
+                value[:] = [new if child is old else child for child in value]
+
+
+def files(only: str | None) -> list[str]:
+    """The files of the packages, or the one."""
+    found = sorted(path.relative_to(ROOT).as_posix() for package in PACKAGES
+                   for path in (ROOT / "minicnn" / package).rglob("*.py"))
+    return [name for name in found if not only or name == only]
+
+
+# -------------------------------------------------------------------------------------- which tests execute which lines
+
+
+class Tracer:
+    """A plugin of pytest: the lines of the packages that each test executes, and how long it takes."""
+
+    def __init__(self, copy: Path):
+        self.roots = tuple(str(copy / "minicnn" / package) + os.sep for package in PACKAGES)
+        self.cut = len(str(copy)) + 1
+        self.lines: set[tuple[str, int]] = set()
+        self.tests: dict[str, dict] = {}
+        self.passed: set[str] = set()
+
+    def call(self, frame, event, argument):
+        name = frame.f_code.co_filename
+        if not name.startswith(self.roots):
+            return None
+        file, add = name[self.cut :], self.lines.add
+
+        def line(frame, event, argument):
+            if event == "line":
+                add((file, frame.f_lineno))
+            return line
+
+        return line
+
+    def pytest_runtest_protocol(self, item, nextitem):
+        from _pytest.runner import runtestprotocol
+
+        self.lines.clear()
+        started = time.process_time()
+        threading.settrace(self.call)
+        sys.settrace(self.call)
+        try:
+            reports = runtestprotocol(item, nextitem=nextitem)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+        found: dict[str, list[int]] = defaultdict(list)
+        for file, number in self.lines:
+            found[file].append(number)
+        if all(report.outcome == "passed" for report in reports):
+            self.tests[item.nodeid] = {"seconds": time.process_time() - started, "lines": found}
+        return True
+
+
+class Chosen:
+    """A plugin of pytest: only these tests, in this order."""
+
+    def __init__(self, names: list[str]):
+        self.rank = {name: i for i, name in enumerate(names)}
+
+    def pytest_collection_modifyitems(self, config, items):
+        items[:] = sorted((i for i in items if i.nodeid in self.rank), key=lambda i: self.rank[i.nodeid])
+
+
+QUIET = ("-q", "-p", "no:cacheprovider", "-m", "not slow", "--tb=no", "-rN")
+
+
+def forked(copy: Path, limit: float, work) -> tuple[int, float]:
+    """(exit code of `work` in a forked process in the copy, seconds); the code is negative beyond the time limit.
+
+    limit: seconds of the processor; three times as many on the clock, without those in which both were stopped.
+    """
+    child = os.fork()
+    if not child:
+        code = 99
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
+            os.chdir(copy)
+            os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+            sys.dont_write_bytecode = True                 # a file changed twice in a second looks unchanged to Python
+            for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "minicnn")]:
+                del sys.modules[name]
+            sys.path[:] = [str(copy), *(p for p in sys.path if Path(p or ".").resolve() not in (ROOT, copy))]
+            with open(os.devnull, "w") as nothing:
+                os.dup2(nothing.fileno(), 1)
+                os.dup2(nothing.fileno(), 2)
+                code = int(work())
+        finally:
+            os._exit(code)
+    waited, last = 0.0, time.monotonic()
+    while waited < 3 * limit:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status), waited
+        time.sleep(0.02)
+        now = time.monotonic()
+        waited, last = waited + min(now - last, 0.1), now
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return -9, waited
+
+
+def trace(copy: Path, suite: str) -> dict[str, dict]:
+    """{test: seconds and lines} of the tests in one file, all of which pass."""
+    import pytest
+
+    kept = copy / "trace.json"
+
+    def work() -> int:
+        tracer = Tracer(copy)
+        pytest.main([*QUIET, suite], plugins=[tracer])
+        kept.write_text(json.dumps(tracer.tests))
+        return 0
+
+    kept.unlink(missing_ok=True)
+    forked(copy, 600, work)
+    return json.loads(kept.read_text()) if kept.exists() else {}
+
+
+def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
+    """The same of all suites, kept in a file for the next call, by the content of the test and of what it executes."""
+    def content(name: str) -> str:
+        return hashlib.sha256((ROOT / name).read_bytes()).hexdigest() if (ROOT / name).exists() else ""
+
+    cached = json.loads(cache.read_text()) if cache.exists() else {}
+    names = [path.relative_to(ROOT).as_posix() for suite in suites for path in sorted(
+        (ROOT / suite).rglob("test_*.py") if (ROOT / suite).is_dir() else [ROOT / suite])]  # fmt: skip
+    found = {}
+    for name in names:
+        started, old = time.monotonic(), cached.get(name, {"files": {"not yet": "new"}})
+        if any(content(file) != seen for file, seen in old["files"].items()):
+            tests = trace(copy, name)
+            executed = {file for test in tests.values() for file in test["lines"]}
+            cached[name] = {"tests": tests, "files": {file: content(file) for file in (name, *executed)}}
+            cache.write_text(json.dumps(cached))
+            print(f"{name}: {len(tests)} tests, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        found |= cached[name]["tests"]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------------- the run
+
+
+def defined(source: str, line: int) -> set[str]:
+    """The names that the statements on a line define, such as a constant or a field."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.Expr)) and \
+                node.lineno <= line <= (node.end_lineno or line):
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+            found |= {node.name} if isinstance(node, ast.FunctionDef) else set()
+    return found
+
+
+def chosen(tests: dict[str, dict], file: str, line: int, last: int) -> list[str]:
+    """The tests that execute a line of lines…last, the quickest first.
+
+    A line that runs on import has none: then those of the test files with a name that it defines, or of all that
+    execute the source file.
+    """
+    some = [name for name, test in tests.items() if any(line <= n <= last for n in test["lines"].get(file, ()))]
+    if not some:
+        words = defined((ROOT / file).read_text("utf-8"), line)
+        suites = {name.partition("::")[0] for name in tests}
+        naming = {suite for suite in suites if words & set(re.findall(r"\w+", (ROOT / suite).read_text("utf-8")))}
+        some = [name for name in tests if name.partition("::")[0] in naming]
+    some = some or [name for name, test in tests.items() if file in test["lines"]]
+    some.sort(key=lambda name: tests[name]["seconds"])
+    total, kept = 0.0, []
+    for name in some:
+        total += tests[name]["seconds"]
+        if total > SECONDS and kept:
+            break
+        kept.append(name)
+    return kept
+
+
+def run(copy: Path, names: list[str], expected: float) -> tuple[str, float]:
+    """("killed" | "too long" | "survived" | "error": no test ran, seconds) of these tests in the copy."""
+    import pytest
+
+    suites = sorted({name.partition("::")[0] for name in names})
+    code, seconds = forked(copy, 20 + 2 * expected,
+                           lambda: pytest.main([*QUIET, "-x", *suites], plugins=[Chosen(names)]))
+    named = {0: "survived", 5: "error"}  # 4: not even the tests can be read, which is noticed
+    return named.get(code, "killed" if code > 0 else "too long"), seconds
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=400, help="mutants in all, with those of earlier calls")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after so long")
+    parser.add_argument("--only", help="a file, such as minicnn/train/loop.py")
+    parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--again", action="store_true", help="run the survivors of the results again")
+    parser.add_argument("--suites", nargs="+", default=SUITES, help="files and folders of tests")
+    parser.add_argument("--show", help="print the mutants of a file")
+    given = parser.parse_args()
+    if given.show:
+        source = (ROOT / given.show).read_text("utf-8")
+        for number in range(len(list(sites(ast.parse(source))))):
+            line, said, _ = mutant(source, number)
+            print(f"{number:4} line {line}: {said}")
+        return
+    started = time.monotonic()
+    done = [json.loads(text) for text in given.results.read_text().splitlines()] if given.results.exists() else []
+    everything = [(name, number) for name in files(given.only)
+                  for number in range(len(list(sites(ast.parse((ROOT / name).read_text("utf-8"))))))]
+    drawn = random.Random(given.seed).sample(everything, min(given.count, len(everything)))
+    if given.again:
+        drawn = [(r["file"], r["number"]) for r in done if r["outcome"] not in NOTICED]
+        done = [r for r in done if r["outcome"] in NOTICED]
+    known = {(r["file"], r["number"]) for r in done}
+    os.environ |= {"MINICNN_CPU": "numpy", "OPENBLAS_NUM_THREADS": "1", "MINICNN_NUM_THREADS": "1"}
+    import typer  # noqa: F401
+
+    with tempfile.TemporaryDirectory(prefix="minicnn-mutants-") as folder:
+        copy = Path(folder) / "tree"
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True,
+                                text=True, check=True).stdout.split("\n")
+        for name in filter(None, listed):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+        traced = traces(copy, given.results.with_suffix(".traces"), given.suites)
+        tests = {name: test for name, test in traced.items() if test["seconds"] < SECONDS / 4}
+        quick = sorted(tests, key=lambda name: tests[name]["seconds"])[:50]
+        if drawn and run(copy, quick, 60)[0] != "survived":
+            raise SystemExit("the tests fail in the copy although nothing is changed: the results would mean nothing")
+        for name, number in drawn:
+            if (name, number) in known:
+                continue
+            if time.monotonic() - started > given.seconds:
+                break
+            source = (ROOT / name).read_text("utf-8")
+            line, said, text = mutant(source, number)
+            node = list(sites(ast.parse(source)))[number][0]
+            names = chosen(tests, name, line, min(node.end_lineno or line, line + 8) if not isinstance(
+                node, (ast.If, ast.While)) else node.test.end_lineno or line)
+            outcome, seconds = "uncovered", 0.0
+            if names:
+                (copy / name).write_text(text, "utf-8")
+                outcome, seconds = run(copy, names, sum(tests[n]["seconds"] for n in names))
+                shutil.copy2(ROOT / name, copy / name)
+            done.append({"file": name, "number": number, "line": line, "mutation": said,
+                         "source": source.splitlines()[line - 1].strip(), "outcome": outcome,
+                         "tests": len(names), "seconds": round(seconds, 1)})  # fmt: skip
+            given.results.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in done), "utf-8")
+            print(f"{len(done):4} {outcome:9} {name}:{line}  {said[:100]!r}  {seconds:.1f} s", file=sys.stderr,
+                  flush=True)
+    report(done)
+
+
+def report(done: list[dict]) -> None:
+    """The score, and the survivors that are not explained, as JSON."""
+    explained = {(e["file"], e["source"], e["mutation"]) for e in json.loads(EXPLAINED.read_text("utf-8"))}
+    left = [r for r in done if r["outcome"] not in NOTICED]
+    open_ = [r for r in left if (r["file"], r["source"], r["mutation"]) not in explained]
+    counts = Counter(r["outcome"] for r in done)
+    print(json.dumps({"mutants": len(done), **counts, "explained": len(left) - len(open_), "open": open_}, indent=1,
+                     ensure_ascii=False))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
