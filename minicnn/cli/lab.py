@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,10 @@ def lab(
     folder = Path(run) if Path(run).is_dir() else None
     if follow and folder is None:
         raise console.UsageError(f"--follow needs a run folder, and {run} is none")
+    if follow and folder is not None and (folder / CONFIG).is_file() and not (folder / BEST).exists():
+        console.say(f"{folder} has no model yet: the lab opens after its first epoch. Ctrl-C stops.", markup=False)
+        while not (folder / BEST).exists():                # written atomically: there at once, and whole
+            time.sleep(0.3)
     session = _session(run, weights, labels, settings, input_size, preprocess, _newest(folder) if follow else None)
     with console.usage_errors():
         try:

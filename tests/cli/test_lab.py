@@ -162,6 +162,18 @@ def test_follow_sends_each_line_once_and_takes_the_new_weights(lab, trained, tmp
         (trained / "best.safetensors").write_bytes(best)
 
 
+def test_follow_waits_for_the_first_model(lab, trained, tmp_path):
+    young = tmp_path / "young"
+    young.mkdir()
+    (young / "config.json").write_bytes((trained / "config.json").read_bytes())
+    (tmp_path / "draft").write_bytes((trained / "best.safetensors").read_bytes())
+    threading.Timer(0.5, lambda: (tmp_path / "draft").rename(young / "best.safetensors")).start()
+    seen = []
+    rc, out, err = lab(young, "--follow", "--no-browser", visit=lambda client: seen.append(client.ask("/api/net")[0]))
+    assert (rc, err, seen) == (0, "", [200])
+    assert "young has no model yet: the lab opens after its first epoch" in " ".join(out.split())
+
+
 def test_a_log_that_is_half_written_damaged_or_begun_anew(tmp_path, monkeypatch):
     monkeypatch.setattr("minicnn.lab.follow.EVERY", 0)
     assert read(tmp_path) == []
