@@ -101,6 +101,23 @@ def test_a_convolutions_number_is_its_products_and_bias(lab, open_page):
     assert sum(exact) == pytest.approx(total, abs=1e-3)
 
 
+def test_a_click_holds_a_number_and_a_second_one_lets_it_go(lab, open_page):
+    page = open_page(lab)
+    title = point(page, 1, 30, 30)
+    box = page.locator(".node canvas").nth(1).bounding_box()
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
+    page.wait_for_timeout(400)
+    assert page.locator("#cell-title").text_content() == title             # held
+    other = point(page, 1, 60, 30)
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
+    page.wait_for_timeout(400)
+    assert page.locator("#cell-title").text_content() == other != title    # the other one is held now
+    page.mouse.click(box["x"] + 60, box["y"] + 30)
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
+    page.wait_for_timeout(400)
+    assert page.locator("#cell-title").text_content() not in (title, other)
+
+
 @pytest.mark.parametrize("node", range(14))
 def test_every_kind_of_number_is_explained(lab, open_page, node):
     page = open_page(lab)

@@ -254,10 +254,14 @@ function build() {
     const card = el("div", { className: "node" }, head, c);
     const rows = n.shape.length === 3 ? scale(Math.min(8, n.shape[0])) : 2;
     heights[place[n.id].lane] = Math.max(heights[place[n.id].lane] ?? 0, 70 + rows * (MAP + 2));
-    const point = e => { const a = cellAt(n, ...at(c, e, c.width, c.height)); if (a) explain(n.id, a); };
-    c.onclick = point;
-    c.onpointermove = e => { if (e.pointerType === "mouse" && !pinned) point(e); };
-    c.addEventListener("click", () => { pinned = !pinned; });
+    const point = e => cellAt(n, ...at(c, e, c.width, c.height));
+    c.onclick = e => {                                                // holds this number; a second click lets it go
+      const a = point(e), same = here?.node === n.id && String(here.at) === String(a);
+      if (!a) return;
+      pinned = !(pinned && same);
+      explain(n.id, a);
+    };
+    c.onpointermove = e => { if (e.pointerType === "mouse" && !pinned && point(e)) explain(n.id, point(e)); };
     c.onkeydown = e => keys(e, n);
     return { card, canvas: c };
   });
