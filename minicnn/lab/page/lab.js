@@ -253,7 +253,7 @@ function build() {
       el("small", { textContent: shape(n) }), el("small", { textContent: n.parameters ? `${n.parameters.toLocaleString()} w` : n.field ? `${n.field[0][1]}×${n.field[1][1]} px` : " " }));
     const card = el("div", { className: "node" }, head, c);
     const rows = n.shape.length === 3 ? scale(Math.min(8, n.shape[0])) : 2;
-    heights[place[n.id].lane] = Math.max(heights[place[n.id].lane] ?? 0, 70 + rows * (MAP + 2));
+    heights[place[n.id].lane] = Math.max(heights[place[n.id].lane] ?? 0, 86 + rows * (MAP + 2));
     const point = e => cellAt(n, ...at(c, e, c.width, c.height));
     c.onclick = e => {                                                // holds this number; a second click lets it go
       const a = point(e), same = here?.node === n.id && String(here.at) === String(a);
