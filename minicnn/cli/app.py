@@ -57,6 +57,9 @@ VERBS = {
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "lab": Verb("lab:lab", LOOK, "Open a page that explains any number of any layer.", (
+        "lab runs/demo", "lab net.safetensors --no-browser", "lab runs/demo --follow",
+        "lab mine.py::Net --input 3x32x32")),
     "image": Verb("image:image", LOOK, "Show a picture as a matrix: rows, channels, bits.", (
         "image digits:0", "image cat.png --crop 40,60,8,6", "image cat.png --bits 3", "image cat.png --channel red")),
     "explain": Verb("explain:app", LOOK, "Show a formula with the numbers in it.", (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect as python
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,8 +40,11 @@ def load(target: str, what: str = "function") -> tuple[Any, ModuleType]:
     return getattr(module, name), module
 
 
-def net(target: str, options: dict[str, Any]) -> Module:
-    """The net FILE.py::NAME: a Module, or a class or function that gives one when called with `options`."""
+def net(target: str, options: dict[str, Any], drawn: bool = False) -> Module:
+    """The net FILE.py::NAME: a Module, or a class or function that gives one when called with `options`.
+
+    drawn: with its weights drawn; otherwise they have shapes only.
+    """
     found, _ = load(target, "net")
     if isinstance(found, Module):
         if options:
@@ -55,7 +59,7 @@ def net(target: str, options: dict[str, Any]) -> Module:
             if name not in known:
                 raise console.UsageError(unknown(f"option of {target}", name, known))
     try:
-        with init.shapes_only():
+        with nullcontext() if drawn else init.shapes_only():
             made = found(**options)
     except Exception as problem:
         raise ValueError(f"{target} can't be built: {type(problem).__name__}: {problem}") from problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,3 +102,29 @@ def take(x: Array, box: Box, fill: float = 0.0) -> Array:
 def one(*at: int) -> Box:
     """The box of one element."""
     return tuple(range(i, i + 1) for i in at)
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op's call, and the place of one number of its output y."""
+
+    op: Any
+    args: list[Any]
+    hyper: dict[str, Any]
+    y: Array
+    at: Index
+
+    def cell(self, kind: str, parts: Sequence[Part], formula: str, numbers=None, winner=None, bias=None) -> Cell:
+        """The number, explained."""
+        return Cell(self.op.__name__, self.at, float(self.y[self.at]), kind, tuple(parts), formula, numbers or {},
+                    winner, bias)
+
+    def part(self, argument: int, box: Box, factors: Array, fill: float = 0.0) -> Part:
+        """What it reads of one argument."""
+        values = take(self.args[argument], box, fill)
+        return Part(argument, self.name(argument), box, values, np.broadcast_to(factors, values.shape))
+
+    def name(self, argument: int) -> str:
+        """The op's name of an argument."""
+        names = getattr(self.op, "arguments", ())
+        return names[min(argument, len(names) - 1)] if names else "x"

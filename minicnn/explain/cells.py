@@ -11,14 +11,14 @@ The arrays are NumPy's. An op of the user's own is explained by its own gradient
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minicnn.explain.cell import ELEMENTS, LETTERS, Array, Box, Cell, Index, Part, one, take
+from minicnn.explain.cell import ELEMENTS, LETTERS, Array, Box, Call, Cell, Index, Part, one, take
 from minicnn.geometry import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.ops.adaptive_pool import bounds
 from minicnn.ops.axes import normalise_axes, normalise_axis
@@ -31,29 +31,10 @@ def explain(op: Callable[..., Any], args: Sequence[Any], hyper: Mapping[str, Any
     """
     if len(at) != y.ndim or not all(0 <= i < n for i, n in zip(at, y.shape)):
         raise IndexError(f"there is no cell {tuple(at)} in an output of shape {y.shape}")
-    call = _Call(op, list(args), dict(hyper), y, tuple(int(i) for i in at))
+    known = {name: p.default for name, p in inspect.signature(getattr(op, "__wrapped__", op)).parameters.items()
+             if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}  # fmt: skip
+    call = Call(op, list(args), known | dict(hyper), y, tuple(int(i) for i in at))
     return _KINDS.get(op.__name__, _any)(call)
-
-
-@dataclass(frozen=True)
-class _Call:
-    op: Any
-    args: list[Any]
-    hyper: dict[str, Any]
-    y: Array
-    at: Index
-
-    def cell(self, kind: str, parts: Sequence[Part], formula: str, numbers=None, winner=None, bias=None) -> Cell:
-        return Cell(self.op.__name__, self.at, float(self.y[self.at]), kind, tuple(parts), formula, numbers or {},
-                    winner, bias)
-
-    def part(self, argument: int, box: Box, factors: Array, fill: float = 0.0) -> Part:
-        values = take(self.args[argument], box, fill)
-        return Part(argument, self.name(argument), box, values, np.broadcast_to(factors, values.shape))
-
-    def name(self, argument: int) -> str:
-        names = getattr(self.op, "arguments", ())
-        return names[min(argument, len(names) - 1)] if names else "x"
 
 
 def _whole(x: Array) -> Box:
@@ -61,39 +42,40 @@ def _whole(x: Array) -> Box:
 
 
 def _window(axis: Axis, i: int) -> range:
-    return range(axis.starts()[i], axis.starts()[i] + axis.extent, axis.dilation)
+    start = i * axis.stride - axis.before
+    return range(start, start + axis.extent, axis.dilation)
 
 
 # ------------------------------------------------------------------------------------------------ sums of products
 
 
-def _convolution(c: _Call) -> Cell:
-    """conv2d, or conv1d: a signal is an image of height 1."""
-    (x, w, b), (n, o, *place) = (*c.args, None)[:3], c.at
-    options = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "flip": False} | c.hyper
-    flip, axes = options.pop("flip"), len(place)
-    shapes = x.shape, w.shape
-    if axes == 1:
-        shapes = (*x.shape[:2], 1, x.shape[2]), (*w.shape[:2], 1, w.shape[2])
-        options |= {key: (1, options[key]) for key in ("stride", "dilation")}
-        options["padding"] = p if isinstance(p := options["padding"], str) else (0, p)
-    g = Conv2dGeometry.of(*shapes, **options)
+def _convolution(c: Call) -> Cell:
+    """conv2d; and conv1d, a convolution of images with one row."""
+    (x, w, b), (n, o, *place), h = (*c.args, None)[:3], c.at, c.hyper
+    row: Index = ()
+    stride, padding, dilation = h["stride"], h["padding"], h["dilation"]
+    if x.ndim == 3:
+        row, stride, dilation = (1,), (1, stride), (1, dilation)
+        padding = padding if isinstance(padding, str) else (0, padding)
+    g = Conv2dGeometry.of((*x.shape[:2], *row, *x.shape[2:]), (*w.shape[:2], *row, *w.shape[2:]), stride, padding,
+                          dilation, h["groups"])  # fmt: skip
     first = o // (g.O // g.G) * w.shape[1]
-    windows = [_window(axis, i) for axis, i in zip((g.vertical, g.horizontal)[-axes:], place)]
-    turned = (..., *[slice(None, None, -1 if flip else 1)] * axes)
-    window = c.part(0, (range(n, n + 1), range(first, first + w.shape[1]), *windows), w[o : o + 1][turned])
-    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values[turned])]
+    axes = (g.vertical, g.horizontal)[-len(place) :]
+    box = (range(n, n + 1), range(first, first + w.shape[1]), *map(_window, axes, place))
+    turn = (..., *(slice(None, None, -1 if h["flip"] else 1),) * len(place))
+    window = c.part(0, box, w[o : o + 1][turn])
+    parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values[turn])]
     return _products(c, parts, b, o, "y = Σ w·x")
 
 
-def _linear(c: _Call) -> Cell:
+def _linear(c: Call) -> Cell:
     (x, w, b), (n, o) = (*c.args, None)[:3], c.at
     parts = [c.part(0, (range(n, n + 1), range(x.shape[1])), w[o : o + 1]),
              c.part(1, (range(o, o + 1), range(w.shape[1])), x[n : n + 1])]  # fmt: skip
     return _products(c, parts, b, o, "y = Σ w·x")
 
 
-def _matmul(c: _Call) -> Cell:
+def _matmul(c: Call) -> Cell:
     (a, b), (*lead, m, k) = c.args, c.at
     row, column = ([0 if n == 1 else i for i, n in zip(lead[len(lead) - (z.ndim - 2) :], z.shape)] for z in (a, b))
     left, right = a[(*row, m)], b[(*column, slice(None), k)]
@@ -102,28 +84,27 @@ def _matmul(c: _Call) -> Cell:
     return c.cell("products", parts, "y = Σ a·b", bias=0.0)
 
 
-def _products(c: _Call, parts: list[Part], b: Array | None, o: int, formula: str, place: int = 2) -> Cell:
+def _products(c: Call, parts: list[Part], b: Array | None, o: int, formula: str, place: int = 2) -> Cell:
     if b is None:
         return c.cell("products", parts, formula, bias=0.0)
     parts.append(c.part(place, one(o), 1.0))
     return c.cell("products", parts, formula + " + b", {"b": float(b[o])}, bias=float(b[o]))
 
 
-def _average(c: _Call, box: Box, m: int = 0) -> Cell:
+def _average(c: Call, box: Box, m: int = 0) -> Cell:
     m = m or math.prod(map(len, box))
     return c.cell("products", [c.part(0, box, 1 / m)], "y = Σ x / m", {"m": m}, bias=0.0)
 
 
-def _avg_pool2d(c: _Call) -> Cell:
-    options = {"stride": None, "padding": 0, "ceil_mode": False, "count_include_pad": True} | c.hyper
-    pads = bool(options.pop("count_include_pad"))
-    g, box = _pooling(c, options)
+def _avg_pool2d(c: Call) -> Cell:
+    pads = bool(c.hyper["count_include_pad"])
+    g, box = _pooling(c)
     m = g.vertical.counts(pads)[c.at[2]] * g.horizontal.counts(pads)[c.at[3]]
     return _average(c, box, m)
 
 
-def _trainable_avg_pool2d(c: _Call) -> Cell:
-    _, box = _pooling(c, {"kernel_size": 2, "stride": None} | c.hyper)
+def _trainable_avg_pool2d(c: Call) -> Cell:
+    _, box = _pooling(c)
     x, a, b = c.args
     o = c.at[1]
     parts = [c.part(0, box, a[o]), c.part(1, one(o), take(x, box).sum())]
@@ -131,29 +112,35 @@ def _trainable_avg_pool2d(c: _Call) -> Cell:
     return c.cell("products", cell.parts, cell.formula, {"a": float(a[o]), "b": float(b[o])}, bias=cell.bias)
 
 
+def _sum(c: Call) -> Cell:
+    return c.cell("products", [c.part(0, _reduced(c), 1.0)], "y = Σ x", bias=0.0)
+
+
 # --------------------------------------------------------------------------------------------------------- winners
 
 
-def _extreme(c: _Call, box: Box, low: bool = False) -> Cell:
+def _extreme(c: Call, box: Box, low: bool = False) -> Cell:
+    """The first of equals wins, the last of NaNs; padding never does."""
     values = take(c.args[0], box, math.inf if low else -math.inf)
-    best = np.unravel_index(values.argmin() if low else values.argmax(), values.shape)
+    inside = np.flatnonzero(take(np.ones(c.args[0].shape, bool), box, False))
+    ranked = values.reshape(-1)[inside]
+    lost = np.flatnonzero(np.isnan(ranked))
+    place = lost[-1] if len(lost) else ranked.argmin() if low else ranked.argmax()
+    best = np.unravel_index(inside[place], values.shape)
     factors = np.zeros(values.shape, values.dtype)
     factors[best] = 1
     part = Part(0, c.name(0), box, values, factors)
     return c.cell("winner", [part], f"y = {'min' if low else 'max'} x", winner=tuple(map(int, best)))
 
 
-def _max_pool2d(c: _Call) -> Cell:
-    return _extreme(c, _pooling(c, {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False} | c.hyper)[1])
-
-
-def _pooling(c: _Call, options: dict[str, Any]) -> tuple[Pool2dGeometry, Box]:
-    g = Pool2dGeometry.of(c.args[0].shape, **options)
+def _pooling(c: Call) -> tuple[Pool2dGeometry, Box]:
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    g = Pool2dGeometry.of(c.args[0].shape, **{name: c.hyper[name] for name in names if name in c.hyper})
     n, o, i, j = c.at
     return g, (*one(n, o), _window(g.vertical, i), _window(g.horizontal, j))
 
 
-def _adaptive_box(c: _Call) -> Box:
+def _adaptive_box(c: Call) -> Box:
     """Of adaptive and global pooling, whose output may lack the last two axes."""
     n, o, i, j = (*c.at, 0, 0)[:4]
     out = (*c.y.shape, 1, 1)[2:4]
@@ -161,14 +148,14 @@ def _adaptive_box(c: _Call) -> Box:
     return (*one(n, o), rows, columns)
 
 
-def _reduced(c: _Call) -> Box:
-    x, axes = c.args[0], normalise_axes("reduce", c.args[0], c.hyper.get("axis"))
+def _reduced(c: Call) -> Box:
+    x, axes = c.args[0], normalise_axes("reduce", c.args[0], c.hyper["axis"])
     places = iter(c.at)
     box = []
     for a, n in enumerate(x.shape):
         if a in axes:
             box.append(range(n))
-            if c.hyper.get("keepdims"):
+            if c.hyper["keepdims"]:
                 next(places)
         else:
             i = next(places)
@@ -179,19 +166,19 @@ def _reduced(c: _Call) -> Box:
 # ---------------------------------------------------------------------------------------------------------- copies
 
 
-def _copy(c: _Call) -> Cell:
+def _copy(c: Call) -> Cell:
     """An op that only rearranges: applied to the numbers of x's elements, it says which one comes here."""
     x = c.args[0]
     source = c.op.__wrapped__(np.arange(1.0, x.size + 1).reshape(x.shape), **{**c.hyper, **({"value": 0.0} if
                               "value" in c.hyper else {})})[0][c.at]  # fmt: skip
-    if source == 0:                                                # a border of pad
+    if source == 0:                                                # the border
         return c.cell("copy", [], "y = border", {"border": float(c.y[c.at])})
     at = np.unravel_index(int(source) - 1, x.shape)
     return c.cell("copy", [c.part(0, one(*map(int, at)), 1.0)], "y = x")
 
 
-def _concat(c: _Call) -> Cell:
-    axis = normalise_axis("concat", c.y, c.hyper.get("axis", 1))
+def _concat(c: Call) -> Cell:
+    axis = normalise_axis("concat", c.y, c.hyper["axis"])
     i, k = c.at[axis], 0
     while i >= (n := c.args[k].shape[axis]):
         i, k = i - n, k + 1
@@ -201,7 +188,7 @@ def _concat(c: _Call) -> Cell:
 # -------------------------------------------------------------------------------------------------------- formulas
 
 
-def _element(c: _Call) -> Cell:
+def _element(c: Call) -> Cell:
     name = c.op.__name__
     parts = _local(c, [None if not isinstance(a, np.ndarray) else
                        one(*(0 if n == 1 else i for i, n in zip(c.at[c.y.ndim - a.ndim :], a.shape))) for a in c.args])
@@ -209,26 +196,24 @@ def _element(c: _Call) -> Cell:
     numbers = {k: float(a if isinstance(a, (int, float)) else 0) for k, a in zip(letters, c.args)}
     numbers |= {letters[p.argument]: float(p.values.item()) for p in parts}
     numbers |= {LETTERS[k]: float(v) for k, v in c.hyper.items() if k in LETTERS and v is not None}
-    if name == "leaky_relu":
-        numbers.setdefault("s", 0.01)
     if name == "clip":
         numbers = {"low": -math.inf, "high": math.inf} | numbers
     return c.cell("formula", parts, ELEMENTS[name], numbers)
 
 
-def _batch_norm(c: _Call) -> Cell:
+def _batch_norm(c: Call) -> Cell:
     x, gamma, beta, mean, var = c.args
     k = c.at[1]
-    eps = float(c.hyper.get("eps", 1e-5))
+    eps = float(c.hyper["eps"])
     parts = _local(c, [one(*c.at), *(None if a is None else one(k) for a in c.args[1:])])
     numbers = {"γ": 1.0 if gamma is None else float(gamma[k]), "x": float(x[c.at]), "μ": float(mean[k]),
                "σ²": float(var[k]), "ε": eps, "β": 0.0 if beta is None else float(beta[k])}  # fmt: skip
     return c.cell("formula", parts, "y = γ·(x − μ)/√(σ² + ε) + β", numbers)
 
 
-def _softmax(c: _Call) -> Cell:
+def _softmax(c: Call) -> Cell:
     x = c.args[0]
-    axes = normalise_axes("softmax", x, c.hyper.get("axis", -1))
+    axes = normalise_axes("softmax", x, c.hyper["axis"])
     box = tuple(range(n) if a in axes else range(i, i + 1) for a, (i, n) in enumerate(zip(c.at, x.shape)))
     at = tuple(i if a in axes else 0 for a, i in enumerate(c.at))
     parts = _local(c, [box], at)
@@ -238,9 +223,9 @@ def _softmax(c: _Call) -> Cell:
     return c.cell("formula", parts, "y = x − m − ln(s)" if log else "y = e^(x − m)/s", numbers)
 
 
-def _local_response_norm(c: _Call) -> Cell:
+def _local_response_norm(c: Call) -> Cell:
     x, k = c.args[0], c.at[1]
-    options: dict[str, Any] = {"alpha": 1e-4, "beta": 0.75, "k": 1.0, "variant": "torch"} | c.hyper
+    options = c.hyper
     n = options["size"]
     low, high = max(0, k - n // 2), min(x.shape[1], k + (n - 1) // 2 + 1)
     box = tuple(range(low, high) if a == 1 else range(i, i + 1) for a, i in enumerate(c.at))
@@ -251,16 +236,17 @@ def _local_response_norm(c: _Call) -> Cell:
     return c.cell("formula", parts, "y = x/(k + α·q)^β", numbers)
 
 
-def _lp_pool2d(c: _Call) -> Cell:
-    options = {"norm_type": 2.0, "stride": None, "ceil_mode": False} | c.hyper
-    p = float(options.pop("norm_type"))
-    g, box = _pooling(c, options)                          # padding is 0 and adds nothing
-    parts = _local(c, [box], (0, 0, 0, 0), {"norm_type": p, "kernel_size": (g.KH, g.KW)})
+def _lp_pool2d(c: Call) -> Cell:
+    p = float(c.hyper["norm_type"])
+    g, box = _pooling(c)
+    inside = [r[max(0, -(r.start // r.step)) : max(0, -((r.start - n) // r.step))] for r, n in zip(box[2:], (g.H, g.W))]
+    sizes = len(inside[0]), len(inside[1])
+    parts = _local(c, [(*box[:2], *inside)], (0, 0, 0, 0), {"norm_type": p, "kernel_size": sizes})
     q = float((np.abs(parts[0].values.astype(float)) ** p).sum())
     return c.cell("formula", parts, "y = q^(1/p)", {"q": q, "p": p})
 
 
-def _local(c: _Call, boxes: Sequence[Box | None], at: Index | None = None, hyper: dict | None = None) -> list[Part]:
+def _local(c: Call, boxes: Sequence[Box | None], at: Index | None = None, hyper: dict | None = None) -> list[Part]:
     """The parts of an op applied to these boxes of its arrays alone; the cell is at `at` there, by default 0, 0, …"""
     crops = [a if box is None else take(a, box) for a, box in zip(c.args, boxes)]
     y, gradients, *_ = c.op.__wrapped__(*crops, **(c.hyper if hyper is None else hyper))
@@ -272,7 +258,7 @@ def _local(c: _Call, boxes: Sequence[Box | None], at: Index | None = None, hyper
             if box is not None and gradient is not None]  # fmt: skip
 
 
-def _any(c: _Call) -> Cell:
+def _any(c: Call) -> Cell:
     """An op without a row below: its own gradient functions, for the whole arrays, cut to what is not 0."""
     whole = _local(c, [_whole(a) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else None for a in c.args], c.at)
     parts = []
@@ -285,12 +271,11 @@ def _any(c: _Call) -> Cell:
     return c.cell("formula", parts, f"y = {c.op.__name__}({', '.join(map(c.name, range(len(c.args))))})")
 
 
-_KINDS: dict[str, Callable[[_Call], Cell]] = {
+_KINDS: dict[str, Callable[[Call], Cell]] = {
     "conv1d": _convolution, "conv2d": _convolution, "linear": _linear, "matmul": _matmul, "avg_pool2d": _avg_pool2d,
-    "sum": lambda c: c.cell("products", [c.part(0, _reduced(c), 1.0)], "y = Σ x", bias=0.0),
-    "mean": lambda c: _average(c, _reduced(c)), "trainable_avg_pool2d": _trainable_avg_pool2d,
+    "sum": _sum, "mean": lambda c: _average(c, _reduced(c)), "trainable_avg_pool2d": _trainable_avg_pool2d,
     **dict.fromkeys(("adaptive_avg_pool2d", "global_avg_pool2d"), lambda c: _average(c, _adaptive_box(c))),
-    "max_pool2d": _max_pool2d, "lp_pool2d": _lp_pool2d,
+    "max_pool2d": lambda c: _extreme(c, _pooling(c)[1]), "lp_pool2d": _lp_pool2d,
     **dict.fromkeys(("adaptive_max_pool2d", "global_max_pool2d"), lambda c: _extreme(c, _adaptive_box(c))),
     "max": lambda c: _extreme(c, _reduced(c)), "min": lambda c: _extreme(c, _reduced(c), low=True),
     "batch_norm_inference": _batch_norm, "softmax": _softmax, "log_softmax": _softmax,

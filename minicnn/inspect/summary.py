@@ -59,7 +59,7 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
         layers.append(Layer(name, kind, shape, *_window(module), fresh(module, Parameter), fresh(module, Buffer), macs,
                             size if looks else 0, size, *sight))  # fmt: skip
 
-    with no_grad(), _without_values(model):
+    with no_grad(), without_values(model):
         try:
             with watch(look):
                 model(Tensor(meta.image((1, *input_shape))))
@@ -104,7 +104,7 @@ def _least_size(model: Module, channels: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _without_values(model: Module):
+def without_values(model: Module):
     """The model in eval mode, its arrays on "meta"; both are restored afterwards."""
     tensors = [t for _, m in model.named_modules() for _, t in m.members() if isinstance(t, Tensor)]
     arrays = [(t, t.data) for t in tensors]

@@ -9,6 +9,7 @@ number of images alone is a Batch; any other difference is an error.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,29 +30,34 @@ def trace(model: Module, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Graph
     """(the graph of the model, two random images of `shape` (C,H,W), the model's answer for them)."""
     rng = np.random.default_rng(0)
     with model.evaluating():
-        runs = [_Run(model, rng.standard_normal((N, *shape)).astype(dtype)) for N in IMAGES]
+        runs = [Run(model, Tensor(rng.standard_normal((N, *shape)).astype(dtype))) for N in IMAGES]
     graph = _compared(*runs)
     graph.drop_unused()
-    return graph, runs[0].images, runs[0].answer
+    return graph, runs[0].x.numpy(), np.array(runs[0].y.numpy())
 
 
-class _Run:
-    """The ops of one forward pass: (op, arguments, hyper-parameters, y), with constants as arrays and numbers."""
+class Run:
+    """The ops of one forward pass that depend on x, in the order in which they computed.
 
-    def __init__(self, model: Module, images: np.ndarray):
-        self.images, x = images, Tensor(images)
+    steps: (op, arguments, hyper-parameters, y) of each   number: {id of a Tensor: the step that computed it; −1 for x}
+    layer: {step: the path of its module}   y, output: the model's answer, and its step
+    With `gradients` the ops record themselves, and each y knows its gradient functions.
+    """
+
+    def __init__(self, model: Module, x: Tensor, gradients: bool = False):
+        self.x = x
         self.steps: list[tuple[Callable[..., Any], list[Any], dict[str, Any], Tensor]] = []
-        self.number = {id(x): -1}                                  # of the step that computed a Tensor; −1: the images
+        self.number = {id(x): -1}
         self.layer: dict[int, str] = {}
         self._paths: dict[int, str] = {}
         for name, module in model.named_modules():
             self._paths.setdefault(id(module), name)
-        with no_grad(), watch_ops(self._note), watch(self._name):
+        with nullcontext() if gradients else no_grad(), watch_ops(self._note), watch(self._name):
             y = model(x)
         if not isinstance(y, Tensor) or id(y) not in self.number:
             raise CompileError(f"the net's output, a {type(y).__name__}, does not depend on the images through ops: "
                                "compute it from the images with minicnn.ops")
-        self.output, self.answer = self.number[id(y)], np.array(y.numpy())
+        self.y, self.output = y, self.number[id(y)]
 
     def _note(self, op: Callable[..., Any], args: Any, hyper: dict[str, Any], y: Tensor) -> None:
         if any(id(a) in self.number for a in args):
@@ -76,9 +82,9 @@ class _Run:
         return f"the op {self.steps[i][0].__name__!r}" + (f" in layer {layer!r}" if layer else "")
 
 
-def _compared(run: _Run, again: _Run) -> Graph:
+def _compared(run: Run, again: Run) -> Graph:
     """The graph that both runs are cases of."""
-    values = {-1: Value(tuple(_size(a, b) for a, b in zip(run.images.shape, again.images.shape)))}
+    values = {-1: Value(tuple(_size(a, b) for a, b in zip(run.x.shape, again.x.shape)))}
     nodes = []
     for i, (op, args, hyper, y) in enumerate(run.steps):
         differs = CompileError(f"{run.where(i)} is computed otherwise for other images: the net's values depend on the "
@@ -100,7 +106,7 @@ def _compared(run: _Run, again: _Run) -> Graph:
         raise CompileError("the net computes other ops for other images: decide in its forward by ops alone")
     out = values[run.output]
     if out.shape[:1] != (Batch(),):
-        raise CompileError(f"for {IMAGES[0]} images the net's output has shape {run.answer.shape}: it must have one "
+        raise CompileError(f"for {IMAGES[0]} images the net's output has shape {run.y.shape}: it must have one "
                            "row for each image")
     return Graph(values[-1], out, nodes)
 

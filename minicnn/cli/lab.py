@@ -1,0 +1,163 @@
+"""minicnn lab RUN"""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from minicnn import data, models
+from minicnn.cli import console, user_file
+from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble
+from minicnn.cli.model_name import BEST, InputSize, ModelSettings, model_path, of_zoo, parse, parse_shape
+from minicnn.data.preprocessing import Preprocessing
+from minicnn.io import model_file
+from minicnn.io.weights import load_into
+from minicnn.lab.server import Server
+from minicnn.lab.session import Session
+from minicnn.nn import Module
+from minicnn.train.folder import CONFIG
+from minicnn.train.source import split_of_run, whole_dataset
+
+DEMO = Path("runs/demo")
+
+
+def lab(
+    run: Annotated[
+        str, typer.Argument(help="A run folder, a model file, NAME or NAME:VARIANT, or FILE.py::NET of your own; by "
+                                 "default runs/demo.")
+    ] = "",
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights for NAME or FILE.py::NET; without them they are random.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --weights: class names.")] = None,
+    settings: ModelSettings = None,
+    input_size: InputSize = "",
+    preprocess: Annotated[
+        str, typer.Option(help=f"For NAME and FILE.py::NET: {', '.join(PREPROCESSING)}, auto.")
+    ] = AUTO,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Draw the curves of a run while it trains, and take its new weights.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 8765,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; beyond 127.0.0.1 only with --token.")
+    ] = "127.0.0.1",
+    token: Annotated[str, typer.Option(help="The secret in the page's address; by default a random one.")] = "",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+):  # fmt: skip
+    """Open a page to look inside a net: draw or drop a picture, and have any number of any layer explained."""
+    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
+    run = run or (str(DEMO) if DEMO.is_dir() else "")
+    if not run:
+        raise console.UsageError("name a run folder or a model file: there is no runs/demo, which `make demo` trains")
+    folder = Path(run) if Path(run).is_dir() else None
+    if follow and folder is None:
+        raise console.UsageError(f"--follow needs a run folder, and {run} is none")
+    if follow and folder is not None and (folder / CONFIG).is_file() and not (folder / BEST).exists():
+        console.say(f"{folder} has no model yet: the lab opens after its first epoch. Ctrl-C stops.", markup=False)
+        while not (folder / BEST).exists():                # written atomically: there at once, and whole
+            time.sleep(0.3)
+    session = _session(run, weights, labels, settings, input_size, preprocess, _newest(folder) if follow else None)
+    with console.usage_errors():
+        try:
+            server = Server(session, port, host, token, folder if follow else None)
+        except OSError as problem:
+            raise ValueError(f"port {port} of {host} can't be used ({problem.strerror}): choose another with --port; "
+                             "0 takes a free one") from None
+    console.say(f"The lab is at {server.address}", markup=False)
+    console.say("It runs until Ctrl-C.")
+    session.warm_up()
+    if not no_browser:
+        webbrowser.open(server.address)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+
+
+def _session(run: str, weights: Path | None, labels: Path | None, settings: list[str] | None, input_size: str,
+             preprocess: str, reload: Any) -> Session:  # fmt: skip
+    if "::" in run:
+        if not input_size:
+            raise console.UsageError(f"--input is missing: {run} does not define its image size; give channels x "
+                                     "height x width, such as --input 3x32x32")  # fmt: skip
+        if labels:
+            raise console.UsageError("--labels is for a net of the zoo: a net of your own shows the classes' numbers")
+        net = user_file.net(run, parse(settings), drawn=True)
+        if weights:
+            report = load_into(net, weights, strict=False)
+            if not report.ok:
+                raise ValueError(f"{weights} does not fit {run} ({report})")
+        return Session(net, [], _prepared(parse_shape(input_size), preprocess), run)
+    if input_size:
+        raise console.UsageError(f"--input is for FILE.py::NET: {run} defines its image size")
+    if weights:
+        name, options = of_zoo(run, settings)
+        net, about, said = assemble(name, weights, labels, options, preprocess)
+        for sentence in said:
+            console.note(sentence)
+        return Session(net, about.classes, about.preprocessing, run, _samples(None, about))
+    if labels:
+        raise console.UsageError("--labels needs --weights: a model file has its own class names")
+    if run.partition(":")[0] in models.names() and not Path(run).exists():
+        name, options = of_zoo(run, settings)
+        with console.usage_errors(TypeError):
+            net = models.build(name, **options)
+        shape = models.input_shape(name, options.get("variant", ""))
+        shape = (options.get("in_channels", shape[0]), *shape[1:])
+        console.say(f"{run} has random weights: --weights gives it trained ones.", markup=False)
+        return Session(net, [], _prepared(shape, preprocess), run)
+    if settings:
+        raise console.UsageError(f"--set is for a net that is built now; the options of the net in {run} are fixed")
+    net, about = model_file.load(model_path(Path(run)))
+    name = f"{about.model} · {run}"
+    return Session(net, about.classes, about.preprocessing, name, _samples(Path(run), about), reload)
+
+
+def _prepared(shape: tuple[int, ...], preprocess: str) -> Preprocessing:
+    C, H, W = shape
+    if C not in (1, 3):
+        raise console.UsageError(f"the lab shows nets for grey (1) or RGB (3) pictures, and this one takes "
+                                 f"{C} channels")
+    mean, std, _ = PREPROCESSING["imagenet" if preprocess == AUTO else preprocess]
+    return Preprocessing((H, W), tuple(mean[:C]), tuple(std[:C]), channels=C)
+
+
+def _samples(run: Path | None, about: model_file.Description) -> Any:
+    """Test pictures of the model's dataset, if they are here and of one size with its images; else None."""
+    try:
+        if run is not None and (run / CONFIG).is_file():
+            return split_of_run(run / CONFIG, "test").test
+        if about.trained_on in data.names():
+            return whole_dataset(about.trained_on, "test", about)[1]
+    except (ValueError, OSError):                                  # not downloaded, or moved: the lab works without
+        pass
+    return None
+
+
+def _newest(folder: Path | None) -> Callable[[], dict[str, np.ndarray] | None] | None:
+    """The weights of a run's best model whenever the file is another than at the last call."""
+    if folder is None:
+        return None
+    path = folder / BEST
+    seen = path.stat().st_mtime_ns if path.exists() else 0
+
+    def newest() -> dict[str, np.ndarray] | None:
+        nonlocal seen
+        try:
+            now = path.stat().st_mtime_ns
+            if now == seen:
+                return None
+            model: Module = model_file.load(path)[0]
+        except (OSError, ValueError):                              # it is just being replaced
+            return None
+        seen = now
+        return model.state_dict()
+
+    return newest
