@@ -139,8 +139,8 @@ class ImageFolder(Splits):
             if path.is_dir():
                 name = nfc(path.name)                      # macOS and Linux spell accents differently
                 if name in found:
-                    raise ValueError(f"{folder} has two folders {short(name)}, whose names differ only in their Unicode "
-                                     f"form (NFC and NFD): move the pictures of both into one")
+                    raise ValueError(f"{folder} has two folders {short(name)}, whose names differ only in their "
+                                     f"Unicode form (NFC and NFD): move the pictures of both into one")
                 self._spellings.setdefault(name, set()).add(path.name)
                 pictures = found[name] = []
                 for place, folders, files in os.walk(path, onerror=_raise):

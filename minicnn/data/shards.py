@@ -170,8 +170,8 @@ def _add_member(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, pictu
     content = tar.extractfile(member)
     text = content.read().strip() if content else b""
     if not (text.isdigit() and len(text) < 8):
-        raise ValueError(f"{path}: {short(member.name)} says {bytes(text[:20])!r}, which is not a class: it must be a number "
-                         f"from 0")
+        raise ValueError(f"{path}: {short(member.name)} says {bytes(text[:20])!r}, which is not a class: it must "
+                         f"be a number from 0")
     labels[key] = int(text)
     return True
 

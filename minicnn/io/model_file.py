@@ -182,7 +182,8 @@ def _read(path: str | os.PathLike[str]) -> tuple[Description, dict[str, tuple[in
         said = json.loads(metadata["minicnn"])
         version = said["format"]
         if version != FORMAT:
-            raise ValueError(f"{path} has format {short(version)}, and this minicnn reads format {FORMAT}: update minicnn")
+            raise ValueError(f"{path} has format {short(version)}, and this minicnn reads format {FORMAT}: "
+                             "update minicnn")
         description = Description(**said)
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
