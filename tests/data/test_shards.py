@@ -84,14 +84,14 @@ def test_other_members_do_not_disturb(tmp_path):
 @pytest.mark.parametrize(("members", "sentence"), [
     ([("a.png", b"x")], r"the sample '/a' has a picture and no label \(.cls\): put both into one tar"),
     ([("d/a.cls", b"1")], r"the sample 'd/a' has a label \(.cls\) and no picture"),
-    ([("a.png", b"x"), ("a.cls", b"cat")], "a.cls says b'cat', which is not a class: it must be a number from 0"),
-    ([("a.png", b"x"), ("a.cls", b"-1")], "a.cls says b'-1'"), ([("a.png", b"x"), ("a.cls", b"")], "a.cls says b''"),
+    ([("a.png", b"x"), ("a.cls", b"cat")], "'a.cls' says b'cat', which is not a class: it must be a number from 0"),
+    ([("a.png", b"x"), ("a.cls", b"-1")], "'a.cls' says b'-1'"), ([("a.png", b"x"), ("a.cls", b"")], "'a.cls' says b''"),
     ([("a.png", b"x"), ("a.cls", b"9" * 50)], "which is not a class"),
-    ([("a.png", b"x"), ("a.cls", b"1" * 65)], "a.cls has 65 bytes, and a .cls file may have at most 64"),
+    ([("a.png", b"x"), ("a.cls", b"1" * 65)], "'a.cls' has 65 bytes, and a .cls file may have at most 64"),
     ([("a.png", b"x"), ("a.png", b"y"), ("a.cls", b"1")], "there are two files .png for the sample '/a'"),
     ([("a.png", b"x"), ("a.cls", b"1"), ("a.cls", b"2")], "there are two files .cls for the sample '/a'"),
     ([("a.png", b"", ("type", tarfile.SYMTYPE), ("linkname", "/etc/passwd")), ("a.cls", b"1")],
-     "a.png is a link or another special file"),
+     "'a.png' is a link or another special file"),
     ([("a.png", b"", ("type", tarfile.LNKTYPE), ("linkname", "b")), ("a.cls", b"1")], "is a link or another special"),
     ([("a.png", b"", ("type", tarfile.CHRTYPE)), ("a.cls", b"1")], "is a link or another special"),
 ])
