@@ -31,7 +31,8 @@ except SystemExit as end:
     ([], HEAVY + NETS + DATA + ENGINE),
     (["--help"], HEAVY + NETS + DATA + ENGINE),
     (["shape", "227", "-k", "11", "-s", "4"], HEAVY + NETS + DATA + ENGINE),
-    *(([verb, "--help"], HEAVY + NETS + DATA + ENGINE) for verb in LIGHT_HELP),
+    *(pytest.param([verb, "--help"], HEAVY + NETS + DATA + ENGINE, marks=[pytest.mark.slow] * (i > 2))
+      for i, verb in enumerate(LIGHT_HELP)),
     (["devices"], HEAVY + NETS + DATA + ("minicnn.tensor",)),
     (["datasets"], [name for name in HEAVY if name not in ("PIL",)] + list(NETS)),
     (["models"], [*HEAVY, *DATA, "minicnn.inspect"]),

@@ -151,9 +151,8 @@ print(len(list(kernel.folder().glob("*.nbi"))))
 @pytest.mark.parametrize(("cores", "executable", "here"), [
     (2, "", ["work"]),
     (1, "", ["layout", "work"]),
-    (2, "/nowhere/python", ["layout", "work"]),
-    (2, "/some/other/program", ["layout", "work"]),
-    (2, "python that fails", ["layout", "work"]),
+    *(pytest.param(2, executable, ["layout", "work"], marks=pytest.mark.slow)
+      for executable in ("/nowhere/python", "/some/other/program", "python that fails")),
 ])
 def test_the_second_half_is_compiled_by_a_second_process_if_there_is_one(tmp_path, cores, executable, here):
     if executable == "python that fails":
