@@ -29,7 +29,9 @@ WITH_NETS  := $(if $(TORCH_PYTHON),torch$(COMMA)torch.compile$(COMMA))$(if $(PEE
 demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
 
+# The kernels are compiled first, once, and not by each of pytest's processes.
 test: lint
+	@if $(BIN)/python -c "import numba" 2>/dev/null; then $(BIN)/python -m minicnn.cpu.compiled.first_use; fi
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 slow: $(VENV)/.test

@@ -284,6 +284,7 @@ def results(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_results_hold_what_is_needed_to_understand_them(results):
     for name in ("conv", "layers", "models", "steps", "scaling", "overhead"):
         document = json.loads((results / f"{name}.json").read_text())
@@ -315,6 +316,7 @@ def test_results_hold_what_is_needed_to_understand_them(results):
     assert ("a kernel and its counters", "numpy") not in parts
 
 
+@pytest.mark.slow
 def test_a_layer_is_timed_by_every_kernel_that_has_it(results):
     pytest.importorskip("numba")
     document = json.loads((results / "tuning.json").read_text())
@@ -327,6 +329,7 @@ def test_a_layer_is_timed_by_every_kernel_that_has_it(results):
     assert [set(wake) for wake in document["wakes"]] == [{"size", "alone", "listening", "asleep"}]
 
 
+@pytest.mark.slow
 def test_the_page_is_made_of_the_results_alone(results, tmp_path):
     docs = tmp_path / "docs"
     page, argv = docs / "benchmarks.md", ["cpu", "--results", str(results), "--docs", str(docs)]
@@ -394,6 +397,7 @@ def test_the_loader_on_a_few_pictures(tmp_path, capsys, monkeypatch):
         loader.make_pictures(ROOT / "tests", tmp_path, 1)
 
 
+@pytest.mark.slow
 def test_a_steps_time_is_shared_out_among_its_ops(results):
     rows = json.loads((results / "steps.json").read_text())["cases"]
     assert [row["path"] for row in rows] == PATHS

@@ -1,5 +1,6 @@
 """The first use of this version on a machine: all kernels are compiled, half of them in a second process.
 
+    python -m minicnn.cpu.compiled.first_use               compile all kernels now, if they are not yet there
     python -m minicnn.cpu.compiled.first_use FILE …        compile the kernels of these files and keep them
 
 LLVM compiles one function at a time, so a second core needs a second process. Where there is none, or it fails, this
@@ -89,5 +90,10 @@ class _Bar:
 
 
 if __name__ == "__main__":
+    from minicnn.cpu.compiled import first_use, kernel
+
     for name in sys.argv[1:]:
         _compile(name)
+    kept = kernel.folder()
+    if not sys.argv[1:] and kept and not (kept / "complete").exists():
+        first_use.compile_all(kept)                                # by its own name, which the second process is given
