@@ -23,6 +23,7 @@ HERE = ("work", "layout", "elements", "batch_norm", "sums", "update", "pool", "d
 THERE = ("winograd_transforms", "winograd", "depthwise", "softmax")
 """The files whose kernels most nets need, in two halves that take as long. Others are compiled when they are used."""
 
+MODULE = "minicnn.cpu.compiled.first_use"                          # __name__ is "__main__" when run by its name
 LINE = "minicnn compiles its kernels for this processor, once; MINICNN_CPU=numpy computes without them\n"
 
 
@@ -61,7 +62,7 @@ def _start(files: tuple[str, ...]) -> subprocess.Popen | None:
     root = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
     try:
-        return subprocess.Popen([python, "-m", __name__, *files], env=environment, stdin=subprocess.DEVNULL,
+        return subprocess.Popen([python, "-m", MODULE, *files], env=environment, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     except OSError:
         return None
@@ -90,10 +91,10 @@ class _Bar:
 
 
 if __name__ == "__main__":
-    from minicnn.cpu.compiled import first_use, kernel
+    from minicnn.cpu.compiled import kernel
 
     for name in sys.argv[1:]:
         _compile(name)
     kept = kernel.folder()
     if not sys.argv[1:] and kept and not (kept / "complete").exists():
-        first_use.compile_all(kept)                                # by its own name, which the second process is given
+        compile_all(kept)
