@@ -27,7 +27,7 @@ def batch_norm_stats(x):
         shifted = rows[chunk] - shifts
         return shifted.sum(0), np.einsum("ij,ij->j", shifted, shifted)
 
-    first, second = sum_chunks(rows, C, 2, sums) / (x.size // C)                 # (C,), (C,)
+    first, second = sum_chunks(rows, C, 2, sums) / (x.size // C)              # (C,), (C,)
     var = np.maximum(second - first * first, 0)
     return (shift + first).astype(x.dtype), var.astype(x.dtype)
 
@@ -51,12 +51,13 @@ def batch_norm_apply(x, mean, scale, shift, *, add=None, relu=False):
 
 
 def batch_norm_sums(dy, x, mean, inv_std, *, relu=None):
-    rows, dy_rows, means = long_rows(x), long_rows(through_relu(dy, x, mean, relu)), repeat(mean, long_rows(x))
+    rows, dy_rows = long_rows(x), long_rows(through_relu(dy, x, mean, relu))
+    means = repeat(mean, rows)
 
     def sums(chunk):
         return dy_rows[chunk].sum(0), np.einsum("ij,ij->j", rows[chunk] - means, dy_rows[chunk])
 
-    sum_dy, sum_dy_centred = sum_chunks(rows, x.shape[1], 2, sums)               # (C,), (C,)
+    sum_dy, sum_dy_centred = sum_chunks(rows, x.shape[1], 2, sums)            # (C,), (C,)
     return sum_dy.astype(x.dtype), (sum_dy_centred * inv_std).astype(x.dtype)
 
 

@@ -35,7 +35,7 @@ def max_pool2d(x, g):
 
 def max_pool2d_dx(dy, winner, g):
     dy, winner = to_nhwc(dy), to_nhwc(winner)                                 # (N, OH, OW, C)
-    return _scatter(lambda n: lambda t, tap: dy[n] * (winner[n] == t), g, dy.dtype)
+    return _scatter(lambda n: lambda t, here: dy[n] * (winner[n] == t), g, dy.dtype)
 
 
 def avg_pool2d(x, g, count_include_pad):
@@ -44,7 +44,7 @@ def avg_pool2d(x, g, count_include_pad):
 
 def avg_pool2d_dx(dy, g, count_include_pad):
     dy = to_nhwc(dy) * _inverse_counts(g, count_include_pad, dy.dtype)        # (N, OH, OW, C)
-    return _scatter(lambda n: lambda t, tap: dy[n], g, dy.dtype)
+    return _scatter(lambda n: lambda t, here: dy[n], g, dy.dtype)
 
 
 def lp_pool2d(x, p, g):
@@ -56,7 +56,7 @@ def lp_pool2d_dx(dy, x, y, p, g):
     exponent, x_abs, dy, y = p - 1, to_nhwc(np.abs(x)), to_nhwc(dy), to_nhwc(y)
 
     def contributions(n):
-        padded, divisor = _padded(x_abs, g, n, 0), np.where(y[n] == 0, 1, y[n])  # where y is 0, all |x| are 0
+        padded, divisor = _padded(x_abs, g, n, 0), np.where(y[n] == 0, 1, y[n])          # where y is 0, all |x| are 0
         return lambda t, here: np.where(y[n] == 0, 0, dy[n] * (padded[here] / divisor) ** exponent)
 
     return elementwise(np.multiply, elementwise(np.sign, x), _scatter(contributions, g, dy.dtype))
