@@ -199,7 +199,14 @@ TYPICAL = {"many small images", "ResNet conv5_x", "ResNet-50 squeeze", "AlexNet 
 
 @pytest.mark.parametrize("case", thinned(SUITE, lambda case: case.name in TYPICAL), ids=lambda case: case.name)
 def test_the_policys_choice_keeps_to_its_workspace(case):
-    run = ConvRun(case)
+    run, before = ConvRun(case), threads.num_threads()
     filters = run.w.nbytes
-    for what, call in run.calls().items():
-        assert workspace(call)["workspace_bytes"] <= threads.num_threads() * (20e6 + filters) + 4 * filters, what
+    try:
+        for count in (1, 2):
+            threads.set_num_threads(count)
+            with minicnn.cpu_path("numpy"):
+                for what, call in run.calls().items():
+                    threads.drop_scratch()
+                    assert workspace(call)["workspace_bytes"] <= count * (20e6 + filters) + 4 * filters, (what, count)
+    finally:
+        threads.set_num_threads(before)

@@ -37,7 +37,7 @@ POINTS = (0, 1, -1, 1 / 2, -2, 2, -1 / 2)
 """The points at which the polynomials are evaluated. After 0 and ±1, pairs of a number and minus its inverse keep the
 rounding small: with ½ and −2, F(4×4, 3×3) is twice as accurate in float32 as with 2 and −2 (Barabasz et al. 2020)."""
 
-CHUNK_BYTES = 3 << 20
+CHUNK_BYTES = 2 << 20
 """Bytes of transformed tiles, V and M together, in a chunk. Fewer would fit a core's own cache better, but then threads
 wait for Python's lock too often."""
 BLOCK_CHUNKS = 4
