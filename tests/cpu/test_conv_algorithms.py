@@ -199,12 +199,13 @@ TYPICAL = {"many small images", "ResNet conv5_x", "ResNet-50 squeeze", "AlexNet 
 
 @pytest.mark.parametrize("case", thinned(SUITE, lambda case: case.name in TYPICAL), ids=lambda case: case.name)
 def test_the_policys_choice_keeps_to_its_workspace(case):
-    run, before = ConvRun(case), threads.num_threads()
-    filters = run.w.nbytes
+    before = threads.num_threads()
     try:
-        for count in (1, 2):
-            threads.set_num_threads(count)
-            with minicnn.cpu_path("numpy"):
+        with minicnn.cpu_path("numpy"):
+            run = ConvRun(case)
+            filters = run.w.nbytes
+            for count in (1, 2):
+                threads.set_num_threads(count)
                 for what, call in run.calls().items():
                     threads.drop_scratch()
                     assert workspace(call)["workspace_bytes"] <= count * (20e6 + filters) + 4 * filters, (what, count)
