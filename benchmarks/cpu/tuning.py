@@ -20,8 +20,8 @@ from minicnn.cpu import path, threads
 
 WAKE = "wake"
 GRID = [ConvCase(name, (N, C, side, side), C, (k, k), (1, 1), (k // 2, k // 2), C if name == "depthwise" else 1)
-        for name, k, widths in (("3×3", 3, (8, 16, 32, 64, 128, 256, 512)), ("1×1", 1, (16, 64, 256)), ("5×5", 5, (6, 32)),
-                                ("depthwise", 3, (32, 256)))
+        for name, k, widths in (("3×3", 3, (8, 16, 32, 64, 128, 256, 512)), ("1×1", 1, (16, 64, 256)),
+                                ("5×5", 5, (6, 32)), ("depthwise", 3, (32, 256)))
         for C in widths for side in (7, 14, 28, 56) for N in (1, 16)]  # fmt: skip
 
 
