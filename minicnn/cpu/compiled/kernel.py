@@ -22,6 +22,7 @@ from typing import Any
 import llvmlite.binding
 import numba
 import numpy as np
+import numpy.ma  # numba imports it in the first call, and a process forked meanwhile would wait for it forever
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 BOUNDSCHECK = os.environ.get("MINICNN_BOUNDSCHECK") == "1"

@@ -280,6 +280,17 @@ print(set(codes), right())
     assert done.stdout == "{0} True\n", done.stderr
 
 
+def test_the_first_call_of_a_kernel_imports_nothing():
+    """A process that is forked while another thread imports something waits for that import, which never ends there."""
+    done = python(COMPUTE + """
+import sys
+loaded = set(sys.modules)
+assert right()
+print(sorted(set(sys.modules) - loaded))
+""")
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_a_spawned_process_computes():
     done = python(COMPUTE + """
 from multiprocessing import get_context
