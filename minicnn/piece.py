@@ -17,16 +17,16 @@ from minicnn.settings import within
 
 
 class Piece(NamedTuple):
-    """Rows `first` … `first + count − 1` of a batch of `whole` rows."""
+    """Rows `first` … `first + size − 1` of a batch of `whole` rows."""
 
     first: int
-    count: int
+    size: int
     whole: int
 
     @property
     def rows(self) -> slice:
         """The rows to compute: these, or row 0 as a stand-in."""
-        return slice(self.first, self.first + self.count) if self.count else slice(0, 1)
+        return slice(self.first, self.first + self.size) if self.size else slice(0, 1)
 
 
 def piece(whole: int, rank: int, size: int) -> Piece:

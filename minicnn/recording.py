@@ -1,4 +1,4 @@
-"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks after each op and gradient, fusion."""
+"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks, fusion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ recording = contextvars.ContextVar("recording", default=True)
 debugging = contextvars.ContextVar("debugging", default=False)
 watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
 layer_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("watchers", default=())
-gradient_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("gradient_watchers", default=())
+gradient_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("gradients", default=())
 waiting: contextvars.ContextVar[Any] = contextvars.ContextVar("waiting", default=None)
 """The deferred.Waiting of the outermost module that computes; None outside modules."""
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import minicnn
+from minicnn import ranks
 from minicnn.cli import console
 from minicnn.foreign import NoFontWarning
 
@@ -144,6 +145,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×: print a substitute
+    if ranks.launched() > 1 and ranks.launched_rank():
+        console.silence()
     try:
         with _warnings_as_lines():
             code = app(standalone_mode=False)

@@ -89,11 +89,11 @@ class Loader:
 
     Batch b of epoch e depends only on (seed, e, b), not on the number or kind of workers: the order of an epoch comes
     from (seed, e), the random numbers of a batch from (seed, e, b). With part=(r, k) a batch is rank r's piece of it
-    (minicnn/piece.py): only these pictures are read, and `whole` describes the whole batch. `epoch` and `batch` are the position of the next
+    (minicnn/piece.py): only these pictures are read, and `whole` describes the whole batch. A transform that is a
+    function of your own makes the whole batch on each rank. `epoch` and `batch` are the position of the next
     batch; set them to continue from there, bit for bit. After the last batch of an epoch `epoch` grows by one.
 
-    transform(pictures, labels, rng) → (images, mixed): a `Transform`; a function of your own makes whole batches on each
-    of several ranks.   workers: 0 reads in the caller's thread.
+    transform(pictures, labels, rng) → (images, mixed): a `Transform`.   workers: 0 reads in the caller's thread.
     processes: workers are processes instead of threads. Threads are usually better: most of the work is decoding,
     during which Pillow and NumPy release the interpreter lock.   prefetch: how many batches each worker may be ahead.
 

@@ -27,7 +27,7 @@ def shared_batch_norm(x: Array, gamma: Array | None = None, beta: Array | None =
     """
     check("batch_norm", eps, x, gamma, beta)
     device, C = devices.of(x), x.shape[1]
-    counts = shared.piece.count > 0
+    counts = shared.piece.size > 0
     own = [device.to_numpy(a).astype(np.float64) for a in device.batch_norm_stats(x)]
     count = x.size // C if counts else 0
     mean, var, total = merged(shared.ranks.gather(np.concatenate([*own, [count]])))

@@ -212,7 +212,7 @@ def test_pieces_of_ranks_make_up_the_batch(files, ranks, words):
     parts = [list(loader(files, epoch=1, transform=transform, part=(r, ranks))) for r in range(ranks)]
     for b, batch in enumerate(alone):
         mine = [part[b] for part in parts]
-        rows = [piece.first + np.arange(piece.count) for piece in (m.whole.piece for m in mine)]
+        rows = [piece.first + np.arange(piece.size) for piece in (m.whole.piece for m in mine)]
         assert np.concatenate(rows).tolist() == list(range(len(batch.labels)))
         for m, own in zip(mine, rows):
             own = own if len(own) else [0]                 # a stand-in
