@@ -150,7 +150,9 @@ class Mpi(Alone):
 
     def channel(self) -> Mpi:
         """The same ranks for messages of another kind, which never wait for those of this one."""
-        other = Mpi(self.mpi, self.comm.Dup(), 0)
+        with self._waiting():
+            comm = self.comm.Dup()
+        other = Mpi(self.mpi, comm, 0)
         other.waits, other.threads = self.waits, self.threads
         return other
 

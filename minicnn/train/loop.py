@@ -19,7 +19,7 @@ from minicnn.plan import predictor
 from minicnn.ranks import Alone
 from minicnn.tensor import Tensor, no_grad
 from minicnn.train.losses import logits_of, loss_of
-from minicnn.train.shared import Shared, total_weight
+from minicnn.train.shared import Shared, shares, total_weight
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -78,7 +78,7 @@ def train_epoch(
             break
         optimizer.zero_grad()
         parts = [_Part(weight, *batch) for batch in group]
-        size, total = sum(p.size for p in parts), sum(p.total for p in parts)
+        size, total = sum(p.size for p in parts), sum(p.weight for p in parts)
         loss, correct = 0.0, 0.0
         for part in parts:
             with shared.piece(part.whole):
@@ -90,7 +90,7 @@ def train_epoch(
                 share = part.weight / total
                 with shared.sending() if part is parts[-1] else contextlib.nullcontext():
                     mean.backward(None if share == 1 else np.asarray(share, mean.dtype))
-            if part.weight:                                                   # else its images are stand-ins
+            if part.counts:
                 loss += mean.item() * share
                 correct += int((logits_of(outputs).numpy().argmax(1) == part.labels).sum())
         all_loss, correct = shared.finish(loss, correct)
@@ -124,28 +124,30 @@ def _of_the_first(team: Alone, sentence: str, mine: bool) -> str:
 
 
 class _Part:
-    """A part of a step's images: a batch, or of several ranks' batch this rank's piece.
+    """A batch of a step, or this rank's piece of it.
 
-    size: the images of the whole batch.   total: the sum of their weights.   weight: that of this rank's images.
+    size: the images of the whole batch.   weight: the sum of their weights.   shares: the part of this sum that belongs
+    to our images, for their labels and for the labels that Mixup added.   counts: false if our images are stand-ins.
     """
 
     def __init__(self, weight: Sequence[float] | None, images: Any, labels: np.ndarray, indices: Any = None,
                  mixed: Mixed | None = None, whole: Whole | None = None):
         self.images, self.labels, self.mixed, self.whole = images, labels, mixed, whole
-        self.weight = total_weight(weight, labels, mixed)
-        self.size, self.total = len(labels), self.weight
+        self.counts, self.shares = True, (1.0, 1.0)
         if whole:
-            self.size, self.total = whole.piece.whole, total_weight(weight, whole.labels, whole.mixed)
-            self.weight = self.weight if whole.piece.size else 0.0
+            self.counts, self.shares = whole.piece.size > 0, shares(labels, mixed, whole, weight)
+            labels, mixed = whole.labels, whole.mixed
+        self.size, self.weight = len(labels), total_weight(weight, labels, mixed)
 
 
 def _loss(model: Module, outputs: Any, part: _Part, label_smoothing: float, weight: Sequence[float] | None) -> Tensor:
-    """The mean loss of a part, as a scalar."""
+    """The mean loss of a batch, as a scalar; of a piece its summand."""
     loss = loss_of(model, outputs, part.labels, label_smoothing=label_smoothing, weight=weight)
+    first, second = part.shares
     if part.mixed is None:
-        return loss
+        return loss if first == 1 else first * loss
     others = loss_of(model, outputs, part.mixed.others, label_smoothing=label_smoothing, weight=weight)
-    return part.mixed.share * loss + (1 - part.mixed.share) * others
+    return first * part.mixed.share * loss + second * (1 - part.mixed.share) * others
 
 
 @dataclass(repr=False)

@@ -60,10 +60,13 @@ class Shared:
     def step(self, batch: Any, weight: Sequence[float] | None = None) -> Iterator[None]:
         """Around forward and `backward` of one batch of a `Loader` with part=team.part.
 
-        weight (K,): the class weights of the loss, if it has any.
+        weight (K,): the class weights of the loss, if it has any; ValueError together with Mixup, whose two losses have
+        different sums of weights: `train_epoch` does both.
         """
         whole = batch.whole
-        self._factor = share(batch.labels, batch.mixed, whole, weight) if whole else None
+        if weight is not None and batch.mixed:
+            raise ValueError("step: a loss with class weights and Mixup has two sums of weights: use train_epoch")
+        self._factor = shares(batch.labels, None, whole, weight)[0] if whole else None
         with self.piece(whole):
             yield
 
@@ -136,14 +139,20 @@ def _put(p: Tensor, view: Any) -> None:
         p.grad = view
 
 
-def share(labels: np.ndarray, mixed: Mixed | None, whole: Whole, weight: Sequence[float] | None) -> float:
-    """The part of the whole batch's mean loss that a piece's images make: Σ of their weights / Σ of all weights."""
+def shares(labels: np.ndarray, mixed: Mixed | None, whole: Whole, weight: Sequence[float] | None) -> tuple[float, float]:
+    """Of the mean loss of a whole batch the part of a piece's images: Σ of their weights / Σ of all weights.
+
+    → (for their labels, for those that Mixup added); (0, 0) for stand-ins
+    """
     if not whole.piece.size:
-        return 0.0
-    return total_weight(weight, labels, mixed) / total_weight(weight, whole.labels, whole.mixed)
+        return 0.0, 0.0
+    first = total_weight(weight, labels) / total_weight(weight, whole.labels)
+    if mixed is None or whole.mixed is None:
+        return first, first
+    return first, total_weight(weight, mixed.others) / total_weight(weight, whole.mixed.others)
 
 
-def total_weight(weight: Sequence[float] | None, labels: np.ndarray, mixed: Mixed | None) -> float:
+def total_weight(weight: Sequence[float] | None, labels: np.ndarray, mixed: Mixed | None = None) -> float:
     """Σ of the images' weights: their number, or the sum of their classes' weights."""
     if weight is None:
         return len(labels)

@@ -1,0 +1,18 @@
+"""Several ranks compute the gradients of one process: started by mpiexec, where mpi4py and an mpiexec are installed."""
+
+import json
+
+import pytest
+
+from tests.ranks.launch import launch
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+def test_gradients_are_those_of_one_process(size):
+    """Float64: class weights, Mixup, dropout, augmentation, accumulation; batches that k does not divide, or below k."""
+    ended = launch(size, "-m", "tests.ranks.equivalence")
+    assert ended.returncode == 0, ended.stderr
+    cases = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(cases) >= 14
+    for case in cases:
+        assert max(value for name, value in case.items() if name != "case") < 1e-12, case
