@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minicnn import devices
 from minicnn.data.augment import Mixed
-from minicnn.data.loader import Whole
+from minicnn.data.loader import Batch, Whole
 from minicnn.nn import Module
-from minicnn.piece import computing
+from minicnn.piece import computing, piece
 from minicnn.ranks import Alone, Pending
 from minicnn.recording import on_gradient
 from minicnn.tensor import Tensor
@@ -45,7 +45,8 @@ class Shared:
     """
 
     def __init__(self, model: Module, team: Alone, asked: Request | None = None):
-        self.ranks, self.asked, self.agreed = team, asked or Request(), Request()
+        self.ranks, self.agreed = team, Request()
+        self.asked = Request() if asked is None else asked  # not `or`: a request is false until it is made
         self.norm, self.gradients = team.channel(), team.channel()  # batch norm's messages come between the buckets'
         self.model = model
         share_state(model, team)
@@ -139,7 +140,26 @@ def _put(p: Tensor, view: Any) -> None:
         p.grad = view
 
 
-def shares(labels: np.ndarray, mixed: Mixed | None, whole: Whole, weight: Sequence[float] | None) -> tuple[float, float]:
+class Pieces:
+    """This rank's pieces of batches that every rank has: (images, labels), or batches of a Loader."""
+
+    def __init__(self, batches: Iterable, team: Alone):
+        self.batches, self.team = batches, team
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images, labels, *more in self.batches:
+            indices, mixed, whole = (*more, None, None, None)[:3]
+            if whole is None:
+                own, labels = piece(len(labels), *self.team.part), np.asarray(labels)
+                whole = Whole(own, labels, mixed)
+                images, labels = images[own.rows], labels[own.rows]
+                indices = None if indices is None else indices[own.rows]
+                mixed = mixed and Mixed(mixed.others[own.rows], mixed.share)
+            yield Batch(images, labels, indices, mixed, whole)
+
+
+def shares(labels: np.ndarray, mixed: Mixed | None, whole: Whole,
+           weight: Sequence[float] | None) -> tuple[float, float]:  # fmt: skip
     """Of the mean loss of a whole batch the part of a piece's images: Σ of their weights / Σ of all weights.
 
     → (for their labels, for those that Mixup added); (0, 0) for stand-ins

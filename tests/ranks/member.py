@@ -1,7 +1,7 @@
-"""python -m tests.ranks.member FOLDER [resume] [KEY=VALUE …]: one rank of a small training, without pictures and tables.
+"""python -m tests.ranks.member FOLDER [resume] [KEY=VALUE …]: one rank of a small training, without pictures.
 
-Prints "step N" after each step on rank 0, and "PID process RANK" first. raise=N: rank 1 fails after step N; slow=S: each
-step takes S seconds longer; wait=S: seconds to wait for the other ranks.
+Prints "PID process RANK" first, and on rank 0 "step N" after each step. raise=N: rank 1 fails after step N; slow=S:
+each step takes S seconds longer; wait=S: seconds to wait for the other ranks.
 """
 
 import json

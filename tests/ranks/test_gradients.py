@@ -7,9 +7,12 @@ import pytest
 from tests.ranks.launch import launch
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=SLOW), pytest.param(4, marks=SLOW)])
 def test_gradients_are_those_of_one_process(size):
-    """Float64: class weights, Mixup, dropout, augmentation, accumulation; batches that k does not divide, or below k."""
+    """Float64: class weights, Mixup, dropout, augmentation, accumulation; also where k does not divide the batch."""
     ended = launch(size, "-m", "tests.ranks.equivalence")
     assert ended.returncode == 0, ended.stderr
     cases = [json.loads(line) for line in ended.stdout.splitlines()]
