@@ -10,6 +10,7 @@ from minicnn.deferred import fusable
 from minicnn.device import Array
 from minicnn.ops.batch_norm import check, normalised
 from minicnn.piece import Shared
+from minicnn.ranks import Alone
 from minicnn.tensor import op
 
 
@@ -57,3 +58,19 @@ def merged(rows: Array) -> tuple[Array, Array, float]:
         mean = mean + delta * (count / total)
         squares = squares + row[C:-1] * count + delta * delta * (count * (total - count) / total)
     return mean, squares / max(total, 1), total
+
+
+@op
+def gathered(x: Array, *, ranks: Alone):
+    """y (N,K·C,…) = the channels of all K ranks, in their order.   x (N,C,…)
+
+    dx = this rank's channels of Σ dy over the ranks, because every rank has computed with its own copy of y.
+    """
+    device, C = devices.of(x), x.shape[1]
+    y = device.asarray(np.concatenate(list(ranks.gather(device.to_numpy(x))), 1))
+
+    def dx(dy):
+        whole = ranks.sum(np.array(device.to_numpy(dy), order="C"))
+        return device.asarray(np.ascontiguousarray(whole[:, ranks.rank * C : (ranks.rank + 1) * C]))
+
+    return y, dx

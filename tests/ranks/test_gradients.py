@@ -6,7 +6,6 @@ import pytest
 
 from tests.ranks.launch import launch
 
-
 SLOW = pytest.mark.slow
 
 
