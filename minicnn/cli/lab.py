@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,11 +17,11 @@ from minicnn.cli.model_name import BEST, InputSize, ModelSettings, model_path, o
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.io import model_file
 from minicnn.io.weights import load_into
-from minicnn.lab.server import Server
-from minicnn.lab.session import Session
+from minicnn.lab.session import Session, site
 from minicnn.nn import Module
 from minicnn.train.folder import CONFIG
 from minicnn.train.source import split_of_run, whole_dataset
+from minicnn.web.server import serve
 
 DEMO = Path("runs/demo")
 
@@ -65,20 +64,8 @@ def lab(
             time.sleep(0.3)
     session = _session(run, weights, labels, settings, input_size, preprocess, _newest(folder) if follow else None)
     with console.usage_errors():
-        try:
-            server = Server(session, port, host, token, folder if follow else None)
-        except OSError as problem:
-            raise ValueError(f"port {port} of {host} can't be used ({problem.strerror}): choose another with --port; "
-                             "0 takes a free one") from None
-    console.say(f"The lab is at {server.address}", markup=False)
-    console.say("It runs until Ctrl-C.")
-    session.warm_up()
-    if not no_browser:
-        webbrowser.open(server.address)
-    try:
-        server.serve_forever()
-    finally:
-        server.server_close()
+        serve(site(session, folder if follow else None), port, host, token, browser=not no_browser,
+              say=lambda line: console.say(line, markup=False), warm_up=session.warm_up)
 
 
 def _session(run: str, weights: Path | None, labels: Path | None, settings: list[str] | None, input_size: str,

@@ -59,7 +59,7 @@ def one(rng, port):
         return "site", head("GET", rng.choice(["/", "/api/net", "/api/samples"]), port, {"Sec-Fetch-Site": site})
     if kind == 4:
         token = rng.choice([None, "", "x", "0" * 24, "é" * 24, "a" * 20_000])
-        return "token", post(rng.choice(WRITES), b'{"look":0,"label":1,"rate":1,"keep":true}', port, X_Lab_Token=token)
+        return "token", post(rng.choice(WRITES), b'{"look":0,"label":1,"rate":1,"keep":true}', port, X_Token=token)
     if kind == 5:
         length = rng.choice(["-1", "0", "99999999999", "1e3", "0x10", " 5 5", "+5", "", "²", "8388609"])
         return "length", head("POST", rng.choice(["/api/unit", "/api/picture"]), port, {

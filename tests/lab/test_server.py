@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import minicnn.lab.server as module
-from minicnn.lab.server import Server
-from minicnn.lab.session import IMAGES, LOOKS, QUESTIONS
-from tests.lab.conftest import listening, session
+import minicnn.web.server as module
+from minicnn.lab.session import IMAGES, LOOKS
+from tests.lab.conftest import listening, server, session
 from tests.lab.hostile import head, requests, send
 
 
@@ -101,7 +100,7 @@ def test_a_picture_has_limits_of_pixels_memory_and_format(lab):
         assert "\n" not in answer["error"]
 
 
-@pytest.mark.parametrize("path", [path for path, (_, writes) in QUESTIONS.items() if writes])
+@pytest.mark.parametrize("path", ["/api/step", "/api/set", "/api/scale", "/api/reset"])
 def test_what_changes_the_net_needs_the_token(lab, path):
     before = lab.server.session.model.state_dict()
     given = {"/api/step": {"look": 0, "label": 1, "rate": 0.1, "keep": True},
@@ -109,7 +108,7 @@ def test_what_changes_the_net_needs_the_token(lab, path):
              "/api/scale": {"parameter": "features.0.bias", "o": 0, "factor": 0.0}, "/api/reset": {}}[path]  # fmt: skip
     lab.ask("/api/pixels", content=pixels())
     for token in (None, "", "x", lab.server.token[:-1], lab.server.token + "x"):
-        headers = {} if token is None else {"X_Lab_Token": token}
+        headers = {} if token is None else {"X_Token": token}
         assert lab.ask(path, given, **headers)[0] == 403
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), lab.server.session.model.state_dict().values()))
 
@@ -118,10 +117,10 @@ def test_beyond_this_machine_it_listens_with_a_token_only_and_everything_needs_i
     for host in ("0.0.0.0", "192.0.2.7", ""):
         for token in ("", "short"):
             with pytest.raises(ValueError, match="needs a token of at least 16 characters"):
-                Server(session(), host=host, token=token)
-    with listening(Server(session(), host="0.0.0.0", token="0123456789abcdef")) as lab:
+                server(session(), host=host, token=token)
+    with listening(server(session(), host="0.0.0.0", token="0123456789abcdef")) as lab:
         assert lab.ask("/api/net")[0] == 403
-        assert lab.ask("/api/net", X_Lab_Token="0123456789abcdef")[0] == 200
+        assert lab.ask("/api/net", X_Token="0123456789abcdef")[0] == 200
         assert lab.ask("/api/pixels", content=pixels())[0] == 403
         assert lab.ask("/")[0] == 200                                      # the page itself holds nothing
         assert lab.ask("/", Host=f"evil.example:{lab.port}")[0] == 421     # a number can't be rebound, a name can
@@ -129,7 +128,7 @@ def test_beyond_this_machine_it_listens_with_a_token_only_and_everything_needs_i
 
 def test_slow_requests_and_idle_connections_end(monkeypatch):
     monkeypatch.setattr(module, "READ_SECONDS", 0.3)
-    with listening(Server(session())) as lab:
+    with listening(server(session())) as lab:
         for begin in (b"", b"GET / HTTP/1.1\r\n", head("POST", "/api/picture", lab.port, {
                 "Content-Type": "application/octet-stream", "Content-Length": "1000"}) + b"x"):  # fmt: skip
             with socket.create_connection(("127.0.0.1", lab.port), 10) as slow:
@@ -141,7 +140,7 @@ def test_slow_requests_and_idle_connections_end(monkeypatch):
 
 def test_there_is_a_cap_on_connections(monkeypatch):
     monkeypatch.setattr(module, "CONNECTIONS", 8)
-    with listening(Server(session())) as lab, contextlib.ExitStack() as held:
+    with listening(server(session())) as lab, contextlib.ExitStack() as held:
         for _ in range(8):
             held.enter_context(socket.create_connection(("127.0.0.1", lab.port)))
         time.sleep(0.2)
@@ -167,7 +166,7 @@ def test_500_hostile_requests_are_refused_write_nothing_and_the_next_is_answered
 
 
 def test_50_looks_at_once_are_all_right_and_memory_is_bounded():
-    with listening(Server(session())) as lab:
+    with listening(server(session())) as lab:
         lab.ask("/api/pixels", content=pixels())
         answers = {}
 

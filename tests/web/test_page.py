@@ -11,9 +11,8 @@ from PIL import Image
 
 from minicnn import models, nn, ops
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.lab.server import Server
 from minicnn.lab.session import Session
-from tests.lab.conftest import listening, session
+from tests.lab.conftest import listening, server, session
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make web-test")
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
@@ -33,9 +32,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def lab():
-    server = Server(session())
-    server.session.warm_up()
-    with listening(server) as client:
+    with listening(server(session())) as client:
         yield client
 
 
@@ -284,7 +281,7 @@ def test_names_are_text_and_never_markup(open_page):
     prepare = Preprocessing((28, 28), (0.1,), (0.3,), channels=1)
     evil = "<img src=x onerror=document.title='hit'>"
     names = [f"{evil}{i}" for i in range(10)]
-    with listening(Server(Session(models.build("lenet5"), names, prepare, evil))) as lab:
+    with listening(server(Session(models.build("lenet5"), names, prepare, evil))) as lab:
         page = open_page(lab)
         point(page, 12)
         assert page.locator("img").count() == 0
@@ -303,7 +300,7 @@ def test_a_net_with_branches_and_a_skip_connection(open_page):
             b = self.b(a) + a
             return self.out(ops.global_avg_pool2d(ops.concat(a, b)))
 
-    with listening(Server(Session(Net(), [], Preprocessing((12, 12), (0.1,), (0.3,), channels=1)))) as lab:
+    with listening(server(Session(Net(), [], Preprocessing((12, 12), (0.1,), (0.3,), channels=1)))) as lab:
         page = open_page(lab)
         assert page.locator("#edges > path").count() == 10
         for node in range(page.locator(".node").count()):

@@ -89,7 +89,7 @@ const largest = (...lists) => Math.max(1e-12, ...lists.map(l => l.reduce((m, v) 
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 async function ask(path, question, signal) {
   const bytes = question instanceof Uint8Array || question instanceof Blob;
-  const headers = { "X-Lab-Token": token };
+  const headers = { "X-Token": token };
   if (question !== undefined) headers["Content-Type"] = bytes ? "application/octet-stream" : "application/json";
   let reply;
   try {
@@ -568,7 +568,7 @@ async function follow() {
   $("run").hidden = false;
   for (;;) {
     try {
-      const reader = (await fetch("/api/curve", { headers: { "X-Lab-Token": token } })).body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = (await fetch("/api/curve", { headers: { "X-Token": token } })).body.pipeThrough(new TextDecoderStream()).getReader();
       records = [];
       let text = "";
       for (;;) {
