@@ -57,6 +57,9 @@ VERBS = {
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "app": Verb("app_:app", TRAIN, "Serve a classifier as a page, correct its answers, let it learn.", (
+        "app runs/demo", "app runs/stamps --data photos", "app runs/demo --export classifier",
+        "app runs/demo --host 0.0.0.0 --token a-long-secret-word")),
     "lab": Verb("lab:lab", LOOK, "Open a page that explains any number of any layer.", (
         "lab runs/demo", "lab net.safetensors --no-browser", "lab runs/demo --follow",
         "lab mine.py::Net --input 3x32x32")),

@@ -250,9 +250,11 @@ def _chosen(source: Any, prepare: Preprocessing) -> tuple[np.ndarray, list[int]]
 def site(session: Session, run: Path | None = None) -> Site:
     """The lab as a web site: its page and what the page may ask.   run: whose log the page follows."""
     s = session
-    changes = {"/api/step": s.step, "/api/set": s.set_weight, "/api/scale": s.scale_filter, "/api/reset": s.reset}
-    plain = {"/api/again": s.again, "/api/maps": s.maps, "/api/unit": s.unit, "/api/evidence": s.evidence,
-             "/api/difference": s.difference, "/api/weights": s.weights}  # fmt: skip
+    changes: dict[str, Callable[..., Answer]] = {
+        "/api/step": s.step, "/api/set": s.set_weight, "/api/scale": s.scale_filter, "/api/reset": s.reset}
+    plain: dict[str, Callable[..., Answer]] = {
+        "/api/again": s.again, "/api/maps": s.maps, "/api/unit": s.unit, "/api/evidence": s.evidence,
+        "/api/difference": s.difference, "/api/weights": s.weights}  # fmt: skip
     return Site(
         "lab", pages("minicnn.lab", "index.html", "lab.css", "lab.js", "icon.svg"),
         reads={"/api/net": s.net, "/api/samples": s.samples},

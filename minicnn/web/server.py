@@ -178,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(403, "this changes something, which needs the token in the address that was printed")
         elif (body := self._body(site.most_bytes if picture else MOST_QUESTION)) is not None:
             self.server.due(self.connection, None)
-            self._answer(lambda: picture(body) if picture else ask(question, wire.decode(body)))
+            self._answer(lambda: ask(question, wire.decode(body)) if question else picture(body))  # type: ignore[misc]
 
     def _refused(self, needs_token: bool) -> bool:
         """Whether the request did not come from the lab's own page, or is ambiguous; then it is answered."""
