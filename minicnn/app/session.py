@@ -16,6 +16,7 @@ from minicnn import arguments
 from minicnn.data.decode import Packed
 from minicnn.inspect import units
 from minicnn.inspect.grad_cam import grad_cam
+from minicnn.inspect.summary import summary
 from minicnn.io.model_file import Description
 from minicnn.nn import Module
 from minicnn.plan import classify, predictor
@@ -58,8 +59,9 @@ class Session:
         self._answer = predictor(model, 1)
         try:
             self.layer = units.last_convolution(model, self.prepare.shape)
+            self.place = _place(model, self.prepare.shape, self.layer)
         except ValueError:                                         # no maps to show
-            self.layer = ""
+            self.layer, self.place = "", []
 
     def replace(self, model: Module) -> None:
         """Answer with another model of the same classes and preprocessing from now on."""
@@ -96,7 +98,7 @@ class Session:
             return self._answered(picture, seen)
 
     def evidence(self, picture: Any, k: Any) -> Answer:
-        """Grad-CAM for class k on the maps of the last convolution: (h,w), 0 and more."""
+        """Grad-CAM for class k on the maps of the last convolution: (h,w), 0 and more, and their place on the image."""
         with self.alone():
             image = self.seen(picture).image
             k = self.a_class(k)
@@ -104,7 +106,7 @@ class Session:
                 raise ValueError("this net has no maps of more than one pixel, so there is no place to point at")
             x = self.prepare.normalise(image[None])
             found = grad_cam(self.model, x, k, units.find_layer(self.model, self.layer))[0]
-            return {"k": k, "layer": self.layer, "map": found}
+            return {"k": k, "layer": self.layer, "map": found, "place": self.place}
 
     def seen(self, picture: Any) -> Seen:
         """The picture of that name. ValueError where it is forgotten."""
@@ -128,6 +130,19 @@ class Session:
 
     def _bytes(self) -> int:
         return sum(len(seen.content) + seen.plain.size for seen in self._pictures.values())
+
+
+def _place(model: Module, shape: tuple[int, ...], layer: str) -> list[float]:
+    """[top, left, height, width] of a layer's map on the image, as shares of it.
+
+    A number of the map lies at the centre of its receptive field, and is as wide as the step from one to the next.
+    """
+    row = next(row for row in summary(model, shape).layers if row.name == layer)
+    start, length = [], []
+    for first, size, step, count, side in zip(row.offset, row.field, row.total_stride, row.output[1:], shape[1:]):
+        start.append((first + size / 2 - step / 2) / side)
+        length.append(count * step / side)
+    return [*start, *length]
 
 
 def site(session: Session, more: dict[str, Question] | None = None, state: Any = None) -> Site:

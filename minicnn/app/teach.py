@@ -49,6 +49,9 @@ class Teacher:
     def __init__(self, session: Session, path: Path, folder: Path | None = None, epochs: int = 5):
         self.session, self.path, self.folder, self.epochs = session, path.absolute(), folder, epochs
         found = retrain.lesson(self.path, session.description, folder)
+        self.shown = foreign.terminal("/".join(found.corrections.root.absolute().parts[-2:]).lstrip("/"))
+        """The folder, for visitors, who need not know where it is on this machine."""
+
         self.corrections, self.missing = found.corrections, found.missing
         atomic.sweep(path.parent, (path.name, retrain.result_path(path).name))
         self.corrections.sweep()
@@ -69,7 +72,7 @@ class Teacher:
     def state(self) -> Answer:
         """How many pictures are filed and where, why they can't be learned from, and how far a retraining is."""
         with self._lock:
-            return {"folder": foreign.terminal(self.corrections.root), "filed": self.corrections.count,
+            return {"folder": self.shown, "filed": self.corrections.count,
                     "missing": self.missing, "number": self.session.number,
                     "classes": sorted(self.corrections.folders), "training": dict(self._training)}
 
@@ -87,7 +90,7 @@ class Teacher:
             self._filed[number] = filed
             while len(self._filed) > FILINGS:
                 del self._filed[next(iter(self._filed))]
-        return {"filed": number, "k": k, "path": foreign.terminal(filed.path), "new": filed.before != filed.path}
+        return {"filed": number, "k": k, "path": foreign.terminal("/".join(filed.path.parts[-2:])), "new": filed.before != filed.path}
 
     def undo(self, filed: Any) -> Answer:
         """Take a filing back."""

@@ -9,12 +9,12 @@ const WORDS = {
     waiting: "No picture yet", sure: "{0} %", top: "The five most probable classes, of {0}; all together have 100 %. Choose one to see the evidence for it.",
     wrong: "Was that wrong?", really: "It is", tell: "Correct it", where: "The picture is stored in the folder of its class in {0}.",
     filedAs: "Stored as “{0}”: {1}", already: "It was stored as “{0}” already: {1}", undo: "Undo", undone: "Taken back.",
-    teach: "Learn from corrections", count: "{0} corrected pictures in {1}", none: "No corrected pictures yet in {0}",
+    teach: "Learn from corrections", count: "Corrected pictures in {1}: {0}", none: "There are no corrected pictures in {0} yet.",
     train: "Retrain", meanwhile: "In the background; answers go on.", stop: "Stop", progress: "Progress of the retraining",
     what: { start: "starting", features: "computing features", training: "training", comparing: "comparing" }, left: "{0} {1} %, {2}", seconds: "about {0} s left",
-    old: "old model", new: "new model", heldTest: "test pictures, never trained on: right of {0}", heldValidation: "validation pictures, which chose the best epoch: right of {0}",
-    corrected: "corrected pictures: right of {0}", notEvidence: "The new model was trained on the corrected pictures, so they are no evidence.",
-    differ: "On the held-out pictures, only the old model is right on {0} and only the new one on {1}; the fewer, the more it is chance.", leftOut: "{0} held-out pictures were corrected too, and are left out.", nothingHeld: "No pictures are held out, so the models can't be compared.",
+    old: "old model", new: "new model", heldTest: "Right of {0} test pictures, never trained on", heldValidation: "Right of {0} validation pictures, which chose the epoch",
+    corrected: "Right of {0} corrected pictures, trained on", notEvidence: "The new model was trained on the corrected pictures, so they are no evidence.",
+    differ: "Held-out pictures that only the old model gets right: {0}; only the new one: {1}. A difference of a few may be chance.", leftOut: "Left out, because they were corrected too: {0}.", nothingHeld: "No pictures are held out, so the models can't be compared.",
     keptNew: "The new model is better, and is used now. The old one is kept.", keptOld: "The new model is not better: the old one stays.",
     useOld: "Use the old one", useNew: "Use the new one", usesOld: "The old model is used, as you chose.", usesNew: "The new model is used, as you chose.", failed: "The retraining failed: {0}", stopped: "Stopped. The model is as before.",
     privacy: "Pictures go only to the computer that runs this page. Only corrected ones are stored there.", readOnly: "Pictures go only to the computer that runs this page, and are not stored.", lost: "The app does not answer: does it still run?", tooLarge: "This picture has more than {0} MB: choose a smaller one.", class: "class",
@@ -28,12 +28,12 @@ const WORDS = {
     waiting: "아직 사진이 없습니다", sure: "{0} %", top: "클래스 {0}개 가운데 확률이 높은 다섯 개입니다. 모두 더하면 100 %입니다. 하나를 고르면 그 근거를 보여 줍니다.",
     wrong: "틀렸나요?", really: "정답", tell: "바로잡기", where: "사진은 {0} 안의 그 클래스 폴더에 저장됩니다.",
     filedAs: "“{0}”(으)로 저장했습니다: {1}", already: "이미 “{0}”(으)로 저장되어 있습니다: {1}", undo: "되돌리기", undone: "되돌렸습니다.",
-    teach: "바로잡은 사진으로 학습", count: "바로잡은 사진 {0}장, {1}", none: "아직 바로잡은 사진이 없습니다, {0}",
+    teach: "바로잡은 사진으로 학습", count: "{1}에 있는 바로잡은 사진: {0}장", none: "{0}에 아직 바로잡은 사진이 없습니다.",
     train: "다시 학습", meanwhile: "백그라운드에서 학습하며, 그동안에도 답합니다.", stop: "멈추기", progress: "다시 학습의 진행",
     what: { start: "시작", features: "특징 계산", training: "학습", comparing: "비교" }, left: "{0} {1} %, {2}", seconds: "약 {0}초 남음",
-    old: "이전 모델", new: "새 모델", heldTest: "학습에 쓰지 않은 시험 사진 {0}장 중 정답", heldValidation: "에폭을 고르는 데 쓴 검증 사진 {0}장 중 정답",
-    corrected: "바로잡은 사진 {0}장 중 정답", notEvidence: "새 모델은 바로잡은 사진으로 학습했으므로 그것은 증거가 아닙니다.",
-    differ: "따로 둔 사진 가운데 이전 모델만 맞힌 것이 {0}장, 새 모델만 맞힌 것이 {1}장입니다. 적을수록 우연일 수 있습니다.", leftOut: "따로 둔 사진 {0}장은 바로잡은 사진이기도 해서 뺐습니다.", nothingHeld: "따로 둔 사진이 없어서 두 모델을 비교할 수 없습니다.",
+    old: "이전 모델", new: "새 모델", heldTest: "학습에 쓰지 않은 시험 사진 {0}장 가운데 맞힌 것", heldValidation: "에폭을 고르는 데 쓴 검증 사진 {0}장 가운데 맞힌 것",
+    corrected: "학습에 쓴 바로잡은 사진 {0}장 가운데 맞힌 것", notEvidence: "새 모델은 바로잡은 사진으로 학습했으므로 그것은 증거가 아닙니다.",
+    differ: "따로 둔 사진 가운데 이전 모델만 맞힌 것은 {0}장, 새 모델만 맞힌 것은 {1}장입니다. 몇 장의 차이는 우연일 수 있습니다.", leftOut: "바로잡은 사진이기도 해서 뺀 것: {0}장.", nothingHeld: "따로 둔 사진이 없어서 두 모델을 비교할 수 없습니다.",
     keptNew: "새 모델이 더 좋아서 이제 새 모델을 씁니다. 이전 모델도 보관합니다.", keptOld: "새 모델이 더 좋지 않아서 이전 모델을 계속 씁니다.",
     useOld: "이전 모델 쓰기", useNew: "새 모델 쓰기", usesOld: "고른 대로 이전 모델을 씁니다.", usesNew: "고른 대로 새 모델을 씁니다.", failed: "다시 학습하지 못했습니다: {0}", stopped: "멈추었습니다. 모델은 그대로입니다.",
     privacy: "사진은 이 페이지를 실행하는 컴퓨터로만 갑니다. 바로잡은 사진만 그곳에 저장됩니다.", readOnly: "사진은 이 페이지를 실행하는 컴퓨터로만 가고, 저장되지 않습니다.", lost: "앱이 응답하지 않습니다. 아직 실행 중인가요?", tooLarge: "사진이 {0} MB보다 큽니다. 더 작은 것을 고르세요.", class: "클래스",
@@ -99,11 +99,12 @@ async function show(answer) {
   $("frame").className = ""; canvas.hidden = false; $("seeing").hidden = false;
   $("bright").hidden = !answer.bright && !answer.swapped;
   const best = answer.top[0];
-  $("headline").replaceChildren(short(best.class), el("small", { textContent: fill(W.sure, percent(best.probability).trim()) }));
+  headline(short(best.class), fill(W.sure, percent(best.probability).trim()));
   bars(); heat();
   $("correct").hidden = !about.teach;
   $("class").value = String((answer.top[1] ?? best).index);
 }
+function headline(text, below) { $("headline").replaceChildren(el("span", { textContent: text, title: text }), el("small", { textContent: below })); }
 function bars() {
   const rows = shown ? shown.top : Array.from({ length: Math.min(5, about.classes.length) }, () => null);
   $("bars").replaceChildren(...rows.map(row => {
@@ -114,24 +115,25 @@ function bars() {
     return el("li", {}, b);
   }));
 }
-const RAMP = [[11, 8, 32], [107, 29, 110], [217, 72, 59], [251, 155, 6], [252, 245, 160]];
-/** Dark for 0, bright for 1: [r, g, b, alpha]. */
+const RAMP = [[60, 15, 110], [140, 30, 120], [217, 72, 59], [251, 155, 6], [252, 245, 160]];
+/** Nothing for 0, from dark to bright up to 1: [r, g, b, alpha]. */
 export function glow(t) {
   const at = Math.max(0, Math.min(1, t)) * (RAMP.length - 1), i = Math.min(RAMP.length - 2, Math.floor(at)), f = at - i;
-  return [...RAMP[i].map((v, c) => Math.round(v + (RAMP[i + 1][c] - v) * f)), Math.round(255 * (.5 + .25 * t))];
+  return [...RAMP[i].map((v, c) => Math.round(v + (RAMP[i + 1][c] - v) * f)), Math.round(225 * (1 - (1 - Math.max(0, Math.min(1, t))) ** 3))];
 }
 const heat = act(async () => {
   const [, H, Wd] = about.input, mine = shown, k = chosen, name = short(about.classes[k]);
   $("picture").setAttribute("aria-label", fill(W.unseen, H, Wd));
   if (!about.layer || !$("show").checked) { $("heat").hidden = true; $("seen").textContent = fill(W.unseen, H, Wd); return; }
   $("seen").textContent = fill(W.seen, H, Wd, name);
-  const { map } = await ask("/api/evidence", { picture: mine.picture, k });
+  const { map, place } = await ask("/api/evidence", { picture: mine.picture, k });
   if (mine !== shown || k !== chosen || !$("show").checked) return;
   const [h, w] = map.shape, v = array(map), limit = v.reduce((a, b) => Math.max(a, b), 1e-12), canvas = $("heat");
   canvas.width = w; canvas.height = h;
   const g = canvas.getContext("2d"), d = g.createImageData(w, h);
   v.forEach((x, i) => d.data.set(glow(x / limit), 4 * i));
   g.putImageData(d, 0, 0);
+  ["top", "left", "height", "width"].forEach((side, i) => { canvas.style[side] = `${100 * place[i]}%`; });
   canvas.hidden = false;
 });
 $("show").onchange = () => { if (shown) heat(); };
@@ -206,7 +208,7 @@ function teach(s) {
 }
 function compared(t) {
   const { held, corrected, doubt } = t.result, row = (said, counts) => {
-    const cell = which => el("td", { className: which === t.used ? "used" : "", textContent: String(counts[which]) });
+    const cell = which => el("td", { className: which === t.used ? "used" : "", textContent: String(counts[which]) }, el("small", { textContent: `${(100 * counts[which] / counts.pictures).toFixed(1)} %` }));
     const head = el("th", { textContent: fill(said, counts.pictures) }); head.scope = "row";
     return el("tr", {}, head, cell("old"), cell("new"));
   };
@@ -234,7 +236,7 @@ async function start() {
   for (const e of document.querySelectorAll("[data-label]")) e.setAttribute("aria-label", W[e.dataset.label]);
   $("name").textContent = about.name; document.title = about.name;
   $("about").textContent = fill(W.trained, about.classes.length, about.input[1], about.input[2]);
-  $("headline").textContent = W.waiting; bars();
+  headline(W.waiting, "\u00a0"); bars();
   $("frame").style.aspectRatio = `${about.input[2]} / ${about.input[1]}`;
   const touch = matchMedia("(pointer: coarse)").matches;
   $("snap").hidden = !touch; $("camera").hidden = touch || !navigator.mediaDevices?.getUserMedia;  // a camera needs a secure context
