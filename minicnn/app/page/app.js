@@ -75,7 +75,7 @@ const short = name => name.split(",")[0];
 
 // ---------------------------------------------------------------------------------------------------------- answer
 
-let about, shown = null, chosen = 0, turn = 0;
+let about, shown = null, file = null, chosen = 0, turn = 0;
 /** Ask something about a picture; only the latest answer is shown. */
 async function look(path, question) {
   const mine = ++turn;
@@ -85,7 +85,7 @@ async function look(path, question) {
 }
 const picture = act(async blob => {
   if (blob.size > MOST) throw new Error(fill(W.tooLarge, MOST / 2 ** 20));
-  $("filed").hidden = true;
+  $("filed").hidden = true; file = blob;
   await look("/api/picture", blob);
 });
 async function show(answer) {
@@ -136,6 +136,8 @@ const heat = act(async () => {
   ["top", "left", "height", "width"].forEach((side, i) => { canvas.style[side] = `${100 * place[i]}%`; });
   canvas.hidden = false;
 });
+/** The same picture, asked about again: of another model, or after it was forgotten. */
+const again = act(() => look("/api/again", { picture: shown.picture, swapped: shown.swapped }).catch(() => look("/api/picture", file)));
 $("show").onchange = () => { if (shown) heat(); };
 $("swap").onclick = act(() => look("/api/again", { picture: shown.picture, swapped: !shown.swapped }));
 
@@ -204,7 +206,7 @@ function teach(s) {
   $("result").hidden = !["done", "failed", "stopped"].includes(t.state);
   if (t.state !== "done") { $("verdict").textContent = t.state === "failed" ? fill(W.failed, t.error) : W.stopped; $("differ").textContent = ""; $("rows").replaceChildren(); $("other").hidden = true; $("rows").closest("table").hidden = true; }
   else compared(t);
-  if (shown && shown.number !== s.number) { shown.number = s.number; act(() => look("/api/again", { picture: shown.picture, swapped: shown.swapped }))(); }
+  if (shown && shown.number !== s.number) { shown.number = s.number; again(); }
 }
 function compared(t) {
   const { held, corrected, doubt } = t.result, row = (said, counts) => {
