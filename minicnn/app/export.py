@@ -14,7 +14,7 @@ MODEL = "best.safetensors"
 NEEDED = ("numpy", "pillow", "threadpoolctl")
 """Pillow decodes pictures as `minicnn predict` does; the engine sets the threads of NumPy's BLAS with threadpoolctl."""
 LEFT_OUT = ("cli", "lab", "train", "explain", "bench", "gpu", "optim", "kernels", "ops_table.py", "cases.py",
-            "crossing_cases.py", "reference.py", "digits", "__pycache__", "*.pyc")
+            "crossing_cases.py", "reference.py", "*.gz", "__pycache__")
 """Parts of the package that the page does not use."""
 OF_TEACHING = ("teach.py", "retrain.py", "filing.py", "export.py")
 START = '''"""Serves the classifier in this folder:    pip install -r requirements.txt    python app.py --help"""

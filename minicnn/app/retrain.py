@@ -70,8 +70,10 @@ class Lesson:
 def lesson(path: Path, about: Description, folder: Path | None = None) -> Lesson:
     """Find the pictures of a model.   folder: class folders to file into, instead of those of the model's run.
 
-    ValueError where `folder` is no folder of pictures of the model's classes.
+    FileNotFoundError where there is no such folder, ValueError where it has no pictures of the model's classes.
     """
+    if folder is not None and not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: --data names one with a folder for each class")
     run = path.with_name(CONFIG)
     config = from_json(run) if run.is_file() else None
     beside = Corrections.beside(path, len(about.classes))

@@ -106,6 +106,7 @@ async function show(answer) {
 }
 function headline(text, below) { $("headline").replaceChildren(el("span", { textContent: text, title: text }), el("small", { textContent: below })); }
 function bars() {
+  const buttons = () => [...$("bars").querySelectorAll("button")], focused = buttons().indexOf(document.activeElement);
   const rows = shown ? shown.top : Array.from({ length: Math.min(5, about.classes.length) }, () => null);
   $("bars").replaceChildren(...rows.map(row => {
     const bar = el("i"); bar.style.width = `${row ? 100 * row.probability : 0}%`;
@@ -114,6 +115,7 @@ function bars() {
     if (row) { b.setAttribute("aria-pressed", row.index === chosen); b.setAttribute("aria-label", `${row.class}: ${percent(row.probability).trim()} %`); }
     return el("li", {}, b);
   }));
+  if (focused >= 0) buttons()[focused]?.focus();
 }
 const RAMP = [[60, 15, 110], [140, 30, 120], [217, 72, 59], [251, 155, 6], [252, 245, 160]];
 /** Nothing for 0, from dark to bright up to 1: [r, g, b, alpha]. */

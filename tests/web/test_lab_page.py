@@ -1,9 +1,7 @@
-"""The lab's page in a real browser: `make web-test`. Needs playwright, and a Chromium on this machine."""
+"""The lab's page in a real browser: `make web-test`."""
 
 import io
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -14,46 +12,11 @@ from minicnn.data.preprocessing import Preprocessing
 from minicnn.lab.session import Session
 from tests.lab.conftest import listening, server, session
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make web-test")
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
-    "chromium", "chromium-browser", "google-chrome"))), None)  # fmt: skip
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream"])  # fmt: skip
-        yield browser
-        browser.close()
-
 
 @pytest.fixture(scope="module")
 def lab():
     with listening(server(session())) as client:
         yield client
-
-
-@pytest.fixture
-def open_page(browser):
-    """open_page(lab, width, …): the page, ready. Afterwards its console must be empty."""
-    said, pages = [], []
-
-    def opened(lab, width=1280, **options):
-        page = browser.new_page(viewport={"width": width, "height": 900}, **{"locale": "en-US", **options})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda problem: said.append(str(problem)))
-        page.goto(lab.server.address)
-        page.wait_for_selector("html[data-ready]", timeout=60_000)
-        pages.append(page)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert said == []
 
 
 def number(text):
