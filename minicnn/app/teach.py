@@ -90,7 +90,8 @@ class Teacher:
             self._filed[number] = filed
             while len(self._filed) > FILINGS:
                 del self._filed[next(iter(self._filed))]
-        return {"filed": number, "k": k, "path": foreign.terminal("/".join(filed.path.parts[-2:])), "new": filed.before != filed.path}
+        return {"filed": number, "k": k, "path": foreign.terminal("/".join(filed.path.parts[-2:])),
+                "new": filed.before != filed.path}  # fmt: skip
 
     def undo(self, filed: Any) -> Answer:
         """Take a filing back."""

@@ -128,5 +128,5 @@ def test_a_fresh_environment_with_its_requirements_alone(read_only_run, tmp_path
     shutil.move(tmp_path / "out", tmp_path / "elsewhere")
     with started(python, tmp_path / "elsewhere" / "app.py", "--port", "0", "--no-browser", where=tmp_path) as ask:
         same_answers(ask, path, exactly=False)
-    listed = subprocess.run([python, "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True)
-    assert {p["name"].lower() for p in json.loads(listed.stdout)} <= {*NEEDED, "pip", "setuptools"}
+    listed = subprocess.check_output([python, "-m", "pip", "list", "--format", "json"])
+    assert {p["name"].lower() for p in json.loads(listed)} <= {*NEEDED, "pip", "setuptools"}

@@ -1,6 +1,7 @@
 """The rules of docs/lab.md, on the app's table of questions: one test for each line."""
 
 import contextlib
+import json
 import os
 import socket
 import time
@@ -67,8 +68,8 @@ def test_an_app_that_only_answers_has_no_other_questions(viewer, path):
     assert viewer.ask("/api/about")[2]["teach"] is None
 
 
-@pytest.mark.parametrize("path", ["/../../etc/passwd", "/..%2f..%2fetc/passwd", "/page/app.js", "/session.py", "/app.js?x",
-                                  "/best.safetensors", "/api/none", "/lab.js"])
+@pytest.mark.parametrize("path", ["/../../etc/passwd", "/..%2f..%2fetc/passwd", "/page/app.js", "/session.py",
+                                  "/app.js?x", "/best.safetensors", "/api/none", "/lab.js"])
 def test_only_fixed_paths_are_served(viewer, path):
     assert send(viewer.port, head("GET", path, viewer.port, {})) == 404
 
@@ -175,8 +176,6 @@ def test_the_pages_script_writes_text_only():
 
 
 def test_no_question_names_a_path_and_the_page_does_not_show_where_it_is_on_the_machine(app, run):
-    import json
-
     answer = app.ask("/api/picture", content=png(noise()))[2]
     filed = app.change("/api/file", picture=answer["picture"], k=0)[2]
     said = json.dumps([app.ask("/api/about")[2], app.ask("/api/state")[2], filed])

@@ -92,7 +92,7 @@ def test_the_map_lies_where_the_numbers_of_the_layer_look(name, shape):
         p.data = np.abs(p.numpy())                                         # nothing is off: all of the field counts
     layer = last_convolution(net, shape)
     x = np.abs(rng.standard_normal((1, *shape))).astype(np.float32)
-    C, h, w = layer_outputs(net, x, {"it": find_layer(net, layer)})["it"].shape[1:]
+    h, w = layer_outputs(net, x, {"it": find_layer(net, layer)})["it"].shape[2:]
     i, j = h // 2, w // 2
     seen = backpropagate_from(net, x, one_hot(0, i, j), find_layer(net, layer))[0]
     rows, columns = (np.flatnonzero(np.abs(seen).sum((0, a))) for a in (2, 1))

@@ -64,7 +64,8 @@ def one(rng, port, site):
         return "site", head("GET", rng.choice(site["reads"]), port, {"Sec-Fetch-Site": where})
     if kind == 4:
         token = rng.choice([None, "", "x", "0" * 24, "é" * 24, "a" * 20_000])
-        return "token", post(rng.choice(site["writes"]), b'{"look":0,"label":1,"rate":1,"keep":true}', port, X_Token=token)
+        body = b'{"look":0,"label":1,"rate":1,"keep":true}'
+        return "token", post(rng.choice(site["writes"]), body, port, X_Token=token)
     if kind == 5:
         length = rng.choice(["-1", "0", "99999999999", "1e3", "0x10", " 5 5", "+5", "", "²", str(site["most"] + 1)])
         return "length", head("POST", rng.choice([site["asks"][0], site["pictures"][0]]), port, {
@@ -81,7 +82,8 @@ def one(rng, port, site):
                            b'{"look":NaN}', b"{" + b" " * 70_000 + b"}", b'{"look":0,"__class__":1}', b"1" * 5000])
         return "json", post(rng.choice(site["asks"] + site["writes"]), body, port)
     if kind == 8:
-        question = {"look": rng.choice(LOOKS), "picture": rng.choice(LOOKS), "node": rng.choice([1, -1, "1", 10**9, None]),
+        question = {"look": rng.choice(LOOKS), "picture": rng.choice(LOOKS),
+                    "node": rng.choice([1, -1, "1", 10**9, None]),
                     "at": rng.choice([[0, 0, 0], [-1, 0, 0], "000", [0] * 1000, [0.5, 0, 0], None]), "k": rng.choice(
                         [0, -1, 10, "0", None, 1e300])}
         return "unit", post(rng.choice(site["asks"]), json.dumps(question).encode(), port)

@@ -6,7 +6,7 @@ const WORDS = {
     shoot: "Take this picture", close: "Close", show: "Show the evidence", little: "little", much: "much",
     seen: "These {0} × {1} pixels are what the net gets. The brighter, the more the place counts for “{2}” (Grad-CAM: the maps of the last convolution, each weighted by how much the score of this class grows with it).",
     unseen: "These {0} × {1} pixels are what the net gets.", bright: "The edge is bright, but this model expects bright digits on black.", swap: "Swap dark and bright",
-    waiting: "No picture yet", sure: "{0} %", top: "The five most probable classes, of {0}; all together have 100 %. Choose one to see the evidence for it.",
+    waiting: "No picture yet", sure: "{0} %", top: "The five most probable classes, of {0}; all together have 100 %. Choose one to see the evidence for it.", all: "All {0} classes; together they have 100 %. Choose one to see the evidence for it.",
     wrong: "Was that wrong?", really: "It is", tell: "Correct it", where: "The picture is stored in the folder of its class in {0}.",
     filedAs: "Stored as “{0}”: {1}", already: "It was stored as “{0}” already: {1}", undo: "Undo", undone: "Taken back.",
     teach: "Learn from corrections", count: "Corrected pictures in {1}: {0}", none: "There are no corrected pictures in {0} yet.",
@@ -25,7 +25,7 @@ const WORDS = {
     shoot: "이 장면 찍기", close: "닫기", show: "근거 보기", little: "적음", much: "많음",
     seen: "신경망이 받는 {0} × {1} 픽셀입니다. 밝을수록 “{2}”에 중요한 곳입니다(Grad-CAM: 마지막 합성곱의 맵들을, 이 클래스의 점수를 얼마나 키우는지에 따라 더한 것).",
     unseen: "신경망이 받는 {0} × {1} 픽셀입니다.", bright: "가장자리가 밝습니다. 이 모델은 검은 바탕의 밝은 숫자를 기대합니다.", swap: "명암 뒤집기",
-    waiting: "아직 사진이 없습니다", sure: "{0} %", top: "클래스 {0}개 가운데 확률이 높은 다섯 개입니다. 모두 더하면 100 %입니다. 하나를 고르면 그 근거를 보여 줍니다.",
+    waiting: "아직 사진이 없습니다", sure: "{0} %", top: "클래스 {0}개 가운데 확률이 높은 다섯 개입니다. 모두 더하면 100 %입니다. 하나를 고르면 그 근거를 보여 줍니다.", all: "클래스 {0}개 모두이며, 더하면 100 %입니다. 하나를 고르면 그 근거를 보여 줍니다.",
     wrong: "틀렸나요?", really: "정답", tell: "바로잡기", where: "사진은 {0} 안의 그 클래스 폴더에 저장됩니다.",
     filedAs: "“{0}”(으)로 저장했습니다: {1}", already: "이미 “{0}”(으)로 저장되어 있습니다: {1}", undo: "되돌리기", undone: "되돌렸습니다.",
     teach: "바로잡은 사진으로 학습", count: "{1}에 있는 바로잡은 사진: {0}장", none: "{0}에 아직 바로잡은 사진이 없습니다.",
@@ -121,7 +121,7 @@ const RAMP = [[60, 15, 110], [140, 30, 120], [217, 72, 59], [251, 155, 6], [252,
 /** Nothing for 0, from dark to bright up to 1: [r, g, b, alpha]. */
 export function glow(t) {
   const at = Math.max(0, Math.min(1, t)) * (RAMP.length - 1), i = Math.min(RAMP.length - 2, Math.floor(at)), f = at - i;
-  return [...RAMP[i].map((v, c) => Math.round(v + (RAMP[i + 1][c] - v) * f)), Math.round(225 * (1 - (1 - Math.max(0, Math.min(1, t))) ** 3))];
+  return [...RAMP[i].map((v, c) => Math.round(v + (RAMP[i + 1][c] - v) * f)), Math.round(180 * (1 - (1 - Math.max(0, Math.min(1, t))) ** 2))];
 }
 const heat = act(async () => {
   const [, H, Wd] = about.input, mine = shown, k = chosen, name = short(about.classes[k]);
@@ -131,11 +131,12 @@ const heat = act(async () => {
   const { map, place } = await ask("/api/evidence", { picture: mine.picture, k });
   if (mine !== shown || k !== chosen || !$("show").checked) return;
   const [h, w] = map.shape, v = array(map), limit = v.reduce((a, b) => Math.max(a, b), 1e-12), canvas = $("heat");
-  canvas.width = w; canvas.height = h;
-  const g = canvas.getContext("2d"), d = g.createImageData(w, h);
+  canvas.width = w + 2; canvas.height = h + 2;                        // with a rim of nothing, into which it fades
+  const g = canvas.getContext("2d"), d = g.createImageData(w, h), [top, left, height, width] = place;
   v.forEach((x, i) => d.data.set(glow(x / limit), 4 * i));
-  g.putImageData(d, 0, 0);
-  ["top", "left", "height", "width"].forEach((side, i) => { canvas.style[side] = `${100 * place[i]}%`; });
+  g.putImageData(d, 1, 1);
+  const sides = { top: top - height / h, left: left - width / w, height: height + 2 * height / h, width: width + 2 * width / w };
+  for (const side in sides) canvas.style[side] = `${100 * sides[side]}%`;
   canvas.hidden = false;
 });
 /** The same picture, asked about again: of another model, or after it was forgotten. */
@@ -240,6 +241,7 @@ async function start() {
   for (const e of document.querySelectorAll("[data-label]")) e.setAttribute("aria-label", W[e.dataset.label]);
   $("name").textContent = about.name; document.title = about.name;
   $("about").textContent = fill(W.trained, about.classes.length, about.input[1], about.input[2]);
+  if (about.classes.length <= 5) document.querySelector("[data-word=top]").textContent = fill(W.all, about.classes.length);
   headline(W.waiting, "\u00a0"); bars();
   $("frame").style.aspectRatio = `${about.input[2]} / ${about.input[1]}`;
   const touch = matchMedia("(pointer: coarse)").matches;
