@@ -17,6 +17,7 @@ import minicnn.web.server as module
 from minicnn.lab.session import IMAGES, LOOKS
 from tests.lab.conftest import listening, server, session
 from tests.lab.hostile import head, requests, send
+from tests.work import NEVER
 
 
 def array(value):
@@ -148,6 +149,31 @@ def test_there_is_a_cap_on_connections(monkeypatch):
         held.close()
         time.sleep(0.2)
         assert lab.ask("/api/net")[0] == 200
+
+
+def test_there_is_a_cap_on_followers(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n')
+    with listening(server(session(), run=tmp_path)) as lab, contextlib.ExitStack() as held:
+        follow = head("GET", "/api/curve", lab.port, {})
+
+        def opened():
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", lab.port), 20))
+            connection.sendall(follow)
+            return connection.recv(12)
+
+        assert [opened() for _ in range(8)] == [b"HTTP/1.1 200"] * 8
+        assert opened() == b"HTTP/1.1 503"
+        assert lab.ask("/api/net")[0] == 200                               # questions are answered still
+        assert lab.server.followers == 8
+        held.close()                                                       # they are noticed at the next line
+        with open(tmp_path / "metrics.jsonl", "a") as log:
+            end = time.monotonic() + NEVER
+            while lab.server.followers and time.monotonic() < end:
+                log.write('{"epoch": 2}\n')
+                log.flush()
+                time.sleep(0.1)
+        assert lab.server.followers == 0
+        assert opened() == b"HTTP/1.1 200"
 
 
 def test_500_hostile_requests_are_refused_write_nothing_and_the_next_is_answered(lab, tmp_path, monkeypatch):

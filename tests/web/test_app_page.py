@@ -267,7 +267,7 @@ def test_every_control_has_a_name_and_enough_contrast(app, open_page):  # noqa: 
         page = open_page(app, color_scheme=scheme)
         give(page, png(noise(4)))
         nameless = page.locator("button:visible, select, input, canvas[role]").evaluate_all(
-            """list => list.filter(e => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length || e.title))
+            """list => list.filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.title))
             .map(e => e.outerHTML)""")
         assert nameless == []
         pairs = page.evaluate("""() => [["#headline", "#answer"], [".hint", "#answer"], ["#tell", "#tell"],
