@@ -82,10 +82,9 @@ class Session:
 
     def picture(self, content: bytes) -> Answer:
         """The top five classes of a picture file, and a name for it, for the other questions."""
-        seen = Seen(content, self.prepare.read(Packed("the picture", content)))
         picture = secrets.token_urlsafe(12)                        # nobody can guess another visitor's
-        with self.alone():
-            self._pictures[picture] = seen
+        with self.alone():                                         # decoding, too: it can take much memory
+            seen = self._pictures[picture] = Seen(content, self.prepare.read(Packed("the picture", content)))
             while len(self._pictures) > 1 and (len(self._pictures) > PICTURES or self._bytes() > PICTURE_BYTES):
                 self._pictures.popitem(last=False)
             return self._answered(picture, seen)

@@ -90,7 +90,9 @@ class Session:
 
     def look_at_picture(self, content: bytes) -> Answer:
         """A look at a picture file, preprocessed as for `minicnn predict`."""
-        return self._look_at(self.prepare.read(Packed("the picture", content)))
+        with self._alone():                                        # it can take much memory
+            image = self.prepare.read(Packed("the picture", content))
+        return self._look_at(image)
 
     def _look_at(self, image: np.ndarray) -> Answer:
         with self._alone():

@@ -203,7 +203,7 @@ function teach(s) {
   if (running) {
     const share = t.of ? t.done / t.of : 0;
     if (t.of) $("bar").value = share; else $("bar").removeAttribute("value");
-    const left = share > .02 && t.what !== "comparing" ? fill(W.seconds, String(Math.ceil(t.seconds * (1 - share) / share)).padStart(3, "\u2007")) : W.wait ?? "…";
+    const left = share > .02 && t.what !== "comparing" ? fill(W.seconds, String(Math.ceil(t.seconds * (1 - share) / share)).padStart(3, "\u2007")) : "…";
     $("far").textContent = fill(W.left, W.what[t.what] ?? t.what, String(Math.round(100 * share)).padStart(3, "\u2007"), left);
   }
   $("result").hidden = !["done", "failed", "stopped"].includes(t.state);
