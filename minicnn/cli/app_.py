@@ -58,7 +58,9 @@ def app(
     session = Session(net, about, foreign.terminal(f"{about.model} · {model}"))
     teacher = None if read_only else Teacher(session, path, data, epochs)
     if teacher is not None:
-        console.say(f"Corrected pictures are filed in {teacher.corrections.root}.", markup=False)
+        root, here = teacher.corrections.root, Path.cwd()
+        where = root.relative_to(here) if root.is_relative_to(here) else root
+        console.say(f"Corrected pictures are filed in {foreign.terminal(where)}.", markup=False)
         if teacher.missing:
             console.note(f"The model can't be retrained: {teacher.missing}")
     served = site(session, teacher.questions(), teacher.state) if teacher else site(session)
