@@ -15,8 +15,7 @@ import numpy as np
 from minicnn import arguments
 from minicnn.data.decode import Packed
 from minicnn.inspect import units
-from minicnn.inspect.grad_cam import grad_cam
-from minicnn.inspect.summary import summary
+from minicnn.inspect.grad_cam import grad_cam, place
 from minicnn.io.model_file import Description
 from minicnn.nn import Module
 from minicnn.plan import classify, predictor
@@ -59,7 +58,7 @@ class Session:
         self._answer = predictor(model, 1)
         try:
             self.layer = units.last_convolution(model, self.prepare.shape)
-            self.place = _place(model, self.prepare.shape, self.layer)
+            self.place = place(model, self.prepare.shape, self.layer)
         except ValueError:                                         # no maps to show
             self.layer, self.place = "", []
 
@@ -129,19 +128,6 @@ class Session:
 
     def _bytes(self) -> int:
         return sum(len(seen.content) + seen.plain.size for seen in self._pictures.values())
-
-
-def _place(model: Module, shape: tuple[int, ...], layer: str) -> list[float]:
-    """[top, left, height, width] of a layer's map on the image, as shares of it.
-
-    A number of the map lies at the centre of its receptive field, and is as wide as the step from one to the next.
-    """
-    row = next(row for row in summary(model, shape).layers if row.name == layer)
-    start, length = [], []
-    for first, size, step, count, side in zip(row.offset, row.field, row.total_stride, row.output[1:], shape[1:]):
-        start.append((first + size / 2 - step / 2) / side)
-        length.append(count * step / side)
-    return [*start, *length]
 
 
 def site(session: Session, more: dict[str, Question] | None = None, state: Any = None) -> Site:

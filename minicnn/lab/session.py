@@ -17,7 +17,7 @@ from minicnn import arguments
 from minicnn.data.decode import Packed
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.inspect import units
-from minicnn.inspect.grad_cam import grad_cam
+from minicnn.inspect.grad_cam import grad_cam, place
 from minicnn.inspect.occlusion import mean_per_pixel, occlusion
 from minicnn.inspect.saliency import saliency
 from minicnn.lab import answers, change, follow
@@ -133,7 +133,7 @@ class Session:
                 return {"what": what, "map": saliency(self.model, x, k)[0]}
             if what == "grad-cam":
                 layer = layer or units.last_convolution(self.model, self.prepare.shape)
-                return {"what": what, "layer": layer,
+                return {"what": what, "layer": layer, "place": place(self.model, self.prepare.shape, layer),
                         "map": grad_cam(self.model, x, k, units.find_layer(self.model, layer))[0]}
             side = min(x.shape[2:])
             size, stride = max(1, side // 5), max(1, side // 10)

@@ -8,7 +8,8 @@ from PIL import Image
 
 import minicnn.app.session as module
 from minicnn import Tensor, models, no_grad
-from minicnn.app.session import Session, _place
+from minicnn.app.session import Session
+from minicnn.inspect.grad_cam import place
 from minicnn.inspect.units import (
     backpropagate_from,
     find_layer,
@@ -96,7 +97,7 @@ def test_the_map_lies_where_the_numbers_of_the_layer_look(name, shape):
     i, j = h // 2, w // 2
     seen = backpropagate_from(net, x, one_hot(0, i, j), find_layer(net, layer))[0]
     rows, columns = (np.flatnonzero(np.abs(seen).sum((0, a))) for a in (2, 1))
-    top, left, height, width = _place(net, shape, layer)
+    top, left, height, width = place(net, shape, layer)
     if rows[0] > 0 and rows[-1] < shape[1] - 1:                            # the field is whole within the image
         assert (top + height * (i + 0.5) / h) * shape[1] == pytest.approx((rows[0] + rows[-1] + 1) / 2)
     if columns[0] > 0 and columns[-1] < shape[2] - 1:
@@ -105,6 +106,7 @@ def test_the_map_lies_where_the_numbers_of_the_layer_look(name, shape):
         assert [round(v * 28, 6) for v in (top, left, height, width)] == [4, 4, 20, 20]
     else:
         assert height * shape[1] == h * 16
+    assert place(net, shape, "features") == [0, 0, 1, 1]                   # a block: not known
 
 
 def test_dark_and_bright_are_swapped_as_by_predict(viewer, read_only_run, tmp_path, monkeypatch, capsys):

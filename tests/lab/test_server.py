@@ -244,6 +244,8 @@ def test_questions_and_changes(lab):
         status, _, answer = lab.ask("/api/evidence", {"look": look, "what": what, "k": 2})
         assert status == 200
         assert len(array(answer["map"]).shape) == 2
+        if what == "grad-cam":                                             # 10 × 10, each 2 pixels, from pixel 4 on
+            assert answer["place"] == pytest.approx([4 / 28, 4 / 28, 20 / 28, 20 / 28])
     slope = lab.ask("/api/difference", {"look": look, "k": 2, "parameter": conv["weights"]["w"], "at": [1, 0, 2, 2]})[2]
     assert slope["difference"] == pytest.approx(slope["backpropagated"], rel=1e-4, abs=1e-7)
     status, _, said = lab.change("/api/set", parameter=conv["weights"]["b"], at=[1], value=unit["bias"] + 1)

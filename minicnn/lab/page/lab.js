@@ -219,6 +219,7 @@ const evidence = act(async () => {
   const g = c.getContext("2d"), d = g.createImageData(w, h);
   v.forEach((x, i) => { let t = (x - low) / (high - low || 1); if (what === "occlusion") t = 1 - t; if (!Number.isFinite(t)) t = 0; d.data.set([255, 150 - 60 * t, 20, 255 * t], 4 * i); });
   g.putImageData(d, 0, 0);
+  ["top", "left", "height", "width"].forEach((side, i) => { c.style[side] = a.place ? `${100 * a.place[i]}%` : ""; });
   $("evidence-said").textContent = `S(${net.classes[target()].split(",")[0]})` + (a.layer ? ` · ${a.layer}` : "") + (a.size ? ` · ${a.size} × ${a.size}` : "");
 });
 $("evidence").onchange = evidence;
