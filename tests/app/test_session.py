@@ -1,6 +1,7 @@
 """The app's answers: those of `minicnn predict` and of the exported ONNX file, and Grad-CAM at its place."""
 
 import base64
+import threading
 
 import numpy as np
 import pytest
@@ -129,6 +130,30 @@ def test_pictures_have_names_that_nobody_guesses_and_are_forgotten(viewer, monke
     monkeypatch.setattr(module, "PICTURE_BYTES", 10)
     last = viewer.ask("/api/picture", content=PICTURES[1])[2]["picture"]
     assert list(viewer.server.session._pictures) == [last]
+
+
+def test_30_visitors_at_once_get_their_own_answers(viewer):
+    alone = [viewer.ask("/api/picture", content=content)[2]["top"] for content in PICTURES]
+    found = {}
+
+    def visit(i):
+        found[i] = viewer.ask("/api/picture", content=PICTURES[i % len(PICTURES)])
+
+    threads = [threading.Thread(target=visit, args=(i,)) for i in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i][0] for i in range(30)] == [200] * 30
+    assert [found[i][2]["top"] for i in range(30)] == [alone[i % len(PICTURES)] for i in range(30)]
+    assert len({found[i][2]["picture"] for i in range(30)}) == 30
+
+
+def test_one_who_waits_too_long_is_told_so(viewer, monkeypatch):
+    monkeypatch.setattr("minicnn.web.site.PATIENCE", 0.05)
+    with viewer.server.session.alone():
+        status, _, answer = viewer.ask("/api/picture", content=PICTURES[0])
+    assert (status, answer["error"]) == (503, "there are too many questions at once: ask again")
 
 
 def test_another_model_is_used_from_then_on(viewer, read_only_run):
