@@ -26,9 +26,10 @@ def list_(as_json: console.Json = False):
     """List the exercises: none needs another one."""
     from minicnn.course import files
 
-    rows = [{"exercise": e.number, "name": e.name, "title": e.title, "korean": e.korean, "file": e.file,
-             "functions": [f.name for f in e.functions], "checks": len(e.checks), "kinds": sorted(set(e.kinds))}
-            for e in files.exercises()]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {"exercise": e.number, "name": e.name, "title": e.title, "korean": e.korean, "file": e.file,
+         "functions": [f.name for f in e.functions], "checks": len(e.checks), "kinds": sorted(set(e.kinds))}
+        for e in files.exercises()]  # fmt: skip
     if as_json:
         return console.print_json(rows)
     table = console.table(">N", "exercise", "한국어", ">checks", "you write")
@@ -36,7 +37,8 @@ def list_(as_json: console.Json = False):
         table.add_row(str(row["exercise"]), row["title"], row["korean"], str(row["checks"]),
                       ", ".join(row["functions"]))  # fmt: skip
     console.show(table, ("한국어",))
-    console.say("\nStart: `minicnn course start 2 FOLDER` writes a file to fill in. Then: `minicnn course check FILE.py`.")
+    console.say("\nStart: `minicnn course start 2 FOLDER` writes a file to fill in. Then: `minicnn course check "
+                "FILE.py`.")  # fmt: skip
 
 
 @app.command("start")
@@ -70,7 +72,8 @@ def _number(text: str) -> int:
 def check(
     path: Annotated[Path, typer.Argument(metavar="FILE.py|FOLDER", help="Your file; or a folder with the files of a "
                                                                        "class.")],
-    exercise: Annotated[str, typer.Option("--exercise", metavar="N", help="The exercise, if the file doesn't say.")] = "",
+    exercise: Annotated[str, typer.Option("--exercise", metavar="N", help="The exercise, if the file doesn't say.")
+                        ] = "",
     seed: Annotated[int | None, typer.Option(help="Repeat a check on the same inputs; by default they are new each "
                                                   "time.", min=0)] = None,
     seconds: Annotated[float, typer.Option(help="Time limit for each file.", min=0.1)] = 30.0,
@@ -108,10 +111,14 @@ def _show(report: Report, path: Path) -> None:
         console.say(f"{report.problem}\n", markup=False)
     said: set[str] = set()
     for result in report.results:
-        console.say(f"  {'FAILED' if result.finding else 'passed'}  {result.check}", markup=False)
-        if result.finding and result.finding.kind != "not run" and result.finding.hint not in said:
-            said.add(result.finding.hint)
-            console.say(f"          {result.finding.kind}: {result.finding.hint}", markup=False)
+        found = result.finding
+        again = f" ({found.kind}, as above)" if found and found.hint and found.kind in said else ""
+        console.say(f"  {'FAILED' if found else 'passed'}  {result.check}{again}", markup=False)
+        if found and not again and not (report.problem and found.kind == "not run"):
+            said.add(found.kind)
+            console.say(f"          {found.kind}" + f": {found.hint}" * bool(found.hint), markup=False)
+            for line in found.example.splitlines():
+                console.say(f"          {line}", markup=False)
     if report.printed:
         console.say(f"\nYour file printed:\n{report.printed.rstrip()}", markup=False)
     verdict = "done." if report.done else "not done yet."

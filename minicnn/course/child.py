@@ -34,7 +34,7 @@ class Call:
 
 @dataclass
 class Answers:
-    """What the process wrote: outcomes of the calls, as far as they came; a reason, if not all came; what it printed."""
+    """What the process wrote: outcomes of the calls, as far as they came; why not all came; what was printed."""
 
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     load_error: dict[str, Any] | None = None

@@ -104,7 +104,7 @@ SIZE_MISTAKES = (
     Mistake("padding on one side only", "There are zeros on both sides: size + 2·padding.", _by_formula(sides=1)),
     Mistake("padding forgotten", "The zeros around the row count as pixels.", _by_formula(sides=0)),
     Mistake("stride forgotten", "Windows start every `stride` pixels.", _by_formula(strided=False)),
-    Mistake("dilation forgotten", "A dilated window spans more pixels than it reads.", _by_formula(span=lambda k, d: k)),
+    Mistake("dilation forgotten", "A dilated window spans more than it reads.", _by_formula(span=lambda k, d: k)),
     Mistake("span of a dilated window", "Between `kernel` pixels there are kernel − 1 gaps: the span is "
             "dilation·(kernel − 1) + 1, not dilation·kernel.", _by_formula(span=lambda k, d: d * k)),
     Mistake("negative number of windows", "If no window fits, the answer is 0.", _by_formula(least=-10**9)),
@@ -126,7 +126,7 @@ PAD_MISTAKES = (
     Mistake("before and after swapped", "top comes before the first row, bottom after the last one.",
             lambda right, x, t, b, l, r: _pad(right, x, b, t, r, l)),
     Mistake("edge pixels instead of zeros", "The padding is 0, not a copy of the pixels at the edge.",
-            lambda right, *a: _pad(right, *a, mode="replicate")),
+            lambda right, x, t, b, l, r: _pad(right, x, t, b, l, r, "replicate")),
     Mistake("padding forgotten", "The result is larger than x.", lambda right, x, *a: x),
 )  # fmt: skip
 

@@ -79,8 +79,8 @@ def _one(part, value):
 
 
 MISTAKES = (
-    Mistake("kernel flipped in dx", "dx uses w[o, c, p, q] as it is, at the pixel that tap (p, q) reads. If you compute "
-            "dx as a convolution of dy, that one flips the filter.",
+    Mistake("kernel flipped in dx", "dx uses w[o, c, p, q] as it is, at the pixel that tap (p, q) reads. If you "
+            "compute dx as a convolution of dy, that one flips the filter.",
             _one(0, lambda right, dy, x, w, s, p: _right(dy, x, w[:, :, ::-1, ::-1], s, p)[0])),
     Mistake("stride ignored in dx", "Window i starts at row i·stride.", _stride_ignored),
     Mistake("padding cut off at the corner", "Row 0 of the image is row `padding` of the padded one: cut "

@@ -9,8 +9,8 @@ from minicnn.course.exercise import Check, Exercise, Function, Mistake, gradient
 
 STARTER = '''"""Exercise 4: im2col, or a convolution as one matrix product.
 
-Write each window of an image as a column. Then a convolution (합성곱) is a product of matrices: the filters, one in each
-row, times the columns. col2im is the way back for gradients: each number of a column is added to its pixel.
+Write each window of an image as a column. Then a convolution (합성곱) is a product of matrices: the filters, one in
+each row, times the columns. col2im is the way back for gradients: each number of a column is added to its pixel.
 
     minicnn course check ex04_im2col.py
 """

@@ -104,8 +104,8 @@ FORWARD = (
 BACKWARD = (
     Mistake("to all of the largest", "With a tie only the first of the largest pixels gets dy; you gave it to all: "
             "x == y is true several times.", _sent(_largest)),
-    Mistake("to the last of the largest", "With a tie the first of the largest pixels gets dy; you gave it to the last: "
-            "use > instead of >=.", _sent(_last)),
+    Mistake("to the last of the largest", "With a tie the first of the largest pixels gets dy; you gave it to the "
+            "last: use > instead of >=.", _sent(_last)),
     Mistake("shared among the largest", "With a tie the first of the largest pixels gets all of dy, not a share of it.",
             _sent(_shared)),
     Mistake("first by columns", "The first is meant row by row.", _sent(_first_by_column)),

@@ -121,8 +121,8 @@ LOG_SOFTMAX = (
             lambda right, x: x - np.log(np.exp(x).sum(1, keepdims=True))),
     Mistake("the maximum not added again", "x − max − log Σ e^(x − max): subtract the maximum in both places.",
             lambda right, x: right + x.max(1, keepdims=True)),
-    *(Mistake("a small number added inside the logarithm", "log(p + 1e-…) is finite, but wrong for small p: subtract the "
-              "logarithm of the sum instead.", lambda right, x, e=e: np.log(_softmax(x) + e))
+    *(Mistake("a small number added inside the logarithm", "log(p + 1e-…) is finite, but wrong for small p: subtract "
+              "the logarithm of the sum instead.", lambda right, x, e=e: np.log(_softmax(x) + e))
       for e in (1e-15, 1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)),
     Mistake("another base", "log is the natural logarithm.", lambda right, x: right / math.log(10)),
     Mistake("another base", "log is the natural logarithm.", lambda right, x: right / math.log(2)),

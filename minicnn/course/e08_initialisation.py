@@ -92,7 +92,7 @@ def _glorot_stds(shape):
         "standard deviation taken for the limit": (a / 3, "A uniform distribution between −a and a has the standard "
                                                    "deviation a/√3: the limit is √(6 / …), not √(2 / …)."),
         "fan_in only": (math.sqrt(2 / fan_in), "Glorot's rule adds fan_in and fan_out."),
-        "fan_in only, with a limit of √(3 / fan_in)": (math.sqrt(1 / fan_in), "Glorot's rule adds both fans."),
+        "fan_in only, limit √(3 / fan_in)": (math.sqrt(1 / fan_in), "Glorot's rule adds both fans."),
         "kernel area forgotten": (math.sqrt(2 / (shape[0] + shape[1])), "The fans of a convolution have KH·KW."),
         "variance taken for the limit": (a * a / math.sqrt(3), "Take the root of 6 / (fan_in + fan_out)."),
         "limit 1": (1 / math.sqrt(3), "Draw between −a and a."),
@@ -147,7 +147,7 @@ def _repeatable(cases, results):
 
 def _shapes(rng):
     o, i, c, kh, kw = (int(n) for n in rng.permutation([3, 4, 5, 6, 7]))
-    return [((o,) + (i,),), ((o, c, kh, kw),), ((o, c, 3, 3),)]
+    return [((o, i),), ((o, c, kh, kw),), ((o, c, 3, 3),)]
 
 
 def _layer(rng):
@@ -171,8 +171,10 @@ EXERCISE = Exercise(
     (Function("fans", ("the fans",), _fans, FANS), Function("he_normal", ("w",), _no_right),
      Function("glorot_uniform", ("w",), _no_right)),
     (Check("fan_in and fan_out", "fans", _shapes),
-     Check("He's rule", "he_normal", _layer, rule=_statistics(_he_stds, normal=True)),
-     Check("He's rule repeats with its seed", "he_normal", _seeds, rule=_repeatable),
-     Check("Glorot's rule", "glorot_uniform", _layer, rule=_statistics(_glorot_stds, normal=False)),
+     Check("He's rule", "he_normal", _layer, rule=_statistics(_he_stds, normal=True), kinds=(
+         *list(_he_stds((1, 1)))[1:], "mean is not 0", "all weights equal", "another distribution")),
+     Check("He's rule repeats with its seed", "he_normal", _seeds, rule=_repeatable, kinds=("draws not from rng",)),
+     Check("Glorot's rule", "glorot_uniform", _layer, rule=_statistics(_glorot_stds, normal=False),
+           kinds=tuple(_glorot_stds((1, 1)))[1:]),
      Check("Glorot's rule repeats with its seed", "glorot_uniform", _seeds, rule=_repeatable)),
 )  # fmt: skip

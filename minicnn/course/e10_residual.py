@@ -109,12 +109,14 @@ def _no_inner_relu(right, dy, x, w1, w2):
 
 FORWARD = (
     Mistake("shortcut forgotten", "x is added before the last relu.", lambda right, x, *w: _relu(_branch(x, *w))),
-    Mistake("added after the last relu", "relu(x + F), not relu(F) + x.", lambda right, x, *w: _relu(_branch(x, *w)) + x),
+    Mistake("added after the last relu", "relu(x + F), not relu(F) + x.",
+            lambda right, x, *w: _relu(_branch(x, *w)) + x),
     Mistake("last relu forgotten", "The sum goes through a relu.", lambda right, x, *w: x + _branch(x, *w)),
     Mistake("inner relu forgotten", "Between the two layers there is a relu.",
             lambda right, x, w1, w2: _relu(x + _linear(_linear(x, w1), w2))),
     Mistake("multiplied instead of added", "The shortcut is added.", lambda right, x, *w: _relu(x * _branch(x, *w))),
-    Mistake("a relu on the shortcut", "The shortcut is x itself.", lambda right, x, *w: _relu(_relu(x) + _branch(x, *w))),
+    Mistake("a relu on the shortcut", "The shortcut is x itself.",
+            lambda right, x, *w: _relu(_relu(x) + _branch(x, *w))),
     Mistake("a relu too many", "The second layer's output is added without a relu.",
             lambda right, x, *w: _relu(x + _relu(_branch(x, *w)))),
 )  # fmt: skip
@@ -129,7 +131,8 @@ BACKWARD = (
             _along(lambda x, w1, w2: x + ops.relu(x @ w1) @ w2)),
     Mistake("last relu ignored on the shortcut", "The shortcut gets ds, which is dy behind the last relu, not dy.",
             lambda right, dy, *a: changed(right, 0, right[0] - _passed(dy, *a) + dy)),
-    Mistake("inner relu ignored", "The inner relu passes the gradient on only where x @ w1 is above 0.", _no_inner_relu),
+    Mistake("inner relu ignored", "The inner relu passes the gradient on only where x @ w1 is above 0.",
+            _no_inner_relu),
     Mistake("averaged over the batch", "dw1 and dw2 are sums over the rows of x.",
             lambda right, dy, *a: (right[0], right[1] / len(dy), right[2] / len(dy))),
     Mistake("dw1 and dw2 exchanged", "The order is (dx, dw1, dw2).", lambda right, *a: (right[0], right[2], right[1])),
@@ -137,7 +140,7 @@ BACKWARD = (
 
 
 def _other_pixels(right, x, channels, stride):
-    n, c, h, w = x.shape
+    n, c = x.shape[:2]
     rows = x[:, :, stride - 1 :: stride, stride - 1 :: stride]
     return np.concatenate([rows, np.zeros((n, channels - c, *rows.shape[2:]))], axis=1)
 

@@ -174,7 +174,8 @@ def _fields(rng):
 EXERCISE = Exercise(
     11, "receptive-field", "The receptive field", "수용 영역", STARTER,
     (Function("receptive_field", ("(size, step, start)",), _field, FIELD),
-     Function("pixels", ("(first, last)",), _pixels, PIXELS), Function("how_many", ("the number",), _how_many, HOW_MANY)),
+     Function("pixels", ("(first, last)",), _pixels, PIXELS),
+     Function("how_many", ("the number",), _how_many, HOW_MANY)),
     (Check("kernels", "receptive_field", _stacks(strided=False, padded=False)),
      Check("strides", "receptive_field", _stacks(padded=False)),
      Check("padding", "receptive_field", _stacks(strided=False)),

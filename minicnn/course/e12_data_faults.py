@@ -141,7 +141,7 @@ MODE = (
         lambda p: p.mode != "RGB" or bool(p.damage))),
 )  # fmt: skip
 ROTATED = (
-    Mistake("every picture with EXIF", "An orientation of 1 is as it should be.", _mistake(lambda p: p.orientation > 0)),
+    Mistake("every picture with EXIF", "Orientation 1 is as it should be.", _mistake(lambda p: p.orientation > 0)),
     Mistake("upside down not found", "Orientation 3 is turned by 180°.", _mistake(lambda p: p.orientation in (6, 8))),
     Mistake("only one orientation", "3, 6 and 8 are turned, each in another way.",
             _mistake(lambda p: p.orientation == 6)),
@@ -177,7 +177,7 @@ LABELS = (
     Mistake("the right ones", "Return those whose colour is another class's.",
             _mistake(lambda p: not p.damage and p.mode != "L" and p.shows == p.folder)),
     Mistake("grey pictures included", "Grey pictures have no colour: leave them out.",
-            _mistake(lambda p: not p.damage and (p.mode == "L" and p.folder != "brick" or _is_mislabelled(p)))),
+            _mistake(lambda p: not p.damage and ((p.mode == "L" and p.folder != "brick") or _is_mislabelled(p)))),
 )  # fmt: skip
 
 

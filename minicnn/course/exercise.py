@@ -42,10 +42,16 @@ class Function:
 
 @dataclass(frozen=True)
 class Finding:
-    """Why a check failed: the kind of mistake, and a hint of one or two sentences."""
+    """Why a check failed: the kind of mistake, a hint of one or two sentences, and a call with its numbers."""
 
     kind: str
-    hint: str
+    hint: str = ""
+    example: str = ""
+
+    @property
+    def text(self) -> str:
+        """Hint and example."""
+        return " ".join(filter(None, (self.hint, *self.example.splitlines())))
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Check:
 
     part: which of several results it looks at; None: all.
     rule: (the arguments of all calls, their results) → a Finding or None for each call, in place of the comparison
-    with the right result.
+    with the right result.   kinds: those of its findings that are typical mistakes.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Check:
     cases: Callable[[np.random.Generator], list[Arguments]]
     part: int | None = None
     rule: Callable[[list[Arguments], list[Any]], list[Finding | None]] | None = None
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,9 @@ class Exercise:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of mistakes that it recognises by their values."""
-        return [m.kind for f in self.functions for m in f.mistakes]
+        """The kinds of mistakes that it recognises."""
+        found = [m.kind for f in self.functions for m in f.mistakes] + [k for c in self.checks for k in c.kinds]
+        return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

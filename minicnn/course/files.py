@@ -56,7 +56,7 @@ def start(number: int, folder: Path, seed: int = PICTURES_SEED) -> list[Path]:
 
 
 def answered(path: Path) -> Exercise | None:
-    """The exercise that a file answers: by its line `EXERCISE = N`, or else by its name ex02….py. The file isn't run."""
+    """The exercise that a file answers: by its line `EXERCISE = N`, or else by its name ex02….py. It isn't run."""
     number = None
     if path.stat().st_size <= LARGEST_FILE:
         try:

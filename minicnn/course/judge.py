@@ -52,7 +52,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         checks = [{"check": r.check, "passed": r.finding is None, "kind": r.finding.kind if r.finding else None,
-                   "hint": r.finding.hint if r.finding else None} for r in self.results]  # fmt: skip
+                   "hint": r.finding.text if r.finding else None} for r in self.results]  # fmt: skip
         return {"exercise": self.exercise.number, "name": self.exercise.name, "seed": self.seed, "done": self.done,
                 "passed": self.passed, "total": len(checks), "problem": self.problem or None, "checks": checks,
                 "printed": self.printed or None}  # fmt: skip
@@ -67,8 +67,8 @@ def judge(exercise: Exercise, seed: int, answer: Callable[[list[Call]], Answers]
     """The report on the functions that `answer` calls.   place: where pictures are drawn, or have been drawn."""
     if place:
         return _judge(exercise, seed, answer, place)
-    with tempfile.TemporaryDirectory(prefix="minicnn-course-") as place:
-        return _judge(exercise, seed, answer, Path(place))
+    with tempfile.TemporaryDirectory(prefix="minicnn-course-") as new:
+        return _judge(exercise, seed, answer, Path(new))
 
 
 def _judge(exercise: Exercise, seed: int, answer: Callable[[list[Call]], Answers], place: Path) -> Report:
@@ -126,9 +126,10 @@ def _finding(exercise: Exercise, check: Check, cases: list, outcomes: list, prob
         function, names, check, cases, results)  # fmt: skip
     changed = next(((case, o["changed"][0]) for case, o in zip(cases, outcomes) if o["changed"]), None)
     if changed:
-        return Finding("input changed in place", f"{called(function, names, changed[0])} changes its argument "
-                       f"{names[changed[1]]}: work on a copy ({names[changed[1]]}.copy()), or write y = x + 1 "
-                       "instead of x += 1.")  # fmt: skip
+        name = names[changed[1]]
+        return Finding("input changed in place", f"The function changes its argument {name}: work on a copy "
+                       f"({name}.copy()), or write y = x + 1 instead of x += 1.",
+                       f"in {called(function, names, changed[0])}")  # fmt: skip
     return found
 
 
@@ -137,7 +138,7 @@ def _failure(function: Function, names: list[str], case: tuple, outcome: Any, pr
     if outcome is None or (problem and "stopped" in outcome and not outcome["stopped"]):
         return Finding("not run", f"{function.name} was not run: {problem}")
     if "stopped" in outcome:
-        return Finding("does not return", f"{called(function, names, case)}: {outcome['stopped']}")
+        return Finding("does not return", example=f"{outcome['stopped']}\nin {called(function, names, case)}")
     if "missing" in outcome:
         what = f"is {outcome['missing']}, not a function" if outcome["missing"] != "function" else "is not there"
         return Finding("missing function", f"{function.name} {what}: the starter file has its first line.")
@@ -145,7 +146,7 @@ def _failure(function: Function, names: list[str], case: tuple, outcome: Any, pr
         about = outcome["error"]
         if about["type"] == "NotImplementedError":
             return Finding("not written yet", f"{function.name} is not written yet.")
-        return Finding("exception", f"{called(function, names, case)}: {_error(about)}")
+        return Finding("exception", example=f"{_error(about)}\nin {called(function, names, case)}")
     return None
 
 
@@ -159,7 +160,7 @@ def _by_rule(function: Function, names: list[str], check: Check, cases: list, re
     named = _by_values(function, names, check, cases, results) if function.mistakes else None
     if named and named.kind in {m.kind for m in function.mistakes}:
         return named
-    return Finding(first[0].kind, f"{called(function, names, first[1])}: {first[0].hint}")
+    return Finding(first[0].kind, example=f"{first[0].hint}\nin {called(function, names, first[1])}")
 
 
 def _by_values(function: Function, names: list[str], check: Check, cases: list, results: list) -> Finding | None:
@@ -175,8 +176,8 @@ def _by_values(function: Function, names: list[str], check: Check, cases: list, 
         return None
     mistake = _recognised(function, check, cases, right, parts)
     first, case = wrong[0]
-    where = f"{called(function, names, case)}: {first.hint}"
-    return Finding(mistake.kind, f"{mistake.hint} {where}") if mistake else Finding(first.kind, where)
+    where = f"{first.hint}\nin {called(function, names, case)}"
+    return Finding(mistake.kind, mistake.hint, where) if mistake else Finding(first.kind, example=where)
 
 
 def _part(function: Function, check: Check, result: Any, truth: Any) -> tuple[Finding | None, Any, Any]:

@@ -49,7 +49,7 @@ def plan(seed: int) -> list[Picture]:
 
 
 def _plan(rng: np.random.Generator) -> list[Picture]:
-    pictures = []
+    pictures: list[Picture] = []
     for split, count in COUNTS.items():
         for kind in COLOURS:
             names = rng.permutation(40)[:count] + (10 if split == "val" else 50)
@@ -68,7 +68,7 @@ def _plan(rng: np.random.Generator) -> list[Picture]:
         plant(train if rng.random() < 0.6 else val, damage=damage)
     for mode in ("L", "RGBA", "L"):
         plant(train if rng.random() < 0.6 else val, mode=mode)
-    for orientation in (3, 6, 8, 1, 1):                    # the last two are as they should be
+    for orientation in (3, 6, 8, 1, 1, 0):                 # the last three are as they should be
         plant(train if rng.random() < 0.7 else val, orientation=orientation, format="JPEG")
     for places in (train, train, val):
         i = places[-1]

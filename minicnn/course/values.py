@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def wanted(right: Any) -> str:
 
 def _sets(got: Any, right: set, name: str) -> Finding | None:
     if not isinstance(got, (set, list, tuple)) or not all(isinstance(item, str) for item in got):
-        return Finding("wrong type", f"{name} is {show(got)}, but must be a set of names, such as {{'train/sky/1.png'}}.")
+        return Finding("wrong type", f"{name} is {show(got)}, but must be a set of names: {{'train/sky/1.png'}}.")
     missing, extra = sorted(right - set(got)), sorted(set(got) - right)
     if not missing and not extra:
         return None
@@ -108,8 +109,9 @@ def show(value: Any) -> str:
     if isinstance(value, Other):
         return f"a {value.type}"
     if isinstance(value, np.ndarray):
-        if value.size <= 9 and value.dtype.kind in "fiub":
-            return np.array2string(value, precision=4, separator=", ", max_line_width=10_000).replace("\n", "")
+        if value.size <= 12 and value.dtype.kind in "fiub":
+            text = np.array2string(value, precision=4, separator=", ", max_line_width=10_000)
+            return re.sub(r"(?<=\[) +| *\n *| +(?=[,\]])", "", re.sub(r",\s+", ", ", text))
         return f"an array {'×'.join(map(str, value.shape))}"
     if isinstance(value, (tuple, list)):
         if any(isinstance(v, (np.ndarray, Other)) for v in value):

@@ -44,7 +44,7 @@ def encoded(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return value if not isinstance(value, int) or value.bit_length() < 1000 else {"other": "very large integer"}
     for name, kind in (("tuple", tuple), ("list", list), ("set", (set, frozenset))):
-        if isinstance(value, kind):  # type: ignore[arg-type]
+        if isinstance(value, kind):
             items = sorted(value, key=repr) if name == "set" else value
             return {name: [encoded(item) for item in items]} if len(items) <= LARGEST else {"other": f"huge {name}"}
     if isinstance(value, np.random.Generator):
@@ -154,7 +154,7 @@ def limit() -> None:
 def serve(path: str, calls: list[dict[str, Any]], write: Callable[[dict[str, Any]], None]) -> None:
     """Run the file, then every call; write what comes out of each."""
     printed = Printed()
-    sys.meta_path.insert(0, NoFrameworks())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, NoFrameworks())
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         try:
             functions = load(path)

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 
-from minicnn import optim
+from minicnn import cpu_path, optim
 from minicnn.course import files, pictures
 from minicnn.nn import Parameter
 from tests.course import planted
@@ -28,21 +28,20 @@ def functions_of(text):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_reference_solution_passes(number, place):
-    for seed in (1, 2):
-        report = planted.report(planted.Wrong(number, "", planted.answer(number)), seed, place)
-        assert [r.finding for r in report.results if r.finding] == []
-        assert report.done
-        assert report.passed == len(report.exercise.checks) >= 5
+    report = planted.report(planted.Wrong(number, "", planted.answer(number)), 1, place)
+    assert [r.finding for r in report.results if r.finding] == []
+    assert report.done
+    assert report.passed == len(report.exercise.checks) >= 5
 
 
 @pytest.mark.parametrize("solution", [
-    pytest.param(w, marks=() if i % 4 == 0 else pytest.mark.slow, id=f"{w}-{i}") for i, w in enumerate(WRONG)])
+    pytest.param(w, marks=() if i % 5 == 0 else pytest.mark.slow, id=f"{w}-{i}") for i, w in enumerate(WRONG)])
 def test_a_wrong_solution_fails_and_the_hint_names_its_kind(solution, place):
     report = planted.report(solution, 1, place)
     kinds = {r.finding.kind for r in report.results if r.finding}
     assert not report.done
     assert solution.kind in kinds
-    assert all(r.finding.hint for r in report.results if r.finding)
+    assert all(r.finding.text for r in report.results if r.finding)
 
 
 @pytest.mark.slow
@@ -62,9 +61,9 @@ def test_there_are_enough_wrong_solutions_of_every_exercise():
 
 
 def test_every_kind_that_has_a_hint_is_planted():
-    """Those that no planted solution shows are named here: variants of others."""
-    unseen = {(n, kind) for n in NUMBERS for kind in files.exercise(n).kinds} - {(w.exercise, w.kind) for w in WRONG}
-    assert len(unseen) <= 25, sorted(unseen)
+    kinds = {(n, kind) for n in NUMBERS for kind in files.exercise(n).kinds}
+    assert kinds - {(w.exercise, w.kind) for w in WRONG} == set()
+    assert len(kinds) > 150
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -125,7 +124,8 @@ def test_the_steps_are_those_of_the_optimiser(name, settings):
     for _ in range(4):
         g = rng.normal(size=5)
         w.grad = g.copy()
-        theirs.step()
+        with cpu_path("numpy"):
+            theirs.step()
         ours, v = files.exercise(9).function(name).right(ours, g, v, 0.1, 0.8, 0.2)
         np.testing.assert_allclose(ours, w.data, rtol=1e-12)
 
@@ -146,11 +146,11 @@ def test_a_row_of_equal_numbers_has_a_softmax_of_equal_shares():
     np.testing.assert_allclose(log_softmax(np.array([[0.0, -2000, 3000]])), [[-3000, -5000, 0]])
 
 
-# ------------------------------------------------------------------------------------------------ the folder of exercise 12
+# --------------------------------------------------------------------------------------- the folder of exercise 12
 
 
 def test_the_folder_has_each_fault_and_nothing_else(tmp_path):
-    """What stands in the plan, found in the files by other means than the answer's: by their bytes and their headers."""
+    """What the plan says, compared with the bytes of the files and their headers."""
     for seed in (12, 99):
         folder = tmp_path / f"pictures-{seed}"
         pictures.write(seed, folder)
@@ -170,7 +170,8 @@ def test_the_folder_has_each_fault_and_nothing_else(tmp_path):
                 assert b"IEND" in (folder / path).read_bytes()
 
 
-def test_every_seed_has_a_plan():
-    for seed in range(1500):
-        assert len(pictures.plan(seed)) == 60
-        assert len({p.path for p in pictures.plan(seed)}) == 60
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 2000), marks=pytest.mark.slow)], ids=len)
+def test_every_seed_has_a_plan(seeds):
+    for seed in seeds:
+        planned = pictures.plan(seed)
+        assert len(planned) == len({p.path for p in planned}) == 60

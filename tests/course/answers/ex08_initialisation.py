@@ -10,7 +10,7 @@ def fans(shape):
 
 
 def he_normal(shape, rng):
-    fan_in, fan_out = fans(shape)
+    fan_in, fan_out = fans(shape)  # noqa: RUF059
     return rng.normal(0, math.sqrt(2 / fan_in), shape)
 
 
