@@ -49,7 +49,8 @@ VERBS = {
         "summary resnet50 --depth 1", "summary lenet5:1998", "summary runs/demo",
         "summary mine.py::Net --input 3x32x32 --set width=64")),
     "compare": Verb("compare:compare", LOOK, "Compare nets: size, work, memory, accuracy in the literature.", (
-        "compare vgg16 resnet50", "compare --out chart.png")),
+        "compare vgg16 resnet50", "compare --out chart.png", "compare --side-by-side vgg19 plain34 resnet34",
+        "compare --stages vgg16 resnet34", "compare --ilsvrc")),
     "diff": Verb("diff:diff", LOOK, "Compare two nets layer by layer.", (
         "diff alexnet:paper alexnet", "diff resnet20 mine.py::Net --input 3x32x32")),
     "cite": Verb("cite:cite", LOOK, "Show a net's paper: its figures, our counts, why sources differ.", (
