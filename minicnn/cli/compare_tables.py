@@ -25,9 +25,9 @@ def ilsvrc(as_json: bool) -> None:
         table.add_row(str(r["year"]), r["entry"] + " (extra images)" * r["extra"], str(r["depth"] or "·"), nets,
                       f"{r['error']:.2f}".removesuffix("0"), r["on"], str(r["place"] or "·"), r["where"])  # fmt: skip
     console.show(table, ("source", "measured on", "nets"))
-    console.say("\nErrors are from the literature, not measured here. The depth is counted from minicnn's nets: layers "
-                "with weights on the longest way. An ensemble averages several nets, so compare single nets with single "
-                "nets.")  # fmt: skip
+    console.say("\nErrors are from the literature, not measured here. The depth is counted from minicnn's nets: "
+                "layers with weights on the longest way. An ensemble averages several nets, so compare single nets "
+                "with single nets.")  # fmt: skip
     return None
 
 
@@ -78,8 +78,8 @@ def stacks(input_size: str, as_json: bool) -> None:
                       f"{r['parameters']:,}", f"{r['macs']:,}", f"{r['ratio']:.3f}")  # fmt: skip
     console.show(table)
     C = shape[0]
-    console.say(f"\n{C} channels in and out of every filter, without biases, on maps of {shape[1]}×{shape[2]}. `ratio`: "
-                "parameters against those of the 3×3 filters with the same receptive field.")  # fmt: skip
+    console.say(f"\n{C} channels in and out of every filter, without biases, on maps of {shape[1]}×{shape[2]}. "
+                "`ratio`: parameters against those of the 3×3 filters with the same receptive field.")  # fmt: skip
     return None
 
 

@@ -85,9 +85,13 @@ def _arrays(got: Any, right: Any, name: str) -> Finding | None:
     wrong = ~np.isclose(got, right, rtol=TOLERANCE, atol=TOLERANCE * _size(right), equal_nan=True)
     if not wrong.any():
         return None
+    if got.dtype.kind == "f" and got.dtype.itemsize < 8 and np.allclose(got, right, 1e-2, 1e-2 * _size(right)):
+        return Finding("single precision", f"{name} is of {got.dtype}, and its last digits are wrong: compute in "
+                       "float64, the dtype of the arguments.")  # fmt: skip
     place = tuple(int(i) for i in np.argwhere(wrong)[0]) if right.ndim else ()
     where = f"{name}[{', '.join(map(str, place))}]" if place else name
-    sentence = f"{where} is {got[place]:.6g}, but must be {right[place]:.6g}"
+    digits = 6 if f"{got[place]:.6g}" != f"{right[place]:.6g}" else 12
+    sentence = f"{where} is {got[place]:.{digits}g}, but must be {right[place]:.{digits}g}"
     if right.size > 1:
         sentence += f"; {int(wrong.sum())} of {right.size} numbers are different"
     if not np.isfinite(got[wrong]).all():

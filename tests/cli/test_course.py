@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from minicnn.course import files, worker
+from minicnn.course import files, pictures, worker
 from minicnn.course.child import Answers
 from tests.course.planted import ANSWERS, answer
 from tests.program import document, sentence
@@ -46,6 +46,9 @@ def test_start_writes_and_keeps(minicnn_, tmp_path):
     assert rc == 0
     assert len(list((tmp_path / "all").glob("ex*.py"))) == 12
     assert len(list((tmp_path / "all" / "ex12_pictures").rglob("*.*"))) == 60
+    assert minicnn_("course", "start", 12, "look", "--seed", 5)[0] == 0
+    drawn = tmp_path / "look" / "ex12_pictures"
+    assert {p.relative_to(drawn).as_posix() for p in drawn.rglob("*.*")} == {p.path for p in pictures.plan(5)}
 
 
 @pytest.mark.parametrize("number", ["0", "13", "two", "-1"])

@@ -56,6 +56,7 @@ PLANTED = [
     (2, "negative index wraps around", "if 0 <= h < H and 0 <= v < W:", "if h < H and v < W:"),
     (2, "exception", "if 0 <= h < H and 0 <= v < W:", "if True:"),
     (2, "integers where floats must be", "y = np.zeros((N, O, OH, OW))", "y = np.zeros((N, O, OH, OW), int)"),
+    (2, "single precision", "y = np.zeros((N, O, OH, OW))", "y = np.zeros((N, O, OH, OW), np.float32)"),
     (2, "input changed in place", "O, C, KH, KW = w.shape", "O, C, KH, KW = w.shape\n    x *= 1.5; x /= 1.25"),
     (2, "wrong type", "return y", "return y.tolist()"),
 
