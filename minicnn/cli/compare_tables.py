@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ def ilsvrc(as_json: bool) -> None:
     """The results of the challenge, with the depth that is counted from the net."""
     from minicnn.inspect.ilsvrc import results
 
-    rows: list[dict[str, Any]] = [{**asdict(r), "depth": _depth(find(r.model)) if r.model else None} for r in results()]
+    rows: list[dict[str, Any]] = [{**asdict(r), "depth": _depth(r.model) if r.model else None} for r in results()]
     if as_json:
         return console.print_json(rows)
     table = console.table("year", "entry", ">depth", "nets", ">top-5 error, %", "measured on", ">place", "source")
@@ -31,9 +32,11 @@ def ilsvrc(as_json: bool) -> None:
     return None
 
 
-def _depth(found: Named) -> int:
+@functools.cache
+def _depth(model: str) -> int:
     from minicnn.inspect.main_path import main_path
 
+    found = find(model)
     return main_path(found.net, found.shape).depth
 
 

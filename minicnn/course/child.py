@@ -71,19 +71,31 @@ def _end(process: subprocess.Popen) -> None:
             process.kill()
 
 
+def outcome(record: dict[str, Any]) -> dict[str, Any]:
+    """An outcome that the worker wrote, its value decoded. ValueError, TypeError or KeyError if it is none."""
+    if "value" in record:
+        return {"value": worker.decoded(record["value"]), "changed": [int(i) for i in record["changed"]]}
+    if "error" in record:
+        texts = {key: str(record["error"].get(key) or "") for key in ("type", "message", "text")}
+        return {"error": {**texts, "line": int(record["error"].get("line") or 0)}}
+    return {"missing": str(record["missing"])}
+
+
 def _read(out: str, count: int, late: str, code: int | None) -> Answers:
+    """The lines that the process wrote, as far as they can be read: the learner's code may have written some, too."""
     answers, loaded = Answers(), False
     for line in out.splitlines():
         try:
             record = json.loads(line)
-        except ValueError:                                 # cut off by the end of the process
-            break
-        if "load" in record:
-            loaded, answers.load_error = True, record["load"]
-        elif "printed" in record:
-            answers.printed = record["printed"]
-        else:
-            answers.outcomes.append(record)
+            if "load" in record:
+                loaded = True
+                answers.load_error = record["load"] and outcome({"error": record["load"]})["error"]
+            elif "printed" in record:
+                answers.printed = str(record["printed"])
+            elif len(answers.outcomes) < count:
+                answers.outcomes.append(outcome(record))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError):
+            break                                          # cut off by the end of the process, or not ours
     if answers.load_error or len(answers.outcomes) >= count:
         return answers
     while_ = "" if loaded else " while the file was being loaded"

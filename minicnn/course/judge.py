@@ -17,7 +17,6 @@ import numpy as np
 from minicnn.course.child import SECONDS, Answers, Call, ask
 from minicnn.course.exercise import Check, Exercise, Finding, Folder, Function, Generator
 from minicnn.course.values import difference, show
-from minicnn.course.worker import decoded
 from minicnn.cpu.path import cpu_path
 
 
@@ -121,21 +120,21 @@ def _finding(exercise: Exercise, check: Check, cases: list, outcomes: list, prob
         found = _failure(function, names, case, outcome, problem)
         if found:
             return found
-    results = [decoded(outcome["value"]) for outcome in outcomes]
+    results = [outcome["value"] for outcome in outcomes]
     found = _by_rule(function, names, check, cases, results) if check.rule else _by_values(
         function, names, check, cases, results)  # fmt: skip
-    changed = next(((case, o["changed"][0]) for case, o in zip(cases, outcomes) if o["changed"]), None)
+    changed = next(((case, names[i]) for case, o in zip(cases, outcomes) for i in o["changed"] if i < len(names)), None)
     if changed:
-        name = names[changed[1]]
+        case, name = changed
         return Finding("input changed in place", f"The function changes its argument {name}: work on a copy "
                        f"({name}.copy()), or write y = x + 1 instead of x += 1.",
-                       f"in {called(function, names, changed[0])}")  # fmt: skip
+                       f"in {called(function, names, case)}")  # fmt: skip
     return found
 
 
 def _failure(function: Function, names: list[str], case: tuple, outcome: Any, problem: str) -> Finding | None:
     """Why a call returned nothing, if it did not."""
-    if outcome is None or (problem and "stopped" in outcome and not outcome["stopped"]):
+    if outcome is None or outcome == {"stopped": ""}:      # "": the file could not be loaded
         return Finding("not run", f"{function.name} was not run: {problem}")
     if "stopped" in outcome:
         return Finding("does not return", example=f"{outcome['stopped']}\nin {called(function, names, case)}")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from minicnn.course import files, pictures, worker
-from minicnn.course.child import Answers
+from minicnn.course.child import Answers, outcome
 from tests.course.planted import ANSWERS, answer
 from tests.program import document, sentence
 
@@ -17,7 +17,7 @@ def in_this_process(monkeypatch):
     def ask(path, calls, seconds):
         functions = {}
         exec(compile(path.read_text("utf-8"), str(path), "exec"), functions)
-        return Answers([worker.outcome(functions, call.encoded(), str(path)) for call in calls])
+        return Answers([outcome(worker.outcome(functions, call.encoded(), str(path))) for call in calls])
 
     monkeypatch.setattr("minicnn.course.judge.ask", ask)
 

@@ -14,7 +14,7 @@ import pytest
 
 from minicnn import cpu_path
 from minicnn.course import files, judge, worker
-from minicnn.course.child import Answers
+from minicnn.course.child import Answers, outcome
 from minicnn.geometry import Conv2dGeometry
 from tests.ops import planted_bugs as gallery
 
@@ -411,7 +411,7 @@ def report(solution: Wrong, seed: int, place: Path) -> judge.Report:
         exec(compile(solution.text, str(solution), "exec"), functions)
 
     def ask(calls):
-        return Answers([worker.outcome(functions, call.encoded()) for call in calls])
+        return Answers([outcome(worker.outcome(functions, call.encoded())) for call in calls])
 
     with cpu_path("numpy"):
         return judge.judge(files.exercise(solution.exercise), seed, ask, place)

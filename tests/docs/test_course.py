@@ -72,7 +72,8 @@ def place(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("command", "said"), [
-    block for page in PAGES for block in BLOCK.findall(page.read_text("utf-8"))], ids=lambda text: text[:50])
+    pytest.param(command, said, id=command, marks=[pytest.mark.slow] * ("check class" in command))
+    for page in PAGES for command, said in BLOCK.findall(page.read_text("utf-8"))])
 def test_a_command_prints_what_the_page_says(place, command, said):
     assert run(command, place) == said
 

@@ -23,7 +23,8 @@ NAMED = ["vgg11", "vgg16_c", "vgg19_bn", "plain34", "resnet18", "resnet50", "res
          "resnet56", "preact_resnet50", "preact_resnet110", "densenet121", "densenet_bc100_12"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (i % 3 != 1))
+                                  for i, name in enumerate(NAMED)])
 def test_the_depth_is_the_number_in_the_name(name):
     assert path_of(name).depth == int(re.search(r"\d+", name)[0])
 
@@ -85,7 +86,8 @@ def test_a_net_of_ones_own():
 # --------------------------------------------------------------------------------------------------------------- stages
 
 
-@pytest.mark.parametrize("name", ["vgg16", "resnet50", "densenet121", "googlenet", "mobilenet_v3_small", "lenet5:1998"])
+@pytest.mark.parametrize("name", ["vgg16", "googlenet", "lenet5:1998", *(
+    pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "densenet121", "mobilenet_v3_small"))])
 def test_every_parameter_is_in_one_stage(name):
     with init.shapes_only():
         report = summary(models.build(name), models.input_shape(name))
