@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "comparing.md"
 
 
-@pytest.mark.parametrize(("command", "said"), BLOCK.findall(PAGE.read_text("utf-8")), ids=lambda text: text[:50])
+@pytest.mark.parametrize(("command", "said"), [
+    pytest.param(command, said, id=command, marks=[pytest.mark.slow] * ("resnet1001" in command))
+    for command, said in BLOCK.findall(PAGE.read_text("utf-8"))])
 def test_a_command_prints_what_the_page_says(tmp_path, command, said):
     assert run(command, tmp_path) == said
 
