@@ -13,8 +13,8 @@ from minicnn.course.values import show
 
 STARTER = '''"""Exercise 8: initial weights (가중치 초기화).
 
-If the weights are too small, the signal dies from layer to layer; if they are too large, it explodes. Their standard
-deviation (표준편차) must fit the number of products that a layer adds up.
+If the weights are too small, the signal becomes smaller from layer to layer; if they are too large, it grows without
+limit. Their standard deviation (표준편차) must fit the number of products that a layer adds up.
 
     minicnn course check ex08_initialisation.py
 """

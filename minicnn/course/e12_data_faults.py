@@ -13,9 +13,9 @@ from minicnn.course.pictures import Picture, plan
 
 STARTER = '''"""Exercise 12: faults in a data set (데이터셋).
 
-Most disappointing nets have learned from disappointing data. The folder has pictures in two splits, train (학습) and
-val (검증), and three classes: FOLDER/train/sky/37.png, FOLDER/val/leaf/12.png, … Someone has spoilt some of them. Each
-function returns the set of the files that it finds, with slashes, relative to the folder: {"train/sky/37.png"}.
+A net learns the faults of its data, too. The folder has pictures in two splits, train (학습) and val (검증), and three
+classes: FOLDER/train/sky/57.png, FOLDER/val/leaf/12.png, … Some of them have faults. Each function returns the set of
+the files that it finds, with slashes, relative to the folder: {"train/sky/57.png"}.
 
 Files that can't be decoded are for `damaged` alone: the other functions leave them out. Pictures are PNG, BMP and JPEG;
 use Pillow (from PIL import Image). `minicnn course start 12` has drawn such a folder, ex12_pictures; the checks draw

@@ -1,6 +1,7 @@
 """A learner's file in a process of its own: what it can do wrong, and what is said about it."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -100,11 +101,16 @@ def test_what_is_printed_is_shown_and_cut(tmp_path):
 
 @pytest.mark.parametrize("where", ["loading", "calling"])
 def test_a_loop_that_never_ends_is_ended(tmp_path, where):
-    """With a process that it started, which holds the pipe open."""
-    loop = ("import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-            "import time\nwhile True: time.sleep(0.1)\n")
+    """Also one that ignores SIGTERM, and with it the process that it started, which writes a file."""
+    log = str(tmp_path / "log")
+    writes = f"import time\nfor i in range(10_000): print(i, file=open({log!r}, 'a')); time.sleep(0.05)"
+    loop = (f"import signal, subprocess, sys, time\nsubprocess.Popen([sys.executable, '-S', '-c', {writes!r}])\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(0.1)\n")
     text = loop if where == "loading" else "def f(x):\n" + "".join(f"    {line}\n" for line in loop.splitlines())
     answers = child.ask(written(tmp_path, text), [Call("f", (1,))], 1.0)
+    size = (tmp_path / "log").stat().st_size if (tmp_path / "log").exists() else 0
+    time.sleep(0.2)
+    assert size == ((tmp_path / "log").stat().st_size if size else 0), "it still runs"
     assert answers.outcomes == []
     assert answers.stopped.startswith("It did not finish within 1 s")
     assert answers.stopped.endswith("is there a loop that never ends?")

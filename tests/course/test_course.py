@@ -146,6 +146,22 @@ def test_a_row_of_equal_numbers_has_a_softmax_of_equal_shares():
     np.testing.assert_allclose(log_softmax(np.array([[0.0, -2000, 3000]])), [[-3000, -5000, 0]])
 
 
+def test_finite_differences_contradict_a_wrong_gradient():
+    """Alone, without the comparison of values: a factor, a sign, a shape, a type."""
+    check = next(c for c in files.exercise(7).checks if c.name == "finite differences")
+    (case,) = check.cases(np.random.default_rng(0))
+    dx, dgamma, dbeta = files.exercise(7).function("batch_norm_backward").right(*case)
+    assert check.rule([case], [(dx, dgamma, dbeta)]) == [None]
+    for wrong, kind in (((dx * 1.001, dgamma, dbeta), "contradicts finite differences"),
+                        ((dx, dgamma, -dbeta), "contradicts finite differences"),
+                        ((dx[0], dgamma, dbeta), "wrong shape"), ((dx, None, dbeta), "wrong type"),
+                        ((dx, dgamma), "wrong type"), (dx, "wrong type")):  # fmt: skip
+        (found,) = check.rule([case], [wrong])
+        assert found.kind == kind
+    (found,) = check.rule([case], [(dx, dgamma, -dbeta)])
+    assert found.hint.startswith("dbeta["), "it names the gradient"
+
+
 # --------------------------------------------------------------------------------------- the folder of exercise 12
 
 

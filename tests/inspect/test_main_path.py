@@ -83,6 +83,21 @@ def test_a_net_of_ones_own():
     assert path.shortcuts == (Shortcut(2, 3, False, True),)
 
 
+class Pooled(Module):
+    """The way with more layers is the one with fewer weights."""
+
+    def __init__(self):
+        self.convs = Sequential(Conv2d(3, 4, 3, 2, padding=1), Conv2d(4, 4, 3, 2, padding=1))
+        self.pools = Sequential(MaxPool2d(2), MaxPool2d(2), Conv2d(3, 5, 1))
+
+    def forward(self, x):
+        return concat(self.pools(x), self.convs(x), axis=1)
+
+
+def test_the_longest_way_counts_weights():
+    assert [step.channels for step in main_path(Pooled(), (3, 8, 8)).steps] == [4, 4]
+
+
 # --------------------------------------------------------------------------------------------------------------- stages
 
 
