@@ -64,8 +64,17 @@ def test_an_answer_is_done_in_a_real_process(minicnn_):
     assert "FAILED" not in out
 
 
-def test_three_quarters_are_not_done(minicnn_, tmp_path, in_this_process):
-    """"Solved at 75 %" misleads: exit code 1, and the hint names the kind and shows numbers."""
+def test_six_of_seven_are_not_done(minicnn_, tmp_path, in_this_process):
+    """"Solved at 75 %" misleads."""
+    (tmp_path / "ex01.py").write_text(answer(1).replace('"constant"', '"edge"'), "utf-8")
+    rc, out, _ = minicnn_("course", "check", "ex01.py")
+    assert rc == 1
+    assert "6 of 7 checks passed: not done yet.\n" in out
+    assert not document(minicnn_("course", "check", "ex01.py", "--json")[1])["done"]
+
+
+def test_a_failed_check(minicnn_, tmp_path, in_this_process):
+    """The seed repeats it; without one the inputs are new."""
     (tmp_path / "a b.py").write_text(answer(2).replace("stride + p - padding", "stride + p"), "utf-8")
     rc, out, err = minicnn_("course", "check", "a b.py", "--seed", 5)
     assert (rc, err) == (1, "")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minicnn import cpu_path, optim
-from minicnn.course import files, pictures
+from minicnn.course import files, pictures, values
 from minicnn.nn import Parameter
 from tests.course import planted
 
@@ -144,6 +144,30 @@ def test_a_row_of_equal_numbers_has_a_softmax_of_equal_shares():
     softmax, log_softmax = (files.exercise(6).function(name).right for name in ("softmax", "log_softmax"))
     np.testing.assert_allclose(softmax(np.full((2, 4), 1e4)), 0.25)
     np.testing.assert_allclose(log_softmax(np.array([[0.0, -2000, 3000]])), [[-3000, -5000, 0]])
+
+
+def test_how_two_results_are_compared():
+    def kind(got, right):
+        found = values.difference(got, right, "y")
+        return found and found.kind
+
+    y = np.array([[1.0, -2.0], [0.0, 1e6]])
+    assert kind(y, y) is None
+    assert kind(y * (1 + 1e-9), y) is None
+    assert kind(y * (1 + 1e-5), y) == "wrong value"
+    assert kind(y.tolist(), y) == "wrong type"
+    assert kind(y[0], y) == "wrong shape"
+    assert kind(np.where(y == 0, np.nan, y), y) == "not a number"
+    assert kind(y.astype(int) // 2, y) == "integers where floats must be"
+    assert kind((y / 3 * (1 + 1e-6)).astype(np.float32), y / 3) == "single precision"
+    assert kind(None, y) == "nothing returned"
+    assert kind(np.float64(2), 2.0) is None
+    assert [kind(3, 3), kind(3.0, 3), kind(4, 3), kind("3", 3), kind(True, 1)] == [
+        None, "a float where an integer must be", "wrong value", "wrong type", "wrong type"]
+    assert [kind((1, 2), (1, 2)), kind([1, 2], (1, 2)), kind((1, 3), (1, 2)), kind((1,), (1, 2))] == [
+        None, None, "wrong value", "wrong type"]
+    assert [kind({"a"}, {"a"}), kind(["a"], {"a"}), kind({"a", "b"}, {"a"}), kind({1}, {"a"})] == [
+        None, None, "wrong files", "wrong type"]
 
 
 def test_finite_differences_contradict_a_wrong_gradient():
