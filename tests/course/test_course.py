@@ -45,7 +45,7 @@ def test_a_wrong_solution_fails_and_the_hint_names_its_kind(solution, place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 8))
+@pytest.mark.parametrize("seed", range(2, 6))
 def test_on_any_seed(seed, place):
     missed = [str(w) for w in WRONG if w.kind not in {
         r.finding.kind for r in planted.report(w, seed, place).results if r.finding}]
