@@ -88,8 +88,15 @@ class Alone:
 
     def abort(self, sentence: str, code: int = 1) -> None:
         """Say the sentence on stderr, with rank and host, and end all ranks now."""
-        print(f"error: rank {self.rank} on {platform.node()}: {sentence}", file=sys.__stderr__, flush=True)
+        self._say(sentence)
         os._exit(code)
+
+
+    def _say(self, sentence: str) -> None:
+        stream = sys.__stderr__                            # not sys.stderr, which all but rank 0 silence
+        if stream is not None:
+            stream.write(f"error: rank {self.rank} on {platform.node()}: {sentence}\n")
+            stream.flush()
 
 
 class Pending:
@@ -158,7 +165,7 @@ class Mpi(Alone):
 
     def abort(self, sentence: str, code: int = 1) -> None:
         """Say the sentence on stderr, with rank and host, and end all ranks now."""
-        print(f"error: rank {self.rank} on {platform.node()}: {sentence}", file=sys.__stderr__, flush=True)
+        self._say(sentence)
         last = threading.Timer(2, os._exit, (code,))       # where MPI itself hangs, because the network is gone
         last.daemon = True
         last.start()

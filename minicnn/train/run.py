@@ -105,7 +105,7 @@ class Run:
                              f"{self.team.size} ranks: start it without mpiexec or srun")  # fmt: skip
         rng.seed(c.seed)
         start, about = model_file.load(where / folder.HEAD) if c.weights else (None, None)
-        splits = open_splits(c, about.preprocessing if about else None)
+        splits = open_splits(c, about.preprocessing if about else None, self.team)
         name, options = build.model_options(c, splits)
         model = (start or models.build(name, **options)).to(c.device)
         self.prepare = preparer(c.device)

@@ -1,4 +1,4 @@
-"""mpiexec -n K python -m tests.ranks.equivalence: the gradients of K ranks are those of one process, in float64.
+"""mpiexec -n K python -m tests.ranks.equivalence [float32]: K ranks have the gradients of one process, in float64.
 
 Each case is one step of train_epoch. Rank 0 prints a line of JSON for each: the largest difference of a gradient,
 relative to the largest gradient of the net, and of the loss and the running statistics.
@@ -16,6 +16,7 @@ from minicnn.tensor import Tensor
 from minicnn.train.loop import train_epoch
 from minicnn.train.shared import Shared
 
+DTYPE = sys.argv[1] if len(sys.argv) > 1 else "float64"
 EVERYTHING = "flip pad-crop:2 jitter:0.3 lighting cutout:3 mixup:0.4"
 
 
@@ -56,7 +57,7 @@ def dropping(channels):
 def build(name, side):
     rng.seed(1)
     net = dropping(3) if name == "dropping" else models.build(name, num_classes=10, in_channels=1 if side == 28 else 3)
-    return net.astype("float64")
+    return net.astype(DTYPE)
 
 
 def epoch(name, side, size, words, weight, accumulate, shared_with=None):
@@ -71,7 +72,7 @@ def epoch(name, side, size, words, weight, accumulate, shared_with=None):
                     part=shared_with.part if shared_with else (0, 1))  # fmt: skip
     optimizer = Keep(net.parameters())
     rng.seed(5)
-    loss, accuracy = train_epoch(net, loader, lambda images: Tensor(images.astype(np.float64)), optimizer, Constant(),
+    loss, accuracy = train_epoch(net, loader, lambda images: Tensor(images.astype(DTYPE)), optimizer, Constant(),
                                  weight=weight, accumulate=accumulate, shared=shared)  # fmt: skip
     return optimizer.kept, loss, accuracy, [b.numpy() for _, b in net.named_buffers()]
 

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from minicnn.data import ImageFolder
+from minicnn.data.shards import pack
 from tests.ranks.launch import command, environment, launch
+from tests.train.tiny import folder_of_pictures
 
 MEMBER = ("-m", "tests.ranks.member")
 NUMPY = {"MINICNN_CPU": "numpy"}                           # numba takes a second to import
@@ -61,17 +64,6 @@ def test_the_losses_of_four_ranks_and_the_same_bytes(alone, two, tmp_path):
         assert train(size, folder).returncode == 0
         np.testing.assert_allclose(losses(folder), losses(of), rtol=1e-5)
     assert weights(folder) == weights(two)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", ["numpy", "compiled"])
-def test_a_net_with_batch_norm(tmp_path, path):
-    found = []
-    for size in (1, 2, 3):
-        ended = launch(size, *MEMBER, str(tmp_path / str(size)), 'model="resnet20"', "batch_size=7", MINICNN_CPU=path)
-        assert ended.returncode == 0, ended.stderr
-        found.append(losses(tmp_path / str(size)))
-    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-4)
 
 
 def interrupted(size, folder, how, *, rank, after, options=()):
@@ -139,3 +131,37 @@ def test_a_loss_that_is_not_finite_ends_all_with_one_sentence(tmp_path):
     assert ended.returncode == 1
     assert ended.stderr.count("error: the loss is") == 1
     assert "try a smaller learning rate than" in ended.stderr
+
+
+READING = """
+import sys
+from pathlib import Path
+import minicnn.data.shards, minicnn.data.folder
+from minicnn import ranks
+from minicnn.train import Config, Run
+with ranks.joined(60) as team:
+    def unread(*of):
+        raise AssertionError("this rank reads the index")
+    if team.rank:
+        minicnn.data.shards.read_tar = minicnn.data.folder.ImageFolder.__init__ = unread
+    for name in ("pictures", "shards"):
+        run = Run(Config(dataset=sys.argv[1] + "/" + name, model="resnet20", epochs=1, batch_size=5, limit_batches=2,
+                         validation=0.25, test=0.25, device="cpu", workers=0, augment="flip", optimizer="sgd", lr=0.01,
+                         warmup=0.0), f"{sys.argv[1]}/{name}{team.size}", team=team)
+        print(name, run.train()[0]["loss"], run.test().loss) if team.rank == 0 else (run.train(), run.test())
+"""
+
+
+@pytest.mark.slow
+def test_folders_and_shards_are_listed_by_one_rank_and_give_the_same_losses(tmp_path, rng):
+    folder_of_pictures(tmp_path / "pictures", rng, per_class=16)
+    list(pack(ImageFolder(tmp_path / "pictures", validation=0.25, test=0.25), tmp_path / "shards", size=9000))
+    found = []
+    for size in (1, 2):
+        ended = launch(size, "-c", READING, str(tmp_path), **NUMPY)
+        assert ended.returncode == 0, ended.stderr
+        found.append([line.split() for line in ended.stdout.splitlines()])
+    assert [row[0] for row in found[0]] == ["pictures", "shards"]
+    numbers = np.array([[row[1:] for row in rows] for rows in found], float)
+    np.testing.assert_allclose(numbers[1, :, 0], numbers[0, :, 0], rtol=1e-4)
+    np.testing.assert_allclose(numbers[1, :, 1], numbers[0, :, 1], rtol=1e-2)  # running statistics of two steps
