@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -166,9 +167,8 @@ class Mpi(Alone):
     def abort(self, sentence: str, code: int = 1) -> None:
         """Say the sentence on stderr, with rank and host, and end all ranks now."""
         self._say(sentence)
-        last = threading.Timer(2, os._exit, (code,))       # where MPI itself hangs, because the network is gone
-        last.daemon = True
-        last.start()
+        if hasattr(signal, "alarm"):                       # where the network is gone, Abort hangs, and holds the GIL:
+            signal.alarm(2)                                # the system then ends this process
         self.comm.Abort(code)
 
     def _watch(self, limit: float) -> None:
