@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.launcher import launched
+
 Array = Any  # numpy.ndarray
 
 WAIT = 300.0
@@ -31,10 +33,6 @@ GONE = 75
 """The exit code of a rank that waited in vain: EX_TEMPFAIL, "try again"."""
 LATER = 0.5
 """Seconds by which rank 0 is ahead with a sentence that all ranks have to say."""
-
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
-RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
-"""Environment variables of launchers: MPICH and Intel MPI, Open MPI, and Slurm within srun."""
 
 
 class Alone:
@@ -195,16 +193,6 @@ class _Sum(Pending):
 
 
 # ------------------------------------------------------------------------------------------------------------- joining
-
-
-def launched() -> int:
-    """How many ranks the launcher's environment tells of: 0 or 1 for a process of its own."""
-    return max((int(text) for name in SIZES if (text := os.environ.get(name, "")).isdecimal()), default=0)
-
-
-def launched_rank() -> int:
-    """The rank that the launcher's environment tells, before anybody joins; 0 for a process of its own."""
-    return next((int(text) for name in RANKS if (text := os.environ.get(name, "")).isdecimal()), 0)
 
 
 def join(wait: float = WAIT) -> Alone:

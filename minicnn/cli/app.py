@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import minicnn
-from minicnn import ranks
+from minicnn import launcher
 from minicnn.cli import console
 from minicnn.foreign import NoFontWarning
 
@@ -153,7 +153,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×: print a substitute
-    if ranks.launched() > 1 and ranks.launched_rank():
+    if launcher.launched() > 1 and launcher.launched_rank():
         console.silence()
     try:
         with _warnings_as_lines():

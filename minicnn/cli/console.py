@@ -20,8 +20,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from minicnn import foreign
+from minicnn.launcher import launched
 from minicnn.names import quoted, unknown
-from minicnn.ranks import launched
 
 T = TypeVar("T")
 

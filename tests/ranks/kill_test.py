@@ -1,7 +1,7 @@
 """python -m tests.ranks.kill_test 50: kill a random rank at random moments; the others must end within 10 s.
 
-Half of the times mpiexec may not clean up, so that the limit of 5 s must end it. Then the run is resumed with one, two or
-three ranks, until it comes to its end; its losses must be those of a run that nobody killed, to five digits.
+Half of the times mpiexec may not clean up, so that the limit of 5 s must end it. Then the run is resumed with one, two
+or three ranks, until it comes to its end; its losses must be those of a run that nobody killed, to five digits.
 """
 
 import contextlib
@@ -31,11 +31,8 @@ def main(count: int) -> None:
         words = (*MEMBER, str(folder), "wait=5", "slow=0.1", *(["resume"] if (folder / "config.json").exists() else []))
         started = subprocess.Popen(command(size, *words, options=options), stdout=subprocess.PIPE, text=True,
                                    stderr=subprocess.STDOUT, env=environment(**NUMPY))  # fmt: skip
-        pids = []
-        for line in started.stdout:
-            pids += [int(line.split()[1])] if line.startswith("PID") else []
-            if len(pids) == size:
-                break
+        words = next(line for line in started.stdout if line.startswith("PIDS")).split()
+        pids = [int(word) for word in words[1:]]
         time.sleep(rng.uniform(0, 2.5))
         with contextlib.suppress(ProcessLookupError):
             os.kill(rng.choice(pids), signal.SIGKILL)

@@ -1,6 +1,6 @@
 """python -m tests.ranks.member FOLDER [resume] [KEY=VALUE …]: one rank of a small training, without pictures.
 
-Prints "PID process RANK" first, and on rank 0 "step N" after each step. raise=N: rank 1 fails after step N; slow=S:
+Rank 0 prints "PIDS", the processes of all ranks, and then "step N" after each step. raise=N: rank 1 fails after step N; slow=S:
 each step takes S seconds longer; wait=S: seconds to wait for the other ranks.
 """
 
@@ -8,6 +8,8 @@ import json
 import os
 import sys
 import time
+
+import numpy as np
 
 from minicnn import ranks
 from minicnn.train import Config, Run, Stopped, on_signals
@@ -21,7 +23,9 @@ def main(folder, *more):
     words = dict(word.split("=") for word in more if "=" in word)
     fails, slow, wait = (float(words.pop(key, 0)) for key in ("raise", "slow", "wait"))
     with ranks.joined(wait) as team:
-        print("PID", os.getpid(), team.rank, flush=True)
+        pids = team.gather(np.array([os.getpid()]))[:, 0]
+        if team.rank == 0:
+            print("PIDS", *pids, flush=True)
         settings = SETTINGS | {key: json.loads(value) for key, value in words.items()}
         run = Run.resume(folder, team) if "resume" in more else Run(Config(**settings), folder, team=team)
 

@@ -70,11 +70,11 @@ def interrupted(size, folder, how, *, rank, after, options=()):
     """Send a signal to one rank after some steps. → (exit code, stdout, stderr, seconds until all had ended)"""
     started = subprocess.Popen(command(size, *MEMBER, str(folder), "wait=5", "slow=0.4", options=options), text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**NUMPY))  # fmt: skip
-    pids, seen = {}, []
+    pids, seen = [], []
     for line in started.stdout:
         seen.append(line)
-        if line.startswith("PID"):
-            pids[int(line.split()[2])] = int(line.split()[1])
+        if line.startswith("PIDS"):
+            pids = [int(word) for word in line.split()[1:]]
         if line.startswith("step") and int(line.split()[1]) >= after:
             break
     os.kill(pids[rank], how)
