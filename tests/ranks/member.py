@@ -1,7 +1,7 @@
 """python -m tests.ranks.member FOLDER [resume] [KEY=VALUE …]: one rank of a small training, without pictures.
 
-Rank 0 prints "PIDS", the processes of all ranks, and then "step N" after each step. raise=N: rank 1 fails after step N; slow=S:
-each step takes S seconds longer; wait=S: seconds to wait for the other ranks.
+Rank 0 prints "PIDS", the processes of all ranks, and then "step N" after each step. raise=N: rank 1 fails after step N;
+slow=S: each step takes S seconds longer; wait=S: seconds to wait for the other ranks.
 """
 
 import json

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from tests.ranks.launch import launch
 
@@ -48,6 +49,7 @@ with ranks.joined(60) as team:
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_print_the_losses_of_one_process():
     ended = launch(2, "-c", PROGRAM, MINICNN_CPU="numpy")
     assert ended.returncode == 0, ended.stderr

@@ -10,6 +10,7 @@ from minicnn.ranks import Alone
 from tests.ranks.launch import launch
 
 
+@pytest.mark.slow
 def test_the_gradients_of_two_towers_are_those_of_the_net():
     ended = launch(2, "-m", "tests.ranks.towers")
     assert ended.returncode == 0, ended.stderr

@@ -113,6 +113,7 @@ def cli(size, *words, cwd):
     return launch(size, "-m", "minicnn", "train", "digits", *words, cwd=cwd, **NUMPY)
 
 
+@pytest.mark.slow
 def test_the_program_speaks_once(two, tmp_path):
     ended = cli(2, "--limit-batches", "2", "--epochs", "1", cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -120,12 +121,14 @@ def test_the_program_speaks_once(two, tmp_path):
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["digits-lenet5-1"]
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_is_refused_once(two, tmp_path):
     ended = cli(2, "--out", str(two), cwd=tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.count("already holds a run, which is kept") == 1
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_all_with_one_sentence(tmp_path):
     ended = cli(2, "--optimizer", "sgd", "--lr", "1e30", "--warmup", "0", "--limit-batches", "4", cwd=tmp_path)
     assert ended.returncode == 1
