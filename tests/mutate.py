@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import contextlib
 import hashlib
 import json
@@ -324,20 +325,33 @@ def defined(source: str, line: int) -> set[str]:
     return found
 
 
-def chosen(tests: dict[str, dict], file: str, line: int, last: int) -> list[str]:
-    """The tests that execute a line of lines…last, the quickest first.
+def in_function(tree: ast.AST, node: ast.AST) -> bool:
+    """Whether a node runs when a function is called. Other code runs on import, in whichever test imports it first."""
+    functions = (f for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.Lambda)))
+    return any(child is node for function in functions for part in (
+        function.body if isinstance(function.body, list) else [function.body]) for child in ast.walk(part))
 
-    A line that runs on import has none: then those of the test files with a name that it defines, or of all that
-    execute the source file.
+
+def chosen(tests: dict[str, dict], file: str, source: str, number: int) -> list[str]:
+    """The tests that execute what is changed, the quickest first.
+
+    For what runs on import, those that execute anything of the file: first those of test files with a name that the
+    line defines.
     """
-    some = [name for name, test in tests.items() if any(line <= n <= last for n in test["lines"].get(file, ()))]
-    if not some:
-        words = defined((ROOT / file).read_text("utf-8"), line)
+    tree = ast.parse(source)
+    node = list(sites(tree))[number][0]
+    line = node.lineno
+    last = (node.test.end_lineno if isinstance(node, (ast.If, ast.While)) else min(node.end_lineno, line + 8)) or line
+    if in_function(tree, node):
+        some = [name for name, test in tests.items() if any(line <= n <= last for n in test["lines"].get(file, ()))]
+        some.sort(key=lambda name: tests[name]["seconds"])
+    else:
+        words = defined(source, line)
         suites = {name.partition("::")[0] for name in tests}
         naming = {suite for suite in suites if words & set(re.findall(r"\w+", (ROOT / suite).read_text("utf-8")))}
-        some = [name for name in tests if name.partition("::")[0] in naming]
-    some = some or [name for name, test in tests.items() if file in test["lines"]]
-    some.sort(key=lambda name: tests[name]["seconds"])
+        some = [name for name, test in tests.items() if file in test["lines"] or name.partition("::")[0] in naming]
+        some.sort(key=lambda name: (name.partition("::")[0] not in naming, file not in tests[name]["lines"],
+                                    tests[name]["seconds"]))
     total, kept = 0.0, []
     for name in some:
         total += tests[name]["seconds"]
@@ -360,6 +374,18 @@ def run(copy: Path, names: list[str], expected: float) -> tuple[str, float, str]
             failed.read_text() if failed.exists() else "")
 
 
+def compile_tree(copy: Path, suites: list[str]) -> None:
+    """Compile the sources and the tests once. A mutant is newer than its compiled file, which Python then ignores."""
+    import pytest
+
+    def work() -> int:
+        sys.dont_write_bytecode = False
+        return pytest.main([*QUIET, "--collect-only", *suites])
+
+    compileall.compile_dir(copy / "minicnn", quiet=2)
+    forked(copy, 600, work)
+
+
 def attempt(copy: Path, file: str, text: str, names: list[str], tests: dict, sound: set[str]) -> tuple[str, float, str]:
     """The same for a mutant. A test that fails counts if it passes, after the same tests, when nothing is changed.
 
@@ -368,11 +394,12 @@ def attempt(copy: Path, file: str, text: str, names: list[str], tests: dict, sou
     def seconds(some: list[str]) -> float:
         return sum(tests[name]["seconds"] for name in some)
 
-    source = (copy / file).read_text("utf-8")
+    path, saved = copy / file, copy / "saved.py"
     while names:
-        (copy / file).write_text(text, "utf-8")
+        shutil.copy2(path, saved)
+        path.write_text(text, "utf-8")
         outcome = run(copy, names, seconds(names))
-        (copy / file).write_text(source, "utf-8")
+        shutil.copy2(saved, path)                          # with its old time: it is what was compiled
         failed = outcome[2]
         if outcome[0] != "killed" or not failed or failed in sound:
             return outcome
@@ -448,6 +475,8 @@ def main() -> None:
             shutil.copy2(ROOT / name, copy / name)
         traced = traces(copy, given.results.with_suffix(".traces"), given.suites)
         tests = {name: test for name, test in traced.items() if test["seconds"] < SECONDS / 4}
+        if drawn:
+            compile_tree(copy, given.suites)
         quick = sorted(tests, key=lambda name: tests[name]["seconds"])[:50]
         if drawn and run(copy, quick, 60)[0] != "survived":
             raise SystemExit("the tests fail in the copy although nothing is changed: the results would mean nothing")
@@ -460,9 +489,7 @@ def main() -> None:
             outcome, seconds, failed, names = "gone", 0.0, "", []
             if number is not None:
                 line, said, text = mutant(source, number)
-                node = list(sites(ast.parse(source)))[number][0]
-                names = chosen(tests, name, line, min(node.end_lineno or line, line + 8) if not isinstance(
-                    node, (ast.If, ast.While)) else node.test.end_lineno or line)
+                names = chosen(tests, name, source, number)
                 before |= {"line": line, "mutation": said, "source": source.splitlines()[line - 1].strip()}
                 outcome, seconds, failed = attempt(copy, name, text, names, tests, sound)
             record = before | {"outcome": outcome, "tests": len(names), "seconds": round(seconds, 1), "by": failed}
