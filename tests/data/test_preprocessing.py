@@ -141,6 +141,9 @@ def test_draft_shrinks_the_decoding_and_hardly_the_picture(tmp_path, monkeypatch
     full, quick = prepare.read(path), prepare.read(path, draft=True)
     assert decoded == [(640, 512), (80, 64)]
     assert np.abs(full.astype(int) - quick).mean() < 2
+    for side, part in ((64, 8), (65, 4), (128, 4), (129, 2), (256, 2), (257, 1)):
+        data.Preprocessing((side, side), (0.5,) * 3, (0.5,) * 3).read(path, draft=True)
+        assert decoded[-1] == (640 // part, 512 // part), "the smallest that is at least as large as is asked"
     # a small part of the picture needs all of its pixels
     prepare.read(path, lambda w, h: (0, 0, 100, 100), draft=True)
     assert decoded[-1] == (640, 512)
