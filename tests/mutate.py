@@ -49,9 +49,6 @@ SUITES = ("tests/train", "tests/data", "tests/io", "tests/optim", "tests/inspect
           "tests/cli")
 EXPLAINED = Path(__file__).with_name("mutants.json")
 SCORE = Path(__file__).with_name("mutation_score.json")
-SECONDS = 40.0
-"""The most seconds of tests for one mutant, by the times of the first pass."""
-
 NOTICED = ("killed", "too long")
 
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -332,8 +329,8 @@ def in_function(tree: ast.AST, node: ast.AST) -> bool:
         function.body if isinstance(function.body, list) else [function.body]) for child in ast.walk(part))
 
 
-def chosen(tests: dict[str, dict], file: str, source: str, number: int) -> list[str]:
-    """The tests that execute what is changed, the quickest first.
+def chosen(tests: dict[str, dict], file: str, source: str, number: int, most: float) -> list[str]:
+    """The tests that execute what is changed, the quickest first, of `most` seconds in all.
 
     For what runs on import, those that execute anything of the file: first those of test files with a name that the
     line defines.
@@ -355,7 +352,7 @@ def chosen(tests: dict[str, dict], file: str, source: str, number: int) -> list[
     total, kept = 0.0, []
     for name in some:
         total += tests[name]["seconds"]
-        if total > SECONDS and kept:
+        if total > most and kept:
             break
         kept.append(name)
     return kept
@@ -433,6 +430,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="mutants in all, with those of earlier calls")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after so long")
+    parser.add_argument("--tests", type=float, default=40, help="most seconds of tests for each mutant, by their times "
+                                                                "in the first pass")  # fmt: skip
     parser.add_argument("--only", help="a file, such as minicnn/train/loop.py")
     parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument("--again", action="store_true", help="run the survivors of the results again")
@@ -474,7 +473,7 @@ def main() -> None:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
         traced = traces(copy, given.results.with_suffix(".traces"), given.suites)
-        tests = {name: test for name, test in traced.items() if test["seconds"] < SECONDS / 4}
+        tests = {name: test for name, test in traced.items() if test["seconds"] < given.tests / 4}
         if drawn:
             compile_tree(copy, given.suites)
         quick = sorted(tests, key=lambda name: tests[name]["seconds"])[:50]
@@ -489,7 +488,7 @@ def main() -> None:
             outcome, seconds, failed, names = "gone", 0.0, "", []
             if number is not None:
                 line, said, text = mutant(source, number)
-                names = chosen(tests, name, source, number)
+                names = chosen(tests, name, source, number, given.tests)
                 before |= {"line": line, "mutation": said, "source": source.splitlines()[line - 1].strip()}
                 outcome, seconds, failed = attempt(copy, name, text, names, tests, sound)
             record = before | {"outcome": outcome, "tests": len(names), "seconds": round(seconds, 1), "by": failed}
