@@ -319,7 +319,10 @@ def defined(source: str, line: int) -> set[str]:
             targets = getattr(node, "targets", [getattr(node, "target", None)])
             found |= {target.id for target in targets if isinstance(target, ast.Name)}
             found |= {node.name} if isinstance(node, ast.FunctionDef) else set()
-    return found
+        if isinstance(node, ast.ClassDef) and any(isinstance(f, ast.FunctionDef) and f.name == "__init__" and
+                                                  f.lineno <= line <= (f.end_lineno or line) for f in node.body):
+            found.add(node.name)
+    return found - {"__init__"}
 
 
 def in_function(tree: ast.AST, node: ast.AST) -> bool:
