@@ -13,10 +13,10 @@ and the tests that execute its line run, the quickest first, until one fails. Th
 JSON, a line for each mutant; a second call goes on where the first one ended, and two calls with `--part 1/2` and
 `--part 2/2` may share the file.
 
-*killed*: a test failed that passes when nothing is changed. *too long*: the tests ran into the time limit, which was
-noticed too. *survived*: all passed. *uncovered*: no test executes the line in this process. *gone*: the code was
-changed since, and has no such place any more. tests/mutants.json explains the survivors that change nothing anybody
-can see.
+*killed*: a test failed. *too long*: the tests ran into the time limit, which was noticed too. *survived*: all passed.
+*uncovered*: no test executes the line in this process. *gone*: the code was changed since, and has no such place any
+more. tests/mutants.json explains the survivors that change nothing anybody can see. Before the score is written, the
+tests that failed run once more together, with nothing changed, and must pass.
 """
 
 from __future__ import annotations
@@ -386,29 +386,15 @@ def compile_tree(copy: Path, suites: list[str]) -> None:
     forked(copy, 600, work)
 
 
-def attempt(copy: Path, file: str, text: str, names: list[str], tests: dict, sound: set[str]) -> tuple[str, float, str]:
-    """The same for a mutant. A test that fails counts if it passes, after the same tests, when nothing is changed.
-
-    sound: the tests of which this is known.
-    """
-    def seconds(some: list[str]) -> float:
-        return sum(tests[name]["seconds"] for name in some)
-
+def attempt(copy: Path, file: str, text: str, names: list[str], expected: float) -> tuple[str, float, str]:
+    """The same for a mutant."""
     path, saved = copy / file, copy / "saved.py"
-    while names:
-        shutil.copy2(path, saved)
-        path.write_text(text, "utf-8")
-        outcome = run(copy, names, seconds(names))
+    shutil.copy2(path, saved)
+    path.write_text(text, "utf-8")
+    try:
+        return run(copy, names, expected)
+    finally:
         shutil.copy2(saved, path)                          # with its old time: it is what was compiled
-        failed = outcome[2]
-        if outcome[0] != "killed" or not failed or failed in sound:
-            return outcome
-        until = names[: names.index(failed) + 1]
-        if run(copy, until, seconds(until))[0] == "survived":
-            sound.add(failed)
-            return outcome
-        names = [name for name in names if name != failed]
-    return "uncovered", 0.0, ""
 
 
 def place(source: str, record: dict) -> int | None:
@@ -451,9 +437,6 @@ def main() -> None:
         return
     started = time.monotonic()
     first, done = read(given.results)
-    if given.write:
-        write(given.seed, first, done)
-        return
     everything = [(name, number) for name in files(given.only)
                   for number in range(len(list(sites(ast.parse((ROOT / name).read_text("utf-8"))))))]
     known, explained = {(r["file"], r["number"]) for r in done}, json.loads(EXPLAINED.read_text("utf-8"))
@@ -463,6 +446,7 @@ def main() -> None:
     if given.again:
         drawn = [r for r in done[part - 1 :: parts] if r["outcome"] not in (*NOTICED, "gone") and
                  given.only in (None, r["file"]) and not is_explained(r, explained)]  # fmt: skip
+    drawn = [] if given.write else drawn
     os.environ |= {"MINICNN_CPU": "numpy", "OPENBLAS_NUM_THREADS": "1", "MINICNN_NUM_THREADS": "1"}
     import numpy  # noqa: F401   imported once, before the processes are forked
     import PIL.Image  # noqa: F401
@@ -482,7 +466,12 @@ def main() -> None:
         quick = sorted(tests, key=lambda name: tests[name]["seconds"])[:50]
         if drawn and run(copy, quick, 60)[0] != "survived":
             raise SystemExit("the tests fail in the copy although nothing is changed: the results would mean nothing")
-        sound: set[str] = set()
+        if given.write:
+            killers = sorted({r["by"] for r in done if r["by"] in tests})
+            outcome, _, failed = run(copy, killers, sum(tests[name]["seconds"] for name in killers))
+            if outcome != "survived":
+                raise SystemExit(f"{failed or outcome}: fails although nothing is changed, so what it killed may live")
+            write(given.seed, first, done)
         for i, before in enumerate(drawn):
             if time.monotonic() - started > given.seconds:
                 break
@@ -493,7 +482,9 @@ def main() -> None:
                 line, said, text = mutant(source, number)
                 names = chosen(tests, name, source, number, given.tests)
                 before |= {"line": line, "mutation": said, "source": source.splitlines()[line - 1].strip()}
-                outcome, seconds, failed = attempt(copy, name, text, names, tests, sound)
+                outcome = "uncovered"
+                if names:
+                    outcome, seconds, failed = attempt(copy, name, text, names, sum(tests[n]["seconds"] for n in names))
             record = before | {"outcome": outcome, "tests": len(names), "seconds": round(seconds, 1), "by": failed}
             with given.results.open("a", encoding="utf-8") as results:
                 results.write(json.dumps(record, ensure_ascii=False) + "\n")
