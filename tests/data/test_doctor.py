@@ -107,7 +107,7 @@ def test_the_report_is_json(report):
 
 def test_huge_pictures(tmp_path, monkeypatch):
     make_folder(tmp_path, {"a": 1, "b": 1}, size=(40, 50))
-    monkeypatch.setattr(doctor, "HUGE", 1999)
+    monkeypatch.setattr(decode, "BIG", 1999)
     monkeypatch.setattr(decode, "MAX_PIXELS", 2000)
     assert list(doctor.examine(tmp_path).problems) == ["huge"]
     monkeypatch.setattr(decode, "MAX_PIXELS", 1999)

@@ -102,6 +102,16 @@ def test_a_fingerprint_changes_with_every_pixel_label_and_name(tmp_path):
     images[13, 0, 5, 5] ^= 1
     other = small.with_preprocessing(small.preprocessing)
     assert (other.fingerprint != before, other.names_fingerprint == small.names_fingerprint) == (True, True)
+    labels[13] ^= 1
+    third = small.with_preprocessing(small.preprocessing)
+    assert (third.fingerprint != other.fingerprint, third.names_fingerprint != other.names_fingerprint) == (True, True)
+    where = folder_of(tmp_path / "mine")
+    named = data.load(where, test=0)
+    before = named.fingerprint, named.names_fingerprint
+    (where / "a" / "3.png").rename(where / "a" / "30.png")           # still in the same place of the order
+    renamed = data.load(where, test=0)
+    assert np.array_equal(named.train.labels, renamed.train.labels)
+    assert (renamed.fingerprint != before[0], renamed.names_fingerprint != before[1]) == (True, True)
 
 
 def test_a_fingerprint_of_files_sees_changed_bytes_under_an_old_name_size_and_time(tmp_path):
