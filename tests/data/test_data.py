@@ -108,6 +108,17 @@ def test_digits_can_be_made_again_to_the_byte(tmp_path):
         assert gzip.decompress(first) == gzip.decompress((FOLDER / f"{stem}.gz").read_bytes())
 
 
+def test_what_making_digits_prints_stands_in_the_readme(digits, tmp_path, monkeypatch, capsys):
+    """Made of themselves, all of them are chosen."""
+    row = re.compile(r"^\| `([\w-]+)\.gz` \| \d+ \| (\d+) \| `(\w+)` \|$", re.MULTILINE)
+    written = row.findall((FOLDER / "README.md").read_text())
+    assert len(written) == 4
+    monkeypatch.setattr(make, "load_mnist", lambda: digits)
+    monkeypatch.setattr(make, "OFFICIAL_MD5", {stem: md5 for stem, _, md5 in written})
+    make.main(tmp_path)
+    assert row.findall(capsys.readouterr().out) == written
+
+
 def test_digits_are_not_made_of_other_files_than_the_official_ones(tmp_path, monkeypatch):
     whole = needs("mnist")
     whole.train.images[7, 0, 3, 3] ^= 1
