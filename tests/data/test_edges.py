@@ -49,6 +49,15 @@ def test_a_picture_is_blank_within_two_grey_values(tmp_path):
     assert blank == {"a/2.png": True, "a/3.png": False}
 
 
+def test_a_side_of_31_pixels_is_tiny_and_more_than_4_times_as_long_is_narrow(tmp_path, rng):
+    (tmp_path / "a").mkdir()
+    for width, height in ((31, 40), (32, 40), (40, 160), (40, 161)):
+        grey = rng.integers(0, 256, (height, width)).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / "a" / f"{height}.{width}.png")
+    kinds = {f.name: f.kinds for f in doctor.examine(tmp_path).findings}
+    assert kinds == {"a/40.31.png": ["tiny"], "a/40.32.png": [], "a/160.40.png": [], "a/161.40.png": ["narrow"]}
+
+
 def test_lighting_beyond_its_range_is_refused():
     with pytest.raises(ValueError, match="lighting"):
         augment.parse("lighting:11")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, nn
+from minicnn.data import figures
 from minicnn.inspect import accuracy_chart, plots
 
 pytest.importorskip("matplotlib")
@@ -58,6 +59,8 @@ def test_feature_maps_are_those_with_the_highest_means_a_row_for_each_layer(draw
     for (_, found), (_, expected) in zip(shown, wanted):
         np.testing.assert_array_equal(found, expected)
     assert [ax.texts[0].get_text() for ax in fig.axes if ax.texts] == ["a\n11×4×4", "b\n3×2×2"]
+    assert {ax.get_subplotspec().colspan.start for ax in fig.axes if ax.texts} == {0}, "left of the maps"
+    assert all(ax.texts[0].get_transform() == ax.transAxes for ax in fig.axes if ax.texts)
     assert not any(ax.axison for ax in fig.axes)
     many = rng.normal(size=(70, 2, 2))
     plots.feature_maps(image, {"one": many}, "x.png", "maps")
@@ -116,6 +119,18 @@ def test_a_heatmap_lies_beside_the_image_and_on_its_grey_values(drawn, rng, reve
     assert 0 < above.get_alpha() < 1
     assert bar.get_ylabel() == "share"
     assert not any(ax.axison for ax in (left, middle, right))
+
+
+def test_a_sheet_shows_black_and_white_as_they_are(rng):
+    for images_, white in ((rng.integers(0, 256, (9, 3, 4, 5)).astype(np.uint8), 255), (rng.random((9, 1, 4, 5)), 1)):
+        fig = figures.sheet(images_, [str(i) for i in range(9)])
+        shown = [ax for ax in fig.axes if ax.images]
+        assert [ax.get_title() for ax in shown] == [str(i) for i in range(9)]
+        for ax, image in zip(shown, images_):
+            np.testing.assert_array_equal(ax.images[0].get_array(), image.transpose(1, 2, 0).squeeze())
+            assert ax.images[0].get_clim() == (0, white)
+        assert not any(ax.axison for ax in fig.axes)
+        assert {ax.get_subplotspec().get_gridspec().get_geometry() for ax in shown} == {(2, 8)}
 
 
 @pytest.mark.parametrize("unit", ["MB", "million"])

@@ -21,6 +21,8 @@ def test_the_confusion_matrix_has_mistakes_in_red_and_shares_in_blue(monkeypatch
     np.testing.assert_allclose(np.diag(right.data), [1 / 1, 5 / 8, 9 / 12])
     assert {(t.get_position(), t.get_text()) for t in ax.texts} == {
         ((p, t), str(matrix[t, p])) for t, p in np.argwhere(matrix)}  # fmt: skip
+    assert {t.get_text() for t in ax.texts if t.get_color() == "white"} == {"2", "3"}, "on the darkest red"
+    assert {t.get_text() for t in ax.texts if t.get_weight() == "bold"} == {"1", "5", "9"}
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("prediction", "truth", "15 of 21 right")
 
 
