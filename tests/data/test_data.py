@@ -278,6 +278,12 @@ def test_a_damaged_idx_file_is_one_sentence(file, case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("shape", "product"), [((6,), "6"), ((2, 3), "2 × 3 = 6")])
+def test_a_damaged_idx_file_of_labels_or_a_table(file, shape, product):
+    with pytest.raises(ValueError, match=f"expected {product} bytes of values, as its header announces, found only 5"):
+        idx.read(file(raw_idx(shape, range(5))), rank=len(shape))
+
+
 def test_the_limit_is_exact(file, monkeypatch):
     monkeypatch.setattr(idx, "LIMIT", 24)
     assert idx.read(file(GOOD), rank=3).size == 24

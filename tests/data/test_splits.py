@@ -81,6 +81,8 @@ def test_what_is_shown_is_what_the_net_gets():
     for ax, image in zip(axes, DIGITS.train.images):
         np.testing.assert_allclose(ax.images[0].get_array(), image[0] / 255, atol=1e-6)
     assert sum(bool(ax.images) for ax in DIGITS.show(count=9).axes) == 9
+    extreme = DIGITS.show((np.array([[[[-99.0, 99.0]]]], np.float32), [3])).axes[0].images[0].get_array()
+    assert extreme.tolist() == [[0, 1]], "what augmentation makes of it may lie outside"
 
 
 def test_showing_without_matplotlib(monkeypatch):

@@ -90,6 +90,13 @@ def test_the_first_layer_has_its_map_below_each_filter(drawn, rng):
     assert fig.get_suptitle() == "1: 18 filters of 3×3×3 and their feature maps"
 
 
+def test_a_grey_image_beside_the_first_layer_keeps_its_brightness(drawn):
+    image = np.full((1, 1, 4), 99, np.uint8)
+    plots.first_layer(nn.Conv2d(1, 2, 1), Tensor(np.ones((1, 1, 1, 4), np.float32)), image, "x.png")
+    shown, = (ax.images[0] for ax in drawn[0].axes if ax.get_title() == "the image")
+    assert (shown.get_array().tolist(), shown.get_clim()) == ([[99] * 4], (0, 255))
+
+
 def test_projections_stand_above_the_part_of_the_image(drawn, rng):
     image = rng.integers(0, 256, (3, 6, 6)).astype(np.uint8)
     units = [plots.Projection(f"map {i}", rng.integers(0, 256, (3, 2, 2)).astype(np.uint8), rng.normal(size=(3, 2, 2)))
