@@ -289,7 +289,7 @@ def trace(copy: Path, suite: str) -> dict[str, dict]:
 def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
     """The same of all suites, kept in a file for the next call, by the content of the test and of what it executes."""
     def content(name: str) -> str:
-        return hashlib.sha256((ROOT / name).read_bytes()).hexdigest() if (ROOT / name).exists() else ""
+        return hashlib.sha256((copy / name).read_bytes()).hexdigest() if (copy / name).exists() else ""
 
     cached = json.loads(cache.read_text()) if cache.exists() else {}
     names = [path.relative_to(ROOT).as_posix() for suite in suites for path in sorted(

@@ -104,6 +104,14 @@ def test_validation_is_a_share_of_each_class_or_data_of_your_own():
     assert history.best["val_loss"] == pytest.approx(cross_entropy(logits, Y[:30]).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_validation_split_of_the_data_is_kept(share):
+    net, splits = Own(), TINY.with_validation(0.25, seed=1)
+    history = quiet(net, splits, validation=share, epochs=1)
+    logits = net(Tensor(data.normalise(splits.validation.images, TINY.mean, TINY.std)))
+    assert history.best["val_loss"] == pytest.approx(cross_entropy(logits, splits.validation.labels).item(), rel=1e-5)
+
+
 def test_ctrl_c_keeps_the_best_and_returns():
     def interrupt(record):
         if record["epoch"] == 2:
