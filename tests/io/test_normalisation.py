@@ -47,7 +47,7 @@ def test_the_normalisation_of_the_training_is_found(name, how, side, options):
 
 @pytest.mark.parametrize(("spread", "found"), [(2.0, "caffe"), (0.5, "caffe"), (0.1, "imagenet"), (0.0, "imagenet")])
 def test_a_spread_within_a_factor_of_ten_of_the_usual_one_tells(spread, found):
-    """The usual one is 2. A linear net's scores grow with its input, and Caffe's numbers are about 60 times as large."""
+    """The usual one is 2. A linear net's scores grow with its input, and Caffe's numbers are 60 times as large."""
     seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
     net[1].weight.data = net[1].weight.data * (spread / normalisation.detect(net, (3, 8, 8))[1]["caffe"])
