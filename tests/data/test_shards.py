@@ -145,6 +145,8 @@ def test_packing_keeps_every_byte_label_and_split(tmp_path):
     tars = list(shards.pack(pictures, tmp_path / "out", size=4096, seed=1))
     assert len(tars) > 5
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["classes.txt", *sorted(p.name for p in tars)]
+    train = [path.name for path in tars if path.name.startswith("train")]
+    assert train == [f"train-{number:06}.tar" for number in range(len(train))]
     found = ShardFolder(tmp_path / "out")
     assert found.classes == ("a", "b")
     for part in ("train", "validation", "test"):

@@ -112,6 +112,18 @@ def test_a_validation_split_of_the_data_is_kept(share):
     assert history.best["val_loss"] == pytest.approx(cross_entropy(logits, splits.validation.labels).item(), rel=1e-5)
 
 
+def test_balanced_classes_weigh_in_the_loss():
+    labels = np.where(Y < 7, 0, Y)
+    seed(0)
+    net, same = Own(), Own()
+    same.load_state_dict(net.state_dict())
+    quiet(net, [(X, labels)], epochs=1, optimizer=optim.SGD(net.parameters(), 0.1), class_weights="balanced")
+    weight = [len(labels) / (10 * max(1, (labels == k).sum())) for k in range(10)]
+    cross_entropy(same(Tensor(X)), labels, weight=weight).backward()
+    for name, p in same.named_parameters():
+        np.testing.assert_allclose(net.state_dict()[name], p.data - 0.1 * p.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_ctrl_c_keeps_the_best_and_returns():
     def interrupt(record):
         if record["epoch"] == 2:
