@@ -160,6 +160,14 @@ def test_what_is_seen(capsys):
     assert minicnn.fit is fit
 
 
+def test_in_a_terminal_a_bar_shows_the_loss_of_each_step(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    fit(Own(), TINY, epochs=1)
+    out = capsys.readouterr().out
+    assert re.search(r"epoch 1.*━.*4/4.*loss \d\.\d{4}", out)
+
+
 def test_a_schedule_falls_over_the_epochs():
     history = quiet(Own(), (X, Y), epochs=4, lr=0.01, schedule="linear", validation=0)
     assert history["lr"] == pytest.approx([0.0075, 0.005, 0.0025, 0.0])
