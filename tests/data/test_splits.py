@@ -138,6 +138,15 @@ def test_of_much_data_size_beginning_and_end_are_hashed(tmp_path, monkeypatch):
         assert (data.load(where, test=0).fingerprint != before) == differs
 
 
+@pytest.mark.parametrize(("size", "whole"), [(128, True), (129, False)])
+def test_files_of_which_both_ends_are_all_need_no_stamp(tmp_path, monkeypatch, size, whole):
+    monkeypatch.setattr(data.splits, "HASHED", 1)                    # 64 bytes of each end then
+    where = folder_of(tmp_path / "mine")
+    for path in where.glob("*/*.png"):
+        path.write_bytes(bytes(size))
+    assert (data.load(where, test=0).stamp == "") == whole
+
+
 # -------------------------------------------------------------------------------------------------------------- margin
 
 
