@@ -1,6 +1,8 @@
 """docs/contributing.md: its lists of files, compared with the code."""
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,14 @@ def test_no_other_file_names_the_example(title):
     inside = {path for path, _ in LISTS[title] if any(path.startswith(place) for place in places.split())}
     named = {path for path in inside if re.search(name, (ROOT / path).read_text("utf-8"))}
     assert found - users == named
+
+
+def test_the_mutation_score_is_the_one_that_was_measured():
+    score = json.loads((ROOT / "tests" / "mutation_score.json").read_text("utf-8"))
+    outcomes = Counter(row[3] for row in score["list"])
+    assert sum(outcomes.values()) == score["mutants"]
+    noticed = outcomes["killed"] + outcomes["too long"]
+    assert score["now"] == {"noticed": noticed, **outcomes}
+    assert all(row[4:] == ["explained"] for row in score["list"] if row[3] in ("survived", "uncovered", "error"))
+    words = " ".join(SECTIONS["Tests"].split())
+    assert f"Of a sample of {score['mutants']}, {noticed} are noticed ({100 * noticed / score['mutants']:.0f} %)" in words
