@@ -68,4 +68,6 @@ def test_the_mutation_score_is_the_one_that_was_measured():
     assert score["now"] == {"noticed": noticed, **outcomes}
     assert all(row[4:] == ["explained"] for row in score["list"] if row[3] in ("survived", "uncovered", "error"))
     words = " ".join(SECTIONS["Tests"].split())
-    assert f"Of a sample of {score['mutants']}, {noticed} are noticed ({100 * noticed / score['mutants']:.0f} %)" in words
+    share = f"{100 * noticed / score['mutants']:.0f} %"
+    assert f"Of a sample of {score['mutants']}, {noticed} are noticed ({share})" in words
+    assert f"it was {score['first run']['noticed']}; {score['explained']} are explained" in words
