@@ -1,0 +1,74 @@
+"""docs/ko: each page has the commands, the code and the figures of the English page that it translates.
+
+The first line of a page names the English page, with the first 12 digits of its SHA-256 when it was translated. A page
+whose English text has changed since is skipped with a reason: its facts are still compared.
+`python tests/docs/test_korean.py PAGE` writes the digits after a translation was brought up to date.
+"""
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "ko").glob("*.md"))
+NAMES = [page.name for page in PAGES]
+FIRST = re.compile(r"<!-- translated from (\S+) ([0-9a-f]{12}) -->\n")
+
+
+def english(page):
+    """(the page that it translates, the digits of the text that was translated)."""
+    name, digits = FIRST.match(page.read_text("utf-8")).groups()
+    return ROOT / name, digits
+
+
+def digest(page):
+    return hashlib.sha256(page.read_bytes()).hexdigest()[:12]
+
+
+def facts(page):
+    """What must be the same in both languages."""
+    text = FIRST.sub("", page.read_text("utf-8"))
+    blocks = re.findall(r"```.*?```", text, re.S)
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    links = [link for link in re.findall(r"\]\(([^)#]+)", prose) if not link.startswith("http")]
+    pictures = [os.path.normpath(page.parent / link) for link in links if link.endswith((".png", ".jpg", ".svg"))]
+    prose = re.sub(r"\]\([^)]*\)", "]", prose)
+    commands = {" ".join(code.split()) for code in re.findall(r"`((?:minicnn|make|python|pytest)\s[^`]*)`", prose)}
+    figures = set(re.findall(r"\d+(?:[.,]\d+)+|\d+(?= %)", re.sub(r"`[^`]*`", "", prose)))
+    return {"blocks": blocks, "pictures": pictures, "commands": commands, "figures": figures}
+
+
+def test_the_pages_that_readers_need_first():
+    assert {"readme.md", "transfer.md", "corrections.md"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_both_languages_say_the_same(page):
+    ours, theirs = facts(page), facts(english(page)[0])
+    for kind, values in theirs.items():
+        assert ours[kind] == values, kind
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_page_is_as_new_as_the_english_one(page):
+    original, digits = english(page)
+    if digits != digest(original):
+        pytest.skip(f"docs/ko/{page.name} is older than {original.relative_to(ROOT)}: compare their texts, then run "
+                    f"python tests/docs/test_korean.py {page.name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_the_text_is_korean(page):
+    prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", page.read_text("utf-8"), flags=re.S)
+    assert len(re.findall("[가-힣]", prose)) > len(re.findall("[a-zA-Z]", prose))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        page = ROOT / "docs" / "ko" / name
+        original, digits = english(page)
+        page.write_text(page.read_text("utf-8").replace(digits, digest(original), 1), "utf-8")
