@@ -18,7 +18,7 @@ TOPICS = {"D": 4, "I": 2, "C": 12, "P": 6, "A": 5, "O": 1, "R": 3, "N": 2, "M": 
 def test_every_topic_has_a_row():
     assert [row[0] for row in ROWS] == [f"{letter}{i + 1}" for letter, count in TOPICS.items() for i in range(count)]
     for number, english, korean, do, read in ROWS:
-        assert english and korean and "](" in read, number
+        assert all((english, korean, "](" in read)), number
         assert "`minicnn " in do or number == "X7", number
 
 
