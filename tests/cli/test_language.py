@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SECTIONS = tomllib.loads((ROOT / "minicnn" / "cli" / "ko.toml").read_text("utf-8"))
 TABLE = {english: korean for section in SECTIONS.values() for english, korean in section.items()}
 TRANSLATED = ("train", "transfer", "eval", "predict", "export", "models", "summary", "visualize", "shape", "data",
-              "lab")  # fmt: skip
+              "app", "lab")  # fmt: skip
 HANGUL = re.compile("[가-힣]")
 SENTENCE = re.compile(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b")
 
