@@ -1,7 +1,8 @@
 """docs/ko: each page has the commands, the code and the figures of the English page that it translates.
 
-The first line of a page names the English page, with the first 12 digits of its SHA-256 when it was translated. A page
-whose English text has changed since is skipped with a reason: its facts are still compared.
+The first line of a page names the English page, with the first 12 digits of its SHA-256 when it was translated, and the
+heading up to which it was. A page whose English text has changed since is skipped with a reason: its facts are still
+compared.
 `python tests/docs/test_korean.py PAGE` writes the digits after a translation was brought up to date.
 """
 
@@ -16,22 +17,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "ko").glob("*.md"))
 NAMES = [page.name for page in PAGES]
-FIRST = re.compile(r"<!-- translated from (\S+) ([0-9a-f]{12}) -->\n")
+FIRST = re.compile(r"<!-- translated from (\S+) ([0-9a-f]{12})(?: up to (.+))? -->\n")
 
 
 def english(page):
-    """(the page that it translates, the digits of the text that was translated)."""
-    name, digits = FIRST.match(page.read_text("utf-8")).groups()
-    return ROOT / name, digits
+    """(the page that it translates, its text, the digits of the text that was translated)."""
+    name, digits, end = FIRST.match(page.read_text("utf-8")).groups()
+    text = (ROOT / name).read_text("utf-8")
+    assert not end or f"\n{end}\n" in text
+    return ROOT / name, text.partition(f"\n{end}\n")[0] if end else text, digits
 
 
-def digest(page):
-    return hashlib.sha256(page.read_bytes()).hexdigest()[:12]
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def facts(page):
+def facts(page, text):
     """What must be the same in both languages."""
-    text = FIRST.sub("", page.read_text("utf-8"))
     blocks = re.findall(r"```.*?```", text, re.S)
     prose = re.sub(r"```.*?```", "", text, flags=re.S)
     links = [link for link in re.findall(r"\]\(([^)#]+)", prose) if not link.startswith("http")]
@@ -47,22 +49,23 @@ def figures(text):
 
 
 def test_the_pages_that_readers_need_first():
-    assert {"readme.md", "transfer.md", "corrections.md"} <= set(NAMES)
+    assert {"readme.md", "index.md", "transfer.md", "app.md", "corrections.md"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_both_languages_say_the_same(page):
-    original = english(page)[0]
-    (ours, our_figures), (theirs, their_figures) = facts(page), facts(original)
+    original, text, _ = english(page)
+    ours, our_figures = facts(page, FIRST.sub("", page.read_text("utf-8")))
+    theirs, their_figures = facts(original, text)
     for kind, values in theirs.items():
         assert ours[kind] == values, kind
-    assert their_figures <= our_figures <= figures(original.read_text("utf-8"))  # prose may repeat what code prints
+    assert their_figures <= our_figures <= figures(text)  # prose may repeat what code prints
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_a_page_is_as_new_as_the_english_one(page):
-    original, digits = english(page)
-    if digits != digest(original):
+    original, text, digits = english(page)
+    if digits != digest(text):
         pytest.skip(f"docs/ko/{page.name} is older than {original.relative_to(ROOT)}: compare their texts, then run "
                     f"python tests/docs/test_korean.py {page.name}")
 
@@ -76,5 +79,5 @@ def test_the_text_is_korean(page):
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         page = ROOT / "docs" / "ko" / name
-        original, digits = english(page)
-        page.write_text(page.read_text("utf-8").replace(digits, digest(original), 1), "utf-8")
+        _, text, digits = english(page)
+        page.write_text(page.read_text("utf-8").replace(digits, digest(text), 1), "utf-8")
