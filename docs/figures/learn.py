@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from docs.figures.style import BLUE, ORANGE, PALE_BLUE, frame, matrix, numbers, panels, plain, sign
-from minicnn import Tensor, data, ops
+from docs.figures.style import BLUE, GREY, ORANGE, PALE_BLUE, frame, matrix, numbers, panels, plain, sign
+from minicnn import Tensor, data, nn, ops, seed
 from minicnn.cpu.conv.im2col import im2col as columns
 from minicnn.explain import samples
 from minicnn.geometry import Conv2dGeometry
@@ -60,7 +60,7 @@ def filters() -> Figure:
     for (top, below), (name, taps) in zip(axes.T[1:], cases.items()):
         matrix(top, taps, f"filter “{name}”", 10, digits=2)
         y = ops.conv2d(Tensor(digit[None, None]), Tensor(taps[None, None])).numpy()[0, 0]
-        below.imshow(y, cmap="PuOr", vmin=-3, vmax=3)
+        below.imshow(y, cmap="PuOr", vmin=-abs(y).max(), vmax=abs(y).max())
         below.set_title(f"map: {sign(y.min(), 2)} … {sign(y.max(), 2)}", fontsize=10)
     for ax in axes[1]:
         ax.axis("off")
@@ -183,6 +183,126 @@ def _pool(op, **how):
 
 POOLS = {"max": _pool(ops.max_pool2d), "average": _pool(ops.avg_pool2d), "l2": _pool(ops.lp_pool2d, norm_type=2.0)}
 
+
+def activations() -> Figure:
+    """Sigmoid, tanh and ReLU (blue), and their slopes (orange)."""
+    x = np.linspace(-6, 6, 97)
+    fig, axes = panels(3, 9.4, 2.8)
+    for ax, op in zip(axes, (ops.sigmoid, ops.tanh, ops.relu)):
+        at = Tensor(x, requires_grad=True)
+        y = op(at)
+        values = y.numpy()
+        y.sum().backward()
+        ax.plot(x, values, color=BLUE, linewidth=2, label="y")
+        ax.plot(x, at.grad, color=ORANGE, linewidth=2, linestyle="--", label="slope")
+        ax.set_title(f"{op.__name__}: largest slope {sign(at.grad.max(), 3)}", fontsize=10)
+        ax.set_ylim(-1.15, 2.15)
+        ax.grid(color="0.9")
+        ax.legend(loc="upper left", fontsize=9, frameon=False)
+    return fig
+
+
+def gradient_sizes(activation, depth: int = 12, width: int = 64) -> list[float]:
+    """The size of the gradient of each layer's weights in a net of dense layers, from the first to the last."""
+    seed(0)
+    net = nn.Sequential(*(layer for _ in range(depth) for layer in (nn.Linear(width, width), activation())))
+    rng = np.random.default_rng(0)
+    y = net(Tensor(rng.standard_normal((32, width), np.float32)))
+    y.backward(rng.standard_normal(y.shape, np.float32))
+    return [float(np.sqrt((net[2 * k].weight.grad ** 2).sum())) for k in range(depth)]
+
+
+def vanishing() -> Figure:
+    """The gradients of twelve layers, with three activations."""
+    fig, (ax,) = panels(1, 7.4, 3.0)
+    for activation, colour, mark in ((nn.ReLU, BLUE, "o"), (nn.Tanh, GREY, "s"), (nn.Sigmoid, ORANGE, "^")):
+        sizes = gradient_sizes(activation)
+        ax.plot(range(1, 13), sizes, color=colour, marker=mark, label=activation.__name__)
+    ax.set_yscale("log")
+    ax.set_xlabel("layer, 1: the first after the input")
+    ax.set_ylabel("size of the gradient")
+    ax.grid(color="0.9")
+    ax.legend(fontsize=9, frameon=False)
+    return fig
+
+
+def softmax() -> Figure:
+    """Scores as probabilities, and the loss as a function of the right class's probability."""
+    z = np.array([2.0, 1.0, -1.0])
+    fig, (left, middle, right) = panels(3, 9.4, 2.7, width_ratios=(1, 1, 1.3))
+    p = ops.softmax(Tensor(z[None])).numpy()[0]
+    for ax, values, title in ((left, z, "scores z"), (middle, p, "probabilities p = softmax(z)")):
+        ax.bar(range(3), values, color=(BLUE, GREY, GREY))
+        for k, value in enumerate(values):
+            ax.text(k, max(value, 0), sign(value, 3), ha="center", va="bottom", fontsize=10)
+        ax.set_xticks(range(3), ["class 0", "class 1", "class 2"], fontsize=9)
+        ax.set_ylim(min(0, values.min()) - 0.1 * np.ptp(values), values.max() * 1.2)
+        ax.set_title(title, fontsize=10)
+        ax.axhline(0, color="0.4", linewidth=0.8)
+    at = np.linspace(0.01, 1, 100)
+    right.plot(at, -np.log(at), color=BLUE, linewidth=2)
+    right.plot([p[0]], [-np.log(p[0])], "o", color=ORANGE)
+    right.annotate(f"p = {sign(p[0], 3)}: L = {sign(-np.log(p[0]), 3)}", (p[0], -np.log(p[0])), (0.42, 1.6), fontsize=9,
+                   arrowprops={"arrowstyle": "->"})  # fmt: skip
+    right.set_xlabel("probability of the right class")
+    right.set_title("loss L = −ln p", fontsize=10)
+    right.grid(color="0.9")
+    return fig
+
+
+def every_gradient(loss: Tensor) -> dict[int, tuple[Tensor, float]]:
+    """{id: (Tensor, ∂loss/∂Tensor)} of all the numbers that a loss was computed from, by the record of the engine."""
+    found = {id(loss): (loss, 1.0)}
+    for tensor in sorted(ancestors(loss).values(), key=_depth, reverse=True):
+        for parent, vjp in zip(tensor._parents, tensor._vjps):
+            if isinstance(parent, Tensor) and vjp is not None:
+                dx = float(vjp(np.asarray(found[id(tensor)][1])))
+                found[id(parent)] = (parent, found.get(id(parent), (parent, 0.0))[1] + dx)
+    return found
+
+
+def ancestors(tensor: Tensor) -> dict[int, Tensor]:
+    """{id: Tensor} of a number and all that it was computed from."""
+    parents = [parent for parent in tensor._parents if isinstance(parent, Tensor)]
+    return {id(tensor): tensor} | {key: t for parent in parents for key, t in ancestors(parent).items()}
+
+
+def _depth(tensor: Tensor) -> int:
+    return 1 + max((_depth(parent) for parent in tensor._parents if isinstance(parent, Tensor)), default=0)
+
+
+def backpropagation() -> Figure:
+    """The graph of one neuron with a shortcut: each number (blue) and its gradient (orange)."""
+    x, w, b, t = (Tensor(np.array(value), requires_grad=True) for value in (2.0, 3.0, -1.0, 4.0))
+    a = w * x
+    s = a + b
+    h = ops.relu(s)
+    y = h + x
+    e = y - t
+    L = e * e
+    gradients = every_gradient(L)
+    places = {"x": (0, 0), "w": (0, 2.3), "a = w·x": (2, 1.9), "b": (2, 3.5), "s = a + b": (4, 1.9),
+              "h = relu(s)": (6, 1.9), "y = h + x": (8, 0.9), "t": (8, 2.6), "e = y − t": (10, 0.9),
+              "L = e²": (12, 0.9)}  # fmt: skip
+    named = dict(zip(places, (x, w, a, b, s, h, y, t, e, L)))
+    at = {id(tensor): places[name] for name, tensor in named.items()}
+    fig, (ax,) = panels(1, 9.4, 3.4)
+    for tensor, _ in gradients.values():
+        for parent in {id(p): p for p in tensor._parents if isinstance(p, Tensor)}.values():
+            (x0, y0), (x1, y1) = at[id(parent)], at[id(tensor)]
+            ax.annotate("", (x1 - 0.72, y1), (x0 + 0.72, y0), arrowprops={"arrowstyle": "->", "color": "0.5"})
+    for name, tensor in named.items():
+        (cx, cy), colour = places[name], PALE_BLUE if tensor._parents else "white"
+        back = f"∂L/∂{name.split()[0]} = {sign(gradients[id(tensor)][1])}"
+        ax.add_patch(Rectangle((cx - 0.7, cy - 0.42), 1.4, 0.84, facecolor=colour, edgecolor=BLUE))
+        ax.text(cx, cy + 0.2, name, ha="center", va="center", fontsize=8.5)
+        ax.text(cx, cy - 0.17, sign(float(tensor.data)), ha="center", va="center", fontsize=11, color=BLUE)
+        ax.text(cx, cy - 0.68, back, ha="center", va="center", fontsize=10, color=ORANGE)
+    plain(ax, -0.9, 12.9, -1.0, 4.1)
+    return fig
+
+
 FIGURES = {"learn-image.png": image, "learn-bits.png": bits, "learn-filters.png": filters, "learn-windows.png": windows,
            "learn-im2col.png": im2col, "learn-field.png": field, "learn-influence.png": influence,
-           "learn-pooling.png": pooling}  # fmt: skip
+           "learn-pooling.png": pooling, "learn-activations.png": activations, "learn-vanishing.png": vanishing,
+           "learn-softmax.png": softmax, "learn-backpropagation.png": backpropagation}  # fmt: skip

@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from docs.figures import draw, style
+from docs.figures import draw, learn, style
 from docs.figures.draw import FIGURES, PICTURES, contents, differences, kept
+from minicnn import Tensor
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -35,6 +36,16 @@ def test_its_pixels_are_what_the_code_draws(name, tmp_path):
 def test_pages_show_it_and_it_is_small(name):
     assert (PICTURES / name).stat().st_size <= 80_000
     assert any(f"pictures/{name})" in page.read_text("utf-8") for page in DOCS.glob("**/*.md"))
+
+
+def test_the_gradients_in_the_graph_are_the_engines():
+    x, w = Tensor(np.array(2.0), requires_grad=True), Tensor(np.array(3.0), requires_grad=True)
+    y = w * x + x
+    found = learn.every_gradient(y * y)                                   # y² = (w·x + x)²
+    assert found[id(y)][1] == 2 * 8.0
+    assert (found[id(x)][1], found[id(w)][1]) == (2 * 8 * (3 + 1), 2 * 8 * 2)
+    (y * y).backward()
+    assert (x.grad, w.grad) == (64, 32)
 
 
 def figure(values, label="label"):
