@@ -19,10 +19,10 @@ from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from docs.figures import compiled, learn, tour
+from docs.figures import blocks, compiled, learn, tour
 
 PICTURES = Path(__file__).parent.parent / "pictures"
-FIGURES = tour.FIGURES | {"compiled-block.png": compiled.block} | learn.FIGURES
+FIGURES = tour.FIGURES | {"compiled-block.png": compiled.block} | learn.FIGURES | blocks.FIGURES
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[-+]\d+)?")
 
 
@@ -65,12 +65,12 @@ def differences(drawn: list[str], before: list[str]) -> Iterator[str]:
 
 
 def save(figure: Figure, picture: Path) -> None:
-    """Write a figure with its contents; 64 colours make the file small."""
+    """Write a figure with its contents; 256 colours make the file small."""
     info = PngInfo()
     info.add_itxt("Contents", "\n".join(contents(figure)), zip=True)
     figure.savefig(picture)
     with Image.open(picture) as image:
-        image.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(picture, optimize=True, pnginfo=info)
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(picture, optimize=True, pnginfo=info)
 
 
 def main() -> None:

@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from docs.figures.style import BLUE, GREY, ORANGE, PALE_BLUE, frame, matrix, numbers, panels, plain, sign
-from minicnn import Tensor, data, nn, ops, seed
+from minicnn import Tensor, data, nn, ops, optim, seed
 from minicnn.cpu.conv.im2col import im2col as columns
 from minicnn.explain import samples
 from minicnn.geometry import Conv2dGeometry
+from minicnn.nn import init
 from minicnn.receptive_field import Field
 
 HAND = np.array([[1, 2, 0, 1], [0, 1, 3, 1], [2, 1, 0, 0], [1, 0, 1, 2]], float)
@@ -60,7 +61,7 @@ def filters() -> Figure:
     for (top, below), (name, taps) in zip(axes.T[1:], cases.items()):
         matrix(top, taps, f"filter “{name}”", 10, digits=2)
         y = ops.conv2d(Tensor(digit[None, None]), Tensor(taps[None, None])).numpy()[0, 0]
-        below.imshow(y, cmap="PuOr", vmin=-abs(y).max(), vmax=abs(y).max())
+        below.imshow(y, cmap="PuOr_r", vmin=-abs(y).max(), vmax=abs(y).max())
         below.set_title(f"map: {sign(y.min(), 2)} … {sign(y.max(), 2)}", fontsize=10)
     for ax in axes[1]:
         ax.axis("off")
@@ -302,7 +303,145 @@ def backpropagation() -> Figure:
     return fig
 
 
+def normalisation() -> Figure:
+    """Batch norm on the values of one map, LRN on the maps at one pixel, and dropout on sixty-four numbers."""
+    rng = np.random.default_rng(0)
+    fig, (left, middle, right) = panels(3, 9.4, 2.9)
+    x = 3 + 2 * rng.standard_normal((16, 1, 12, 12))
+    y = ops.batch_norm(Tensor(x), None, None).numpy()
+    for values, colour, name in ((x, BLUE, "before"), (y, ORANGE, "after")):
+        counts, edges = np.histogram(values, np.arange(-4, 10.1, 0.5))
+        label = f"{name}: mean {sign(round(values.mean(), 2))}, std {sign(round(values.std(), 2))}"
+        left.stairs(counts, edges, color=colour, label=label)
+        left.plot((edges[1:] + edges[:-1]) / 2, counts, ".", color=colour)
+    left.set_ylim(0, 800)
+    left.legend(fontsize=8, frameon=False, loc="upper right")
+    left.set_title("batch norm: one map of a batch", fontsize=10)
+    maps = np.array([1, 1, 1, 1, 6, 1, 1, 1, 1], float)
+    after = ops.local_response_norm(Tensor(maps.reshape(1, 9, 1, 1)), size=5, alpha=0.1, beta=0.75, k=1.0,
+                                    variant="paper").numpy()[0, :, 0, 0]  # fmt: skip
+    middle.bar(np.arange(9) - 0.2, maps, 0.4, color=BLUE, label="before")
+    middle.bar(np.arange(9) + 0.2, after, 0.4, color=ORANGE, label="after")
+    middle.set_xlabel("map")
+    middle.legend(fontsize=8, frameon=False)
+    middle.set_title("LRN: nine maps at one pixel", fontsize=10)
+    mask = rng.random((6, 6)) >= 0.5
+    dropped = ops.dropout(Tensor(np.ones((6, 6))), Tensor(mask), p=0.5).numpy()
+    matrix(right, dropped, "dropout, p = 0.5, of ones", 10)
+    for i, j in np.argwhere(~mask):
+        right.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="0.85", edgecolor="none", zorder=0.5))
+    return fig
+
+
+STARTS = {"normal, 0.01": lambda shape: init.normal(shape, 0.01), "Glorot": init.glorot_uniform, "He": init.he_normal}
+
+
+def sizes_by_layer(start, depth: int = 20, width: int = 128) -> list[float]:
+    """The standard deviation of the numbers after each of `depth` dense layers with ReLU."""
+    seed(0)
+    x = np.random.default_rng(0).standard_normal((64, width)).astype(np.float32)
+    sizes = []
+    for _ in range(depth):
+        x = np.maximum(x @ start((width, width)).T, 0)
+        sizes.append(float(x.std()))
+    return sizes
+
+
+def initialisation() -> Figure:
+    """How large the numbers of twenty layers are, with three kinds of first weights."""
+    fig, (ax,) = panels(1, 7.4, 3.0)
+    for (name, start), colour, mark in zip(STARTS.items(), (ORANGE, GREY, BLUE), "^so"):
+        ax.plot(range(1, 21), sizes_by_layer(start), color=colour, marker=mark, label=name)
+    ax.set_yscale("log")
+    ax.set_xlabel("layer")
+    ax.set_ylabel("size of its numbers")
+    ax.grid(color="0.9")
+    ax.legend(fontsize=9, frameon=False)
+    return fig
+
+
+def path(make, steps: int) -> np.ndarray:
+    """The points that an optimiser visits on L = (u² + 20·v²)/2, from (−8, 2): (steps + 1, 2)."""
+    point = nn.Parameter(np.array([-8.0, 2.0]))
+    optimizer, points = make([point]), [point.numpy().copy()]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (point * point * np.array([0.5, 10.0])).sum().backward()
+        optimizer.step()
+        points.append(point.numpy().copy())
+    return np.array(points)
+
+
+def optimisers() -> Figure:
+    """Thirty steps of three optimisers in a long valley."""
+    cases = (("SGD, lr 0.09", lambda p: optim.SGD(p, 0.09)),
+             ("SGD, lr 0.03, momentum 0.8", lambda p: optim.SGD(p, 0.03, momentum=0.8)),
+             ("Adam, lr 0.5", lambda p: optim.Adam(p, 0.5)))  # fmt: skip
+    fig, axes = panels(3, 9.4, 2.8)
+    u, v = np.meshgrid(np.linspace(-9, 4, 80), np.linspace(-2.6, 2.6, 80))
+    for ax, (name, make) in zip(axes, cases):
+        ax.contour(u, v, (u**2 + 20 * v**2) / 2, levels=[0.5, 2, 6, 14, 26, 42, 62], colors="0.75", linewidths=0.8)
+        points = path(make, 30)
+        ax.plot(*points.T, color=BLUE, marker=".", linewidth=1)
+        ax.plot(*points[-1:].T, "o", color=ORANGE)
+        loss = float((points[-1] ** 2 * [0.5, 10]).sum())
+        ax.set_title(f"{name}\nL: 72 → {sign(loss, 2)}", fontsize=10)
+        ax.set_xlim(-9, 4)
+        ax.set_ylim(-2.6, 2.6)
+    return fig
+
+
+def costs() -> dict[str, tuple[int, int]]:
+    """{algorithm: (multiplications, bytes to and from memory)} of the layer of docs/convolution-algorithms.md."""
+    g = Conv2dGeometry.of((16, 64, 56, 56), (64, 64, 3, 3), padding=1)
+    x, w, y = g.N * g.C * g.H * g.W, g.O * g.C * g.KH * g.KW, g.N * g.O * g.OH * g.OW
+    macs, cols = y * g.C * g.KH * g.KW, g.N * g.C * g.KH * g.KW * g.OH * g.OW
+    padded, tiles = g.N * g.C * g.vertical.padded * g.horizontal.padded, g.N * (g.OH // 4) * (g.OW // 4)
+    transforms = tiles * (2 * 6**3 * g.C + (4 * 6 * 6 + 4 * 6 * 4) * g.O) + 36 * 9 * g.C * g.O
+    return {"im2col": (macs, 4 * (x + padded + 3 * cols + w + y)), "tiled": (macs, 4 * (x + 3 * w + y)),
+            "winograd": (36 * tiles * g.C * g.O + transforms, 4 * (x + 3 * w + 2 * 36 * g.C * g.O + y))}  # fmt: skip
+
+
+def algorithms() -> Figure:
+    """Three algorithms of one layer: multiplications, and bytes to and from main memory."""
+    fig, axes = panels(2, 9.4, 2.2)
+    found = costs()
+    for ax, unit, part, title in zip(axes, (1e9, 1e6), (0, 1), ("10⁹ multiplications", "MB to and from main memory")):
+        values = [cost[part] / unit for cost in found.values()]
+        ax.barh(list(found), values, color=(BLUE, ORANGE)[part])
+        for k, value in enumerate(values):
+            ax.text(value, k, f" {sign(value, 3)}", va="center", fontsize=10)
+        ax.set_xlim(0, max(values) * 1.15)
+        ax.invert_yaxis()
+        ax.set_title(title, fontsize=10)
+    return fig
+
+
+def tiles() -> Figure:
+    """A product of matrices, split into tiles: what one block of the result reads."""
+    fig, (ax,) = panels(1, 7.4, 3.0)
+    for x, y, wide, high, text in ((0, 0, 4, 6, "windows × taps"), (5, 6.6, 8, 4, "taps × filters"),
+                                   (5, 0, 8, 6, "windows × filters")):  # fmt: skip
+        ax.add_patch(Rectangle((x, y), wide, high, facecolor="white", edgecolor="0.4"))
+        ax.text(x + 0.15, y + 0.2, text, ha="left", va="bottom", fontsize=9, color=GREY)
+    for k in range(1, 4):
+        ax.plot([5, 13], [1.5 * k] * 2, color="0.8", linewidth=0.8)
+        ax.plot([5 + 2 * k] * 2, [0, 6], color="0.8", linewidth=0.8)
+    ax.add_patch(Rectangle((0, 3), 4, 1.5, facecolor=BLUE, alpha=0.4))
+    ax.add_patch(Rectangle((9, 6.6), 2, 4, facecolor=BLUE, alpha=0.4))
+    ax.add_patch(Rectangle((9, 3), 2, 1.5, facecolor=ORANGE, alpha=0.8))
+    ax.annotate("", (9, 3.75), (4.1, 3.75), arrowprops={"arrowstyle": "->", "color": BLUE})
+    ax.annotate("", (10, 4.6), (10, 6.5), arrowprops={"arrowstyle": "->", "color": BLUE})
+    ax.text(13.4, 3.75, "one tile of the result:\na block of threads on a GPU,\na thread's work on a CPU", va="center",
+            fontsize=9, color=ORANGE)  # fmt: skip
+    plain(ax, -0.3, 21, -0.3, 10.9)
+    return fig
+
+
 FIGURES = {"learn-image.png": image, "learn-bits.png": bits, "learn-filters.png": filters, "learn-windows.png": windows,
            "learn-im2col.png": im2col, "learn-field.png": field, "learn-influence.png": influence,
            "learn-pooling.png": pooling, "learn-activations.png": activations, "learn-vanishing.png": vanishing,
-           "learn-softmax.png": softmax, "learn-backpropagation.png": backpropagation}  # fmt: skip
+           "learn-softmax.png": softmax, "learn-backpropagation.png": backpropagation,
+           "learn-normalisation.png": normalisation, "learn-initialisation.png": initialisation,
+           "learn-optimisers.png": optimisers, "learn-algorithms.png": algorithms,
+           "learn-tiles.png": tiles}  # fmt: skip

@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from docs.figures import draw, learn, style
+from docs.figures import blocks, draw, learn, style
 from docs.figures.draw import FIGURES, PICTURES, contents, differences, kept
 from minicnn import Tensor
+from minicnn.models import resnet, squeezenet
+from minicnn.nn import init
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,6 +48,26 @@ def test_the_gradients_in_the_graph_are_the_engines():
     assert (found[id(x)][1], found[id(w)][1]) == (2 * 8 * (3 + 1), 2 * 8 * 2)
     (y * y).backward()
     assert (x.grad, w.grad) == (64, 32)
+
+
+def test_the_costs_are_those_of_the_page_that_derives_them():
+    text = (DOCS / "convolution-algorithms.md").read_text("utf-8")
+    for multiplications, moved in learn.costs().values():
+        assert f"{multiplications:,} multiplications, {moved:,} bytes" in text
+
+
+def test_a_net_is_drawn_as_its_forward_computes_it():
+    with init.shapes_only():
+        found = blocks.boxes(resnet.BasicBlock(8, 8), (8, 6, 6))
+    assert [box.text for box in found] == ["maps", "conv 3×3", "conv 3×3", "+"]
+    assert [box.small for box in found] == [[], ["batch norm", "relu"], ["batch norm"], ["relu"]]
+    assert [[found.index(source) for source in box.inputs] for box in found] == [[], [0], [1], [2, 0]]
+    with init.shapes_only():
+        found = blocks.boxes(squeezenet.Fire(8, 2, 4), (8, 6, 6))
+    assert [box.text for box in found] == ["maps", "conv 1×1", "conv 1×1", "conv 3×3", "stack"]
+    assert [box.row for box in found] == [0, 1, 2, 2, 3]
+    assert found[2].lane < found[3].lane
+    assert found[4].nodes[-1].shape == (8, 6, 6)
 
 
 def figure(values, label="label"):
