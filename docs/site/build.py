@@ -24,7 +24,7 @@ def expand(nav: list, made: set[str]) -> list:
     for entry in nav:
         if isinstance(entry, dict):
             ((title, below),) = entry.items()
-            inside = expand(below, made)
+            inside = expand(below, made) if isinstance(below, list) else below if below in made else None
             found += [{title: inside}] if inside else []
         elif entry.endswith("/"):
             inside = sorted(page for page in made if page.startswith(entry))

@@ -61,8 +61,10 @@ def _option(parameter: Any) -> str:
     names = (parameter.name or "").upper() if argument else " ".join(
         sorted({*parameter.opts, *parameter.secondary_opts}, key=len, reverse=True))
     meaning = _text(getattr(parameter, "help", "") or "").replace("\n", " ").replace("|", r"\|")
-    nothing = parameter.default in (None, False, (), []) or callable(parameter.default)
-    shown = "required" if parameter.required else "" if nothing else f"`{parameter.default}`"
+    said = getattr(parameter, "show_default", True)
+    default = said if isinstance(said, str) else parameter.default
+    nothing = default is None or default is False or default in ("", (), []) or callable(default)
+    shown = "required" if parameter.required else "" if nothing else f"`{default}`"
     return f"| `{names}` | {meaning.strip()} | {shown} |"
 
 

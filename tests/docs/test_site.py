@@ -36,7 +36,8 @@ def test_every_link_of_the_markdown_leads_to_a_file_and_its_heading(page):
 
 def test_every_page_is_in_the_navigation():
     nav = tomllib.loads((DOCS / "site" / "zensical.toml").read_text("utf-8"))["project"]["nav"]
-    named = [entry for section in nav for entries in section.values() for entry in entries]
+    entries = [entry for section in nav for entries in section.values() for entry in entries]
+    named = [page for entry in entries for page in (entry.values() if isinstance(entry, dict) else [entry])]
     for page in DOCS.glob("**/*.md"):
         place = page.relative_to(DOCS).as_posix()
         assert any(place == entry or (entry.endswith("/") and place.startswith(entry)) for entry in named), (
@@ -81,6 +82,7 @@ def test_the_verbs_are_all_on_the_reference_page():
     assert re.findall(r"^### minicnn (\w+)$", page, re.M) == list(VERBS)
     assert "| `--kernel -k` | Taps of the window, K. | `3` |" in page                # of `minicnn shape --help`
     assert "| `SIZE` | Pixels along one axis of the image, W. | required |" in page
+    assert "| `--epochs` | Passes over the training images. | `20` |" in page
     assert "#### minicnn explain pool" in page
 
 
@@ -104,6 +106,8 @@ def test_a_folder_in_the_navigation_stands_for_its_pages():
     made = {"index.md", "models/index.md", "models/vgg.md", "models/alexnet.md"}
     assert build.expand([{"Zoo": ["models/"]}, {"None": ["ko/"]}], made) == [
         {"Zoo": ["models/index.md", "models/alexnet.md", "models/vgg.md"]}]
+    titled = [{"Start": [{"Tour": "index.md"}, {"No": "no.md"}]}]
+    assert build.expand(titled, made) == [{"Start": [{"Tour": "index.md"}]}]
 
 
 GOOD = '<a href="b.html#here">b</a><img src="p.png"><a href="https://example.org">out</a>'
