@@ -35,7 +35,7 @@ def label(node: Node, shapes: dict[str, tuple[int, ...]], before: int) -> str:
     if node.op != "conv2d":
         return NAMES.get(node.op, node.op)
     O, C, KH, KW = shapes[node.weights["w"]]
-    kind = "" if before == C else "depthwise " if C == 1 and O == before else f"{before // C} groups, "
+    kind = "" if before == C else "depthwise " if C == 1 and before == O else f"{before // C} groups, "
     return f"{kind}conv {KH}×{KW}"
 
 

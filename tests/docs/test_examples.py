@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,21 @@ def test_sessions_print_what_the_page_says(page):
 def test_programs_run(page):
     for block in re.findall(r"```python\n((?!>>>).*?)```", page.read_text(), re.S):
         exec(compile(block, str(page), "exec"), {})
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "learn").glob("[0-9]*.md")), ids=lambda page: page.name)
+def test_the_commands_to_try_exist(page):
+    from minicnn.cli import app
+
+    commands = re.findall(r"^minicnn (.*)$", page.read_text("utf-8").partition("## Try it")[2], re.M)
+    assert commands
+    for command in commands:
+        name, *words = shlex.split(command)
+        verb = app.load(name)
+        if below := getattr(verb, "commands", {}):
+            verb, words = below[words[0]], words[1:]
+        options = {text for parameter in verb.params for text in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("-")} <= options, command
 
 
 def test_the_changelog_counts_the_ops():
