@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -38,8 +39,9 @@ def contents(figure: Figure) -> list[str]:
                 found.append(f"patch {_numbers(artist.get_facecolor())} {_numbers(box)}")
         found += [f"line {_numbers(line.get_xydata())}" for line in axes.lines]
         found += [f"image {image.get_array().shape} {_numbers(image.get_array())}" for image in axes.images]
-        labels = [axes.get_xlabel(), axes.get_ylabel(), *(tick.get_text() for tick in axes.get_xticklabels())]
-        found.append(f"axes {labels}")
+        ticks = axes.xaxis.get_major_formatter()
+        labels = list(ticks.seq) if isinstance(ticks, FixedFormatter) else []
+        found.append(f"axes {[axes.get_xlabel(), axes.get_ylabel(), *filter(None, labels)]}")
     return [line.replace("\n", " ") for line in found if line]
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from docs.figures.style import BLUE, GREY, ORANGE, PALE_BLUE, frame, matrix, numbers, panels, plain, sign
-from minicnn import Tensor, data, nn, ops, optim, seed
+from minicnn import Tensor, data, nn, ops, optim, reference, seed
 from minicnn.cpu.conv.im2col import im2col as columns
 from minicnn.explain import samples
 from minicnn.geometry import Conv2dGeometry
@@ -60,7 +60,7 @@ def filters() -> Figure:
     axes[1, 0].set_title("image", fontsize=10)
     for (top, below), (name, taps) in zip(axes.T[1:], cases.items()):
         matrix(top, taps, f"filter “{name}”", 10, digits=2)
-        y = ops.conv2d(Tensor(digit[None, None]), Tensor(taps[None, None])).numpy()[0, 0]
+        y = reference.conv2d(digit[None, None], taps[None, None])[0, 0]
         below.imshow(y, cmap="PuOr_r", vmin=-abs(y).max(), vmax=abs(y).max())
         below.set_title(f"map: {sign(y.min(), 2)} … {sign(y.max(), 2)}", fontsize=10)
     for ax in axes[1]:

@@ -50,6 +50,9 @@ def test_a_link_out_of_docs_leads_to_a_page_with_the_file():
     text, wanted = pages.page_of(PurePosixPath("docs/models/lenet.md"))
     assert "](../source/minicnn/models/lenet.py.md)" in text
     assert PurePosixPath("minicnn/models/lenet.py") in wanted
+    text, _ = pages.page_of(PurePosixPath("docs/index.md"))
+    assert "](readme.md#in-python)" in text
+    assert "](architecture.md#why-it-is-built-this-way)" in text
     code, _ = pages.page_of(PurePosixPath("minicnn/models/lenet.py"))
     assert (ROOT / "minicnn/models/lenet.py").read_text("utf-8").strip() in code
     listed, _ = pages.page_of(PurePosixPath("tests/emulator"))
