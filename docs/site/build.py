@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from docs.site import check, pages, reference
 
@@ -43,41 +43,44 @@ def toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def write(folder: Path) -> list:
-    """The pages, the pictures and the settings, as zensical reads them. → the navigation"""
-    made, linked = reference.pages()
-    texts, pictures = pages.collect(linked)
-    texts |= made
-    shutil.rmtree(folder, ignore_errors=True)
+def write(folder: Path, texts: dict[PurePosixPath, str], pictures: set[PurePosixPath]) -> None:
+    """The pages {place: text}, the pictures and the settings, as zensical reads them."""
+    for old in ("pages", "html"):
+        shutil.rmtree(folder / old, ignore_errors=True)
     for path, text in texts.items():
-        file = folder / "pages" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, "utf-8")
+        _new(folder / "pages" / path).write_text(text, "utf-8")
     for path in pictures:
-        file = folder / "pages" / pages.place(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(pages.ROOT / path, file)
+        shutil.copyfile(pages.ROOT / path, _new(folder / "pages" / pages.place(path)))
     for name in ("extra.css", "iframe-worker.js"):
-        shutil.copyfile(HERE / name, folder / "pages" / name)
+        shutil.copyfile(HERE / name, _new(folder / "pages" / name))
     settings = (HERE / "zensical.toml").read_text("utf-8")
     nav = expand(tomllib.loads(settings)["project"]["nav"], {str(path) for path in texts})
     before, _, rest = settings.partition("nav = [")
     after = rest.partition("\n]\n")[2]
-    (folder / "zensical.toml").write_text(
-        f'{before}docs_dir = "pages"\nsite_dir = "html"\nnav = {toml(nav)}\n{after}', "utf-8")
-    return nav
+    settings = f'{before}docs_dir = "pages"\nsite_dir = "html"\nnav = {toml(nav)}\n{after}'
+    (folder / "zensical.toml").write_text(settings, "utf-8")
+
+
+def _new(file: Path) -> Path:
+    """A file whose folder exists."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def build(folder: Path) -> list[str]:
+    """Make HTML of the pages in a folder. → what is wrong with it, a sentence each"""
+    said = subprocess.run([Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"], cwd=folder,
+                          env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True)  # fmt: skip
+    return [said.stdout[-4000:] + said.stderr[-4000:]] if said.returncode else check.problems(folder / "html")
 
 
 def main() -> int:
     """The program."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else pages.ROOT / "runs" / "site").resolve()
-    write(folder)
-    said = subprocess.run([Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"], cwd=folder,
-                          env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True)  # fmt: skip
-    if said.returncode:
-        print(said.stdout[-4000:], said.stderr[-4000:], sep="\n")
-        return said.returncode
-    found = check.problems(folder / "html")
+    made, linked = reference.pages()
+    texts, pictures = pages.collect(linked)
+    write(folder, texts | made, pictures)
+    found = build(folder)
     print("\n".join(found) or f"{len(list((folder / 'html').rglob('*.html')))} pages, every link leads somewhere, and "
           f"nothing is loaded from the network: {folder / 'html' / 'index.html'}")  # fmt: skip
     return int(bool(found))
