@@ -6,8 +6,8 @@
 #             PEER_PYTHON=PATH/TO/python, one that can import onnxruntime or tinygrad, with these.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
-# make web-test: the lab's page, and the search of the site, in a browser; needs a Chromium on this machine, or its path
-#             in CHROMIUM.
+# make web-test: the pages of the lab and the app, and the search of the site, in a browser; needs a Chromium on this
+#             machine, or its path in CHROMIUM.
 # make docs:  the pages as a site, runs/site/html/index.html, which opens without a server or a network; its figures are
 #             drawn again, and every link is checked.
 # make oldest: the tests of the command line, files, data and kernels with every dependency at the oldest version that
