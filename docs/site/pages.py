@@ -16,7 +16,8 @@ DOCS = ROOT / "docs"
 PICTURES = {".png", ".svg", ".jpg"}
 LANGUAGES = {".py": "python", ".cu": "cuda", ".cuh": "cuda", ".toml": "toml", ".json": "json", ".jsonl": "json",
              ".sh": "bash", ".h": "cpp", ".hpp": "cpp"}  # fmt: skip
-HIDDEN = "---\nsearch:\n  exclude: true\n---\n\n"
+CODE = "---\nsearch:\n  exclude: true\nhide:\n  - navigation\n  - toc\n---\n\n"
+"""Before a page of code: the search leaves it out, and its lines have the whole width."""
 FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1[`~]*\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
@@ -73,13 +74,13 @@ def page_of(path: PurePosixPath) -> tuple[str, set[PurePosixPath]]:
 
     if path.suffix == ".md":
         text = outside_code(file.read_text("utf-8"), lambda part: LINK.sub(lambda m: m[1] + to(m[2]) + m[3], part))
-        return (HIDDEN if "source" in place(path).parts else "") + text, wanted
+        return text, wanted
     if file.is_dir():
         names = sorted(child.name + "/" * child.is_dir() for child in file.iterdir() if child.name != "__pycache__")
         lines = [f"- [{name}]({to(f'{file.name}/{name}')})" for name in names if (file / name).suffix != ".pyc"]
-        return f"{HIDDEN}# {path}/\n\n" + "\n".join(lines) + "\n", wanted
+        return f"{CODE}# {path}/\n\n" + "\n".join(lines) + "\n", wanted
     code = file.read_text("utf-8").replace("~~~~", "~~~ ~")
-    return f'{HIDDEN}# {path}\n\n~~~~ {{ .{LANGUAGES.get(path.suffix, "text")} linenums="1" }}\n{code}\n~~~~\n', wanted
+    return f'{CODE}# {path}\n\n~~~~ {{ .{LANGUAGES.get(path.suffix, "text")} linenums="1" }}\n{code}\n~~~~\n', wanted
 
 
 def collect(also: set[PurePosixPath] = frozenset()) -> tuple[dict[PurePosixPath, str], set[PurePosixPath]]:
