@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -49,6 +50,7 @@ def _summary(x: Sequence[float]) -> tuple[int, float, float]:
     return len(x), float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(x)))
 
 
+@functools.cache
 def t_quantile(p: float, degrees: int) -> float:
     """The p-quantile of Student's t distribution, 0 < p < 1, by bisection."""
     if not 0 < p < 1 or degrees < 1:

@@ -9,7 +9,7 @@ from functools import partial
 from minicnn.claims.claim import Arm, Claim, Comparison, Plan
 from minicnn.nn import BatchNorm2d, Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Sequential, Sigmoid
 
-RATES = {"low": 0.01, "middle": 0.1, "high": 0.5}
+RATES = {"low": 0.01, "middle": 0.03, "high": 0.1}
 
 
 def lenet(norm):
