@@ -34,9 +34,9 @@ def test_the_images_are_drawn_with_the_seed_and_are_disjoint():
 
 
 def test_arms_of_one_stream_share_their_images_and_others_do_not():
-    assert np.array_equal(Images(PLAN, Arm("x", linear), 5, False).train.images, Images(PLAN, ARM, 5, False).train.images)
-    assert not np.array_equal(Images(PLAN, Arm("x", linear, stream=1), 5, False).train.images,
-                              Images(PLAN, ARM, 5, False).train.images)  # fmt: skip
+    usual = Images(PLAN, ARM, 5, False).train.images
+    assert np.array_equal(Images(PLAN, Arm("x", linear), 5, False).train.images, usual)
+    assert not np.array_equal(Images(PLAN, Arm("x", linear, stream=1), 5, False).train.images, usual)
 
 
 def test_classes_are_renumbered():
