@@ -1,9 +1,10 @@
-"""What each claim costs: the CPU seconds of its small size, from a short training of each arm.
+"""What each claim costs: the CPU seconds of its small size, estimated from three short trainings of an arm.
 
     python -m benchmarks.claims [CLAIM …]
 
-writes minicnn/claims/costs.json, which `minicnn claim list` shows. One training of one epoch and one of two give the
-cost of an epoch and the rest; a claim with a goal is counted with all its epochs, which it may not need. One thread.
+writes minicnn/claims/costs.json, which `minicnn claim list` shows. Trainings of N images for one epoch, N for two, and
+2·N for one give the cost of an image in an epoch, of an image before and after the training, and of the rest, such as
+the test. A claim with a goal is counted with all its epochs, which it may not need. One thread.
 """
 
 from __future__ import annotations
@@ -24,34 +25,37 @@ from minicnn.cpu.threads import set_num_threads
 
 SEED = 1
 """A seed that no series of an experiment has."""
+IMAGES = 192
+"""Images of a short training."""
+ARMS = 4
+"""The most arms that are measured."""
 
 
-def seconds(plan: Any, arm: Any, pilot: bool) -> float:
+def seconds(plan: Any, arm: Any) -> float:
     """The CPU seconds of one training of an arm."""
     rate = arm.settings.get("rates", plan.rates)[0]
 
-    def cost(epochs: int) -> float:
+    def cost(images: int, epochs: int) -> float:
         started = time.process_time()
-        training.run(replace(plan, epochs=epochs), arm, rate, SEED, pilot)
+        training.run(replace(plan, train=images, epochs=epochs), arm, rate, SEED)
         return time.process_time() - started
 
     if plan.epochs == 0:
-        return cost(0)
-    one, two = cost(1), cost(2)
-    return one + (plan.epochs - 1) * max(0.0, two - one)
+        return cost(plan.train, 0)
+    n = min(IMAGES, plan.train // 2)
+    first, longer, more = cost(n, 1), cost(n, 2), cost(2 * n, 1)
+    image_epoch = max(0.0, longer - first) / n
+    image = max(0.0, (more - first) / n - image_epoch)
+    rest = max(0.0, first - n * (image_epoch + image))
+    return rest + plan.train * (plan.epochs * image_epoch + image)
 
 
 def of_claim(name: str) -> float:
-    """The CPU seconds of a claim: its pilots, and every seed of every arm."""
-    plan, total = load(name).small, 0.0
-    first = replace(plan, epochs=min(plan.epochs, 1), train=64)
-    training.run(first, plan.arms[0], plan.rates[0], SEED)         # loads the data
-    for arm in plan.arms:
-        rates = arm.settings.get("rates", plan.rates)
-        total += plan.seeds * seconds(plan, arm, False)
-        if len(rates) > 1:
-            total += plan.pilot_seeds * len(rates) * seconds(plan, arm, True)
-    return total
+    """The CPU seconds of a claim: its pilots, and every seed of every arm; of many arms, some are measured."""
+    plan = load(name).small
+    training.run(replace(plan, epochs=0, train=64), plan.arms[0], plan.rates[0], SEED)     # loads the data
+    arms = plan.arms[:: -(-len(plan.arms) // ARMS)]
+    return Experiment(name, Setup()).trainings * sum(seconds(plan, arm) for arm in arms) / len(arms)
 
 
 def main(names: list[str]) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minicnn.names import short, unknown
 from minicnn.nn import Module
-
-if TYPE_CHECKING:
-    from minicnn.claims.training import Trained
 
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "this size cannot tell"
 VERDICTS = (HOLDS, FAILS, UNKNOWN)
@@ -52,8 +49,9 @@ class Plan:
     pilot_by       the quantity whose mean chooses the rate, the smallest: validation_loss, or for claims about training
                    train_loss or epochs
     goal           training ends at this training error, in %; the quantity `epochs` is when that was
-    measure        further quantities of a trained net: {name: number}, or a list of numbers for a picture of layers
-    size, fit      of the images made from a folder of pictures
+    measure        further quantities of a net, from its `training.Trained`: {name: number}, or a list of numbers for a
+                   picture of layers
+    size           height and width of the images made from a folder of pictures
     """
 
     arms: tuple[Arm, ...]
@@ -75,7 +73,7 @@ class Plan:
     pilot_by: str = "validation_loss"
     seeds: int = 10
     goal: float | None = None
-    measure: Callable[[Trained], dict[str, Any]] | None = None
+    measure: Callable[[Any], dict[str, Any]] | None = None
     size: int = 224
 
     def arm(self, name: str) -> Arm:

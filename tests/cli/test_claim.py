@@ -21,7 +21,7 @@ def program(monkeypatch, capsys, tmp_path):
 def done(tmp_path, monkeypatch):
     """A planted claim whose trainings are done, in the folder where the program looks for them."""
     monkeypatch.chdir(tmp_path)
-    path = planted.write(tmp_path, "TRUE", seeds=2)
+    path = planted.write(tmp_path, "TRUE", seeds=4)
     return Experiment(str(path), Setup(workers=-1)), Experiment(str(path), Setup(workers=-1)).run()
 
 
@@ -44,7 +44,7 @@ def test_a_claim_is_run_and_shown(program, done):
     experiment, result = done
     rc, out, err = program("claim", "true.py")
     assert (rc, err) == (0, "")
-    assert f"holds (2 seeds, rule {result['sha256'][:12]})" in out
+    assert f"holds (4 seeds, rule {result['sha256'][:12]})" in out
     assert "≥ 0.1" in out
     assert "result.json, picture.png" in out
     assert (experiment.folder / "picture.png").stat().st_size > 5000
