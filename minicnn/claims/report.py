@@ -59,8 +59,8 @@ def write(page: Path, size: str = "small", root: Path = ROOT) -> list[Path]:
     for name in files.NAMES:
         results[name] = collect(name, size, root, folder)
         if results[name]:
-            text = json.dumps(list(results[name].values()), indent=1, ensure_ascii=False)
-            atomic.write(folder / f"{name}-{size}.json", (text + "\n").encode())
+            lines = ",\n".join(json.dumps(result, ensure_ascii=False) for result in results[name].values())
+            atomic.write(folder / f"{name}-{size}.json", f"[\n{lines}\n]\n".encode())
             first = next(iter(results[name].values()))
             write_figure(figures.draw(files.load(name), first), folder / f"{name}.png")
             made += [folder / f"{name}-{size}.json", folder / f"{name}.png"]
@@ -78,7 +78,8 @@ TOP = """# The claims lab
 What lecture notes and papers say, measured on two cores, with an interval and a verdict. `minicnn claim report --write
 docs/claims.md` writes this page from the results; nothing on it is written by hand.
 
-- `minicnn claim list` shows the claims, `minicnn claim dropout` runs one, `minicnn claim all` all of them.
+- `minicnn claim list` shows the claims, `minicnn claim dropout` runs one, `minicnn claim all` all of them. A stopped or
+  killed one continues with the same command. `minicnn claim mine.py` runs a claim of your own, written as ours are.
 - A claim is [one small file](../minicnn/claims/catalogue/dropout.py): the sentence and its source, the experiment, and
   the threshold of the verdict, all written before the first run. Its SHA-256 is in every result; whoever changes the
   rule after the run gets another number, and the results of the old file are no longer shown.
@@ -102,8 +103,7 @@ def text_of(results: Mapping[str, Results], size: str, folder: str) -> str:
     for name in files.NAMES:
         claim, own = files.load(name), results[name]
         first, second = (own.get(series) for series in (1, 2))
-        worth = (first or {}).get("cpu_seconds") or costs().get(name, 0)
-        minutes = f"{'' if first else 'about '}{worth / 60:.1f}"
+        minutes = f"{first['cpu_seconds'] / 60:.1f}" if first and "cpu_seconds" in first else _about(name)
         told = [_measured(c, o) for c, o in zip(claim.comparisons, first["outcomes"])] if first else ["–"]
         published = [f"{c.published:g} {c.unit}" if c.published is not None else "–" for c in claim.comparisons]
         lines.append(f"| [{name}](#{name}) | {_verdict(first)} | {_verdict(second)} | {'; '.join(told)} | "
@@ -141,8 +141,8 @@ def section(claim: Claim, results: Results, size: str, folder: str) -> list[str]
     experiment = (f"[{file.name}](../minicnn/claims/catalogue/{file.name}), SHA-256 `{sha256[:16]}…`: "
                   f"{_plan(plan)}.")  # fmt: skip
     if not results:
-        return [*lines, f"**Not run yet** at this size: `minicnn claim {claim.name}` takes about "
-                f"{costs().get(claim.name, 0) / 60:.0f} CPU minutes. {experiment}",
+        return [*lines, f"**Not run yet** at this size: `minicnn claim {claim.name}` takes {_about(claim.name)} CPU "
+                f"minutes. {experiment}",
                 "", f"**What would change our mind.** {claim.doubt}"]  # fmt: skip
     first = next(iter(results.values()))
     lines += [f"**What we measured: {first['verdict']}.** {experiment}", ""]
@@ -165,6 +165,10 @@ def section(claim: Claim, results: Results, size: str, folder: str) -> list[str]
     lines += ["", f"**What it means.** {claim.meaning[first['verdict']]}", "",
               f"**What would change our mind.** {claim.doubt}"]  # fmt: skip
     return lines
+
+
+def _about(name: str) -> str:
+    return f"about {costs()[name] / 60:.1f}" if name in costs() else "some"
 
 
 def _plan(plan: Any) -> str:

@@ -97,7 +97,13 @@ def run(
         experiments = [Experiment(each, setup, root) for each in (files.NAMES if name == "all" else [name])]
     results = []
     for experiment in experiments:
-        result = _run(experiment, as_json)
+        try:
+            result = _run(experiment, as_json)
+        except FileNotFoundError as missing:
+            if name != "all":
+                raise
+            console.note(f"{experiment.name} is left out: {missing}")
+            continue
         results.append(result | {"folder": str(experiment.folder)})
         if not as_json:
             _show(experiment.claim, result)

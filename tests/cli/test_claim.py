@@ -84,6 +84,15 @@ def test_a_claim_without_its_data_says_how_to_get_it(program, monkeypatch, tmp_p
     assert "by --data FOLDER" in sentence(err, 1, rc)
 
 
+def test_all_of_them_leaves_out_what_has_no_data(program, monkeypatch):
+    monkeypatch.setattr("minicnn.claims.files.NAMES", ("lrn", "degradation"))
+    monkeypatch.setenv("MINICNN_HOME", "empty")
+    rc, out, err = program("claim", "all", "--json")
+    assert (rc, document(out)) == (0, [])
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["lrn is left out", "degradation is left out"]
+    assert err.count("this claim needs cifar-10, which is not on this machine") == 2
+
+
 def test_the_report_of_nothing_says_so(program):
     rc, out, _ = program("claim", "report")
     assert rc == 0
