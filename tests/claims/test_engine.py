@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,42 @@ def test_wrong_setups_and_files_are_one_sentence(tmp_path):
 
 def test_no_jobs_start_no_process():
     assert list(finished([])) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the workers are found in Linux's /proc")
+def test_the_program_killed_with_its_workers_at_work_ends_with_the_same_bytes(tmp_path):
+    """kill -9 of `minicnn claim` after every second record; its workers end by themselves, and the lock is free."""
+    path = planted.write(tmp_path, "RATES", seeds=3)
+    whole = Experiment(str(path), HERE, tmp_path / "whole")
+    whole.run()
+    count = len(list((whole.folder / "records").iterdir()))
+    killed = Experiment(str(path), HERE, tmp_path / "killed")
+    command = [sys.executable, "-c", "from minicnn.cli.app import main; main()", "claim", str(path),
+               "--workers", "2", "--out", str(tmp_path / "killed")]  # fmt: skip
+    for stop_at in range(2, count, 4):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while len(list((killed.folder / "records").glob("*.json"))) < stop_at and process.poll() is None:
+                time.sleep(0.01)
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            assert workers, "it came to its end before it could be killed"
+            process.kill()
+        deadline = time.monotonic() + NEVER
+        while any(_running(pid) for pid in workers):
+            assert time.monotonic() < deadline, "a worker outlived the program"
+            time.sleep(0.05)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=NEVER)
+    ours = contents(killed.folder)
+    assert ours.pop("picture.png")
+    assert ours == contents(whole.folder)
+
+
+def _running(pid: str) -> bool:
+    """Whether there is such a process, and it is not only waiting to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 # -------------------------------------------------------------------------------------------------------------- planted
