@@ -91,5 +91,9 @@ def _intervals(ax: Any, claim: Claim, result: Mapping[str, Any]) -> None:
     ax.set_ylim(-0.6, len(outcomes) - 0.4)
     if all(comparison.ratio for comparison in claim.comparisons):
         ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        if high < 100 * low:                               # 3 and not 3·10⁰
+            ax.xaxis.set_major_formatter(lambda x, place: f"{x:g}")
+            ax.xaxis.set_minor_formatter(lambda x, place: f"{x:g}")
     ax.grid(axis="x", alpha=0.3)
     ax.set_title("difference or ratio, for each comparison", fontsize=9)

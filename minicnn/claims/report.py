@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,14 @@ def text_of(results: Mapping[str, Results], size: str, folder: str) -> str:
     lines.append(_environment(results))
     for name in files.NAMES:
         lines += section(files.load(name), results[name], size, folder)
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(_wrapped, lines)).rstrip() + "\n"
+
+
+def _wrapped(line: str) -> str:
+    """A paragraph with lines of at most 120 columns; tables, titles and pictures stay as they are."""
+    if "\n" in line or line.startswith(("|", "#", "!")):
+        return line
+    return textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _environment(results: Mapping[str, Results]) -> str:

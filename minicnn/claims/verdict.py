@@ -81,7 +81,7 @@ def compare(comparison: Comparison, records: Records, seeds: Sequence[int], leve
         return outcome(UNKNOWN, "a quantity is missing, because a training diverged before it could be measured")
     if len(d) < 2:
         return outcome(UNKNOWN, "one seed has no spread: run more")
-    if len(set(d)) == 1:
+    if max(d) - min(d) <= 1e-12 * max(map(abs, d)):        # rounding errors of a ratio are no spread
         return outcome(UNKNOWN, "all seeds gave exactly the same number, so there is no spread", d[0], d[0], d[0])
     estimate, low, high = INTERVALS[c.interval]([math.log(x) for x in d] if c.ratio else d, level)
     if c.ratio:

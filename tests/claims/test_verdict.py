@@ -75,6 +75,8 @@ def test_identical_numbers_and_a_single_seed_tell_nothing():
     told = verdict([5, 6, 7, 8], [5, 6, 7, 8], at_least=0.5)
     assert (told.verdict, told.estimate) == (UNKNOWN, 0)
     assert "no spread" in told.reason
+    ratio = verdict([10.0, 10.2, 10.4, 30.3], [5.0, 5.1, 5.2, 15.15], at_least=3.0, ratio=True)
+    assert (ratio.verdict, "no spread" in ratio.reason) == (UNKNOWN, True), "2, but for rounding"
     one = compare(Comparison("a", ("a", "test_error"), at_least=1.0), records([9] * 4, [1] * 4), [1])
     assert (one.verdict, one.estimate) == (UNKNOWN, None)
 
