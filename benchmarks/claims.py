@@ -3,8 +3,8 @@
     python -m benchmarks.claims [CLAIM …]
 
 writes minicnn/claims/costs.json, which `minicnn claim list` shows. Trainings of N images for one epoch, N for two, and
-2·N for one give the cost of an image in an epoch, of an image before and after the training, and of the rest, such as
-the test. A claim with a goal is counted with all its epochs, which it may not need. One thread.
+2·N for one give the cost of an image in an epoch, of an image that is evaluated, and of the rest, such as building the
+net. A claim with a goal is counted with all its epochs, which it may not need. One thread.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from minicnn.claims import NAMES, load, training
 from minicnn.claims.engine import Experiment, Setup
 from minicnn.claims.report import COSTS
 from minicnn.cpu.threads import set_num_threads
+from minicnn.data import load as load_data
 
 SEED = 1
 """A seed that no series of an experiment has."""
-IMAGES = 192
-"""Images of a short training."""
+IMAGES = 128
+"""Images of a short training, and of its test."""
 ARMS = 4
 """The most arms that are measured."""
 
@@ -37,7 +38,7 @@ def seconds(plan: Any, arm: Any) -> float:
 
     def cost(images: int, epochs: int) -> float:
         started = time.process_time()
-        training.run(replace(plan, train=images, epochs=epochs), arm, rate, SEED)
+        training.run(replace(plan, train=images, test=IMAGES, epochs=epochs), arm, rate, SEED)
         return time.process_time() - started
 
     if plan.epochs == 0:
@@ -46,14 +47,16 @@ def seconds(plan: Any, arm: Any) -> float:
     first, longer, more = cost(n, 1), cost(n, 2), cost(2 * n, 1)
     image_epoch = max(0.0, longer - first) / n
     image = max(0.0, (more - first) / n - image_epoch)
-    rest = max(0.0, first - n * (image_epoch + image))
-    return rest + plan.train * (plan.epochs * image_epoch + image)
+    rest = max(0.0, first - n * (image_epoch + image) - IMAGES * image)
+    test = plan.test or len(load_data(plan.data).test)
+    return rest + plan.train * plan.epochs * image_epoch + (plan.train + test) * image
 
 
 def of_claim(name: str) -> float:
     """The CPU seconds of a claim: its pilots, and every seed of every arm; of many arms, some are measured."""
     plan = load(name).small
-    training.run(replace(plan, epochs=0, train=64), plan.arms[0], plan.rates[0], SEED)     # loads the data
+    short = replace(plan, epochs=min(plan.epochs, 1), train=64, test=64)
+    training.run(short, plan.arms[0], plan.rates[0], SEED)         # loads the data and the kernels
     arms = plan.arms[:: -(-len(plan.arms) // ARMS)]
     return Experiment(name, Setup()).trainings * sum(seconds(plan, arm) for arm in arms) / len(arms)
 

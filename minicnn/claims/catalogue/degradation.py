@@ -29,7 +29,7 @@ CLAIM = Claim(
                    ("residual-20", "train_error"), at_most=1.0),
     ),
     small=Plan(
-        arms=arms(0.25), data="cifar-10", train=1000, test=1000, epochs=12, rates=(0.03, 0.1, 0.3),
+        arms=arms(0.25), data="cifar-10", train=1000, test=1000, epochs=8, rates=(0.03, 0.1, 0.3),
         pilot_by="train_loss", seeds=4,
     ),
     paper=Plan(

@@ -37,7 +37,7 @@ CLAIM = Claim(
     small=Plan(
         arms=(Arm("touching", lambda: net(lambda: MaxPool2d(2))),
               Arm("overlapping", lambda: net(lambda: MaxPool2d(3, 2, padding=1)))),
-        data="cifar-10", train=5000, test=5000, epochs=6, rates=(0.01, 0.03, 0.1), seeds=10,
+        data="cifar-10", train=5000, test=5000, epochs=5, rates=(0.01, 0.03, 0.1), seeds=10,
     ),
     paper=Plan(
         arms=(Arm("touching", lambda: alexnet(lambda: MaxPool2d(2))),
