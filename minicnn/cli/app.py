@@ -57,6 +57,9 @@ VERBS = {
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "app": Verb("app_:app", TRAIN, "Serve a classifier as a page, correct its answers, let it learn.", (
+        "app runs/demo", "app runs/stamps --data photos", "app runs/demo --export classifier",
+        "app runs/demo --host 0.0.0.0 --token a-long-secret-word")),
     "lab": Verb("lab:lab", LOOK, "Open a page that explains any number of any layer.", (
         "lab runs/demo", "lab net.safetensors --no-browser", "lab runs/demo --follow",
         "lab mine.py::Net --input 3x32x32")),
@@ -65,6 +68,7 @@ VERBS = {
     "explain": Verb("explain:app", LOOK, "Show a formula with the numbers in it.", (
         "explain conv mouse --filter curve", "explain conv cat.png --filter vertical --cell 3,4",
         "explain unit runs/demo digits:0 --layer features.3 --unit 15,6,8", "explain pool --kind max",
+        "explain unit mine.py::Net cat.png --input 3x32x32 --weights net.npz",
         "explain step --lr 0.1")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
