@@ -13,6 +13,8 @@ from minicnn.claims.claim import FAILS, HOLDS, UNKNOWN, Claim
 from minicnn.claims.statistics import t_interval
 from minicnn.data.figures import figure
 
+BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+"""A legend below the axes, where it covers nothing."""
 COLOURS = {HOLDS: "tab:green", FAILS: "tab:red", UNKNOWN: "tab:grey"}
 
 
@@ -64,7 +66,7 @@ def _layers(ax: Any, result: Mapping[str, Any], quantity: str) -> None:
                 color=f"C{i // 4}", linestyle=("-", "--", ":", "-.")[i % 4], marker=".", markersize=3)  # fmt: skip
     ax.set_yscale("log")
     ax.set_xlabel("layer (geometric mean over the seeds)", fontsize=8)
-    ax.legend(fontsize=6, ncols=3)
+    ax.legend(fontsize=6, ncols=3, **BELOW)
     ax.grid(alpha=0.3)
 
 
@@ -86,7 +88,7 @@ def _intervals(ax: Any, claim: Claim, result: Mapping[str, Any]) -> None:
     ax.plot([], [], "o-", color="grey", label="mean, interval")
     if any(comparison.published is not None for comparison in claim.comparisons):
         ax.plot([], [], "D", color="tab:orange", label="the source's number")
-    ax.legend(fontsize=7, loc="best")
+    ax.legend(fontsize=7, ncols=3, **BELOW)
     ax.set_yticks(range(len(outcomes))[::-1], names, fontsize=7)
     ax.set_ylim(-0.6, len(outcomes) - 0.4)
     if all(comparison.ratio for comparison in claim.comparisons):

@@ -32,7 +32,7 @@ CLAIM = Claim(
     ),
     small=Plan(
         arms=(Arm("relu", lambda: net(ReLU)), Arm("tanh", lambda: net(Tanh))),
-        data="cifar-10", train=2000, validation=0, epochs=50, goal=25.0, schedule="constant", pilot_by="epochs",
+        data="cifar-10", train=2000, validation=0, epochs=40, goal=25.0, schedule="constant", pilot_by="epochs",
         rates=(0.003, 0.01, 0.03), seeds=10,
     ),
     paper=Plan(
