@@ -53,7 +53,7 @@ def seconds(plan: Any, arm: Any) -> float:
     image_epoch = max(0.0, longer - first) / n
     image = max(0.0, (more - first) / n - image_epoch)
     rest = max(0.0, first - n * (image_epoch + image) - IMAGES * image)
-    test = plan.test or len(load_data(plan.data).test)
+    test = 0 if plan.goal is not None else plan.test or len(load_data(plan.data).test)
     return rest + plan.train * plan.epochs * image_epoch + (plan.train + test) * image
 
 

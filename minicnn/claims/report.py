@@ -207,7 +207,7 @@ def _arms(claim: Claim, result: Mapping[str, Any]) -> list[str]:
         quantity = claim.comparisons[0].first[1]
         rows = {arm: told["values"][quantity] for arm, told in result["arms"].items()}
         lines = [f"| arm | {quantity.replace('_', ' ')}, geometric mean |", "|---|---|"]
-        return [*lines, *(f"| {arm} | {float(np.exp(np.log(x).mean())):.2g} |" for arm, x in rows.items())]
+        return [*lines, *(f"| {arm} | {number(float(np.exp(np.log(x).mean())))} |" for arm, x in rows.items())]
     lines = [f"| | learning rate | {claim.shown_label}, mean and 95 % interval |", "|---|---|---|"]
     for name, numbers in figures.shown(claim, result).items():
         rate = result["arms"].get(name, next(iter(result["arms"].values())))["rate"]

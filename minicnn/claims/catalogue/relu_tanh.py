@@ -1,7 +1,7 @@
 """ReLU learns six times faster than tanh: the epochs until a four-layer net has 25 % training error on CIFAR-10.
 
 The most famous figure of the AlexNet paper. Each activation gets its own best learning rate, as in the paper. At the
-small size the net sees 2,000 images: 25 % is then reached in minutes, by learning many of them by heart.
+small size the net sees 1,000 images: 25 % is then reached in minutes, by learning many of them by heart.
 """
 
 from minicnn.claims.claim import Arm, Claim, Comparison, Plan
@@ -32,7 +32,7 @@ CLAIM = Claim(
     ),
     small=Plan(
         arms=(Arm("relu", lambda: net(ReLU)), Arm("tanh", lambda: net(Tanh))),
-        data="cifar-10", train=2000, validation=0, epochs=40, goal=25.0, schedule="constant", pilot_by="epochs",
+        data="cifar-10", train=1000, validation=0, epochs=40, goal=25.0, schedule="constant", pilot_by="epochs",
         rates=(0.003, 0.01, 0.03), seeds=10,
     ),
     paper=Plan(
