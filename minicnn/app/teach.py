@@ -53,8 +53,7 @@ class Teacher:
         """The folder, for visitors, who need not know where it is on this machine."""
 
         self.corrections, self.missing = found.corrections, found.missing
-        atomic.sweep(path.parent, (path.name, retrain.result_path(path).name))
-        self.corrections.sweep()
+        self._sweep()
         self._lock = threading.Lock()
         self._filed: dict[int, filing.Filed] = {}
         self._next = 0
@@ -62,6 +61,12 @@ class Teacher:
         self._training: Answer = {"state": "none"}
         self._other: dict[str, Path] = {}
         """{"old": a file, "new": a file}: what `choose` can put in place."""
+
+    def _sweep(self) -> None:
+        """Remove half-written files of a process that was killed; not while another process may be writing its own."""
+        self.corrections.sweep()
+        with contextlib.suppress(RuntimeError), Lock(self.path.parent):
+            atomic.sweep(self.path.parent, (self.path.name, f"{self.path.stem}.*{self.path.suffix}", LOG))
 
     def questions(self) -> dict[str, Question]:
         """What the page may ask, all of it with the token."""

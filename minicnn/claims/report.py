@@ -88,7 +88,7 @@ docs/claims.md` writes this page from the results; nothing on it is written by h
   rate, chosen by a pilot on other seeds and on validation images. Test images are opened after each training.
 - The interval is for the mean of the paired differences, or of their logarithms for a ratio: Student's t, or the
   studentised bootstrap. With k comparisons it has the level 1 − 0.05/k. It covers the draw of the seeds; the test
-  images are the same for all seeds.
+  images are the same for all seeds. [How often it contains the truth](results.md#the-intervals-of-the-claims-lab).
 - **Holds**: the whole interval lies on the claimed side of the threshold. **Does not hold**: it lies on the other side.
   Otherwise **this size cannot tell**. [The whole rule](../minicnn/claims/verdict.py), also for trainings that diverge
   or do not reach their goal.

@@ -49,7 +49,8 @@ VERBS = {
         "summary resnet50 --depth 1", "summary lenet5:1998", "summary runs/demo",
         "summary mine.py::Net --input 3x32x32 --set width=64")),
     "compare": Verb("compare:compare", LOOK, "Compare nets: size, work, memory, accuracy in the literature.", (
-        "compare vgg16 resnet50", "compare --out chart.png")),
+        "compare vgg16 resnet50", "compare --out chart.png", "compare --side-by-side vgg19 plain34 resnet34",
+        "compare --stages vgg16 resnet34", "compare --ilsvrc")),
     "diff": Verb("diff:diff", LOOK, "Compare two nets layer by layer.", (
         "diff alexnet:paper alexnet", "diff resnet20 mine.py::Net --input 3x32x32")),
     "cite": Verb("cite:cite", LOOK, "Show a net's paper: its figures, our counts, why sources differ.", (
@@ -77,6 +78,9 @@ VERBS = {
         "claim report --write claims.md")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (
         "shape 227 -k 11 -s 4", "shape 32 -k 3 -p 1")),
+    "course": Verb("course:app", CHECK, "Twelve exercises with starter files, checks and hints.", (
+        "course list", "course start 2 exercises", "course check exercises/ex02_conv_forward.py",
+        "course check class --csv scores.csv")),
     "bench": Verb("bench:app", MEASURE, "Measure convolutions or a whole net on this machine.", (
         "bench conv", "bench conv --input 16,64,56,56 -k 3 -p 1", "bench model resnet20")),
     "devices": Verb("devices:devices", MEASURE, "List the devices, and why a GPU is not usable.", ("devices",)),

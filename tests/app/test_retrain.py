@@ -19,6 +19,7 @@ from minicnn import Tensor, data, no_grad
 from minicnn.app import retrain
 from minicnn.app.filing import Corrections
 from minicnn.app.retrain import better, compared, lesson
+from minicnn.app.session import Session
 from minicnn.app.teach import Teacher
 from minicnn.io import model_file
 from minicnn.lock import Lock
@@ -85,7 +86,8 @@ def test_a_model_learns_a_corrected_picture_and_is_compared_on_pictures_that_it_
     assert all(a[1] <= b[1] for a, b in itertools.pairwise(told) if a[0] == b[0])
 
 
-def test_a_picture_that_contradicts_the_net_is_learned(run, tmp_path):
+def test_a_picture_that_contradicts_the_net_is_learned(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrain, "SLOWER", 1.0)            # in fewer epochs
     path = run / "best.safetensors"
     old, about = model_file.load(path)
     mine = lesson(path, about).corrections
@@ -95,7 +97,7 @@ def test_a_picture_that_contradicts_the_net_is_learned(run, tmp_path):
         said = int(old(Tensor(about.preprocessing.normalise(about.preprocessing.read(
             np.ascontiguousarray(odd.transpose(2, 0, 1)))[None]))).numpy().argmax())
     mine.file(png(odd), 1 - said)
-    found = retrain.retrain(path, None, 30, lambda *said: None)
+    found = retrain.retrain(path, None, 8, lambda *said: None)
     assert (found["corrected"]["old"], found["corrected"]["new"]) == (0, 1)
 
 
@@ -230,7 +232,7 @@ def test_a_wrong_answer_is_corrected_the_model_retrained_and_the_better_one_used
     while (now := app.ask("/api/state")[2]["training"])["state"] == "running":
         seen.add(now["what"])
         assert app.ask("/api/again", {"picture": answer["picture"]})[0] == 200    # answers go on
-        time.sleep(0.05)
+        time.sleep(0.2)
     assert now["state"] == "done", now
     assert seen & {"start", "training"}
     assert now["kept"] == now["used"] == ("new" if better(now["result"]) else "old")
@@ -299,6 +301,26 @@ def test_a_run_that_trains_is_not_replaced(app, run):
         assert (run / "best.safetensors").read_bytes() == (run / "last.safetensors").read_bytes()
 
 
+def test_half_written_files_are_swept_at_the_start_but_not_those_of_a_run_that_trains(run):
+    parts = [run / f".{name}.x.part" for name in ("best.safetensors", "best.3.safetensors", "retrained.jsonl",
+                                                  "best.retrained.safetensors")]  # fmt: skip
+    mine = run / ".others.safetensors.x.part"
+    for part in [*parts, mine]:
+        part.write_bytes(b"half")
+    session = Session(*model_file.load(run / "best.safetensors"))
+    code = (f"import time; from pathlib import Path; from minicnn.lock import Lock; "
+            f"lock = Lock(Path({str(run)!r})); print('held', flush=True); time.sleep(60)")
+    env = {**os.environ, "PYTHONPATH": str(Path(minicnn.__file__).parents[1])}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env) as other:
+        assert other.stdout.readline() == "held\n"
+        Teacher(session, run / "best.safetensors")
+        other.kill()
+    assert all(part.exists() for part in parts)
+    Teacher(session, run / "best.safetensors")
+    assert not any(part.exists() for part in parts)
+    assert mine.exists()
+
+
 CHOOSE = """
 import sys, itertools
 from pathlib import Path
@@ -337,7 +359,7 @@ def test_kill_9_at_any_time_leaves_a_model_that_works(run):
         for backup in run.glob("best.[0-9]*.safetensors"):
             model_file.load(backup)
             backup.unlink()
-    Teacher(served(run).session, path)                                     # starts, and sweeps what was half written
+    Teacher(Session(*model_file.load(path)), path)                         # starts, and sweeps what was half written
     assert not list(run.glob(".*.part"))
     mine = lesson(path, about).corrections
     mine.file(png(noise()), 1)

@@ -273,8 +273,8 @@ def test_a_wrong_question_gets_one_sentence(lab, path, given):
 def test_a_look_is_at_most_1_mb_for_every_net():
     from minicnn import models
     from minicnn.data.preprocessing import NORMALISATIONS, Preprocessing
-    from minicnn.lab import wire
     from minicnn.lab.session import Session
+    from minicnn.web import wire
 
     for name in ("vgg16", "googlenet", "densenet121", "resnet152", "inception_v3", "mobilenet_v2"):
         shape = models.input_shape(name)
