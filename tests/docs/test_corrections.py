@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from minicnn.claims.files import NAMES
 from minicnn.cli.app import VERBS
 from tests.docs.test_explain import run
 
@@ -30,7 +31,9 @@ def test_what_is_right_can_be_seen(right, see):
         return
     command = see.strip("`")
     assert shlex.split(command)[1] in VERBS
-    if not command.startswith("minicnn claim "):            # those train nets
+    if command.startswith("minicnn claim "):                # it trains nets
+        assert command.split()[2] in NAMES
+    else:
         said = " ".join(prints(command).split())
         assert bold or "compare --area" in command
         assert not [value for value in bold if value not in said], said

@@ -187,12 +187,12 @@ $("undo").onclick = act(async () => {
 
 // -------------------------------------------------------------------------------------------------------- retraining
 
-$("train").onclick = act(async () => { await ask("/api/train", {}); await state(); $("stop").focus(); });
-$("stop").onclick = act(async () => { await ask("/api/stop", {}); await state(); $("train").focus(); });
+$("train").onclick = act(async () => { await ask("/api/train", {}); await state(); });
+$("stop").onclick = act(async () => { await ask("/api/stop", {}); await state(); });
 $("other").onclick = act(async () => { await ask("/api/choose", { model: $("other").dataset.model }); await state(); });
 async function state() { teach(await ask("/api/state")); }
 function teach(s) {
-  const t = s.training, running = t.state === "running";
+  const t = s.training, running = t.state === "running", focused = document.activeElement;
   about.teach = s;
   $("teach").hidden = false;
   $("count").textContent = s.filed ? fill(W.count, s.filed, s.folder) : fill(W.none, s.folder);
@@ -200,6 +200,7 @@ function teach(s) {
   $("missing").hidden = !s.missing; $("missing").textContent = fill(W.cannot, s.missing);
   $("start").hidden = running || !!s.missing; $("train").disabled = !s.filed;
   $("running").hidden = !running;
+  if (focused === $(running ? "train" : "stop")) $(running ? "stop" : "train").focus();   // not lost with the button
   if (running) {
     const share = t.of ? t.done / t.of : 0;
     if (t.of) $("bar").value = share; else $("bar").removeAttribute("value");
