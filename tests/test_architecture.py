@@ -129,8 +129,8 @@ def test_circles_are_found():
 def test_no_file_is_run_as_code_but_the_users_own():
     """No pickle, eval or exec: a model file can't run anything.
 
-    gradcheck FILE.py, course check FILE.py and claim FILE.py run the file that they are given; the device "emulated" loads
-    the source tree's own tests/emulator.
+    gradcheck FILE.py, course check FILE.py and claim FILE.py run the file that they are given; the device "emulated"
+    loads the source tree's own tests/emulator.
     """
     for name, tree in TREES.items():
         for node in ast.walk(tree):
