@@ -9,7 +9,7 @@ from tests.web.test_page import browser, pytestmark  # noqa: F401 - the fixture,
 from docs.site import build
 
 ZENSICAL = importlib.util.find_spec("zensical")
-pytestmark = [pytestmark, pytest.mark.skipif(ZENSICAL is None, reason="zensical is not installed: make web-test")]
+pytestmark = pytest.mark.skipif(ZENSICAL is None, reason="zensical is not installed: make web-test")
 
 PAGES = {
     "index.md": "# Start\n\nA page about nothing.\n",
@@ -27,7 +27,7 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("word", "count"), [("합성곱", "1 result"), ("필터", "1 result"), ("nothing", "1 result")])
-def test_the_search_finds_a_word_without_a_server(browser, site, word, count):  # noqa: F811
+def test_the_search_finds_a_word_without_a_server(browser, site, word, count):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     asked = []
     page.on("request", lambda request: asked.append(request.url))
