@@ -4,9 +4,9 @@ import importlib.util
 from pathlib import PurePosixPath
 
 import pytest
+from tests.web.test_page import browser, pytestmark  # noqa: F401 - the fixture, and where it is skipped
 
 from docs.site import build
-from tests.web.test_page import browser, pytestmark  # noqa: F401 - the fixture, and where it is skipped
 
 ZENSICAL = importlib.util.find_spec("zensical")
 pytestmark = [pytestmark, pytest.mark.skipif(ZENSICAL is None, reason="zensical is not installed: make web-test")]
