@@ -4,7 +4,6 @@ import importlib.util
 from pathlib import PurePosixPath
 
 import pytest
-from tests.web.test_page import browser, pytestmark  # noqa: F401 - the fixture, and where it is skipped
 
 from docs.site import build
 
