@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import minicnn
-from minicnn.cli import console
+from minicnn.cli import console, language
 from minicnn.foreign import NoFontWarning
 
 TRAIN, LOOK, CHECK, MEASURE, DATA = "Train and use", "Look inside", "Check", "Measure", "Data"
@@ -98,6 +98,11 @@ class Verbs(typer.core.TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name in VERBS else command, rest
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The first screen, in the current language."""
+        language.translate_help(self)
+        super().format_help(ctx, formatter)
+
 
 def load(name: str) -> Any:
     """The click command of a verb, from its file."""
@@ -112,6 +117,7 @@ def load(name: str) -> Any:
         code.info.epilog = _epilog(verb)
     command = typer.main.get_command(code)
     command.name = name
+    language.translate_help(command)
     return command
 
 
@@ -135,12 +141,21 @@ def _version(wanted: bool):
         raise typer.Exit()
 
 
+def _language(name: str | None):
+    with console.usage_errors():
+        language.choose(name)
+
+
 @app.callback(epilog="Every verb has --help with examples; those that report have --json for programs.")
 def options(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    lang: Annotated[
+        str | None, typer.Option("--lang", help="The language of help and messages: en or ko; by default that of the "
+                                                "locale.", callback=_language, is_eager=True, metavar="en|ko")
+    ] = None,
 ):
     """Convolutional networks from scratch: train, look inside, check every gradient.
 
