@@ -63,7 +63,7 @@ def interpolate(x: Tensor | Array, *, size: Pair | None = None, scale_factor: fl
                 mode: str = "nearest", align_corners: bool = False) -> Tensor:
     """resize, with PyTorch's names: mode "nearest", "nearest-exact" or "bilinear".   x (N,C,H,W) → y (N,C,OH,OW)
 
-    "nearest" reads ⌊i/s⌋; "nearest-exact" the pixel under the centre of the output pixel. align_corners: for "bilinear".
+    "nearest" reads ⌊i/s⌋; "nearest-exact" the pixel under the output pixel's centre. align_corners is for "bilinear".
     """
     names = {"nearest": ("nearest", "asymmetric", "floor"), "nearest-exact": ("nearest", "half_pixel",
              "round_prefer_ceil"), "bilinear": ("linear", "half_pixel", "floor")}  # fmt: skip
