@@ -43,7 +43,7 @@ class Node:
     parameters: int
     """Of those that no node before has."""
     macs: int
-    field: tuple[tuple[int, int, int], tuple[int, int, int]] | None
+    field: tuple[tuple[int, int, float], tuple[int, int, float]] | None
     """The receptive field, down and across: (first pixel for element 0, pixels, step from element to element)."""
 
 
