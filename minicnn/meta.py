@@ -72,8 +72,10 @@ class ndarray:
             return ndarray((*index.shape, *self.shape[1:]), self.dtype, self.fields)
         shape = np.broadcast_to(np.int8(0), self.shape)[index].shape
         fields = self.fields
-        if fields and self.ndim == 4 and isinstance(index, tuple) and len(index) == 4:
-            down, across = (_taken(f, i, n) for f, i, n in zip(fields, index[2:], self.shape[2:]))
+        named = isinstance(index, tuple) and not any(i is Ellipsis or i is None for i in index)
+        if fields and self.ndim == 4 and named:
+            cuts = (*index[2:], slice(None), slice(None))
+            down, across = (_taken(f, i, n) for f, i, n in zip(fields, cuts, self.shape[2:]))
             fields = (down, across)
         return ndarray(shape, self.dtype, fields)
 
