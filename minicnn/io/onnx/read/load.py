@@ -16,6 +16,7 @@ from minicnn.io.onnx.read.describe import describe
 from minicnn.io.onnx.read.proto import Content, Input, parse
 from minicnn.models.graph import Graph
 from minicnn.names import short
+from minicnn.nn import init
 from minicnn.tensor import Tensor
 
 BATCHES = (2, 3)
@@ -71,10 +72,11 @@ def read(found: Content, shape: Sequence[int] | None = None, *, shapes: Mapping[
     else:
         builder, calls, outputs = _any_batch(built, inputs)
     graph, state = describe(builder.inputs, calls, outputs)
-    net = Graph(graph)
-    if np.dtype(dtype) == np.float64:
-        net.astype("float64")
-    net.load_state_dict(state)
+    with init.shapes_only():
+        net = Graph(graph)
+    for name, tensor in net.named_state():
+        array = state[name]
+        tensor.data = np.array(array, dtype if array.dtype.kind == "f" else np.int64)
     return net.eval()
 
 
