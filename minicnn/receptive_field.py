@@ -4,8 +4,8 @@ Going through a window of K taps, dilation D, stride S and padding P in front,
 
     size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
 
-along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where branches
-join, the field is the smallest one that contains the fields of all branches. Araujo, Norris & Sim 2019, "Computing
+along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where maps are
+enlarged, jump becomes a fraction. Where branches join, the field is the smallest one that contains the fields of all branches. Araujo, Norris & Sim 2019, "Computing
 receptive fields of convolutional neural networks".
 """
 
@@ -19,13 +19,31 @@ class Field:
     """The field of an axis's element 0: `size` pixels from pixel `start` on. The next element's starts `jump` later."""
 
     size: int = 1
-    jump: int = 1
+    jump: float = 1
     start: int = 0
 
     def through(self, axis) -> Field:
         """The field after a window, a geometry.Axis."""
         size = self.size + (axis.extent - 1) * self.jump
         return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
+
+    def transposed(self, axis) -> Field:
+        """The field after a transposed convolution, whose convolution has the window `axis`.
+
+        Output 0 reads the inputs h ≤ P/S from which a tap reaches it; no output reads more than ⌈extent/S⌉ inputs.
+        """
+        first = -((axis.extent - 1 - axis.before) // axis.stride)
+        size = self.size + (-(-axis.extent // axis.stride) - 1) * self.jump
+        return Field(_whole(size), _whole(self.jump / axis.stride), _whole(self.start + first * self.jump))
+
+    def divided(self, count: int) -> Field:
+        """The field where each element has become `count` elements, which depend on the same pixels."""
+        return Field(self.size, _whole(self.jump / count), self.start)
+
+    def picked(self, places, size: int) -> Field:
+        """The field for the elements at these places of an axis of `size` elements, taken to be evenly distributed."""
+        first = min(places) if len(places) else 0
+        return Field(self.size, _whole(self.jump * size / max(1, len(places))), _whole(self.start + first * self.jump))
 
     def cut(self, part: slice) -> Field:
         """The field for the elements that a slice takes."""
@@ -36,6 +54,11 @@ class Field:
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
         return Field(end - start, max(self.jump, other.jump), start)
+
+
+def _whole(value: float):
+    """The value, as an integer if it is one."""
+    return int(value) if value == int(value) else value
 
 
 Fields = tuple[Field, Field]  # down, across

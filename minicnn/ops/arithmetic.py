@@ -1,8 +1,11 @@
 """Elementwise arithmetic. Two arguments broadcast as in NumPy; one of them may be a number."""
 
+import math
+
 from minicnn import devices, formulas
 from minicnn.deferred import Later, fusable
 from minicnn.device import Array
+from minicnn.error_function import erf as error_function
 from minicnn.op_checks import brief, number
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
@@ -40,6 +43,24 @@ def divide(a: Array | float, b: Array | float):
     return y, (lambda dy: unbroadcast(dy / b, a), lambda dy: unbroadcast(-dy * y / b, b))
 
 
+@op(numbers=("a", "b"))
+def maximum(a: Array | float, b: Array | float):
+    """y = the larger of a and b, element by element; NaN if one is NaN.   da = dy where a > b, db = dy where b > a
+
+    Where a = b each gets dy/2, as in PyTorch.
+    """
+    return _larger("maximum", a, b, lambda one, other: one < other)
+
+
+@op(numbers=("a", "b"))
+def minimum(a: Array | float, b: Array | float):
+    """y = the smaller of a and b, element by element; NaN if one is NaN.   da = dy where a < b, db = dy where b < a
+
+    Where a = b each gets dy/2, as in PyTorch.
+    """
+    return _larger("minimum", a, b, lambda one, other: one > other)
+
+
 @op
 def negative(x: Array):
     """y = −x.   dx = −dy"""
@@ -72,6 +93,18 @@ def log(x: Array):
 
 
 @op
+def erf(x: Array):
+    """y = 2/√π · ∫₀ˣ e^(−t²) dt, the error function.   dx = dy·2/√π·e^(−x²)"""
+    device, xp = devices.of(x), devices.of(x).xp
+
+    def slope(x, dy):
+        near = xp.clip(x, -30, 30)                                            # beyond, e^(−x²) is 0
+        return dy * (xp.exp(-near * near) * (2 / math.sqrt(math.pi)))
+
+    return device.evaluate(error_function, x), lambda dy: device.elementwise(slope, x, dy)
+
+
+@op
 def sqrt(x: Array):
     """y = √x.   dx = dy/(2y)"""
     device = devices.of(x)
@@ -97,6 +130,16 @@ def clip(x: Array, *, low: float | None = None, high: float | None = None):
     device = devices.of(x)
     return (device.evaluate(formulas.clip, x, low, high),
             lambda dy: device.evaluate(formulas.clip_dx, x, dy, low, high))
+
+
+def _larger(name, a, b, loses):
+    """maximum, or minimum with the other comparison."""
+    xp = next(device for x in (a, b) if (device := devices.find(x)) is not None).xp
+
+    def to(one, other):
+        return lambda dy: unbroadcast(xp.where(loses(one, other), 0, xp.where(one == other, dy / 2, dy)), one)
+
+    return _apply(name, a, b), (to(a, b), to(b, a))
 
 
 def _apply(function, *arguments):
