@@ -82,7 +82,7 @@ class Call:
 class Builder:
     """Reads the nodes for one batch of N images into `calls` and `outputs`."""
 
-    def __init__(self, content: Content, inputs: dict[str, Value], N: int, memo: dict[int, Any]):
+    def __init__(self, content: Content, inputs: dict[str, Value], N: int, memo: dict[int, Any], free: bool = True):
         self.content, self.N, self.memo = content, N, memo
         self.values = {name: Value(name, array) for name, array in content.arrays.items()} | inputs
         self.inputs = [v for v in inputs.values() if v.array is None]
@@ -90,7 +90,7 @@ class Builder:
         self.bytes = 0
         self.node: Node
         first = content.inputs[0].shape if content.inputs else None
-        self.file_batch = first[0] if first and isinstance(first[0], int) else None
+        self.file_batch = first[0] if free and first and isinstance(first[0], int) else None
         """The number of images that the file was made for; None where it is free."""
 
     def run(self) -> list[Value]:

@@ -36,6 +36,8 @@ TRAINED = ("add", "multiply", "matmul", "conv1d", "conv2d", "conv_transpose2d", 
 """Ops whose float arrays are trained, of batch_norm_inference the first two."""
 
 ENDS = re.compile(r"[._/]?(?:weight|kernel|filter|gamma|scale|slope|[ws])(?:_quantized)?(?:_\d+)?(?::0)?$", re.IGNORECASE)
+NUMBERED = re.compile(r"(n|node|op)_?\d*|(node_)?[A-Z][A-Za-z]+(_\d+)?|node_[a-z0-9_]+")
+"""Names that programs give to nodes without one: n12, Relu_12, node_relu_3."""
 Arrays = dict[str, np.ndarray]
 
 
@@ -152,7 +154,8 @@ def of_node(title: str) -> str:
     whole = ""
     for part in parts:
         whole = part if part.startswith(f"{whole}.") or not whole else f"{whole}.{part}"
-    return _clean(whole)
+    found = _clean(whole)
+    return "" if NUMBERED.fullmatch(found) else found
 
 
 # -------------------------------------------------------------------------------------------------------------- layers

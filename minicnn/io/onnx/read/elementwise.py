@@ -21,7 +21,15 @@ def unary(op: str, g: Builder, node: Node, x: Value) -> Value:
 
 
 def binary(op: str, g: Builder, node: Node, a: Value, b: Value) -> Value:
-    """An op of two arrays, which broadcast as in NumPy; a constant of one value is written as a number."""
+    """An op of two arrays, which broadcast as in NumPy; a constant of one value is written as a number.
+
+    Up to opset 6 the axes of b are those of a from `axis` on, by default the last ones.
+    """
+    if node.opset < 7 and "axis" in node.attributes and 0 < b.ndim < a.ndim:
+        behind = a.ndim - g.axis(node.int("axis"), a.ndim) - b.ndim
+        if behind < 0:
+            raise ValueError(f"its axis does not fit shapes {list(a.shape)[:8]} and {list(b.shape)[:8]}")
+        b = g.call("reshape", b, shape=(*b.shape, *[1] * behind)) if behind else b
     if a.array is None:
         return g.call(op, a, _number(b, a))
     return g.call(op, _number(a, b), b) if b.array is None else g.call(op, a, b)
@@ -49,7 +57,9 @@ def power(g: Builder, node: Node, x: Value, exponent: Value) -> Value:
     """Pow by a number, or by an array."""
     if exponent.array is not None and exponent.size == 1 and exponent.ndim <= x.ndim:
         return g.call("power", x, exponent=float(exponent.array.reshape(())))
-    raise ValueError("Pow is read with one number as its exponent, not with an array")
+    if exponent.dtype.kind != "f":
+        exponent = g.constant(g.array(exponent, "an exponent of integers").astype(x.dtype))
+    return g.call("power", x, exponent)
 
 
 def reciprocal(g: Builder, node: Node, x: Value) -> Value:
@@ -96,6 +106,8 @@ def leaky_relu(g: Builder, node: Node, x: Value) -> Value:
 def prelu(g: Builder, node: Node, x: Value, slope: Value) -> Value:
     """PRelu with a slope for each channel or one for all; other slopes as relu(x) + slope·min(x, 0)."""
     C = x.shape[1] if x.ndim > 1 else 1
+    if node.opset < 7 and slope.shape == (C,):
+        return g.call("prelu", x, slope)
     per_channel = (slope.shape == (1,) * (slope.ndim - (x.ndim - 1)) + (C,) + (1,) * (x.ndim - 2)
                    if slope.ndim >= x.ndim - 1 else slope.ndim == 1 == slope.size or (x.ndim == 2 and slope.size == C))
     if per_channel or slope.size == 1:
@@ -162,10 +174,10 @@ def softmax(op: str, g: Builder, node: Node, x: Value) -> Value:
 
 def dropout(g: Builder, node: Node, x: Value, ratio: Value | None = None, training: Value | None = None) -> Any:
     """Dropout, which drops while the net is trained here. Its second output, the mask, is all true."""
-    if training is not None and bool(g.array(training, "training_mode").any()):
+    p = node.float("ratio", 0.5) if node.opset < 12 else 0.5 if ratio is None else g.number(ratio, "ratio")
+    if p and training is not None and bool(g.array(training, "training_mode").any()):
         raise ValueError("a Dropout in training mode draws random numbers, so its output is not defined by the file: "
                          "export the net in inference mode")
-    p = node.float("ratio", 0.5) if node.opset < 12 else 0.5 if ratio is None else g.number(ratio, "ratio")
     if not 0 <= p < 1:
         raise ValueError(f"the ratio {p:g} must be at least 0 and below 1")
     y = g.layer("Dropout", x, p=p) if x.array is None and p else x

@@ -63,7 +63,7 @@ def read(found: Content, shape: Sequence[int] | None = None, *, shapes: Mapping[
     def built(N: int, memo: dict[int, Any]) -> tuple[Builder, list[Value]]:
         whole = {i.name: tuple(shapes[i.name]) if shapes else (N, *_image(i, shape)) for i in inputs}
         given = {name: Value(name, like=Tensor(_blank(size, dtype))) for name, size in whole.items()}
-        builder = Builder(found, constants | given, N, memo)
+        builder = Builder(found, constants | given, N, memo, free=shapes is None)
         return builder, builder.run()
 
     if shapes is not None:

@@ -19,8 +19,8 @@ from minicnn.foreign import terminal
 from minicnn.io.onnx.read.node import Node
 from minicnn.names import short
 
-OLDEST = 7
-"""The oldest opset that is read: ONNX 1.2 of 2018, the first with NumPy's broadcasting."""
+OLDEST = 6
+"""The oldest opset that is read: ONNX 1.1 of 2018. Up to it, broadcasting was an attribute."""
 MAX_NODES, MAX_NAME = 100_000, 1000
 
 DTYPES: dict[int, tuple[str, str]] = {

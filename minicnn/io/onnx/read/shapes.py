@@ -164,6 +164,19 @@ def expand(g: Builder, node: Node, x: Value, wanted: Value) -> Value:
     return x if sizes == x.shape else g.call("broadcast_to", x, shape=sizes)
 
 
+def tile(g: Builder, node: Node, x: Value, repeats: Value) -> Value:
+    """Tile: the array several times along each axis."""
+    times = g.ints(repeats, "repeats", x.ndim)
+    if min(times, default=1) < 1:
+        raise ValueError(f"repeats (={short(times)}) must be at least 1")
+    one = tuple(v for n in x.shape for v in (1, n))
+    all_ = tuple(v for n, r in zip(x.shape, times) for v in (r, n))
+    if x.ndim > 4:
+        raise ValueError("Tile is read for at most 4 axes")
+    y = g.call("broadcast_to", g.call("reshape", x, shape=one), shape=all_)
+    return g.call("reshape", y, shape=tuple(n * r for n, r in zip(x.shape, times)))
+
+
 def pad(g: Builder, node: Node, x: Value, pads: Value | None = None, value: Value | None = None,
         axes: Value | None = None) -> Value:  # fmt: skip
     """Pad; a negative width cuts."""
@@ -210,7 +223,8 @@ def space_to_depth(g: Builder, node: Node, x: Value) -> Value:
     b = node.int("blocksize")
     if b < 1 or H % b or W % b:
         raise ValueError(f"an image of {H}×{W} is not made of blocks of {b}×{b}")
-    y = g.call("transpose", g.call("reshape", x, shape=(N, C, H // b, b, W // b, b)), axes=(0, 3, 5, 1, 2, 4))
+    order = {"DCR": (0, 3, 5, 1, 2, 4), "CRD": (0, 1, 3, 5, 2, 4)}[node.one_of("mode", "DCR", ("DCR", "CRD"))]
+    y = g.call("transpose", g.call("reshape", x, shape=(N, C, H // b, b, W // b, b)), axes=order)
     return g.call("reshape", y, shape=(N, C * b**2, H // b, W // b))
 
 

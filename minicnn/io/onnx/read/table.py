@@ -78,6 +78,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "Slice": shapes.slice_,
     "Gather": shapes.gather,
     "Expand": shapes.expand,
+    "Tile": shapes.tile,
     "Pad": shapes.pad,
     "DepthToSpace": shapes.depth_to_space,
     "SpaceToDepth": shapes.space_to_depth,
