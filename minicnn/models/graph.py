@@ -12,7 +12,8 @@ model file carries, and nothing of it is run but the layers of minicnn.nn and th
 
 arrays: shape, dtype, and whether it is trained (a Parameter) or not (a Buffer).   of: names of values and arrays,
 numbers, or null for an optional array.   with: an op's settings; in them {"N": 2} is twice the number of images, and in
-the index of getitem {"slice": [0, 4, null]} is 0:4 and a list is an array of places.
+the index of getitem {"slice": [0, 4, null]} is 0:4 and a list is an array of places.   "input": [3, 224, 224], the
+images that the net is for, may be left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 
 from minicnn import nn, ops
 from minicnn.names import MAX_CLASSES, short, unknown
-from minicnn.nn import Buffer, Conv2d, Linear, Module, Parameter, init
+from minicnn.nn import Buffer, Module, Parameter, init
 from minicnn.tensor import Tensor
 
 NAME = "graph"
@@ -39,6 +40,9 @@ MAX_STEPS, MAX_NAME, MAX_NUMBERS = 20_000, 200, 4096
 MAX_VALUES = 2**28
 """The largest array that one image may need: 1 GB of float32."""
 NAMED = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+ODD = (TypeError, IndexError, OverflowError, AttributeError, ZeroDivisionError)
+"""What layers and ops may raise besides ValueError where a description gives them settings that no net has."""
 
 NO_LAYERS = ("Sequential", "CrossEntropyLoss", "MSELoss", "BCEWithLogitsLoss")
 NO_OPS = ("dropout", "dropout2d", "stochastic_depth", "cross_entropy", "mse_loss", "binary_cross_entropy_with_logits")
@@ -68,6 +72,8 @@ class Graph(Module):
 
     def __init__(self, graph: dict[str, Any], num_classes: int | None = None, in_channels: int | None = None):
         check(graph)
+        if "input" in graph and in_channels not in (None, input_of(graph)[0]):
+            raise ValueError(f"in_channels (={short(in_channels)}) must be {input_of(graph)[0]}, that of this graph")
         self.description = graph if num_classes is None else with_classes(graph, num_classes)
         self.inputs, self.outputs = tuple(graph["inputs"]), tuple(graph["outputs"])
         self.layers = {name: _layer(name, *made) for name, made in self.description["layers"].items()}
@@ -96,12 +102,12 @@ class Graph(Module):
 
     def _do(self, step: dict[str, Any], values: dict[str, Any], N: int) -> Tensor:
         args = [values[a] if isinstance(a, str) else a for a in step["of"]]
-        if "layer" in step:
-            return self.layers[step["layer"]](*args)
         try:
+            if "layer" in step:
+                return self.layers[step["layer"]](*args)
             y = op_names()[step["op"]](*args, **read_settings(step["op"], step.get("with", {}), N))
-        except (TypeError, IndexError, OverflowError, AttributeError) as problem:
-            raise ValueError(f"{step['to']} = {step['op']}(…): {problem}") from None
+        except ODD as problem:
+            raise ValueError(f"{step['to']} = {step.get('op', step.get('layer'))}(…): {problem}") from None
         if y.device == "meta" and y.size > MAX_VALUES:
             raise ValueError(f"{step['to']} = {step['op']}(…) has {y.size:,} values, and at most {MAX_VALUES:,} are "
                              "computed")
@@ -141,9 +147,8 @@ def _layer(name: str, kind: str, settings: dict[str, Any]) -> Module:
 
 
 def _array(shape: list[int], dtype: str, trained: bool) -> Parameter | Buffer:
-    if dtype == "int64":
-        return Buffer(np.zeros(shape, np.int64))
-    return (Parameter if trained else Buffer)(init.constant(tuple(shape), 0))
+    zeros = init.constant(tuple(shape), 0)
+    return Buffer(zeros.astype(dtype)) if not trained else Parameter(zeros)
 
 
 def _last_uses(graph: dict[str, Any]) -> list[list[str]]:
@@ -171,10 +176,12 @@ def with_classes(graph: dict[str, Any], count: int) -> dict[str, Any]:
     raise ValueError(f"this graph has no Linear and no Conv2d layer, so it can't be built for {count} classes")
 
 
-def head(graph: Graph) -> Linear | Conv2d | None:
-    """The last Linear or Conv2d, whose outputs are the classes."""
-    used = [graph.layers[step["layer"]] for step in graph.steps if "layer" in step]
-    return next((layer for layer in reversed(used) if isinstance(layer, (Linear, Conv2d))), None)
+def input_of(graph: Any) -> tuple[int, ...]:
+    """(C,H,W) of the images that a description says it is for. ValueError where it does not."""
+    size = graph.get("input") if isinstance(graph, dict) else None
+    if not (isinstance(size, list) and len(size) == 3 and all(type(n) is int and 0 < n < 2**20 for n in size)):
+        raise ValueError(f"the graph's input (={short(size)}) must be [channels, height, width] of an image")
+    return tuple(size)
 
 
 # -------------------------------------------------------------------------------------------------------------- checks

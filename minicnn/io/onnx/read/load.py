@@ -80,6 +80,13 @@ def read(found: Content, shape: Sequence[int] | None = None, *, shapes: Mapping[
     return net.eval()
 
 
+def image_shape(found: Content, shape: Sequence[int] | None = None) -> tuple[int, ...]:
+    """The shape of one image of the first input: what the file says, or `shape` where it leaves it open."""
+    if not found.inputs:
+        raise ValueError("its graph has no input")
+    return _image(found.inputs[0], shape)
+
+
 def _any_batch(built: Any, inputs: list[Input]) -> tuple[Builder, list[Any], list[Value]]:
     """The calls for any number of images, or where the file fixes it and they can't be had, for that number."""
     memo: dict[int, Any] = {}
