@@ -105,10 +105,10 @@ def _of_onnx(path: Path, labels: Path | None, input_size: str,
 
 def _write_python(net: Module, weights: Path, out: Path, overwrite: bool) -> str:
     """Write the net's code. → a sentence"""
-    from minicnn.io.onnx.read.source import source
+    from minicnn.models.graph_source import source
 
     console.check_out(out, (".py",), "--as-python", overwrite)
-    atomic.write(out, source(net, weights.name).encode())
+    atomic.write(out, source(net, weights.name, out.name).encode())
     return f"{out}: the same net as Python code; `minicnn lab {out}::Net --weights {weights}` uses it"
 
 

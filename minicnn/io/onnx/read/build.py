@@ -16,7 +16,7 @@ import numpy as np
 
 from minicnn import meta, ops
 from minicnn.io.onnx.read.folded import FOLDED
-from minicnn.io.onnx.read.node import Node
+from minicnn.io.onnx.read.node import Node, decimal
 from minicnn.io.onnx.read.proto import Content
 from minicnn.names import short
 from minicnn.tensor import Tensor, no_grad
@@ -219,7 +219,7 @@ class Builder:
         array = self.array(value, what)
         if array.size != 1 or array.dtype.kind not in "fiub":
             raise ValueError(f"{self.node.where}: {what} must be one number, not of shape {short(list(array.shape))}")
-        return float(array.reshape(()))
+        return decimal(array.reshape(()))
 
     def axis(self, axis: int, ndim: int) -> int:
         """An axis counted from the front."""

@@ -43,7 +43,7 @@ Arrays = dict[str, np.ndarray]
 
 def describe(inputs: Iterable[Value], calls: list[Call], outputs: list[Value]) -> tuple[dict[str, Any], Arrays]:
     """(the description, the state of its net: {name: array})"""
-    made = _Description()
+    made = _Description(_common(calls))
     names = {id(v): made.input(v) for v in inputs}
     for call in calls:
         made.step(call, names)
@@ -53,7 +53,8 @@ def describe(inputs: Iterable[Value], calls: list[Call], outputs: list[Value]) -
 
 
 class _Description:
-    def __init__(self) -> None:
+    def __init__(self, common: str) -> None:
+        self.common = common
         self.inputs: list[str] = []
         self.layers: dict[str, Any] = {}
         self.arrays: dict[str, Any] = {}
@@ -96,7 +97,7 @@ class _Description:
         trained = trained and array.dtype.kind == "f"
         key = (id(array), array.shape, trained)
         if key not in self.known:
-            name = self.known[key] = self._unique(_clean(value.name) or "array")
+            name = self.known[key] = self._unique(_clean(value.name.removeprefix(self.common)) or "array")
             kind = "float32" if array.dtype.kind == "f" else "int64"
             self.arrays[name] = [list(array.shape), kind, trained]
             self.state[name] = array
@@ -107,7 +108,7 @@ class _Description:
         key = (kind, repr(settings), tuple((part, id(a)) for part, a in held.items()))
         if shared and key in self.known:                   # the same weights again: the same layer
             return self.known[key]
-        name = self._unique(_name_of(call, held) or f"{kind.lower()}{self._count(kind)}")
+        name = self._unique(_name_of(call, held, self.common) or f"{kind.lower()}{self._count(kind)}")
         self.layers[name] = [kind, settings]
         self.state |= {f"{name}.{part}": array for part, array in held.items()}
         if shared:
@@ -139,9 +140,17 @@ def _clean(name: str) -> str:
     return "" if found.replace("_", "").replace(".", "").isdigit() else found
 
 
-def _name_of(call: Call, held: dict[str, np.ndarray]) -> str:
+def _common(calls: list[Call]) -> str:
+    """The folder that the names of all arrays begin with, such as "gpu_0/"; "" where there is none."""
+    names = [a.name for call in calls for a in call.inputs if isinstance(a, Value) and a.array is not None]
+    folders = {name.rpartition("/")[0].partition("/")[0] if "/" in name else "" for name in names}
+    folder = folders.pop() if len(folders) == 1 else ""
+    return f"{folder}/" if folder else ""
+
+
+def _name_of(call: Call, held: dict[str, np.ndarray], common: str) -> str:
     weight = next((a for a in call.inputs[1:] if isinstance(a, Value)), None) if held else None
-    if weight is not None and (name := _clean(ENDS.sub("", weight.name))):
+    if weight is not None and (name := _clean(ENDS.sub("", weight.name.removeprefix(common)))):
         return name
     return of_node(call.node.title)
 

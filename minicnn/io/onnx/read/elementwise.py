@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.io.onnx.read.build import Argument, Builder, Value
-from minicnn.io.onnx.read.node import Node
+from minicnn.io.onnx.read.node import Node, decimal
 
 SELU_ALPHA, SELU_GAMMA = 1.6732632423543772, 1.0507009873554805
 """The constants of Klambauer et al. 2017, which ONNX gives as defaults."""
@@ -37,7 +37,7 @@ def binary(op: str, g: Builder, node: Node, a: Value, b: Value) -> Value:
 
 def _number(value: Value, other: Value) -> Argument:
     if value.array is not None and value.size == 1 and value.ndim <= other.ndim and value.dtype.kind == "f":
-        number = float(value.array.reshape(()))
+        number = decimal(value.array.reshape(()))
         return number if math.isfinite(number) else value
     return value
 
@@ -56,7 +56,7 @@ def mean(g: Builder, node: Node, *xs: Value) -> Value:
 def power(g: Builder, node: Node, x: Value, exponent: Value) -> Value:
     """Pow by a number, or by an array."""
     if exponent.array is not None and exponent.size == 1 and exponent.ndim <= x.ndim:
-        return g.call("power", x, exponent=float(exponent.array.reshape(())))
+        return g.call("power", x, exponent=decimal(exponent.array.reshape(())))
     if exponent.dtype.kind != "f":
         exponent = g.constant(g.array(exponent, "an exponent of integers").astype(x.dtype))
     return g.call("power", x, exponent)

@@ -36,7 +36,7 @@ class Node:
 
     def float(self, name: str, default: float | None = None) -> float:
         """An attribute that is a number."""
-        return self._of(name, default, float, "a number")
+        return decimal(self._of(name, default, float, "a number"))
 
     def text(self, name: str, default: str | None = None) -> str:
         """An attribute that is a word."""
@@ -67,3 +67,10 @@ class Node:
         if not isinstance(found, kind) or isinstance(found, np.ndarray):
             raise ValueError(f"{self.where}: {name} (={short(found)}) must be {what}")
         return found
+
+
+def decimal(value: Any) -> float:
+    """A number of 32 bits as the shortest decimal that stands for it: 1e-05, which is 1.0000000656873453e-05 there."""
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if single == value else float(value)

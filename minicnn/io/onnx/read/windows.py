@@ -33,7 +33,9 @@ def _window(g: Builder, node: Node, x: Value) -> tuple[int, dict[str, Any]]:
     axes = x.ndim - 2
     kernel = node.ints("kernel_shape", None, axes)
     stride, dilation = node.ints("strides", [1] * axes, axes), node.ints("dilations", [1] * axes, axes)
-    found = {"kernel_size": _simple(kernel), "stride": _simple(stride), "padding": padding(node, axes)}
+    found: dict[str, Any] = {"kernel_size": _simple(kernel), "stride": _simple(stride)}
+    if around := padding(node, axes):
+        found["padding"] = around
     if set(dilation) != {1}:
         found["dilation"] = _simple(dilation)
     if node.int("ceil_mode", 0):
@@ -56,8 +58,7 @@ def max_pool(g: Builder, node: Node, x: Value) -> Value:
 def average_pool(g: Builder, node: Node, x: Value) -> Value:
     """AveragePool, which does not count the padding unless told."""
     axes, how = _window(g, node, x)
-    padded = how["padding"] != 0 or how.get("ceil_mode")
-    if padded:
+    if "padding" in how or "ceil_mode" in how:
         how["count_include_pad"] = bool(node.int("count_include_pad", 0))
     return g.call("avg_pool2d", x, **how) if axes == 2 else _of_signal(g, "avg_pool2d", x, how)
 
@@ -73,7 +74,7 @@ def _of_signal(g: Builder, op: str, x: Value, how: dict[str, Any]) -> Value:
     """Pooling of (N,C,L), as an image of height 1."""
     flat = g.call("reshape", x, shape=(*x.shape[:2], 1, x.shape[2]))
     how = {name: (1, v) if name in ("kernel_size", "stride", "dilation") else v for name, v in how.items()}
-    if not isinstance(how["padding"], str):
+    if "padding" in how and not isinstance(how["padding"], str):
         how["padding"] = (0, how["padding"])
     return g.call("squeeze", g.call(op, flat, **how), axis=2)
 
