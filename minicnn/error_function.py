@@ -2,8 +2,9 @@
 
     erf(x) = 2/√π · ∫₀ˣ e^(−t²) dt          erfc(x) = 1 − erf(x)          (Abramowitz & Stegun 1964, §7.1)
 
-NumPy has neither. For x ≥ 0, e^(x²)·erfc(x) is smooth and falls slowly, so with u = (x − 3)/(x + 3), stretched to −1 … 1,
-a Chebyshev series of 26 terms is exact to 1e-13 (Schonfelder 1978). Its coefficients are computed here, from math.erfc.
+NumPy has neither. For x ≥ 0, e^(x²)·erfc(x) is smooth and falls slowly. So a Chebyshev series of 26 terms in
+u = (x − 3)/(x + 3), stretched to −1 … 1, is exact to 1e-13 (Schonfelder 1978). Its coefficients are computed here, from
+math.erfc.
 """
 
 import math

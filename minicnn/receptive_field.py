@@ -4,13 +4,15 @@ Going through a window of K taps, dilation D, stride S and padding P in front,
 
     size ← size + D·(K − 1)·jump        start ← start − P·jump        jump ← S·jump
 
-along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where maps are
-enlarged, jump becomes a fraction. Where branches join, the field is the smallest one that contains the fields of all branches. Araujo, Norris & Sim 2019, "Computing
-receptive fields of convolutional neural networks".
+along each axis: element i of the axis depends on pixels start + i·jump … start + i·jump + size − 1. Where maps become
+larger, jump becomes a fraction, and so may size and start. Where branches join, the field is the smallest one that
+contains the fields of all branches. Araujo, Norris & Sim 2019, "Computing receptive fields of convolutional neural
+networks".
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -18,14 +20,20 @@ from dataclasses import dataclass
 class Field:
     """The field of an axis's element 0: `size` pixels from pixel `start` on. The next element's starts `jump` later."""
 
-    size: int = 1
+    size: float = 1
     jump: float = 1
-    start: int = 0
+    start: float = 0
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """(the first pixel, the number of pixels) of element 0, whole."""
+        first = math.floor(self.start)
+        return first, math.ceil(self.start + self.size) - first
 
     def through(self, axis) -> Field:
         """The field after a window, a geometry.Axis."""
-        size = self.size + (axis.extent - 1) * self.jump
-        return Field(size, self.jump * axis.stride, self.start - axis.before * self.jump)
+        size = _whole(self.size + (axis.extent - 1) * self.jump)
+        return Field(size, _whole(self.jump * axis.stride), _whole(self.start - axis.before * self.jump))
 
     def transposed(self, axis) -> Field:
         """The field after a transposed convolution, whose convolution has the window `axis`.
@@ -56,7 +64,7 @@ class Field:
         return Field(end - start, max(self.jump, other.jump), start)
 
 
-def _whole(value: float):
+def _whole(value: float) -> float:
     """The value, as an integer if it is one."""
     return int(value) if value == int(value) else value
 

@@ -76,7 +76,8 @@ def conv_transpose2d(x: Array, w: Array, b: Array | None = None, *, stride: Pair
     dx = conv2d(dy, w), dw as conv2d's with x and dy exchanged.   Kept for backward: x and w.
     Zeiler et al. 2010 (deconvolutional networks); Long et al. 2015, §3.3; Dumoulin & Visin 2016, §4
     """
-    device, g = devices.of(x), _transposed(x, w, b, stride, padding, output_padding, groups, dilation)
+    device = devices.of(x)
+    g = transposed(x.shape, w.shape, None if b is None else b.shape, stride, padding, output_padding, groups, dilation)
     y = device.conv2d_dx(x, w, g)                                             # (N, O, OH, OW)
     def dx(dy): return device.conv2d(dy, w, None, g)
     def dw(dy): return device.conv2d_dw(x, dy, g)
@@ -85,31 +86,30 @@ def conv_transpose2d(x: Array, w: Array, b: Array | None = None, *, stride: Pair
     return y if b is None else y + b.reshape(1, -1, 1, 1), (dx, dw, db)
 
 
-def _transposed(x, w, b, stride, padding, output_padding, groups, dilation):
-    """The geometry of the convolution whose images are y and whose outputs are x, checked."""
-    for name, array, axes in (("x", x, "(N, C, H, W)"), ("w", w, "(C, O/groups, KH, KW)")):
-        if array.ndim != 4 or 0 in array.shape[1:]:
-            raise ValueError(f"conv_transpose2d: {name} must have 4 axes {axes}, none of them empty, not shape "
-                             f"{array.shape}")
-    (N, C, *size), (C_filters, O_group, *K) = x.shape, w.shape
+def transposed(x_shape, w_shape, b_shape, stride, padding, output_padding, groups, dilation) -> Conv2dGeometry:
+    """The geometry of conv_transpose2d, checked: of the convolution whose images are y and whose outputs are x."""
+    for name, shape, axes in (("x", x_shape, "(N, C, H, W)"), ("w", w_shape, "(C, O/groups, KH, KW)")):
+        if len(shape) != 4 or 0 in shape[1:]:
+            raise ValueError(f"conv_transpose2d: {name} must have 4 axes {axes}, none of them empty, not shape {shape}")
+    (N, C, *size), (C_filters, O_group, *K) = x_shape, w_shape
     G, S, D = positive("groups", groups), pair("stride", stride), pair("dilation", dilation)
-    P, more = sides(padding), pair("output_padding", output_padding, 0)
+    P, more, O = sides(padding), pair("output_padding", output_padding, 0), O_group * G
     if C_filters != C or C % G:
         raise ValueError(f"conv_transpose2d: x has {C} channels in {G} group(s), so w must have shape ({C}, O/{G}, KH, "
-                         f"KW) and {C} be divisible by {G}, but w is {w.shape}")
-    if b is not None and b.shape != (O_group * G,):
-        raise ValueError(f"conv_transpose2d: b has shape {b.shape}, but there are {O_group * G} output channels: b must "
-                         f"have shape ({O_group * G},)")
+                         f"KW) and {C} be divisible by {G}, but w is {w_shape}")
+    if b_shape not in (None, (O,)):
+        raise ValueError(f"conv_transpose2d: b has shape {b_shape}, but there are {O} output channels: b must have "
+                         f"shape ({O},)")
     if isinstance(P, str):
-        raise ValueError(f"conv_transpose2d: padding must be pixels to cut off, not {P!r}: the size of y does not follow "
-                         "from it")
+        raise ValueError(f"conv_transpose2d: padding must be pixels to cut off, not {P!r}, which fits several sizes "
+                         "of y")
     if any(m >= s for m, s in zip(more, S)):
         raise ValueError(f"conv_transpose2d: output_padding (={more}) must be smaller than the stride (={S})")
     out = [(n - 1) * s + d * (k - 1) + 1 - sum(p) + m for n, s, d, k, p, m in zip(size, S, D, K, P, more)]
     if min(out) < 1:
         raise ValueError(f"conv_transpose2d: padding (={P}) cuts off all of y, which would have {out[0]}×{out[1]} "
                          "pixels: use less padding")
-    return Conv2dGeometry.of((N, O_group * G, *out), w.shape, S, P, D, G)
+    return Conv2dGeometry.of((N, O, *out), w_shape, S, P, D, G)
 
 
 def _convolution(x, w, b, g, flip):

@@ -1,6 +1,6 @@
 """Normalisation within each image: over its last axes, over groups of its channels, or over each channel.
 
-All take x, γ and β (None means 1 and 0) and compute, with the mean μ and the biased variance σ² of each part of an image,
+All take x, γ and β (None means 1 and 0). With the mean μ and the biased variance σ² of each part of an image,
 
     y = γ·x̂ + β,   x̂ = (x − μ)/√(σ² + ε)
     dx = (g − mean g − x̂·mean(g·x̂))/√(σ² + ε),   g = dy·γ        dγ = Σ dy·x̂        dβ = Σ dy

@@ -14,6 +14,7 @@ These are the names of ONNX's operator Resize.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from minicnn.geometry import LARGEST, Pair, pair
 from minicnn.op_checks import brief, flag, number
 from minicnn.tensor import Tensor, op
 
-COORDINATES: dict[str, Callable[[int, int, int, float], float]] = {
+COORDINATES: dict[str, Callable[[Any, int, int, Any], Any]] = {
     "half_pixel": lambda i, size, out, s: (i + 0.5) / s - 0.5,
     "pytorch_half_pixel": lambda i, size, out, s: (i + 0.5) / s - 0.5 if out > 1 else 0.0,
     "half_pixel_symmetric": lambda i, size, out, s: size / 2 * (1 - out / (s * size)) + (i + 0.5) / s - 0.5,
@@ -63,7 +64,7 @@ def interpolate(x: Tensor | Array, *, size: Pair | None = None, scale_factor: fl
                 mode: str = "nearest", align_corners: bool = False) -> Tensor:
     """resize, with PyTorch's names: mode "nearest", "nearest-exact" or "bilinear".   x (N,C,H,W) → y (N,C,OH,OW)
 
-    "nearest" reads ⌊i/s⌋; "nearest-exact" the pixel under the centre of the output pixel. align_corners: for "bilinear".
+    "nearest" reads ⌊i/s⌋; "nearest-exact" the pixel under the output pixel's centre. align_corners is for "bilinear".
     """
     names = {"nearest": ("nearest", "asymmetric", "floor"), "nearest-exact": ("nearest", "half_pixel",
              "round_prefer_ceil"), "bilinear": ("linear", "half_pixel", "floor")}  # fmt: skip
