@@ -27,6 +27,7 @@ OPS = {
     "MaxPool2d": "max_pool2d", "AvgPool2d": "avg_pool2d", "LPPool2d": "lp_pool2d",
     "AdaptiveAvgPool2d": "adaptive_avg_pool2d", "AdaptiveMaxPool2d": "adaptive_max_pool2d",
     "LocalResponseNorm": "local_response_norm", "GlobalAvgPool2d": "global_avg_pool2d",
+    "GlobalMaxPool2d": "global_max_pool2d",
 }  # fmt: skip
 """Layers without weights, and the ops that they call with their settings."""
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}

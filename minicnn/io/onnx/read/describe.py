@@ -27,6 +27,7 @@ PLAIN = {
     "softplus": "Softplus", "mish": "Mish", "softmax": "Softmax", "log_softmax": "LogSoftmax", "flatten": "Flatten",
     "max_pool2d": "MaxPool2d", "avg_pool2d": "AvgPool2d", "lp_pool2d": "LPPool2d",
     "adaptive_avg_pool2d": "AdaptiveAvgPool2d", "adaptive_max_pool2d": "AdaptiveMaxPool2d",
+    "global_avg_pool2d": "GlobalAvgPool2d", "global_max_pool2d": "GlobalMaxPool2d",
     "local_response_norm": "LocalResponseNorm",
 }  # fmt: skip
 """Ops of one array, and their layers, whose arguments have the same names as the op's settings."""

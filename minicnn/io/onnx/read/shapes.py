@@ -244,13 +244,19 @@ def _reduced(g: Builder, node: Node, x: Value, axes: Value | None) -> dict[str, 
         if node.int("noop_with_empty_axes", 0):
             return None
         found = list(range(x.ndim))
-    return {"axis": tuple(sorted(set(found))), "keepdims": bool(node.int("keepdims", 1))}
+    axes = tuple(sorted(set(found)))
+    whole = {"keepdims": True} if node.int("keepdims", 1) else {}
+    return {"axis": axes[0] if len(axes) == 1 else axes, **whole}
 
 
 def reduce(op: str, g: Builder, node: Node, x: Value, axes: Value | None = None) -> Value:
     """ReduceSum, ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceLogSumExp."""
     how = _reduced(g, node, x, axes)
-    return x if how is None else g.call(op, x, **how)
+    if how is None:
+        return x
+    if x.ndim == 4 and how == {"axis": (2, 3)} and op in ("mean", "max"):   # a layer, which summaries show
+        return g.call("global_avg_pool2d" if op == "mean" else "global_max_pool2d", x)
+    return g.call(op, x, **how)
 
 
 def reduce_of(before: str, after: str, g: Builder, node: Node, x: Value, axes: Value | None = None) -> Value:
