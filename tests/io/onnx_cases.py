@@ -35,37 +35,51 @@ FLOATS = (np.float32, np.float64)
 DATA = Path(onnx.backend.test.__file__).parent / "data"
 
 
-def node_cases(operators=OPERATORS):
-    """The cases of these operators, in float32 or float64 (or of no floats at all), by name."""
-    wanted = {name.lower() for name in operators}
+def node_cases(*operators):
+    """The cases of these operators, by default all, in float32 or float64 or of shapes, by name."""
+    wanted = {name.lower() for name in operators or OPERATORS}
     for _, name, _ in pkgutil.iter_modules(node_package.__path__):
-        if name.rstrip("_").replace("_", "") in wanted:
+        if name.rstrip("_").replace("_", "") in wanted and name not in _imported:
+            _imported[name] = len(node_package._NodeTestCases)
             # their modules compute the outputs when they are imported, some with warnings, and some print
             with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 importlib.import_module(f"{node_package.__name__}.{name}")
-    found = {case.name: case for case in node_package._NodeTestCases}
+            _found[name] = {case.name: case for case in node_package._NodeTestCases[_imported[name]:]}
+    found = {name: case for module, cases in _found.items() if module.rstrip("_").replace("_", "") in wanted
+             for name, case in cases.items()}  # fmt: skip
     return {name: case for name, case in sorted(found.items()) if _is_float(case)}
+
+
+_imported: dict = {}
+_found: dict = {}
 
 
 def _is_float(case):
     """Whether the data of a case is float32 or float64, and what it computes can be asked of a net."""
     given, wanted = case.data_sets[0]
-    if not all(isinstance(a, (np.ndarray, np.generic)) for a in (*given, *wanted)):
-        return False                                       # sequences, optional values, types of onnx's own
-    kinds = [np.asarray(a).dtype for a in (*given, *wanted)]
+    if not all(isinstance(a, (np.ndarray, np.generic, onnx.TensorProto)) for a in (*given, *wanted)):
+        return False                                       # sequences, optional values
+    if any(isinstance(a, onnx.TensorProto) and a.data_type not in (1, 7, 11) for a in (*given, *wanted)):
+        return False                                       # floats of 16 bits and less
+    kinds = [array(a).dtype for a in (*given, *wanted)]
     if any(k.kind == "f" and k not in FLOATS for k in kinds) or any(k.kind not in "fiub" for k in kinds):
         return False
-    data = np.asarray(given[0]).dtype if given else kinds[0]
+    data = array(given[0]).dtype if given else kinds[0]
     return data.kind == "f" or data == np.int64
+
+
+def array(value):
+    """A value of a case as a NumPy array."""
+    return numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
 
 
 def run_node(case):
     """None if the case passes; AssertionError, or the ValueError that refuses it."""
     given, wanted = case.data_sets[0]
     names = [v.name for v in case.model.graph.input]
-    feed = {name: np.asarray(a) for name, a in zip(names, given)}
-    compare(case.model.SerializeToString(), feed, [np.asarray(a) for a in wanted], case.rtol, case.atol)
+    feed = {name: array(a) for name, a in zip(names, given)}
+    compare(case.model.SerializeToString(), feed, [array(a) for a in wanted], case.rtol, case.atol)
 
 
 def stored_cases(folder):
