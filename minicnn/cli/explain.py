@@ -227,7 +227,7 @@ def _prepared(model: str, image: str, seed: int) -> tuple[Any, Any, Any]:
 def _net(model: str, seed: int) -> tuple[Any, Any]:
     """(the net, its description); a net of the zoo has random weights, classes without names, and x = bytes/255."""
     from minicnn import models, rng
-    from minicnn.cli.model_name import model_path, of_zoo
+    from minicnn.cli.model_name import loaded, of_zoo
     from minicnn.io import model_file
 
     if "::" in model:
@@ -235,7 +235,7 @@ def _net(model: str, seed: int) -> tuple[Any, Any]:
                                  f"works for "
                                  "every net")
     if model.partition(":")[0] not in models.names() or Path(model).exists():
-        return model_file.load(model_path(Path(model)))
+        return loaded(model)
     name, options = of_zoo(model)
     shape = models.input_shape(name, options.get("variant", ""))
     rng.seed(seed)

@@ -9,7 +9,7 @@ import typer
 
 from minicnn import atomic
 from minicnn.cli import console
-from minicnn.cli.model_name import model_path
+from minicnn.cli.model_name import loaded, model_path
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
     wanted = [(path, ending) for path, ending in ((onnx, ".onnx"), (safetensors, ".safetensors")) if path]
     for path, ending in wanted:
         _check(path, ending, overwrite, model_path(run))
-    model, about = model_file.load(model_path(run))
+    model, about = loaded(run)
     reports = []
     if onnx:
         reports.append(_onnx(onnx, model, about, preprocess, fold))

@@ -11,7 +11,7 @@ import typer
 
 from minicnn import foreign
 from minicnn.cli import console
-from minicnn.cli.model_name import model_path
+from minicnn.cli.model_name import loaded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,11 +28,10 @@ def predict(
     as_json: console.Json = False,
 ):
     """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
-    from minicnn.io import model_file
     from minicnn.plan import predictor
     from minicnn.train.source import preparer
 
-    model, about = model_file.load(model_path(run))
+    model, about = loaded(run)
     model.to(console.device(device))
     preprocessing, prepare = about.preprocessing, preparer(device)
     answers: list[dict[str, Any]] = []
