@@ -50,7 +50,8 @@ class ndarray:
     def __add__(self, other):
         return _combine(self, other)
 
-    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __add__
+    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+    __pow__ = __rpow__ = __add__
 
     def __gt__(self, other):
         return ndarray(_combine(self, other).shape, bool, self.fields)
@@ -212,7 +213,7 @@ xp: Any = _Xp(
     arange=lambda n: ndarray((n,), np.int64),
     **dict.fromkeys(
         ("abs", "add", "clip", "divide", "exp", "expm1", "isfinite", "log", "log1p", "maximum", "minimum", "multiply",
-         "sign", "sqrt", "subtract", "tanh", "where"), _combine
+         "power", "sign", "sqrt", "subtract", "tanh", "where"), _combine
     ),
 )
 
