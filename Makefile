@@ -61,6 +61,7 @@ oldest:
 	$(PYTHON) -m venv .venv-oldest
 	$(PYTHON) tests/minimum_versions.py > .venv-oldest/pins.txt
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/pins.txt -e '.[test,fast]'
+	.venv-oldest/bin/python -m minicnn.cpu.compiled.first_use
 	OPENBLAS_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -m "not slow" -W default \
 		tests/cli tests/data tests/io tests/train tests/ops tests/cpu
 
