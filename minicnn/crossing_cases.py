@@ -67,7 +67,7 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     **dict.fromkeys(("sum", "mean", "max", "min", "logsumexp"), _reduced),
     "prod": tuple(Case((positive(1, 9, 37),), c.hyper) for c in _reduced if c.hyper["axis"] is not None),
     "clip": (case(_wide_kinks, low=-3, high=6),),
-    "power": (case(wide(1, 9, 37), exponent=2), case(positive(33, 10), exponent=1.5)),
+    "power": (case(positive(1, 9, 37), wide(1, 9, 37)), case(positive(33, 10), normal(10))),
     "matmul": (case(normal(1, 37), normal(37, 9)), case(normal(33, 10), normal(10, 34)),
                case(normal(9, 1, 33), normal(1, 33, 5))),
     "linear": (case(normal(1, 37), normal(9, 37), normal(9)), case(normal(33, 10), normal(34, 10), normal(34)),

@@ -76,22 +76,22 @@ def hardswish_dx(xp, x, dy):
 
 def elu(xp, x, alpha):
     """x where x > 0, else α·(e^x − 1)"""
-    return xp.where(x > 0, x, x.dtype.type(alpha) * xp.expm1(xp.minimum(x, 0)))
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
 def elu_dx(xp, x, dy, alpha):
     """dy where x > 0, else dy·α·e^x"""
-    return dy * xp.where(x > 0, x.dtype.type(1), x.dtype.type(alpha) * xp.exp(xp.minimum(x, 0)))
+    return dy * xp.where(x > 0, 1, alpha * xp.exp(xp.minimum(x, 0)))
 
 
 def selu(xp, x):
     """λ·elu(x, α)"""
-    return x.dtype.type(SELU_SCALE) * elu(xp, x, SELU_ALPHA)
+    return SELU_SCALE * elu(xp, x, SELU_ALPHA)
 
 
 def selu_dx(xp, x, dy):
     """λ times elu's gradient"""
-    return x.dtype.type(SELU_SCALE) * elu_dx(xp, x, dy, SELU_ALPHA)
+    return SELU_SCALE * elu_dx(xp, x, dy, SELU_ALPHA)
 
 
 def gelu(xp, x):

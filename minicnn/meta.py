@@ -50,7 +50,8 @@ class ndarray:
     def __add__(self, other):
         return _combine(self, other)
 
-    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __add__
+    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+    __pow__ = __rpow__ = __add__
 
     def __gt__(self, other):
         return ndarray(_combine(self, other).shape, bool, self.fields)
@@ -72,8 +73,10 @@ class ndarray:
             return ndarray((*index.shape, *self.shape[1:]), self.dtype, self.fields)
         shape = np.broadcast_to(np.int8(0), self.shape)[index].shape
         fields = self.fields
-        if fields and self.ndim == 4 and isinstance(index, tuple) and len(index) == 4:
-            down, across = (_taken(f, i, n) for f, i, n in zip(fields, index[2:], self.shape[2:]))
+        named = isinstance(index, tuple) and not any(i is Ellipsis or i is None for i in index)
+        if fields and self.ndim == 4 and named:
+            cuts = (*index[2:], slice(None), slice(None))
+            down, across = (_taken(f, i, n) for f, i, n in zip(fields, cuts, self.shape[2:]))
             fields = (down, across)
         return ndarray(shape, self.dtype, fields)
 
@@ -210,7 +213,7 @@ xp: Any = _Xp(
     arange=lambda n: ndarray((n,), np.int64),
     **dict.fromkeys(
         ("abs", "add", "clip", "divide", "exp", "expm1", "isfinite", "log", "log1p", "maximum", "minimum", "multiply",
-         "sign", "sqrt", "subtract", "tanh", "where"), _combine
+         "power", "sign", "sqrt", "subtract", "tanh", "where"), _combine
     ),
 )
 

@@ -38,20 +38,27 @@ class Field:
     def transposed(self, axis) -> Field:
         """The field after a transposed convolution, whose convolution has the window `axis`.
 
-        Output 0 reads the inputs h ≤ P/S from which a tap reaches it; no output reads more than ⌈extent/S⌉ inputs.
+        Output i reads no inputs but those from (i + P − extent + 1)/S to (i + P)/S.
         """
-        first = -((axis.extent - 1 - axis.before) // axis.stride)
-        size = self.size + (-(-axis.extent // axis.stride) - 1) * self.jump
-        return Field(_whole(size), _whole(self.jump / axis.stride), _whole(self.start + first * self.jump))
+        return self._spread(1 / axis.stride, (axis.before - axis.extent + 1) / axis.stride, axis.before / axis.stride)
 
     def divided(self, count: int) -> Field:
         """The field where each element has become `count` elements, which depend on the same pixels."""
-        return Field(self.size, _whole(self.jump / count), self.start)
+        return self._spread(1 / count, 1 / count - 1, 0)
 
     def picked(self, places, size: int) -> Field:
-        """The field for the elements at these places of an axis of `size` elements, taken to be evenly distributed."""
-        first = min(places) if len(places) else 0
-        return Field(self.size, _whole(self.jump * size / max(1, len(places))), _whole(self.start + first * self.jump))
+        """The field for the elements at these places of an axis of `size` elements."""
+        step = size / max(1, len(places))
+        ahead = [place - i * step for i, place in enumerate(places)] or [0]
+        return self._spread(step, min(ahead), max(ahead))
+
+    def _spread(self, step: float, first: float, last: float) -> Field:
+        """The field where element i reads elements from i·step + first to i·step + last of this axis.
+
+        These are limits for all i: where an element lies between two others, its field is that of both.
+        """
+        return Field(_whole(self.size + (last - first) * self.jump), _whole(self.jump * step),
+                     _whole(self.start + first * self.jump))
 
     def cut(self, part: slice) -> Field:
         """The field for the elements that a slice takes."""

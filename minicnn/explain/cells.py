@@ -229,7 +229,7 @@ def _element(c: Call) -> Cell:
     name = c.op.__name__
     parts = _local(c, [None if not isinstance(a, np.ndarray) else
                        one(*(0 if n == 1 else i for i, n in zip(c.at[c.y.ndim - a.ndim :], a.shape))) for a in c.args])
-    letters = ("a", "b") if len(c.args) == 2 else ("x",)
+    letters = ("x", "p") if name == "power" else ("a", "b") if len(c.args) == 2 else ("x",)
     formula = GELU_TANH if c.hyper.get("approximate") == "tanh" else ELEMENTS[name]
     numbers = {k: float(a if isinstance(a, (int, float)) else 0) for k, a in zip(letters, c.args)}
     numbers |= {letters[p.argument]: float(p.values.item()) for p in parts}

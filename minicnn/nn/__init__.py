@@ -41,12 +41,13 @@ from minicnn.nn.resize import PixelShuffle, PixelUnshuffle, Upsample
 from minicnn.nn.sequential import Sequential
 from minicnn.nn.state import LoadReport
 
-__all__ = [
-    "ELU", "GELU", "SELU", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "BCEWithLogitsLoss",
-    "BatchNorm2d", "Buffer", "ConstantPad2d", "Conv1d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout",
-    "Dropout2d", "Flatten", "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish",
+__all__ = [  # noqa: RUF022 - in plain alphabetical order, ELU beside Dropout
+    "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "BCEWithLogitsLoss", "BatchNorm2d",
+    "Buffer", "ConstantPad2d", "Conv1d", "Conv2d", "ConvTranspose2d", "CrossEntropyLoss", "Dropout", "Dropout2d",
+    "ELU", "Flatten", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm", "Hardsigmoid", "Hardswish",
     "Identity", "InstanceNorm2d", "LPPool2d", "LayerNorm", "LeakyReLU", "Linear", "LoadReport", "LocalResponseNorm",
     "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "Mish", "Module", "PReLU", "Parameter", "PixelShuffle",
-    "PixelUnshuffle", "ReLU", "ReLU6", "ReflectionPad2d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid",
-    "Softmax", "Softplus", "StochasticDepth", "Tanh", "TrainableAvgPool2d", "Upsample", "ZeroPad2d", "watch",
+    "PixelUnshuffle", "ReLU", "ReLU6", "ReflectionPad2d", "ReplicationPad2d", "SELU", "Sequential", "SiLU",
+    "Sigmoid", "Softmax", "Softplus", "StochasticDepth", "Tanh", "TrainableAvgPool2d", "Upsample", "ZeroPad2d",
+    "watch",
 ]  # fmt: skip

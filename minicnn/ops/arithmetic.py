@@ -6,7 +6,7 @@ from minicnn import devices, formulas
 from minicnn.deferred import Later, fusable
 from minicnn.device import Array
 from minicnn.error_function import erf as error_function
-from minicnn.op_checks import brief, number
+from minicnn.op_checks import number
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
@@ -67,14 +67,24 @@ def negative(x: Array):
     return -x, lambda dy: -dy
 
 
-@op
-def power(x: Array, *, exponent: float):
-    """y = x^e, e a number.   dx = dy·e·x^(e−1)"""
-    if devices.find(exponent):
-        raise TypeError(f"power: exponent must be a number, not {brief(exponent)}: for b ** t with a Tensor t write "
-                        "exp(t * log(b))")
-    exponent = number("power", "exponent", exponent)
-    return x**exponent, lambda dy: dy * exponent * x ** (exponent - 1)
+@op(numbers=("x", "exponent"))
+def power(x: Array | float, exponent: Array | float):
+    """y = x^e.   dx = dy·e·x^(e−1), 0 for e = 0;   de = dy·y·ln x for x > 0, 0 for x = 0, NaN for x < 0"""
+    if isinstance(exponent, (int, float)):
+        e = number("power", "exponent", exponent)
+        return x**e, (lambda dy: dy * e * x ** (e - 1), None)
+    xp, y = devices.of(exponent).xp, _apply("power", x, exponent)
+
+    def dx(dy):
+        slope = xp.where(exponent == 0, 0, exponent * _apply("power", x, xp.where(exponent == 0, 1, exponent - 1)))
+        return unbroadcast(dy * slope, x)
+
+    def de(dy):
+        if isinstance(x, (int, float)):
+            return unbroadcast(dy * y * (math.log(x) if x > 0 else math.nan if x < 0 else 0), exponent)
+        return unbroadcast(dy * xp.where(x == 0, 0, y * xp.log(xp.where(x == 0, 1, x))), exponent)
+
+    return y, (dx, de)
 
 
 @op

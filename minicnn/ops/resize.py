@@ -128,16 +128,24 @@ def _transposed(taps: Taps, size: int) -> Taps:
 
 def _read(x: Array, taps: Taps, axis: int) -> Array:
     """Σ weight·x over the pixels that each output reads along the axis, 2 or 3."""
-    device, y, whole = devices.of(x), None, (slice(None),) * axis
-    for k in range(max(map(len, taps))):                                      # the k-th pixel of each output
-        which = [i for i, pixels in enumerate(taps) if k < len(pixels)]
-        part = x[(*whole, np.array([taps[i][k][0] for i in which]))]
-        weights = np.array([taps[i][k][1] for i in which], x.dtype)
+    device, whole, y = devices.of(x), (slice(None),) * axis, None
+    used, most = [i for i, pixels in enumerate(taps) if pixels], max(map(len, taps))
+    equal = [_as_many(taps[i], most) for i in used]
+    for k in range(most):
+        part = x[(*whole, np.array([pixels[k][0] for pixels in equal]))]
+        weights = np.array([pixels[k][1] for pixels in equal], x.dtype)
         if (weights != 1).any():
             part = part * device.asarray(weights).reshape(-1, *[1] * (3 - axis))
-        if len(which) == len(taps):
-            y = part if y is None else y + part
-        else:                                                                 # not 0·x for the others: x may be ∞
-            y = device.xp.zeros((*x.shape[:axis], len(taps), *x.shape[axis + 1 :]), x.dtype) if y is None else y
-            y[(*whole, np.array(which))] += part
+        y = part if y is None else y + part
+    if len(used) < len(taps):                                                 # dx of pixels that nobody read
+        part, y = y, device.xp.zeros((*x.shape[:axis], len(taps), *x.shape[axis + 1 :]), x.dtype)
+        y[(*whole, np.array(used))] = part
     return y
+
+
+def _as_many(pixels: list[tuple[int, float]], count: int) -> list[tuple[int, float]]:
+    """`count` pixels with the same sum: the last one is read in halves. (0 times another pixel may be 0·∞ = NaN.)"""
+    while len(pixels) < count:
+        *others, (p, weight) = pixels
+        pixels = [*others, (p, weight / 2), (p, weight / 2)]
+    return pixels

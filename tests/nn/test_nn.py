@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minicnn import Tensor, models, nn, reference, seed
+from minicnn import Tensor, models, nn, optim, reference, seed
 from minicnn.gradient_check import check_directions
 from minicnn.nn import Buffer, Module, Parameter, Sequential
 
@@ -429,6 +429,37 @@ def test_whole_net_gradients_of_a_small_net(rng):
     report = check_directions(lambda: loss(net(x), labels), {**dict(net.named_parameters()), "x": x}, directions=20)
     assert report.worst <= 1e-6
     assert (report.coordinates, report.kinks) == (20, [])
+
+
+def grows():
+    """Maps become smaller and larger again: the layers of nets that paint images."""
+    return Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.GroupNorm(2, 4), nn.GELU(), nn.ConvTranspose2d(4, 6, 4, 2, 1, bias=False),
+        nn.InstanceNorm2d(6, affine=True), nn.PReLU(6), nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.Conv2d(6, 8, 3), nn.PixelShuffle(2), nn.ELU(), nn.Upsample(scale_factor=0.5), nn.SELU(),
+        nn.PixelUnshuffle(2), nn.LayerNorm((8, 5, 5)), nn.Softplus(), nn.Conv2d(8, 3, 1), nn.Mish(), nn.Flatten(),
+        nn.Linear(75, 5))  # fmt: skip
+
+
+def test_whole_net_gradients_of_a_net_whose_maps_grow(rng):
+    net, x = grows().astype("float64"), Tensor(rng.standard_normal((2, 3, 7, 7)), True)
+    loss, labels = nn.CrossEntropyLoss(), Tensor(np.array([2, 0]))
+    report = check_directions(lambda: loss(net(x), labels), {**dict(net.named_parameters()), "x": x}, directions=20)
+    assert report.worst <= 1e-6
+    assert (report.coordinates, report.kinks) == (20, [])
+
+
+def test_the_net_whose_maps_grow_learns_one_batch():
+    net, images = grows(), np.random.default_rng(5).standard_normal((6, 3, 7, 7)).astype(np.float32)
+    labels, losses = Tensor(np.array([0, 1, 2, 3, 4, 0])), []
+    update = optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(25):
+        update.zero_grad()
+        loss = nn.CrossEntropyLoss()(net(Tensor(images)), labels)
+        loss.backward()
+        update.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_a_wrong_gradient_in_a_whole_net_is_caught(rng):

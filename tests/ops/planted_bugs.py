@@ -628,14 +628,22 @@ def divide_db_b_not_squared(dy, a, b):
     return -dy * a / b
 
 
-@bug(power, "x", normal(3, 4), exponent=3)
-def power_exponent_off_by_one(dy, x):
-    return dy * 3 * x**3
+BASE, EXPONENT = abs(normal(3, 4)) + 0.5, normal(3, 4, seed=1)
 
 
-@bug(power, "x", normal(3, 4), exponent=3)
-def power_factor_dropped(dy, x):
-    return dy * x**2
+@bug(power, "x", BASE, EXPONENT)
+def power_exponent_off_by_one(dy, x, e):
+    return dy * e * x**e
+
+
+@bug(power, "x", BASE, EXPONENT)
+def power_factor_dropped(dy, x, e):
+    return dy * x ** (e - 1)
+
+
+@bug(power, "exponent", BASE, EXPONENT)
+def power_de_without_the_logarithm(dy, x, e):
+    return dy * x**e
 
 
 @bug(ops.log, "x", abs(normal(3, 4)) + 0.5)

@@ -587,6 +587,21 @@ def test_erf():
         assert abs(mine.grad[0] - other.grad.item()) <= 1e-13 * abs(other.grad.item()) + 1e-300, v
 
 
+@batches("power", 500)
+def test_power(first):
+    """By arrays, and a number or an array by arrays; of negative numbers by whole ones, where de is NaN."""
+    for rng in each(first, 118):
+        full = tuple(int(v) for v in rng.integers(1, 5, 3))
+        shapes = [tuple(n if rng.random() < 0.7 else 1 for n in full)[int_(rng, 0, 2) :] for _ in range(2)]
+        x, e = rng.uniform(0.3, 2, shapes[0]), rng.standard_normal(shapes[1])
+        x[rng.random(x.shape) < 0.1] = 0
+        e = abs(e) + 1 if (x == 0).any() else e
+        compare(rng, ops.power, torch.pow, [x, e], f"power {shapes}")
+        compare(rng, lambda e: 1.7**e, lambda e: 1.7**e, [e], f"power 1.7 {shapes}")
+        whole = rng.integers(-2, 4, shapes[1]).astype(float)
+        compare(rng, ops.power, torch.pow, [-0.3 - x, whole], f"power of negative {shapes}", constants=(1,))
+
+
 @batches("maximum", 500)
 def test_maximum_and_minimum(first):
     """With ties, which PyTorch gives half of dy each, with broadcasting, and with NaN."""

@@ -38,7 +38,6 @@ WRONG = {
     "axis": AXIS,
     "axes": [v for v in AXIS if not isinstance(v, int)] + [(0, 0, 0), (0,), 0],
     "shape": ["abc", {"a": 1}, None, 2.5, (7, 7), (-1, -1), (-2, 6), (0, -1), ("a",), 13, object()],
-    "exponent": NUMBER,
     "negative_slope": NUMBER,
     "norm_type": [*NUMBER, 0.5, -1],
     "eps": [*NUMBER, -1e-5],

@@ -30,11 +30,6 @@ def _one_row(a: Value, other: Value) -> Value:
     return a
 
 
-def power(graph: Graph, x: Value, *, exponent: float) -> Value:
-    """Pow, by a constant."""
-    return graph.add("Pow", x, graph.constant(exponent, np.float32))
-
-
 def matmul(graph: Graph, a: Value, b: Value) -> Value:
     """MatMul, which broadcasts as in NumPy."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

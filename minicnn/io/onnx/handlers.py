@@ -19,13 +19,13 @@ from minicnn.io.onnx.graph import Value
 
 UNARY = {"negative": "Neg", "abs": "Abs", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "erf": "Erf", "relu": "Relu",
          "tanh": "Tanh", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}  # fmt: skip
-BINARY = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min"}
+BINARY = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
+          "power": "Pow"}  # fmt: skip
 """Ops that are exactly one ONNX operator: of one array, and of two with NumPy's broadcasting."""
 
 HANDLERS: dict[str, Callable[..., Value]] = {
     **{name: partial(arithmetic.unary, operator) for name, operator in UNARY.items()},
     **{name: partial(arithmetic.binary, operator) for name, operator in BINARY.items()},
-    "power": arithmetic.power,
     "matmul": arithmetic.matmul,
     "sum": arithmetic.reduce_sum,
     "mean": partial(arithmetic.reduce, "ReduceMean"),

@@ -47,6 +47,13 @@ def _mod(node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _elementwise(np.fmod if node.int("fmod", 0) else np.mod)(node, a, b)
 
 
+def _power(node: Node, x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """x^e, of the type of x"""
+    _checked(np.broadcast_shapes(x.shape, exponent.shape))
+    with np.errstate(all="ignore"):
+        return np.asarray(np.power(x.astype(np.float64), exponent)).astype(x.dtype)
+
+
 def _cast(node: Node, x: np.ndarray) -> np.ndarray:
     from minicnn.io.onnx.read.proto import BFLOAT16, DTYPES, FLOAT16
 
@@ -115,7 +122,7 @@ FOLDED: dict[str, Callable[..., Any]] = {
         "Ceil": np.ceil, "Floor": np.floor, "Round": np.round, "Sign": np.sign,
     }.items()},
     "Max": _folded(np.maximum), "Min": _folded(np.minimum), "Sum": _folded(np.add),
-    "Mod": _mod, "Cast": _cast, "CastLike": lambda node, x, like: x.astype(like.dtype), "Constant": _constant,
+    "Mod": _mod, "Pow": _power, "Cast": _cast, "CastLike": lambda node, x, like: x.astype(like.dtype), "Constant": _constant,
     "ConstantOfShape": _constant_of_shape, "Range": _range, "Tile": _tile, "Where": _where,
 }  # fmt: skip
 """{operator: its function of the node and NumPy arrays}. Operators that only move values are read as ops."""
