@@ -106,15 +106,16 @@ def gelu_dx(xp, x, dy):
 
 
 def gelu_tanh(xp, x):
-    """½·x·(1 + tanh u), u = √(2/π)·(x + 0.044715·x³)"""
-    return x * (1 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+    """x·s, s = ½·(1 + tanh u) = σ(2u), u = √(2/π)·(x + 0.044715·x³)"""
+    near = xp.clip(x, -40, 40)                                     # beyond, s is 0 or 1
+    return x * sigmoid(xp, 2 * math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))
 
 
 def gelu_tanh_dx(xp, x, dy):
-    """dy·½·(1 + tanh u + x·(1 − tanh² u)·√(2/π)·(1 + 3·0.044715·x²))"""
-    c = math.sqrt(2 / math.pi)
-    t = xp.tanh(c * (x + 0.044715 * x * x * x))
-    return dy * (1 + t + x * (1 - t * t) * (c * (1 + 3 * 0.044715 * x * x))) / 2
+    """dy·s·(1 + 2·√(2/π)·x·(1 − s)·(1 + 3·0.044715·x²))"""
+    c, near = 2 * math.sqrt(2 / math.pi), xp.clip(x, -40, 40)
+    s = sigmoid(xp, c * (near + 0.044715 * near * near * near))
+    return dy * (s * (1 + c * near * (1 - s) * (1 + 3 * 0.044715 * near * near)))
 
 
 def softplus(xp, x, beta):
