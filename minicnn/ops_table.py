@@ -283,7 +283,7 @@ TABLE: tuple[Row, ...] = (
     row(ops.gelu, _gelu, case(wide(3, 4)), case(normal(3, 4), approximate="tanh")),
     row(ops.softplus, _softplus, case(wide(3, 4)), case(normal(3, 4), beta=2.5)),
     row(ops.mish, lambda x: x * np.tanh(_softplus(x)), case(wide(3, 4))),
-    row(ops.prelu, _prelu, case(_curve, normal(4)), case(_curve, normal(1)), case(spaced(5), normal(1))),
+    row(ops.prelu, _prelu, case(_curve, normal(4)), case(spaced(5, 6), normal(6))),
     # softmax and losses
     row(ops.softmax, reference.softmax, case(normal(3, 4)), case(normal(2, 5, 3), axis=1)),
     row(ops.log_softmax, lambda x, *, axis=-1: np.log(reference.softmax(x, axis=axis)),

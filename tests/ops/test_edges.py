@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minicnn import Tensor, error_function, ops
+from minicnn import Tensor, error_function, gradcheck, ops
 
 GRID = np.concatenate([np.arange(-208, 209) / 8, [-1e3, -27.0, -1e-9, 1e-300, 27.0, 1e3]])
 """From −26 to 26, where erfc is 1e-296, and beyond."""
@@ -74,6 +74,18 @@ def test_gradients_at_the_kinks_are_those_that_are_stated():
     _, dx, dw = back(ops.prelu, [[0.0, -2.0]], [0.25, 0.5])
     np.testing.assert_array_equal(dx, [[0.25, 0.5]])
     np.testing.assert_array_equal(dw, [0, -2])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (4, 5), (6,)])
+def test_one_slope_for_all_channels(shape):
+    """Not in the table of ops: dw is one sum there, whose terms may cancel to fewer digits than float32 has."""
+    x = np.random.default_rng(2).standard_normal(shape)
+    w = np.array([0.3])
+    y, dx, dw = back(ops.prelu, x, w)
+    np.testing.assert_array_equal(y, np.where(x > 0, x, 0.3 * x))
+    np.testing.assert_array_equal(dx, np.where(x > 0, 1, 0.3))
+    np.testing.assert_allclose(dw, [x[x < 0].sum()])
+    assert gradcheck(ops.prelu, x, w).worst <= 1e-6
 
 
 @pytest.mark.parametrize("op", [ops.maximum, ops.minimum])
