@@ -36,7 +36,7 @@ TRAINED = ("add", "multiply", "matmul", "conv1d", "conv2d", "conv_transpose2d", 
            "batch_norm_inference", "layer_norm", "group_norm", "instance_norm", "prelu")  # fmt: skip
 """Ops whose float arrays are trained, of batch_norm_inference the first two."""
 
-ENDS = re.compile(r"[._/]?(?:weight|kernel|filter|gamma|scale|slope|[ws])(?:_quantized)?(?:_\d+)?(?::0)?$", re.IGNORECASE)
+ENDS = re.compile(r"[._/]?(?:weight|kernel|filter|gamma|scale|slope|[ws])(?:_\d+)?(?::0)?$", re.IGNORECASE)
 NUMBERED = re.compile(r"(n|node|op)_?\d*|(node_)?[A-Z][A-Za-z]+(_\d+)?|node_[a-z0-9_]+")
 """Names that programs give to nodes without one: n12, Relu_12, node_relu_3."""
 Arrays = dict[str, np.ndarray]
