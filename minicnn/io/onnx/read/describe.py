@@ -145,8 +145,8 @@ def _common(calls: list[Call]) -> str:
     """The folder that the names of all arrays begin with, such as "gpu_0/"; "" where there is none."""
     names = [a.name for call in calls for a in call.inputs if isinstance(a, Value) and a.array is not None]
     folders = {name.rpartition("/")[0].partition("/")[0] if "/" in name else "" for name in names}
-    folder = folders.pop() if len(folders) == 1 else ""
-    return f"{folder}/" if folder else ""
+    folder = f"{folders.pop()}/" if len(folders) == 1 and "" not in folders else ""
+    return folder if all(ENDS.sub("", name.removeprefix(folder)) for name in names) else ""
 
 
 def _name_of(call: Call, held: dict[str, np.ndarray], common: str) -> str:
