@@ -91,10 +91,10 @@ def change(rng, graph):
         case 1 if tensor is not None and tensor.dims:
             tensor.dims[rng.integers(len(tensor.dims))] = number
         case 2 if tensor is not None and tensor.data_type == TensorProto.INT64:
-            array = numpy_helper.to_array(tensor).copy()
-            if array.size:
-                array.reshape(-1)[rng.integers(array.size)] = number
-            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+            if len(tensor.raw_data) == 8 * np.prod(tensor.dims) > 0:
+                array = np.frombuffer(tensor.raw_data, np.int64).copy()
+                array[rng.integers(array.size)] = number
+                tensor.raw_data = array.tobytes()
         case 3 if node is not None and node.input:
             other = one(graph.node)
             node.input[rng.integers(len(node.input))] = rng.choice([*other.input, *other.output, "", "none"])
