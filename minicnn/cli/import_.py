@@ -66,16 +66,16 @@ def import_(
     console.check_out(out, (), overwrite=overwrite)
     if model_file.is_onnx(model):
         if weights or settings or skip or prefix is not None:
-            raise console.UsageError(f"{model} holds its own weights and settings: leave out WEIGHTS, --set, --skip and "
-                                     "--prefix")
+            raise console.UsageError(f"{model} holds its own weights and settings: leave out WEIGHTS, --set, --skip "
+                                     "and --prefix")
         net, about, said = _of_onnx(Path(model), labels, input_size, preprocess)
     else:
         base, options = of_zoo(model, settings)
         if weights is None:
             raise console.UsageError(f"WEIGHTS is missing: name the file with the weights of {model}")
         if as_python or input_size:
-            raise console.UsageError(f"{'--as-python' if as_python else '--input'} is for an ONNX file, and {model} is a "
-                                     "net of the zoo")
+            raise console.UsageError(f"{'--as-python' if as_python else '--input'} is for an ONNX file, and {model} is "
+                                     "a net of the zoo")
         net, about, said = assemble(base, weights, labels, options, preprocess, skip or (), prefix)
     if as_python:
         said.append(_write_python(net, out, as_python, overwrite))
@@ -103,7 +103,7 @@ def _of_onnx(path: Path, labels: Path | None, input_size: str,
     return found.net, found.about, found.said
 
 
-def _write_python(net: Module, weights: Path, out: Path, overwrite: bool) -> str:
+def _write_python(net: Any, weights: Path, out: Path, overwrite: bool) -> str:
     """Write the net's code. → a sentence"""
     from minicnn.models.graph_source import source
 

@@ -1,5 +1,6 @@
 """How every verb names a net: NAME, NAME:VARIANT, FILE.py::NET, a run folder, a model file or an ONNX file; --set for
-its options."""
+its options.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +126,10 @@ def _of_onnx(path: Path, model: str, shape) -> Named:
 
     net = load(path, shape)
     made_for = image_shape(content(path), shape)
-    return Named(model, net, made_for, {}, made_for)
+    if len(made_for) != 3:
+        raise ValueError(f"{model} takes no images (C, H, W), but {list(made_for)}: load it in Python, with "
+                         "minicnn.io.onnx.load")
+    return Named(model, net, (made_for[0], made_for[1], made_for[2]), {}, made_for)
 
 
 def loaded(run: str | Path) -> tuple[Any, Any]:

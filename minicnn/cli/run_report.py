@@ -172,8 +172,9 @@ def _what_next(run: Run) -> None:
     sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
     sample = sample if isinstance(sample, Path) else "PICTURE"  # in a tar
     own = run.config.model == "graph"                      # its description is too long for a command
-    chosen = "" if own else "".join(f" --set {quoted(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
-                     for key, value in run.config.options.items())  # fmt: skip
+    options = {} if own else run.config.options
+    chosen = "".join(f" --set {quoted(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
+                     for key, value in options.items())  # fmt: skip
     hints = {
         f"minicnn predict {folder} {quoted(str(sample))}":
             "your own pictures too; --invert for ink on paper" if run.splits.in_memory else "your own pictures too",

@@ -140,7 +140,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
     ValueError, one sentence, where it is damaged or no model file.
     """
     if is_onnx(path):
-        from minicnn.io.onnx.read.classifier import classifier   # which is built on this file
+        from minicnn.io.onnx.read.classifier import classifier  # which is built on this file
 
         found = classifier(arguments.path(path))
         return found.net, found.about

@@ -11,6 +11,6 @@ from minicnn.models.file import check_is, load, save
 from minicnn.models.zoo import MODELS, PAPERS, VARIANT_INPUTS, build, input_shape, known, names, resolve, variants
 
 __all__ = [
-    "MODELS", "PAPERS", "VARIANT_INPUTS", "build", "check_is", "input_shape", "known", "load", "names", "resolve", "save",
-    "variants",
+    "MODELS", "PAPERS", "VARIANT_INPUTS", "build", "check_is", "input_shape", "known", "load", "names", "resolve",
+    "save", "variants",
 ]  # fmt: skip

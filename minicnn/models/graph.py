@@ -13,7 +13,7 @@ model file carries, and nothing of it is run but the layers of minicnn.nn and th
 arrays: shape, dtype, and whether it is trained (a Parameter) or not (a Buffer).   of: names of values and arrays,
 numbers, or null for an optional array.   with: an op's settings; in them {"N": 2} is twice the number of images, and in
 the index of getitem {"slice": [0, 4, null]} is 0:4 and a list is an array of places.   "input": [3, 224, 224], the
-images that the net is for, may be left out.
+images that the net is for, and "batch": 1, where it takes so many at a time, may be left out.
 """
 
 from __future__ import annotations
@@ -88,6 +88,15 @@ class Graph(Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         """The output; a tuple where the description names several."""
+        B = self.description.get("batch", 0)
+        if B and inputs and len(inputs[0]) != B:           # the net is for B images at a time
+            if len(inputs[0]) % B or len(self.outputs) > 1:
+                raise ValueError(f"this graph takes {B} images at a time, and not {len(inputs[0])}")
+            parts = [tuple(x[i : i + B] for x in inputs) for i in range(0, len(inputs[0]), B)]
+            return ops.concat(*(self._run(*part) for part in parts), axis=0)
+        return self._run(*inputs)
+
+    def _run(self, *inputs: Tensor) -> Any:
         if len(inputs) != len(self.inputs):
             raise ValueError(f"this graph takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not "
                              f"{len(inputs)}")
@@ -205,6 +214,8 @@ def check(graph: Any) -> None:
     for name in _names("outputs", graph["outputs"]):
         if name not in known:
             raise ValueError(f"the output {short(name)} is made by no step")
+    if "batch" in graph and not (type(graph["batch"]) is int and 1 <= graph["batch"] < 2**20):
+        raise ValueError(f"the graph's batch (={short(graph['batch'])}) must be a number of images")
     if not graph["outputs"]:
         raise ValueError("a graph must have an output")
 

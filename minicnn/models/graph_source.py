@@ -8,6 +8,7 @@ the code has others, a table at its end says which belong together.
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
 import textwrap
@@ -44,7 +45,7 @@ def source(net: Graph, weights: str = "net.safetensors", file: str = "net.py") -
     graph = net.description
     found = parts(graph)
     kinds = sorted({p.block for p in found if p.block is not None})
-    blocks = {kind: _Class(graph, [p for p in found if p.block == kind], f"Block{kind + 1}" if len(kinds) > 1 else "Block")
+    blocks = {kind: _Class(graph, [p for p in found if p.block == kind], f"Block{kind + 1 if len(kinds) > 1 else ''}")
               for kind in kinds}  # fmt: skip
     whole = _Net(graph, found, blocks)
     body = "\n\n\n".join([*(made.code() for made in blocks.values()), whole.code()])
@@ -76,7 +77,8 @@ class _Names:
 
     def bind(self, value: str, wish: str = "") -> str:
         taken = {name for v, name in self.names.items() if self.left.get(v, 0) > 0}
-        free = (n for n in (wish, "x", "y", "z", *(f"{c}{i or ''}" for i in range(1000) for c in "abcdefgh")) if n)
+        more = (f"{c}{i or ''}" for i in itertools.count() for c in "abcdefgh")
+        free = itertools.chain(filter(None, (wish, "x", "y", "z")), more)
         self.names[value] = next(n for n in free if n not in taken)
         return self.names[value]
 

@@ -1,7 +1,7 @@
 """The conformance suite of the ONNX project: `pytest -m onnx-conformance` says how many cases pass, and of how many.
 
-Every case of the operators in onnx_cases.OPERATORS with float32 or float64 data must give its stored outputs, or stand in
-REFUSED, where the sentence that refuses it must have the words of the reason. (The cases are computed when onnx's
+Every case of the operators in onnx_cases.OPERATORS with float32 or float64 data must give its stored outputs, or stand
+in REFUSED, where the sentence that refuses it must have the words of the reason. (The cases are computed when onnx's
 modules are imported, which is slow for pooling.)
 """
 

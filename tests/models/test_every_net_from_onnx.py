@@ -1,4 +1,6 @@
-"""Every net of the zoo, and every variant: exported to ONNX, read again, written as Python: the same logits and gradients."""
+"""Every net of the zoo, and every variant, exported to ONNX, read again, and written as Python: the same logits and
+gradients.
+"""
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ from minicnn.io.model_file import Description
 from minicnn.io.weights import load_into
 from minicnn.models.graph_source import source
 from minicnn.ops.softmax import cross_entropy
-from tests.models.test_every_net import HOW, NETS, REPRESENTATIVES, how, small
-from tests.models.test_every_net_in_onnx import HEAVY, drawn, settled
+from tests.models.test_every_net import HOW, NETS, how, small
+from tests.models.test_every_net_in_onnx import drawn, settled
 from tests.thinned import thinned
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
+
+QUICK = ("lenet5", "resnet20", "squeezenet1_0", "mobilenet_v3_small")
+"""Nets for `make test`; the others take `make slow` some minutes."""
 
 LOGITS, GRADIENTS = 1e-6, 1e-5
 """Of the largest logit, and of the largest number in a parameter's gradient."""
@@ -36,8 +41,8 @@ def alike(mine, theirs, tolerance, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "variant"), thinned(NETS, lambda name, variant: name in REPRESENTATIVES and name not in HEAVY
-                               and variant in ("", *models.variants(name)[:1])),
+    ("name", "variant"),
+    thinned(NETS, lambda name, variant: name in QUICK and variant in ("", *models.variants(name)[:1])),
     ids=lambda part: part or "-")  # fmt: skip
 def test_exported_and_read_again(name, variant, tmp_path):
     _, scale, width, _ = how(name, variant, **HOW.get((name, variant), {}))

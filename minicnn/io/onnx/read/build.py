@@ -1,14 +1,15 @@
 """Turns nodes into calls of ops: each node's reader runs once, on arrays that have shapes but no values ("meta").
 
-A value that depends on no image is computed here, so that of the arithmetic with shapes (Shape, Gather, Concat, Reshape)
-only its result is left. The number of images must stay free: so the nodes are read for two batches, and merge.py
-compares the results.
+A value that depends on no image is computed here, so that only the result is left of the arithmetic with shapes (Shape,
+Gather, Concat). The number of images must stay free: so the nodes are read for two batches, and merge.py compares the
+results.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,17 +122,18 @@ class Builder:
         self.values |= zip(node.outputs, found)
 
     def _values(self, node: Node, given: list[Value | None], constant: bool) -> Sequence[Value]:
-        from minicnn.io.onnx.read.table import READERS     # which is built on this file
+        from minicnn.io.onnx.read.table import READERS  # which is built on this file
 
         if node.domain:
             raise ValueError(f"the operator belongs to {short(node.domain)}, and only ONNX's own are read")
         if constant and node.op in FOLDED:
-            arrays = [None if v is None else v.array for v in given]
-            found = FOLDED[node.op](node, *arrays)
-            parts = found if isinstance(found, tuple) else (found,)
-            return [self.constant(a, name, given) for a, name in zip(parts, node.outputs)]
+            _check_inputs(FOLDED[node.op], 1, given)
+            array = FOLDED[node.op](node, *(None if v is None else v.array for v in given))
+            self._charge(array.size * array.itemsize)
+            return [self.constant(array, node.outputs[0], given)] if node.outputs else []
         if node.op not in READERS:
             raise ValueError("this operator is not read; docs/onnx.md lists those that are")
+        _check_inputs(READERS[node.op], 2, given)
         made = READERS[node.op](self, node, *given)
         parts = made if isinstance(made, tuple) else (made,)
         needed = [name for name in node.outputs[len(parts):] if name]
@@ -152,7 +154,7 @@ class Builder:
             raise ValueError(f"its output of shape {short(list(like.shape))} has {like.size:,} values, and at most "
                              f"{MAX_VALUES:,} for an image are computed")
         if values and all(v.array is not None for v in values):
-            self._charge(like.size * 8)
+            self._charge(like.size * values[0].dtype.itemsize)
             plain = [a.array if isinstance(a, Value) else a for a in inputs]
             return self.constant(function(*plain, **settings).numpy(), self._name(), inputs)
         output = Value(f"x{len(self.calls) + 1}", like=like)
@@ -180,7 +182,7 @@ class Builder:
         if len(floats) == 1 and floats[0].name:
             name = floats[0].name
         if array.size > MAX_VALUES:
-            raise ValueError(f"its output of shape {short(list(array.shape))} is too large to be computed while loading")
+            raise ValueError(f"its output of shape {short(list(array.shape))} is too large to be computed here")
         return Value(name or self._name(), array)
 
     def _name(self) -> str:
@@ -188,7 +190,7 @@ class Builder:
 
     def _charge(self, size: int) -> None:
         self.bytes += size
-        if self.bytes > 2 * LIMIT:
+        if self.bytes > LIMIT:
             raise ValueError(f"the constants that are computed while loading take more than {LIMIT / 1e9:.1f} GB")
 
     def array(self, value: Value | None, what: str) -> np.ndarray:
@@ -226,6 +228,19 @@ class Builder:
         if not -ndim <= axis < ndim:
             raise ValueError(f"{self.node.where}: the axis {axis} does not fit {ndim} axes")
         return axis % ndim
+
+
+def _check_inputs(function: Callable[..., Any], first: int, given: Sequence[Any]) -> None:
+    """ValueError unless the node has as many inputs as the function takes, none of which it needs is left out."""
+    parameters = list(inspect.signature(function).parameters.values())[first:]
+    plain = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    needed = sum(p.default is p.empty for p in plain)
+    if len(given) < needed or (len(given) > len(plain) and len(plain) == len(parameters)):
+        raise ValueError(f"it has {len(given)} inputs, and must have {needed}"
+                         + (f" to {len(plain)}" if len(plain) > needed else " or more" * (len(plain) < len(parameters))))
+    several = len(plain) < len(parameters) and not plain
+    if any(v is None for v in (given if several and parameters[0].name != "inputs" else given[:needed])):
+        raise ValueError("one of its inputs is left out, which it needs")
 
 
 def _on_meta(a: Argument) -> Any:

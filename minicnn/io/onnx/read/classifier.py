@@ -65,8 +65,8 @@ def _classifier(found: Content, shape: Sequence[int] | None, labels: Sequence[st
     graph, state = _taken(read(found, shape), said)
     size = [int(n) for n in (shape or given.shape[1:])]  # type: ignore[index, arg-type]
     if len(size) != 3:
-        raise ValueError(f"its input has shape {short(list(given.shape or ()))}, and a classifier of images takes (N, C, "
-                         "H, W)")
+        raise ValueError(f"its input has shape {short(list(given.shape or ()))}, and a classifier of images takes "
+                         "(N, C, H, W)")
     if last:
         graph, size = _channels_first(graph), [size[2], *size[:2]]
         said.append("its images have their channels last: a transpose in front takes ours")
@@ -144,7 +144,7 @@ def _taken(net: Graph, said: list[str]) -> tuple[dict[str, Any], dict[str, np.nd
     while end in steps and "layer" in steps[end]:
         kind = layers[steps[end]["layer"]][0]
         if kind in ("Softmax", "LogSoftmax"):
-            said.append(f"the {kind} at its end is left out: here a net gives scores, whose softmax is taken afterwards")
+            said.append(f"the {kind} at its end is left out: a net gives scores here, whose softmax is taken later")
         elif kind != "Flatten" or not _ends_in_softmax(steps[end]["of"][0], steps, layers):
             break
         end = steps[end]["of"][0]

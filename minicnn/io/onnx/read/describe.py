@@ -36,7 +36,7 @@ TRAINED = ("add", "multiply", "matmul", "conv1d", "conv2d", "conv_transpose2d", 
            "batch_norm_inference", "layer_norm", "group_norm", "instance_norm", "prelu")  # fmt: skip
 """Ops whose float arrays are trained, of batch_norm_inference the first two."""
 
-ENDS = re.compile(r"[._/]?(?:weight|kernel|filter|gamma|scale|slope|[ws])(?:_quantized)?(?:_\d+)?(?::0)?$", re.IGNORECASE)
+ENDS = re.compile(r"[._/]?(?:weight|kernel|filter|gamma|scale|slope|[ws])(?:_\d+)?(?::0)?$", re.IGNORECASE)
 NUMBERED = re.compile(r"(n|node|op)_?\d*|(node_)?[A-Z][A-Za-z]+(_\d+)?|node_[a-z0-9_]+")
 """Names that programs give to nodes without one: n12, Relu_12, node_relu_3."""
 Arrays = dict[str, np.ndarray]
@@ -145,8 +145,8 @@ def _common(calls: list[Call]) -> str:
     """The folder that the names of all arrays begin with, such as "gpu_0/"; "" where there is none."""
     names = [a.name for call in calls for a in call.inputs if isinstance(a, Value) and a.array is not None]
     folders = {name.rpartition("/")[0].partition("/")[0] if "/" in name else "" for name in names}
-    folder = folders.pop() if len(folders) == 1 else ""
-    return f"{folder}/" if folder else ""
+    folder = f"{folders.pop()}/" if len(folders) == 1 and "" not in folders else ""
+    return folder if all(ENDS.sub("", name.removeprefix(folder)) for name in names) else ""
 
 
 def _name_of(call: Call, held: dict[str, np.ndarray], common: str) -> str:

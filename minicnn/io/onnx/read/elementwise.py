@@ -26,7 +26,7 @@ def binary(op: str, g: Builder, node: Node, a: Value, b: Value) -> Value:
     Up to opset 6 the axes of b are those of a from `axis` on, by default the last ones.
     """
     if node.opset < 7 and "axis" in node.attributes and 0 < b.ndim < a.ndim:
-        behind = a.ndim - g.axis(node.int("axis"), a.ndim) - b.ndim
+        behind = a.ndim - g.axis(node.integer("axis"), a.ndim) - b.ndim
         if behind < 0:
             raise ValueError(f"its axis does not fit shapes {list(a.shape)[:8]} and {list(b.shape)[:8]}")
         b = g.call("reshape", b, shape=(*b.shape, *[1] * behind)) if behind else b
@@ -74,7 +74,7 @@ def identity(g: Builder, node: Node, x: Value, *more: Any) -> Value:
 
 def cast(g: Builder, node: Node, x: Value) -> Value:
     """Cast of computed values: only between types of floats, which are all float32 here."""
-    if node.int("to") not in (1, 10, 11, 16):
+    if node.integer("to") not in (1, 10, 11, 16):
         raise ValueError("values that depend on the image can be cast to floats only")
     return x
 
@@ -100,7 +100,7 @@ def clip(g: Builder, node: Node, x: Value, low: Value | None = None, high: Value
 
 def leaky_relu(g: Builder, node: Node, x: Value) -> Value:
     """LeakyRelu."""
-    return g.call("leaky_relu", x, negative_slope=node.float("alpha", 0.01))
+    return g.call("leaky_relu", x, negative_slope=node.number("alpha", 0.01))
 
 
 def prelu(g: Builder, node: Node, x: Value, slope: Value) -> Value:
@@ -117,12 +117,12 @@ def prelu(g: Builder, node: Node, x: Value, slope: Value) -> Value:
 
 def elu(g: Builder, node: Node, x: Value) -> Value:
     """Elu."""
-    return g.call("elu", x, alpha=node.float("alpha", 1.0))
+    return g.call("elu", x, alpha=node.number("alpha", 1.0))
 
 
 def selu(g: Builder, node: Node, x: Value) -> Value:
     """Selu, with the paper's constants or others."""
-    alpha, gamma = node.float("alpha", SELU_ALPHA), node.float("gamma", SELU_GAMMA)
+    alpha, gamma = node.number("alpha", SELU_ALPHA), node.number("gamma", SELU_GAMMA)
     if math.isclose(alpha, SELU_ALPHA, rel_tol=1e-6) and math.isclose(gamma, SELU_GAMMA, rel_tol=1e-6):
         return g.call("selu", x)
     return g.call("multiply", g.call("elu", x, alpha=alpha), gamma)
@@ -130,7 +130,7 @@ def selu(g: Builder, node: Node, x: Value) -> Value:
 
 def celu(g: Builder, node: Node, x: Value) -> Value:
     """Celu: max(x, 0) + min(0, α(e^(x/α) − 1)) = α·elu(x/α)"""
-    alpha = node.float("alpha", 1.0)
+    alpha = node.number("alpha", 1.0)
     return g.call("multiply", g.call("elu", g.call("multiply", x, 1 / alpha)), alpha)
 
 
@@ -141,7 +141,7 @@ def gelu(g: Builder, node: Node, x: Value) -> Value:
 
 def hardsigmoid(g: Builder, node: Node, x: Value) -> Value:
     """max(0, min(1, αx + β))"""
-    alpha, beta = node.float("alpha", 0.2), node.float("beta", 0.5)
+    alpha, beta = node.number("alpha", 0.2), node.number("beta", 0.5)
     if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
         return g.call("hardsigmoid", x)
     return g.call("clip", g.call("add", g.call("multiply", x, alpha), beta), low=0.0, high=1.0)
@@ -159,22 +159,22 @@ def softsign(g: Builder, node: Node, x: Value) -> Value:
 
 def swish(g: Builder, node: Node, x: Value) -> Value:
     """x·σ(αx)"""
-    alpha = node.float("alpha", 1.0)
+    alpha = node.number("alpha", 1.0)
     return g.call("silu", x) if alpha == 1 else g.call("multiply", x, g.call("sigmoid", g.call("multiply", x, alpha)))
 
 
 def softmax(op: str, g: Builder, node: Node, x: Value) -> Value:
     """Softmax or LogSoftmax over one axis; up to opset 12 over all axes from that one on."""
     if node.opset < 13:
-        first = g.axis(node.int("axis", 1), x.ndim)
+        first = g.axis(node.integer("axis", 1), x.ndim)
         axes = tuple(range(first, x.ndim))
         return g.call(op, x, axis=axes[0] if len(axes) == 1 else axes)
-    return g.call(op, x, axis=g.axis(node.int("axis", -1), x.ndim))
+    return g.call(op, x, axis=g.axis(node.integer("axis", -1), x.ndim))
 
 
 def dropout(g: Builder, node: Node, x: Value, ratio: Value | None = None, training: Value | None = None) -> Any:
     """Dropout, which drops while the net is trained here. Its second output, the mask, is all true."""
-    p = node.float("ratio", 0.5) if node.opset < 12 else 0.5 if ratio is None else g.number(ratio, "ratio")
+    p = node.number("ratio", 0.5) if node.opset < 12 else 0.5 if ratio is None else g.number(ratio, "ratio")
     if p and training is not None and bool(g.array(training, "training_mode").any()):
         raise ValueError("a Dropout in training mode draws random numbers, so its output is not defined by the file: "
                          "export the net in inference mode")

@@ -44,7 +44,7 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _mod(node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.dtype.kind in "iu" and not b.all():
         raise ValueError("a division by 0")
-    return _elementwise(np.fmod if node.int("fmod", 0) else np.mod)(node, a, b)
+    return _elementwise(np.fmod if node.integer("fmod", 0) else np.mod)(node, a, b)
 
 
 def _power(node: Node, x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def _power(node: Node, x: np.ndarray, exponent: np.ndarray) -> np.ndarray:
 def _cast(node: Node, x: np.ndarray) -> np.ndarray:
     from minicnn.io.onnx.read.proto import BFLOAT16, DTYPES, FLOAT16
 
-    to = node.int("to")
+    to = node.integer("to")
     if to not in DTYPES:
         raise ValueError(f"the type number {to} is not read")
     kind = "f4" if to in (BFLOAT16, FLOAT16) else DTYPES[to][0].lstrip("<")
@@ -88,7 +88,7 @@ def _range(node: Node, start: np.ndarray, limit: np.ndarray, delta: np.ndarray) 
     if not step or not math.isfinite((last - first) / step):
         raise ValueError("the step of a Range must not be 0")
     _checked([max(0, math.ceil((last - first) / step))])
-    return np.arange(first, last, step, start.dtype)
+    return np.arange(first, last, step, dtype=start.dtype)  # type: ignore[call-overload]
 
 
 def _tile(node: Node, x: np.ndarray, repeats: np.ndarray) -> np.ndarray:
@@ -114,15 +114,17 @@ def _folded(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
     return computed
 
 
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divide, "Neg": np.negative, "Abs": np.abs,
+    "Equal": np.equal, "Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal,
+    "GreaterOrEqual": np.greater_equal, "Not": np.logical_not, "And": np.logical_and, "Or": np.logical_or,
+    "Ceil": np.ceil, "Floor": np.floor, "Round": np.round, "Sign": np.sign,
+}  # fmt: skip
+
 FOLDED: dict[str, Callable[..., Any]] = {
-    **{name: _elementwise(function) for name, function in {
-        "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": _divide, "Neg": np.negative, "Abs": np.abs,
-        "Equal": np.equal, "Less": np.less, "Greater": np.greater, "LessOrEqual": np.less_equal,
-        "GreaterOrEqual": np.greater_equal, "Not": np.logical_not, "And": np.logical_and, "Or": np.logical_or,
-        "Ceil": np.ceil, "Floor": np.floor, "Round": np.round, "Sign": np.sign,
-    }.items()},
-    "Max": _folded(np.maximum), "Min": _folded(np.minimum), "Sum": _folded(np.add),
-    "Mod": _mod, "Pow": _power, "Cast": _cast, "CastLike": lambda node, x, like: x.astype(like.dtype), "Constant": _constant,
+    **{name: _elementwise(function) for name, function in ELEMENTWISE.items()},
+    "Max": _folded(np.maximum), "Min": _folded(np.minimum), "Sum": _folded(np.add), "Mod": _mod, "Cast": _cast,
+    "CastLike": lambda node, x, like: x.astype(like.dtype), "Constant": _constant,
     "ConstantOfShape": _constant_of_shape, "Range": _range, "Tile": _tile, "Where": _where,
 }  # fmt: skip
 """{operator: its function of the node and NumPy arrays}. Operators that only move values are read as ops."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from minicnn.io.onnx.read.build import Builder, Value
-from minicnn.io.onnx.read.elementwise import binary
 from minicnn.io.onnx.read.node import Node
 from minicnn.io.onnx.read.windows import padding
 
@@ -18,7 +17,7 @@ def conv(g: Builder, node: Node, x: Value, w: Value, b: Value | None = None) -> 
     stride, dilation = node.ints("strides", [1] * axes, axes), node.ints("dilations", [1] * axes, axes)
     if (kernel := node.ints("kernel_shape", w.shape[2:], axes)) != list(w.shape[2:]):
         raise ValueError(f"kernel_shape (={kernel}) is not that of the weights, {list(w.shape[2:])}")
-    around, groups = padding(node, axes), node.int("group", 1)
+    around, groups = padding(node, axes), node.integer("group", 1)
     if axes == 1:
         return g.call("conv1d", x, w, b, stride=stride[0], padding=around, dilation=dilation[0], groups=groups)
     return g.call("conv2d", x, w, b, stride=_pair(stride), padding=around, dilation=_pair(dilation), groups=groups)
@@ -44,7 +43,7 @@ def conv_transpose(g: Builder, node: Node, x: Value, w: Value, b: Value | None =
             ends = [(b, a) for a, b in ends]
     else:
         ends = _ends(given, axes)
-    groups, pads = node.int("group", 1), tuple(ends)
+    groups, pads = node.integer("group", 1), tuple(ends)
     if axes == 1:
         flat = g.call("reshape", x, shape=(*x.shape[:2], 1, x.shape[2]))
         filters = g.call("reshape", w, shape=(*w.shape[:2], 1, w.shape[2]))
@@ -82,12 +81,12 @@ def _pair(values: list[int]) -> Any:
 
 def gemm(g: Builder, node: Node, a: Value, b: Value, c: Value | None = None) -> Value:
     """α·A·B + β·C: a linear layer where B is a constant."""
-    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
+    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     for v, what in ((a, "A"), (b, "B")):
         if v.ndim != 2:
             raise ValueError(f"{what} has shape {list(v.shape)[:8]}, and must have 2 axes")
-    x = g.call("transpose", a) if node.int("transA", 0) else a
-    w = b if node.int("transB", 0) else g.call("transpose", b)                # (O, I)
+    x = g.call("transpose", a) if node.integer("transA", 0) else a
+    w = b if node.integer("transB", 0) else g.call("transpose", b)                # (O, I)
     w = w if alpha == 1 else g.call("multiply", w, alpha)
     if c is None or beta == 0:
         return g.call("linear", x, w, None)
@@ -116,10 +115,10 @@ def matmul(g: Builder, node: Node, a: Value, b: Value) -> Value:
 
 def batch_norm(g: Builder, node: Node, x: Value, gamma: Value, beta: Value, mean: Value, var: Value) -> Any:
     """BatchNormalization with its running statistics. ONNX's momentum is 1 minus ours."""
-    if node.int("spatial", 1) != 1:
+    if node.integer("spatial", 1) != 1:
         raise ValueError("statistics for each pixel (spatial=0) are not read")
-    eps, momentum = node.float("epsilon", 1e-5), node.float("momentum", 0.9)
-    if node.opset >= 14 and node.int("training_mode", 0):
+    eps, momentum = node.number("epsilon", 1e-5), node.number("momentum", 0.9)
+    if node.opset >= 14 and node.integer("training_mode", 0):
         return _batch_norm_training(g, x, gamma, beta, mean, var, eps, momentum)
     if len([name for name in node.outputs if name]) > 1 and node.opset >= 9:
         raise ValueError("it is in training mode: export the net in inference mode")
@@ -142,12 +141,12 @@ def _batch_norm_training(g: Builder, x: Value, gamma: Value, beta: Value, mean: 
 
 def instance_norm(g: Builder, node: Node, x: Value, gamma: Value, beta: Value) -> Value:
     """InstanceNormalization."""
-    return g.call("instance_norm", x, gamma, beta, eps=node.float("epsilon", 1e-5))
+    return g.call("instance_norm", x, gamma, beta, eps=node.number("epsilon", 1e-5))
 
 
 def group_norm(g: Builder, node: Node, x: Value, gamma: Value, beta: Value) -> Value:
     """GroupNormalization, with a scale for each group (opset 18 to 20) or for each channel."""
-    G, C = node.int("num_groups"), x.shape[1]
+    G, C = node.integer("num_groups"), x.shape[1]
     def each(v: Value) -> Value:
         if node.opset >= 21 or G == C or v.shape != (G,) or C % G:
             return v
@@ -156,13 +155,13 @@ def group_norm(g: Builder, node: Node, x: Value, gamma: Value, beta: Value) -> V
         rows = g.call("broadcast_to", g.call("reshape", v, shape=(G, 1)), shape=(G, C // G))
         return g.call("reshape", rows, shape=(C,))
 
-    return g.call("group_norm", x, each(gamma), each(beta), num_groups=G, eps=node.float("epsilon", 1e-5))
+    return g.call("group_norm", x, each(gamma), each(beta), num_groups=G, eps=node.number("epsilon", 1e-5))
 
 
 def layer_norm(g: Builder, node: Node, x: Value, gamma: Value, beta: Value | None = None) -> Any:
     """LayerNormalization over all axes from one on."""
-    first = g.axis(node.int("axis", -1), x.ndim)
-    shape, eps = x.shape[first:], node.float("epsilon", 1e-5)
+    first = g.axis(node.integer("axis", -1), x.ndim)
+    shape, eps = x.shape[first:], node.number("epsilon", 1e-5)
     def whole(v: Value | None) -> Value | None:
         return v if v is None or v.shape == shape else g.call("broadcast_to", v, shape=shape)
 
@@ -178,9 +177,9 @@ def layer_norm(g: Builder, node: Node, x: Value, gamma: Value, beta: Value | Non
 
 def lrn(g: Builder, node: Node, x: Value) -> Value:
     """LRN. A window of an even size reaches further behind in ONNX, and further to the front here: so turned around."""
-    size = node.int("size")
-    how = {"size": size, "alpha": node.float("alpha", 1e-4), "beta": node.float("beta", 0.75),
-           "k": node.float("bias", 1.0)}  # fmt: skip
+    size = node.integer("size")
+    how: dict[str, Any] = {"size": size, "alpha": node.number("alpha", 1e-4), "beta": node.number("beta", 0.75),
+           "k": node.number("bias", 1.0)}  # fmt: skip
     if size % 2:
         return g.call("local_response_norm", x, **how)
     turned = (slice(None), slice(None, None, -1))

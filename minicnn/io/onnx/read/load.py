@@ -68,10 +68,12 @@ def read(found: Content, shape: Sequence[int] | None = None, *, shapes: Mapping[
 
     if shapes is not None:
         builder, outputs = built(1, {})
-        calls = merge.single(builder)
+        calls, fixed = merge.single(builder), 0
     else:
-        builder, calls, outputs = _any_batch(built, inputs)
+        builder, calls, outputs, fixed = _any_batch(built, inputs)
     graph, state = describe(builder.inputs, calls, outputs)
+    if fixed:
+        graph["batch"] = fixed
     with init.shapes_only():
         net = Graph(graph)
     for name, tensor in net.named_state():
@@ -87,8 +89,10 @@ def image_shape(found: Content, shape: Sequence[int] | None = None) -> tuple[int
     return _image(found.inputs[0], shape)
 
 
-def _any_batch(built: Any, inputs: list[Input]) -> tuple[Builder, list[Any], list[Value]]:
-    """The calls for any number of images, or where the file fixes it and they can't be had, for that number."""
+def _any_batch(built: Any, inputs: list[Input]) -> tuple[Builder, list[Any], list[Value], int]:
+    """(…, the calls, the outputs, 0) for any number of images; where the file fixes it and they can't be had, for that
+    number, which is the last item.
+    """
     memo: dict[int, Any] = {}
     fixed = inputs[0].shape[0] if inputs and inputs[0].shape else None
     try:
@@ -97,12 +101,12 @@ def _any_batch(built: Any, inputs: list[Input]) -> tuple[Builder, list[Any], lis
         if any(a.like is not None and b.like is not None and (a.shape[:1], b.shape[:1]) != ((2,), (3,))
                for a, b in zip(outputs, others)):  # fmt: skip
             raise merge.BatchError("its output does not have one row for each image")
-        return first, merge.merged(first, second), outputs
+        return first, merge.merged(first, second), outputs, 0
     except ValueError:
         if not isinstance(fixed, int):
             raise
         only, outputs = built(fixed, {})                   # for the number of images that the file names
-        return only, merge.single(only), outputs
+        return only, merge.single(only), outputs, fixed
 
 
 def _image(given: Input, shape: Sequence[int] | None) -> tuple[int, ...]:

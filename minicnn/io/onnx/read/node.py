@@ -30,11 +30,11 @@ class Node:
         """For messages: "node 'layer1/conv/Conv' (Conv)"."""
         return f"node {short(self.name)} ({self.op})"
 
-    def int(self, name: str, default: int | None = None) -> int:
+    def integer(self, name: str, default: int | None = None) -> int:
         """An attribute that is an integer."""
         return self._of(name, default, int, "an integer")
 
-    def float(self, name: str, default: float | None = None) -> float:
+    def number(self, name: str, default: float | None = None) -> float:
         """An attribute that is a number."""
         return decimal(self._of(name, default, float, "a number"))
 
@@ -64,7 +64,7 @@ class Node:
         found = self.attributes.get(name, default)
         if found is None:
             raise ValueError(f"{self.where}: the attribute {name} is missing")
-        if not isinstance(found, kind) or isinstance(found, np.ndarray):
+        if not isinstance(found, kind):
             raise ValueError(f"{self.where}: {name} (={short(found)}) must be {what}")
         return found
 

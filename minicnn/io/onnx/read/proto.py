@@ -191,21 +191,21 @@ def _in_order(nodes: list[Node], given: set[str], outputs: list[str]) -> list[No
     stack: list[tuple[str, Node | None, bool]] = [(name, None, False) for name in reversed(outputs)]
     while stack:
         name, reader, done = stack.pop()
-        node = makers.get(name)
-        if node is None:
+        maker = makers.get(name)
+        if maker is None:
             if name not in given:
                 where = f"{reader.where} reads" if reader else "the graph's outputs name"
                 raise ValueError(f"{where} the value {short(name)}, which no node makes and which is no input")
             continue
         if done:
-            state[id(node)] = "done"
-            ordered.append(node)
-        elif state.get(id(node)) == "open":
-            raise ValueError(f"{node.where} waits for its own value: the graph has a cycle")
-        elif id(node) not in state:
-            state[id(node)] = "open"
+            state[id(maker)] = "done"
+            ordered.append(maker)
+        elif state.get(id(maker)) == "open":
+            raise ValueError(f"{maker.where} waits for its own value: the graph has a cycle")
+        elif id(maker) not in state:
+            state[id(maker)] = "open"
             stack.append((name, reader, True))
-            stack += [(n, node, False) for n in reversed(node.inputs) if n]
+            stack += [(n, maker, False) for n in reversed(maker.inputs) if n]
     return ordered
 
 
@@ -266,7 +266,7 @@ class Arrays:
         if not path.is_relative_to(self.folder):
             raise ValueError(f"the array {name} lies in {short(place)}, which leads out of the ONNX file's own folder")
         if not path.is_file():
-            raise ValueError(f"the array {name} lies in {short(place)}, which is not beside the ONNX file: put it there")
+            raise ValueError(f"the array {name} lies in {short(place)}, which is not beside the ONNX file")
         try:
             offset, length = int(said.get("offset", 0)), int(said.get("length", size))
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from minicnn.names import short
 
 def shape(g: Builder, node: Node, x: Value) -> Value:
     """Shape: known while loading."""
-    return g.constant(np.array(x.shape[slice(node.int("start", 0), node.attributes.get("end"))], np.int64))
+    return g.constant(np.array(x.shape[slice(node.integer("start", 0), node.attributes.get("end"))], np.int64))
 
 
 def size(g: Builder, node: Node, x: Value) -> Value:
@@ -25,7 +26,7 @@ def size(g: Builder, node: Node, x: Value) -> Value:
 def reshape(g: Builder, node: Node, x: Value, wanted: Value | None = None) -> Value:
     """Reshape. In a file for a fixed number of images, that number as the first size means the images of the batch."""
     sizes = node.ints("shape") if wanted is None and "shape" in node.attributes else g.ints(wanted, "shape")
-    if not node.int("allowzero", 0):
+    if not node.integer("allowzero", 0):
         if any(n == 0 and i >= x.ndim for i, n in enumerate(sizes)):
             raise ValueError(f"the shape {short(sizes)} copies a size that {list(x.shape)[:8]} does not have")
         sizes = [x.shape[i] if n == 0 else n for i, n in enumerate(sizes)]
@@ -49,7 +50,7 @@ def _reshaped(g: Builder, x: Value, sizes: Any) -> Value:
 
 def flatten(g: Builder, node: Node, x: Value) -> Value:
     """Flatten to two axes."""
-    axis = node.int("axis", 1)
+    axis = node.integer("axis", 1)
     if not -x.ndim <= axis <= x.ndim:
         raise ValueError(f"the axis {axis} does not fit {x.ndim} axes")
     axis = axis if axis >= 0 else axis + x.ndim
@@ -95,24 +96,24 @@ def concat(g: Builder, node: Node, *xs: Value) -> Value:
     """Concat."""
     if len(xs) == 1:
         return xs[0]
-    return g.call("concat", *xs, axis=g.axis(node.int("axis"), xs[0].ndim))
+    return g.call("concat", *xs, axis=g.axis(node.integer("axis"), xs[0].ndim))
 
 
 def split(g: Builder, node: Node, x: Value, sizes: Value | None = None) -> tuple[Value, ...]:
     """Split: one slice for each output."""
-    axis, count = g.axis(node.int("axis", 0), x.ndim), len(node.outputs)
+    axis, count = g.axis(node.integer("axis", 0), x.ndim), len(node.outputs)
     n = x.shape[axis]
     if sizes is not None:
         parts = g.ints(sizes, "split")
     elif "split" in node.attributes:
         parts = node.ints("split")
     else:
-        each = -(-n // node.int("num_outputs", count))
+        each = -(-n // node.integer("num_outputs", count))
         parts = [min(each, n - i * each) for i in range(count)]
     if sum(parts) != n or len(parts) != count or min(parts, default=0) < 0:
         raise ValueError(f"the parts {short(parts)} are not {count} parts of {n}")
     ends = np.cumsum([0, *parts]).tolist()
-    return tuple(_cut(g, x, {axis: slice(a, b)}) for a, b in zip(ends, ends[1:]))
+    return tuple(_cut(g, x, {axis: slice(a, b)}) for a, b in itertools.pairwise(ends))
 
 
 def slice_(g: Builder, node: Node, x: Value, *inputs: Value | None) -> Value:
@@ -146,7 +147,7 @@ def _cut(g: Builder, x: Value, cuts: dict[int, slice]) -> Value:
 
 def gather(g: Builder, node: Node, x: Value, places: Value) -> Value:
     """Gather rows of one axis, by constant places."""
-    axis, where = g.axis(node.int("axis", 0), x.ndim), g.array(places, "the places (indices)")
+    axis, where = g.axis(node.integer("axis", 0), x.ndim), g.array(places, "the places (indices)")
     if where.dtype.kind not in "iu":
         raise ValueError("the places (indices) must be integers")
     if where.size and not -x.shape[axis] <= where.min() <= where.max() < x.shape[axis]:
@@ -182,7 +183,7 @@ def pad(g: Builder, node: Node, x: Value, pads: Value | None = None, value: Valu
     """Pad; a negative width cuts."""
     mode = node.one_of("mode", "constant", ("constant", "edge", "reflect"))
     widths = node.ints("pads", node.attributes.get("paddings")) if node.opset < 11 else g.ints(pads, "pads")
-    fill = node.float("value", 0.0) if node.opset < 11 else 0.0 if value is None else g.number(value, "constant_value")
+    fill = node.number("value", 0.0) if node.opset < 11 else 0.0 if value is None else g.number(value, "constant_value")
     which = list(range(x.ndim)) if axes is None else [g.axis(a, x.ndim) for a in g.ints(axes, "axes")]
     if len(widths) != 2 * len(which):
         raise ValueError(f"pads (={short(widths)}) must have {2 * len(which)} entries")
@@ -207,7 +208,7 @@ def pad(g: Builder, node: Node, x: Value, pads: Value | None = None, value: Valu
 def depth_to_space(g: Builder, node: Node, x: Value) -> Value:
     """DepthToSpace, in either order of the channels."""
     N, C, H, W = _image(node, x)
-    b, mode = node.int("blocksize"), node.one_of("mode", "DCR", ("DCR", "CRD"))
+    b, mode = node.integer("blocksize"), node.one_of("mode", "DCR", ("DCR", "CRD"))
     if b < 1 or C % (b * b):
         raise ValueError(f"{C} channels do not make blocks of {b}×{b}")
     if mode == "DCR":
@@ -220,7 +221,7 @@ def depth_to_space(g: Builder, node: Node, x: Value) -> Value:
 def space_to_depth(g: Builder, node: Node, x: Value) -> Value:
     """SpaceToDepth."""
     N, C, H, W = _image(node, x)
-    b = node.int("blocksize")
+    b = node.integer("blocksize")
     if b < 1 or H % b or W % b:
         raise ValueError(f"an image of {H}×{W} is not made of blocks of {b}×{b}")
     order = {"DCR": (0, 3, 5, 1, 2, 4), "CRD": (0, 1, 3, 5, 2, 4)}[node.one_of("mode", "DCR", ("DCR", "CRD"))]
@@ -241,12 +242,12 @@ def _reduced(g: Builder, node: Node, x: Value, axes: Value | None) -> dict[str, 
     """The settings axis and keepdims; None where nothing is reduced."""
     found = _axes(g, node, axes, x.ndim)
     if not found:
-        if node.int("noop_with_empty_axes", 0):
+        if node.integer("noop_with_empty_axes", 0):
             return None
         found = list(range(x.ndim))
-    axes = tuple(sorted(set(found)))
-    whole = {"keepdims": True} if node.int("keepdims", 1) else {}
-    return {"axis": axes[0] if len(axes) == 1 else axes, **whole}
+    over = tuple(sorted(set(found)))
+    whole = {"keepdims": True} if node.integer("keepdims", 1) else {}
+    return {"axis": over[0] if len(over) == 1 else over, **whole}
 
 
 def reduce(op: str, g: Builder, node: Node, x: Value, axes: Value | None = None) -> Value:

@@ -4,7 +4,7 @@ A reader gets the builder, the node and a `Value` for each input (None where an 
 returns the `Value` of the output, or a tuple of several:
 
     def leaky_relu(g, node, x):
-        return g.call("leaky_relu", x, negative_slope=node.float("alpha", 0.01))
+        return g.call("leaky_relu", x, negative_slope=node.number("alpha", 0.01))
 """
 
 from __future__ import annotations

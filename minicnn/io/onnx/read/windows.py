@@ -9,6 +9,8 @@ import numpy as np
 from minicnn.io.onnx.read.build import Builder, Value
 from minicnn.io.onnx.read.node import Node
 
+LARGEST = 2**15
+"""The longest side of an image that is resized."""
 AUTO = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
 
 
@@ -38,7 +40,7 @@ def _window(g: Builder, node: Node, x: Value) -> tuple[int, dict[str, Any]]:
         found["padding"] = around
     if set(dilation) != {1}:
         found["dilation"] = _simple(dilation)
-    if node.int("ceil_mode", 0):
+    if node.integer("ceil_mode", 0):
         found["ceil_mode"] = True
     return axes, found
 
@@ -50,7 +52,7 @@ def _simple(values: list[int]) -> Any:
 def max_pool(g: Builder, node: Node, x: Value) -> Value:
     """MaxPool."""
     axes, how = _window(g, node, x)
-    if node.int("storage_order", 0) and len(node.outputs) > 1:
+    if node.integer("storage_order", 0) and len(node.outputs) > 1:
         raise ValueError("the places of the maxima (its second output) are not computed")
     return g.call("max_pool2d", x, **how) if axes == 2 else _of_signal(g, "max_pool2d", x, how)
 
@@ -59,14 +61,14 @@ def average_pool(g: Builder, node: Node, x: Value) -> Value:
     """AveragePool, which does not count the padding unless told."""
     axes, how = _window(g, node, x)
     if "padding" in how or "ceil_mode" in how:
-        how["count_include_pad"] = bool(node.int("count_include_pad", 0))
+        how["count_include_pad"] = bool(node.integer("count_include_pad", 0))
     return g.call("avg_pool2d", x, **how) if axes == 2 else _of_signal(g, "avg_pool2d", x, how)
 
 
 def lp_pool(g: Builder, node: Node, x: Value) -> Value:
     """LpPool."""
     axes, how = _window(g, node, x)
-    how["norm_type"] = float(node.int("p", 2))
+    how["norm_type"] = float(node.integer("p", 2))
     return g.call("lp_pool2d", x, **how) if axes == 2 else _of_signal(g, "lp_pool2d", x, how)
 
 
@@ -90,7 +92,7 @@ def global_lp_pool(g: Builder, node: Node, x: Value) -> Value:
     """GlobalLpPool."""
     if x.ndim != 4:
         raise ValueError(f"GlobalLpPool is read for images (N, C, H, W), not for shape {list(x.shape)[:8]}")
-    return g.call("lp_pool2d", x, norm_type=float(node.int("p", 2)), kernel_size=tuple(x.shape[2:]))
+    return g.call("lp_pool2d", x, norm_type=float(node.integer("p", 2)), kernel_size=tuple(x.shape[2:]))
 
 
 # ------------------------------------------------------------------------------------------------------------ resizing
@@ -100,14 +102,14 @@ def resize(g: Builder, node: Node, x: Value, *inputs: Value | None) -> Value:
     """Resize, nearest or linear, of images (N,C,H,W)."""
     if node.opset < 11:
         return upsample(g, node, x, *inputs)
-    roi, scales, sizes = (*inputs, None, None, None)[:3]
+    _, scales, sizes = (*inputs, None, None, None)[:3]
     coordinates = node.text("coordinate_transformation_mode", "half_pixel")
     if coordinates not in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric", "align_corners"):
         raise ValueError(f"coordinate_transformation_mode={coordinates} is not read")
     mode = node.text("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise ValueError(f"mode={mode} is not read, only nearest and linear")
-    if node.int("antialias", 0):
+    if node.integer("antialias", 0):
         raise ValueError("antialias is not read")
     how: dict[str, Any] = {"mode": mode, "coordinates": coordinates}
     if mode == "nearest":
@@ -155,6 +157,9 @@ def _resized(g: Builder, node: Node, x: Value, axes: list[int], sizes: list[int]
             raise ValueError(f"keep_aspect_ratio_policy={policy} is not read")
         ratio = min(ratios) if policy == "not_larger" else max(ratios)
         sizes = [int(np.floor(ratio * n + 0.5)) if a >= 2 and a in axes else n for a, n in enumerate(x.shape)]
+    largest = max(sizes or [n * f for n, f in zip(x.shape, factors)])  # type: ignore[arg-type]
+    if not largest < LARGEST:
+        raise ValueError(f"it makes an image of {largest:.3g} pixels a side, and at most {LARGEST:,} are computed")
     what = {"size": tuple(sizes[2:])} if sizes is not None else {"scale": tuple(factors[2:])}  # type: ignore[index]
     if x.ndim == 4:
         return g.call("resize", x, **what, **how)
