@@ -18,7 +18,7 @@ from minicnn.train.source import SPLITS, preparer, split_of_run, whole_dataset
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     dataset: Annotated[
         str, typer.Option("--data", help="A dataset or a folder of pictures; by default the model's training data.")
     ] = "",

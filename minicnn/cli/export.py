@@ -13,7 +13,7 @@ from minicnn.cli.model_name import loaded, model_path
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     onnx: Annotated[
         Path | None, typer.Option(help="Write an ONNX file, for onnxruntime, OpenCV, TensorRT, a browser.")
     ] = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     images: Annotated[list[str], typer.Argument(help="Picture files, folders of them, or - for standard input.")],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 5,
     invert: Annotated[

@@ -477,6 +477,8 @@ def _runs(found: list[Part]) -> list[list[Part]]:
 
 def _list(attribute: str, calls: list[str]) -> list[str]:
     """self.blocks = […], in one line or with as many calls in a line as fit."""
+    if len(calls) == 1 and calls[0].startswith("*["):
+        return [f"self.{attribute} = {calls[0][1:]}"]
     whole = f"self.{attribute} = [{', '.join(calls)}]"
     if len(whole) <= WIDTH - 8:
         return [whole]

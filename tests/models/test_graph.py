@@ -160,7 +160,7 @@ def test_repeated_parts_become_classes_and_loops(rng):
     text = source(net)
     assert text.count("class ") == 2
     assert text.count("nn.Conv2d") == 1
-    assert "*[Block() for _ in range(3)]" in text
+    assert "self.blocks = [Block() for _ in range(3)]" in text
     assert "        return ops.relu(self.bn1(self.conv1(x)) + x)" in text
     names = {}
     exec(text, names)                                      # our own text, not a file's

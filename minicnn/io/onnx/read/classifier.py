@@ -72,6 +72,8 @@ def _classifier(found: Content, shape: Sequence[int] | None, labels: Sequence[st
         said.append("its images have their channels last: a transpose in front takes ours")
     net, K = _built({**graph, "input": size}, state)
     graph = net.description
+    if labels and len(labels) != K:
+        raise ValueError(f"its net has {K:,} classes, and {len(labels):,} labels are given: give one for each class")
     about, how = _described(found, graph, size, K, labels)
     if about is None:
         names = list(labels) if labels else [str(i) for i in range(K)]
