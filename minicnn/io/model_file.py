@@ -17,6 +17,7 @@ The arrays have PyTorch's names, torchvision's where it has the net: safetensors
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -146,9 +147,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
     ValueError, one sentence, where it is damaged or no model file.
     """
     if is_onnx(path):
-        from minicnn.io.onnx.read.classifier import classifier  # which is built on this file
-
-        found = classifier(arguments.path(path))
+        above = importlib.import_module("minicnn.io.onnx.read.classifier")     # when called: it is built on this file
+        found = above.classifier(arguments.path(path))
         return found.net, found.about
     description, shapes = _read(path)
     count = len(description.classes)

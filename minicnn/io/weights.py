@@ -6,6 +6,7 @@ used, and the arrays can't take more than four times that size plus 32 MiB (arra
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -76,9 +77,8 @@ def _read(path: str | os.PathLike[str], wanted: Wanted) -> dict[str, np.ndarray]
 
 def _of_onnx(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
     """The arrays of an ONNX file, under the names of the net that is read from it."""
-    from minicnn.io.onnx.read.classifier import classifier
-
-    state = classifier(path, preprocess="none").net.named_state()
+    above = importlib.import_module("minicnn.io.onnx.read.classifier")         # when called: it is built on this file
+    state = above.classifier(path, preprocess="none").net.named_state()
     return {name: tensor.numpy() for name, tensor in state if wanted(name, tensor.shape)}
 
 

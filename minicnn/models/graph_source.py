@@ -8,36 +8,28 @@ the code has others, a table at its end says which belong together.
 
 from __future__ import annotations
 
-import itertools
 import keyword
 import re
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from minicnn.models.graph import Graph
 from minicnn.models.graph_blocks import Part, holds_weights, parts
-
-WIDTH, MOST = 110, 90
-"""The longest line, and the longest expression that takes in the one before it."""
-OPS = {
-    "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "SiLU": "silu",
-    "Hardsigmoid": "hardsigmoid", "Hardswish": "hardswish", "ELU": "elu", "SELU": "selu", "GELU": "gelu",
-    "Softplus": "softplus", "Mish": "mish", "Softmax": "softmax", "LogSoftmax": "log_softmax", "Flatten": "flatten",
-    "MaxPool2d": "max_pool2d", "AvgPool2d": "avg_pool2d", "LPPool2d": "lp_pool2d",
-    "AdaptiveAvgPool2d": "adaptive_avg_pool2d", "AdaptiveMaxPool2d": "adaptive_max_pool2d",
-    "LocalResponseNorm": "local_response_norm", "GlobalAvgPool2d": "global_avg_pool2d",
-    "GlobalMaxPool2d": "global_max_pool2d",
-}  # fmt: skip
-"""Layers without weights, and the ops that they call with their settings."""
-INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}
-SHORT = {"Conv1d": "conv", "Conv2d": "conv", "ConvTranspose2d": "up", "BatchNorm2d": "bn", "Linear": "fc",
-         "PReLU": "prelu", "Dropout": "dropout"}  # fmt: skip
-POSITIONAL = {"Conv1d": ("in_channels", "out_channels", "kernel_size"), "Linear": ("in_features", "out_features"),
-              "BatchNorm2d": ("num_features",), "Dropout": ("p",)}  # fmt: skip
-POSITIONAL["Conv2d"] = POSITIONAL["ConvTranspose2d"] = POSITIONAL["Conv1d"]
-DEFAULTS = {"BatchNorm2d": {"eps": 1e-5, "momentum": 0.1}}
+from minicnn.models.graph_code import (
+    SHORT,
+    WIDTH,
+    Body,
+    Names,
+    Raw,
+    arguments,
+    constructor,
+    is_attribute,
+    of_self,
+    settings_of,
+    uses_of,
+    value_text,
+    wrapped,
+)
 
 
 def source(net: Graph, weights: str = "net.safetensors", file: str = "net.py") -> str:
@@ -61,188 +53,6 @@ def source(net: Graph, weights: str = "net.safetensors", file: str = "net.py") -
     return "\n".join([*head, *imports, "", "", body + "\n", *table])
 
 
-# --------------------------------------------------------------------------------------------------------- expressions
-
-
-class _Names:
-    """The names of values in a forward method: x, y, z, …; a name is free again when its value is not read any more."""
-
-    def __init__(self, uses: dict[str, int]):
-        self.left = dict(uses)
-        self.names: dict[str, str] = {}
-
-    def read(self, value: str) -> str:
-        self.left[value] -= 1
-        return self.names[value]
-
-    def bind(self, value: str, wish: str = "") -> str:
-        taken = {name for v, name in self.names.items() if self.left.get(v, 0) > 0}
-        more = (f"{c}{i or ''}" for i in itertools.count() for c in "abcdefgh")
-        free = itertools.chain(filter(None, (wish, "x", "y", "z")), more)
-        self.names[value] = next(n for n in free if n not in taken)
-        return self.names[value]
-
-
-@dataclass
-class _Body:
-    """The statements of a forward method."""
-
-    graph: dict[str, Any]
-    names: _Names
-    uses: dict[str, int]
-    lines: list[str] = field(default_factory=list)
-    waiting: tuple[str, str, bool] | None = None
-    """(value, its expression, whether it is an operation with two sides), not yet written: it may go into the next"""
-
-    def step(self, step: dict[str, Any], layer: str, arrays: dict[str, str], settings: Any) -> None:
-        """Add a step. layer: its attribute, "" for an op; arrays: {array: its attribute}; settings: as Python"""
-        reads = [a for a in step["of"] if isinstance(a, str) and a not in arrays]
-        heavy = bool(layer) and self.graph["layers"][step["layer"]][0].startswith(("Conv", "Linear"))
-        held = self.waiting
-        if held is not None and not (reads.count(held[0]) == 1 and self.uses[held[0]] == 1 and not heavy
-                                     and len(held[1]) < 60):  # fmt: skip
-            self.flush()
-            held = None
-        infix = not layer and step.get("op") in INFIX
-
-        def text(a: Any) -> str:
-            if isinstance(a, str) and a in arrays:
-                return f"self.{arrays[a]}"
-            if held is not None and a == held[0]:
-                return f"({held[1]})" if held[2] and infix else held[1]
-            return self.names.names[a] if isinstance(a, str) else repr(a)
-
-        expression = _expression(self.graph, step, layer, [text(a) for a in step["of"]], settings)
-        if held is not None and len(expression) > MOST:
-            self.flush()
-            held = None
-            expression = _expression(self.graph, step, layer, [text(a) for a in step["of"]], settings)
-        for a in reads:
-            self.names.left[a] -= 1
-        self.waiting = (step["to"], expression, infix)
-
-    def flush(self) -> None:
-        """Write what waits."""
-        if self.waiting is not None:
-            value, text, _ = self.waiting
-            self.assign(value, text)
-            self.waiting = None
-
-    def assign(self, value: str, text: str) -> None:
-        """A statement that binds a value."""
-        first = re.match(r"(?:[a-z_.0-9]+\()*([a-h]\d*|x|y|z)\b", text)
-        wish = first.group(1) if first else ""
-        self.lines.append(f"{self.names.bind(value, wish)} = {text}")
-
-    def end(self, values: list[str]) -> list[str]:
-        """All statements and the return."""
-        if self.waiting is not None and values == [self.waiting[0]]:
-            self.lines.append(f"return {self.waiting[1]}")
-        else:
-            self.flush()
-            self.lines.append("return " + ", ".join(self.names.read(v) for v in values))
-        return self.lines
-
-
-def _expression(graph: dict[str, Any], step: dict[str, Any], layer: str, args: list[str], settings: Any) -> str:
-    if layer:
-        return f"self.{layer}({args[0]})"
-    if "layer" in step:
-        op = OPS[graph["layers"][step["layer"]][0]]
-    else:
-        op = step["op"]
-        if op in INFIX:
-            return f"{args[0]} {INFIX[op]} {args[1]}"
-        if op == "getitem":
-            return f"{_bracketed(args[0])}[{', '.join(map(_index, settings['index']))}]"
-        if op in ("reshape", "transpose"):
-            values = settings["shape" if op == "reshape" else "axes"]
-            return f"{_bracketed(args[0])}.{op}({', '.join(map(_value, values))})"
-    given = [f"{name}={_value(v)}" for name, v in settings.items()]
-    return f"ops.{op}({', '.join([*args, *given])})"
-
-
-def _bracketed(text: str) -> str:
-    return f"({text})" if " " in re.sub(r"\(.*\)", "", text) else text
-
-
-def _index(value: Any) -> str:
-    if isinstance(value, dict) and "slice" in value:
-        start, stop, step = ("" if v is None else _value(v) for v in value["slice"])
-        return f"{start}:{stop}" + (f":{step}" if step else "")
-    return f"[{', '.join(map(_value, value))}]" if isinstance(value, list) else _value(value)
-
-
-@dataclass(frozen=True)
-class _Raw:
-    """Text that is Python already: the name of an argument."""
-
-    text: str
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, _Raw):
-        return value.text
-    if isinstance(value, dict):
-        return "N" if value["N"] == 1 else f"{value['N']} * N"
-    if isinstance(value, list):
-        return "(" + ", ".join(map(_value, value)) + ("," if len(value) == 1 else "") + ")"
-    return repr(value)
-
-
-def _made(kind: str, settings: dict[str, Any]) -> str:
-    """nn.Conv2d(3, 8, 5, stride=2)"""
-    settings = {k: v for k, v in settings.items() if isinstance(v, _Raw) or DEFAULTS.get(kind, {}).get(k) != v}
-    first = []
-    for name in POSITIONAL.get(kind, ()):
-        if name not in settings:
-            break
-        first.append(_value(settings.pop(name)))
-    return f"nn.{kind}({', '.join([*first, *(f'{k}={_value(v)}' for k, v in settings.items())])})"
-
-
-def _arguments(value: Any) -> list[str]:
-    """The arguments of the class that settings contain."""
-    if isinstance(value, _Raw):
-        return [value.text]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [name for v in inner for name in _arguments(v)]
-
-
-def _of_self(value: Any) -> Any:
-    """Settings as forward reads them: the arguments as attributes."""
-    if isinstance(value, _Raw):
-        return _Raw(f"self.{value.text}")
-    if isinstance(value, dict):
-        return {key: _of_self(v) for key, v in value.items()}
-    return [_of_self(v) for v in value] if isinstance(value, list) else value
-
-
-def _uses(steps: Iterable[dict[str, Any]], outputs: Iterable[str] = ()) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in [a for s in steps for a in s["of"] if isinstance(a, str)] + list(outputs):
-        found[name] = found.get(name, 0) + 1
-    return found
-
-
-def _settings(graph: dict[str, Any], step: dict[str, Any]) -> dict[str, Any]:
-    return graph["layers"][step["layer"]][1] if "layer" in step else step.get("with", {})
-
-
-def _is_attribute(graph: dict[str, Any], step: dict[str, Any]) -> bool:
-    return "layer" in step and graph["layers"][step["layer"]][0] not in OPS
-
-
-def _wrapped(lines: Iterable[str], indent: str) -> list[str]:
-    """Lines, cut where they are too long, after a comma."""
-    found = []
-    for line in lines:
-        inner = line[: len(line) - len(line.lstrip())]
-        found += textwrap.wrap(line, WIDTH - len(indent), subsequent_indent=f"{inner}    ", break_long_words=False,
-                               break_on_hyphens=False) or [""]  # fmt: skip
-    return [indent + line for line in found]
-
-
 # -------------------------------------------------------------------------------------------------------------- blocks
 
 
@@ -258,7 +68,7 @@ class _Class:
 
     def _with_arguments(self, i: int) -> Any:
         """The settings of step i, an argument in place of each number that differs."""
-        given = [_settings(self.graph, part.steps[i]) for part in self.occurrences]
+        given = [settings_of(self.graph, part.steps[i]) for part in self.occurrences]
         keys = dict.fromkeys(key for settings in given for key in settings)
         return {key: self._common(key, [settings.get(key, _usual(key)) for settings in given]) for key in keys}
 
@@ -275,7 +85,7 @@ class _Class:
                 n += 1
                 known = f"{base}{n}"
             self.arguments[known] = values
-        return _Raw(known)
+        return Raw(known)
 
     def _attributes(self) -> tuple[dict[int, str], dict[str, str]]:
         """({number of a step: the attribute of its layer}, {array of the first occurrence: its attribute})"""
@@ -289,7 +99,7 @@ class _Class:
             return f"{base}{counts[base]}"
 
         for i, step in enumerate(steps):
-            if _is_attribute(self.graph, step):
+            if is_attribute(self.graph, step):
                 kind = self.graph["layers"][step["layer"]][0]
                 layers[i] = named(SHORT.get(kind, kind.lower()))
             for a in step["of"]:
@@ -300,7 +110,7 @@ class _Class:
     def code(self) -> str:
         """The class."""
         steps = self.occurrences[0].steps
-        kept = dict.fromkeys(a for i in range(len(steps)) if i not in self.layers for a in _arguments(self.steps[i]))
+        kept = dict.fromkeys(a for i in range(len(steps)) if i not in self.layers for a in arguments(self.steps[i]))
         made = [f"self.{name} = {name}" for name in kept]
         for i, step in enumerate(steps):
             for a in step["of"]:
@@ -308,17 +118,18 @@ class _Class:
                     places = [j for j, x in enumerate(step["of"]) if x == a]
                     made.append(f"self.{self.arrays[a]} = {self._array(i, places[0])}")
             if i in self.layers:
-                made.append(f"self.{self.layers[i]} = {_made(self.graph['layers'][step['layer']][0], self.steps[i])}")
+                kind = self.graph["layers"][step["layer"]][0]
+                made.append(f"self.{self.layers[i]} = {constructor(kind, self.steps[i])}")
         head = f"    def __init__({', '.join(['self', *self.arguments])}):"
-        init = [*_wrapped([head.strip()], "    "), *_wrapped(made, " " * 8), ""] if made else []
-        uses = _uses(steps, [steps[-1]["to"]])
-        names = _Names(uses)
+        init = [*wrapped([head.strip()], "    "), *wrapped(made, " " * 8), ""] if made else []
+        uses = uses_of(steps, [steps[-1]["to"]])
+        names = Names(uses)
         source = self.occurrences[0].source
         names.names[source] = "x"
-        body = _Body(self.graph, names, uses)
+        body = Body(self.graph, names, uses)
         for i, step in enumerate(steps):
-            body.step(step, self.layers.get(i, ""), self.arrays, _of_self(self.steps[i]))
-        lines = _wrapped(body.end([steps[-1]["to"]]), " " * 8)
+            body.step(step, self.layers.get(i, ""), self.arrays, of_self(self.steps[i]))
+        lines = wrapped(body.end([steps[-1]["to"]]), " " * 8)
         return "\n".join([f"class {self.name}(nn.Module):", *init, "    def forward(self, x):", *lines])
 
     def _array(self, i: int, place: int) -> str:
@@ -331,7 +142,7 @@ class _Class:
 
     def call(self, number: int) -> str:
         """The constructor's call for one occurrence."""
-        return f"{self.name}({', '.join(_value(values[number]) for values in self.arguments.values())})"
+        return f"{self.name}({', '.join(value_text(values[number]) for values in self.arguments.values())})"
 
     def owners(self, number: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """((layer here, layer in the file) …, (array here, array in the file) …) of one occurrence."""
@@ -348,7 +159,7 @@ def _usual(key: str) -> Any:
 
 
 def _array(shape: list[Any], kind: str, trained: bool) -> str:
-    return f"nn.{'Parameter' if trained else 'Buffer'}(np.zeros({_value(shape)}, np.{kind}))"
+    return f"nn.{'Parameter' if trained else 'Buffer'}(np.zeros({value_text(shape)}, np.{kind}))"
 
 
 # ----------------------------------------------------------------------------------------------------------------- net
@@ -370,11 +181,11 @@ class _Net:
         """The class."""
         own = [step for run in self.runs if run[0].block is None for step in run[0].steps]
         sources = [run[0].source for run in self.runs if run[0].block is not None]
-        uses = _uses(own, [*self.graph["outputs"], *sources])
-        names = _Names(uses)
-        body = _Body(self.graph, names, uses)
+        uses = uses_of(own, [*self.graph["outputs"], *sources])
+        names = Names(uses)
+        body = Body(self.graph, names, uses)
         inputs = [names.bind(name) for name in self.graph["inputs"]]
-        if any(_has_n(_settings(self.graph, s)) for s in self.graph["steps"]):
+        if any(_has_n(settings_of(self.graph, s)) for s in self.graph["steps"]):
             body.lines.append("N = len(x)")
         seen: dict[int, int] = {}
         lists = 0
@@ -394,12 +205,12 @@ class _Net:
                 layers, arrays = self.blocks[part.block].owners(number)
                 self.owners += [(f"{attribute}.{i}.{here}", there) for here, there in [*arrays, *layers]]
             self._loop(body, names, attribute, run, calls)
-        lines = _wrapped(body.end(self.graph["outputs"]), " " * 8)
-        init = ["    def __init__(self):", *_wrapped(self.made, " " * 8), ""] if self.made else []
+        lines = wrapped(body.end(self.graph["outputs"]), " " * 8)
+        init = ["    def __init__(self):", *wrapped(self.made, " " * 8), ""] if self.made else []
         forward = [f"    def forward({', '.join(['self', *inputs])}):", *lines]
         return "\n".join(["class Net(nn.Module):", *init, *forward, *self._names_method()])
 
-    def _own(self, step: dict[str, Any], body: _Body) -> None:
+    def _own(self, step: dict[str, Any], body: Body) -> None:
         """A step of the net itself."""
         for a in step["of"]:
             if a in self.graph["arrays"] and a not in self.arrays:
@@ -407,16 +218,16 @@ class _Net:
                 self.made.append(f"self.{self.arrays[a]} = {_array(*self.graph['arrays'][a])}")
                 self.owners.append((self.arrays[a], a))
         layer = ""
-        if _is_attribute(self.graph, step):
+        if is_attribute(self.graph, step):
             there = step["layer"]
             if there not in self.layers:
                 self.layers[there] = self._free(there)
-                self.made.append(f"self.{self.layers[there]} = {_made(*self.graph['layers'][there])}")
+                self.made.append(f"self.{self.layers[there]} = {constructor(*self.graph['layers'][there])}")
                 self.owners.append((self.layers[there], there))
             layer = self.layers[there]
-        body.step(step, layer, self.arrays, _settings(self.graph, step))
+        body.step(step, layer, self.arrays, settings_of(self.graph, step))
 
-    def _loop(self, body: _Body, names: _Names, attribute: str, run: list[Part], calls: list[str]) -> None:
+    def _loop(self, body: Body, names: Names, attribute: str, run: list[Part], calls: list[str]) -> None:
         """The list of the blocks, and the loop over them."""
         body.flush()
         self.made += _list(attribute, _counted(calls))

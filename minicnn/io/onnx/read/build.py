@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,8 +83,9 @@ class Call:
 class Builder:
     """Reads the nodes for one batch of N images into `calls` and `outputs`."""
 
-    def __init__(self, content: Content, inputs: dict[str, Value], N: int, memo: dict[int, Any], free: bool = True):
-        self.content, self.N, self.memo = content, N, memo
+    def __init__(self, content: Content, readers: Mapping[str, Callable[..., Any]], inputs: dict[str, Value], N: int,
+                 memo: dict[int, Any], free: bool = True):
+        self.content, self.readers, self.N, self.memo = content, readers, N, memo
         self.values = {name: Value(name, array) for name, array in content.arrays.items()} | inputs
         self.inputs = [v for v in inputs.values() if v.array is None]
         self.calls: list[Call] = []
@@ -122,7 +123,6 @@ class Builder:
         self.values |= zip(node.outputs, found)
 
     def _values(self, node: Node, given: list[Value | None], constant: bool) -> Sequence[Value]:
-        from minicnn.io.onnx.read.table import READERS  # which is built on this file
 
         if node.domain:
             raise ValueError(f"the operator belongs to {short(node.domain)}, and only ONNX's own are read")
@@ -131,10 +131,10 @@ class Builder:
             array = FOLDED[node.op](node, *(None if v is None else v.array for v in given))
             self._charge(array.size * array.itemsize)
             return [self.constant(array, node.outputs[0], given)] if node.outputs else []
-        if node.op not in READERS:
+        if node.op not in self.readers:
             raise ValueError("this operator is not read; docs/onnx.md lists those that are")
-        _check_inputs(READERS[node.op], 2, given)
-        made = READERS[node.op](self, node, *given)
+        _check_inputs(self.readers[node.op], 2, given)
+        made = self.readers[node.op](self, node, *given)
         parts = made if isinstance(made, tuple) else (made,)
         needed = [name for name in node.outputs[len(parts):] if name]
         if needed:

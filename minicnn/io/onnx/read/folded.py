@@ -88,7 +88,7 @@ def _range(node: Node, start: np.ndarray, limit: np.ndarray, delta: np.ndarray) 
     if not step or not math.isfinite((last - first) / step):
         raise ValueError("the step of a Range must not be 0")
     _checked([max(0, math.ceil((last - first) / step))])
-    return np.arange(first, last, step, dtype=start.dtype)  # type: ignore[call-overload]
+    return np.arange(first, last, step, dtype=start.dtype)
 
 
 def _tile(node: Node, x: np.ndarray, repeats: np.ndarray) -> np.ndarray:

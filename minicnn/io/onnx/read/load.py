@@ -14,6 +14,7 @@ from minicnn.io.onnx.read import merge
 from minicnn.io.onnx.read.build import Builder, Value
 from minicnn.io.onnx.read.describe import describe
 from minicnn.io.onnx.read.proto import Content, Input, parse
+from minicnn.io.onnx.read.table import READERS
 from minicnn.models.graph import Graph
 from minicnn.names import short
 from minicnn.nn import init
@@ -63,7 +64,7 @@ def read(found: Content, shape: Sequence[int] | None = None, *, shapes: Mapping[
     def built(N: int, memo: dict[int, Any]) -> tuple[Builder, list[Value]]:
         whole = {i.name: tuple(shapes[i.name]) if shapes else (N, *_image(i, shape)) for i in inputs}
         given = {name: Value(name, like=Tensor(_blank(size, dtype))) for name, size in whole.items()}
-        builder = Builder(found, constants | given, N, memo, free=shapes is None)
+        builder = Builder(found, READERS, constants | given, N, memo, free=shapes is None)
         return builder, builder.run()
 
     if shapes is not None:

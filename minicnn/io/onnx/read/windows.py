@@ -157,7 +157,7 @@ def _resized(g: Builder, node: Node, x: Value, axes: list[int], sizes: list[int]
             raise ValueError(f"keep_aspect_ratio_policy={policy} is not read")
         ratio = min(ratios) if policy == "not_larger" else max(ratios)
         sizes = [int(np.floor(ratio * n + 0.5)) if a >= 2 and a in axes else n for a, n in enumerate(x.shape)]
-    largest = max(sizes or [n * f for n, f in zip(x.shape, factors)])  # type: ignore[arg-type]
+    largest = max(sizes) if sizes is not None else max(n * f for n, f in zip(x.shape, factors or ()))
     if not largest < LARGEST:
         raise ValueError(f"it makes an image of {largest:.3g} pixels a side, and at most {LARGEST:,} are computed")
     what = {"size": tuple(sizes[2:])} if sizes is not None else {"scale": tuple(factors[2:])}  # type: ignore[index]
