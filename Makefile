@@ -6,7 +6,7 @@
 #             PEER_PYTHON=PATH/TO/python, one that can import onnxruntime or tinygrad, with these.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
-# make web-test: the lab's page in a browser; needs a Chromium on this machine, or its path in CHROMIUM.
+# make web-test: the pages of the lab and the app in a browser; needs a Chromium on this machine, or its path in CHROMIUM.
 # make oldest: the tests of the command line, files, data and kernels with every dependency at the oldest version that
 #             pyproject.toml declares, in .venv-oldest; PYTHON=python3.11, because old versions have no wheels for new ones.
 # They need python3 (3.11 or newer) and make; they install everything else into .venv, once.

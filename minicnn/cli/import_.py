@@ -14,6 +14,7 @@ from minicnn import atomic, foreign, models
 from minicnn.cli import console
 from minicnn.cli.model_name import InputSize, ModelSettings, of_zoo, parse_shape
 from minicnn.data import NORMALISATIONS, imagenet
+from minicnn.data.preprocessing import Preprocessing
 from minicnn.io import model_file, normalisation
 from minicnn.io.weights import fit, load_into
 from minicnn.names import MAX_CLASSES
@@ -27,6 +28,15 @@ OWN = {"googlenet": "inception", "inception_v3": "inception"}
 
 PREPROCESSING = {name: (*numbers, 0 if name == "none" else 256) for name, numbers in NORMALISATIONS.items()}
 """Normalisations: mean and standard deviation, and the shorter side for 224 pixels."""
+
+
+def prepared(shape: tuple[int, ...], preprocess: str) -> Preprocessing:
+    """The preprocessing of a net that has none of its own, for images of a shape (C,H,W); auto: ImageNet's."""
+    C, H, W = shape
+    if C not in (1, 3):
+        raise console.UsageError(f"pictures are grey (1 channel) or RGB (3), and this net takes {C} channels")
+    mean, std, _ = PREPROCESSING["imagenet" if preprocess == AUTO else preprocess]
+    return Preprocessing((H, W), tuple(mean[:C]), tuple(std[:C]), channels=C)
 
 
 def import_(

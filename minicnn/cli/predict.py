@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from minicnn import foreign
 from minicnn.cli import console
 from minicnn.cli.model_name import loaded
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def predict(
@@ -28,7 +25,7 @@ def predict(
     as_json: console.Json = False,
 ):
     """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
-    from minicnn.plan import predictor
+    from minicnn.plan import classify, predictor
     from minicnn.train.source import preparer
 
     model, about = loaded(run)
@@ -44,7 +41,7 @@ def predict(
         except (OSError, ValueError) as problem:           # one bad file must not stop the others
             problems.append(str(problem))
             continue
-        bright = not invert and _bright_edge(image) and about.trained_on in ("digits", "mnist")
+        bright = not invert and about.looks_inverted(image)
         probabilities = classify(answer, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
         order = (-probabilities).argsort(kind="stable")[:top]
         answers.append({"image": name, "classes": [
@@ -93,19 +90,3 @@ def _short(name: str) -> str:
     """The first of a class's names, at most 30 letters of it: ImageNet's classes have up to eight."""
     first = foreign.terminal(name.split(",")[0])
     return first if len(first) <= 30 else first[:29] + "…"
-
-
-def classify(answer: Callable[[Any], Any], x: Any) -> np.ndarray:
-    """One image, as the model takes it, (1,C,H,W) → probabilities (K,). answer: images → logits, in eval mode"""
-    from minicnn.ops.softmax import softmax
-    from minicnn.tensor import no_grad
-
-    with no_grad():
-        return softmax(answer(x)).numpy()[0]
-
-
-def _bright_edge(image) -> bool:
-    import numpy as np
-
-    edge = np.concatenate([image[:, 0].ravel(), image[:, -1].ravel(), image[:, :, 0].ravel(), image[:, :, -1].ravel()])
-    return bool(edge.mean() > 127)

@@ -12,9 +12,9 @@ from pathlib import Path
 from minicnn import foreign
 from minicnn.cli import console
 from minicnn.cli.evaluate import show
-from minicnn.cli.predict import classify
 from minicnn.inspect import plots as net_plots
 from minicnn.names import quoted
+from minicnn.plan import classify
 from minicnn.train import Run, on_signals, plots
 from minicnn.train.fit import line
 from minicnn.train.folder import BEST

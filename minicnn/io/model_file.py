@@ -25,7 +25,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from minicnn import arguments, atomic, meta, models
 from minicnn.data.decode import INTERPOLATIONS, WHITE
@@ -78,6 +77,11 @@ class Description:
         return Preprocessing((height, width), tuple(self.mean), tuple(self.std), channels, self.resize, self.fit,
                              self.interpolation, tuple(self.background), tuple(self.margin))  # type: ignore[arg-type]
 
+    def looks_inverted(self, image: np.ndarray) -> bool:
+        """Whether the edge of an image (C,H,W) uint8 is bright, while the model was trained on digits on black."""
+        edge = image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]
+        return self.trained_on in ("digits", "mnist") and float(np.concatenate([e.ravel() for e in edge]).mean()) > 127
+
 
 def save(path: str | os.PathLike[str], model: Module, description: Description) -> None:
     """Write the parameters and buffers of a net of the zoo, and their description, to `path` atomically.
@@ -98,6 +102,8 @@ def save(path: str | os.PathLike[str], model: Module, description: Description) 
     except ValueError as problem:
         raise ValueError(f"{path} can't be written: {problem}") from None
     description = replace(description, model=name, options=options)
+    import safetensors.numpy  # not at the top: reading needs only NumPy
+
     # one entry: safetensors writes several in an order that changes from one time to the next
     atomic.write(path, safetensors.numpy.save(torch_state(model), metadata={"minicnn": to_json(description)}))
 

@@ -1,4 +1,4 @@
-"""Commands on ONNX files: import, summary, predict, eval, explain, visualize, export and transfer; Python code of a net."""
+"""Commands on ONNX files: import, summary, predict, eval, explain, visualize, export, transfer; a net's Python code."""
 
 import json
 
@@ -33,7 +33,7 @@ def net():
 
 @pytest.fixture
 def folder(net, tmp_path, monkeypatch):
-    """A folder with net.onnx, written by minicnn, foreign.onnx, without its metadata and with a softmax, and a picture"""
+    """A folder with net.onnx, written by minicnn; foreign.onnx, without metadata and with a softmax; and a picture."""
     monkeypatch.chdir(tmp_path)
     written = onnx_io.content(net, ABOUT)[0]
     (tmp_path / "net.onnx").write_bytes(written)
@@ -74,7 +74,8 @@ def test_what_import_says_of_a_foreign_file(call, folder):
     assert softmax.startswith("the Softmax at its end is left out")
     assert normalised.startswith("normalisation: ")
     about = model_file.description("f.safetensors")
-    assert (about.model, about.classes, about.input, about.resize) == ("graph", ["one", "two", "three"], [3, 32, 32], 37)
+    assert (about.model, about.classes) == ("graph", ["one", "two", "three"])
+    assert (about.input, about.resize) == ([3, 32, 32], 37)
     x = np.random.default_rng(1).standard_normal((2, 3, 32, 32)).astype(np.float32)
     with no_grad():
         mine = model_file.load("f.safetensors")[0](Tensor(x)).numpy()
@@ -89,7 +90,7 @@ def test_what_import_refuses(call, folder):
     for words, *args in (("its net has 3 classes, and 2 labels are given", "--labels", "labels.txt"),
                          ("holds its own weights", "--set", "num_classes=3"), ("--input", "--input", "3x32"),
                          ("takes images of 3×32×32, not of 3×64×64", "--input", "3x64x64")):  # fmt: skip
-        rc, out, err = call("import", "net.onnx", "--out", "x.safetensors", *args)
+        rc, _, err = call("import", "net.onnx", "--out", "x.safetensors", *args)
         assert words in sentence(err, 1 if "takes images" in words or "its net" in words else 2, rc)
     rc, _, err = call("import", "lenet5", "--out", "x.safetensors")
     assert "WEIGHTS is missing" in sentence(err, 2, rc)
@@ -125,11 +126,11 @@ def test_python_code_of_a_net(call, folder):
 
 
 def test_other_commands_take_it(call, folder):
-    rc, out, err = call("explain", "unit", "net.onnx", "noise.png", "--layer", "layer1.0.conv1", "--json")
+    rc, _, err = call("explain", "unit", "net.onnx", "noise.png", "--layer", "layer1.0.conv1", "--json")
     assert rc == 0, err
-    rc, out, err = call("visualize", "net.onnx", "noise.png", "--out", "f.png")
+    rc, _, err = call("visualize", "net.onnx", "noise.png", "--out", "f.png")
     assert rc == 0, err
-    rc, out, err = call("export", "net.onnx", "--onnx", "again.onnx", "--json")
+    rc, _, err = call("export", "net.onnx", "--onnx", "again.onnx", "--json")
     assert rc == 0, err
     said = {p.key: p.value for p in onnx.load("again.onnx").metadata_props}
     assert "graph" not in json.loads(said["minicnn"])["options"], "the nodes say it already"
@@ -144,8 +145,8 @@ def test_transfer_to_other_classes(call, folder, undrawn):
         for i in range(12):
             pixels = np.clip(colour + rng.normal(0, 60, (40, 40, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "data" / f"class {k}" / f"{i}.png")
-    rc, out, err = call("transfer", "data", "--model", "net.onnx", "--out", "run", "--unfreeze", "fc", "--epochs", 1,
-                        "--validation", 0.2, "--json")  # fmt: skip
+    rc, _, err = call("transfer", "data", "--model", "net.onnx", "--out", "run", "--unfreeze", "fc", "--epochs", 1,
+                      "--validation", 0.2, "--json")  # fmt: skip
     assert rc == 0, err
     found, about = model_file.load("run/best.safetensors")
     assert (about.model, about.classes) == ("graph", ["class 0", "class 1"])

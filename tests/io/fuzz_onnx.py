@@ -109,7 +109,8 @@ def change(rng, graph):
             del node.attribute[rng.integers(len(node.attribute))]
         case 8 if tensor is not None:
             tensor.data_location = TensorProto.EXTERNAL
-            for key, value in (("location", rng.choice(["../a", "/etc/passwd", "a", "", "a/../../b"])), ("offset", "-1")):
+            place = rng.choice(["../a", "/etc/passwd", "a", "", "a/../../b"])
+            for key, value in (("location", place), ("offset", "-1")):
                 entry = tensor.external_data.add()
                 entry.key, entry.value = key, str(value)
 

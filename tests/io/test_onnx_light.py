@@ -22,8 +22,8 @@ FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 SHAPE = (3, 224, 224)
 
 NETS = {  # the net, (parameters, MACs) where they are known from elsewhere: torchvision's documentation, the zoo
-    "bvlc_alexnet": (60_965_224, None), "densenet121": (7_978_856 + 83_648, 2_834_161_664), "inception_v1": (None, None),
-    "inception_v2": (None, None), "resnet50": (25_557_032, 4_089_184_256), "shufflenet": (None, None),
+    "bvlc_alexnet": (60_965_224, None), "densenet121": (7_978_856 + 83_648, 2_834_161_664),
+    "inception_v1": (None, None), "inception_v2": (None, None), "resnet50": (25_557_032, 4_089_184_256), "shufflenet": (None, None),
     "squeezenet": (1_235_496, 349_151_936), "vgg19": (143_667_240, 19_632_062_464), "zfnet512": (None, None),
 }  # fmt: skip
 """DenseNet: the file has a scale and a shift besides each batch norm's, 2·41,824 parameters more than torchvision's."""

@@ -66,7 +66,8 @@ def test_a_reshape_whose_shape_is_computed_from_the_image(tmp_path):
     """PyTorch's x.view(x.size(0), -1): Shape, Gather, Unsqueeze, Concat, Reshape."""
     nodes = [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"], axis=0),
              node("Unsqueeze", ["n", "zeros"], ["n1"]), node("Concat", ["n1", "minus"], ["t"], axis=0),
-             node("Reshape", ["x", "t"], ["f"]), node("Gemm", ["f", "fc.weight", "fc.bias"], ["y"], transB=1)]  # fmt: skip
+             node("Reshape", ["x", "t"], ["f"]),
+             node("Gemm", ["f", "fc.weight", "fc.bias"], ["y"], transB=1)]  # fmt: skip
     arrays = {"zero": np.array(0), "zeros": np.array([0]), "minus": np.array([-1]), "fc.weight": drawn(5, 192),
               "fc.bias": drawn(5)}  # fmt: skip
     net = same_as_onnxruntime(tmp_path, model(nodes, arrays))
@@ -217,7 +218,7 @@ def test_an_image_size_that_the_file_leaves_open(tmp_path):
     assert "leaves the size of images open (3×?×?)" in refused(tmp_path, nodes, shape=("N", 3, "H", "W"))
     net = onnx_io.load(tmp_path / "net.onnx", (3, 10, 12))
     assert net(Tensor(drawn(2, 3, 10, 12))).shape == (2, 3, 1, 1)
-    with pytest.raises(ValueError, match="takes images of 3×.×., not of 1×10×12"):
+    with pytest.raises(ValueError, match=r"takes images of 3×.×., not of 1×10×12"):
         onnx_io.load(tmp_path / "net.onnx", (1, 10, 12))
 
 
@@ -225,7 +226,8 @@ def test_an_image_size_that_the_file_leaves_open(tmp_path):
 
 
 def test_an_operator_that_is_not_read_is_named_with_its_node(tmp_path):
-    nodes = [node("Relu", ["x"], ["a"]), node("NonZero", ["a"], ["b"], name="head/find"), node("Cast", ["b"], ["y"], to=1)]
+    nodes = [node("Relu", ["x"], ["a"]), node("NonZero", ["a"], ["b"], name="head/find"),
+             node("Cast", ["b"], ["y"], to=1)]  # fmt: skip
     assert "node 'head/find' (NonZero): this operator is not read" in refused(tmp_path, nodes)
 
 

@@ -18,8 +18,8 @@ SMALL = {
                "fc": ["Linear", {"in_features": 4, "out_features": 2}]},
     "arrays": {"shift": [[4, 1, 1], "float32", True]},
     "steps": [{"to": "x1", "layer": "conv1", "of": ["x"]}, {"to": "x2", "op": "add", "of": ["x1", "shift"]},
-              {"to": "x3", "op": "getitem", "of": ["x2"], "with": {"index": [{"slice": [None] * 3}, {"slice": [None] * 3},
-                                                                             [1, 1, 3]]}},
+              {"to": "x3", "op": "getitem", "of": ["x2"],
+               "with": {"index": [{"slice": [None] * 3}, {"slice": [None] * 3}, [1, 1, 3]]}},
               {"to": "x4", "op": "mean", "of": ["x3"], "with": {"axis": [2, 3]}},
               {"to": "x5", "layer": "fc", "of": ["x4"]}],
 }  # fmt: skip
@@ -151,7 +151,8 @@ def test_a_model_file_whose_graph_can_not_run(where, what, small, tmp_path):
 def test_repeated_parts_become_classes_and_loops(rng):
     def block(i, x, channels):
         return [{"to": f"a{i}", "layer": f"c{i}", "of": [x]}, {"to": f"b{i}", "layer": f"n{i}", "of": [f"a{i}"]},
-                {"to": f"d{i}", "op": "add", "of": [f"b{i}", x]}, {"to": f"e{i}", "op": "relu", "of": [f"d{i}"]}]  # fmt: skip
+                {"to": f"d{i}", "op": "add", "of": [f"b{i}", x]},
+                {"to": f"e{i}", "op": "relu", "of": [f"d{i}"]}]  # fmt: skip
 
     steps = [s for i in range(3) for s in block(i, f"e{i - 1}" if i else "x", 4)]
     layers = {f"c{i}": ["Conv2d", {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding": 1}]

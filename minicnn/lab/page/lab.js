@@ -89,7 +89,7 @@ const largest = (...lists) => Math.max(1e-12, ...lists.map(l => l.reduce((m, v) 
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 async function ask(path, question, signal) {
   const bytes = question instanceof Uint8Array || question instanceof Blob;
-  const headers = { "X-Lab-Token": token };
+  const headers = { "X-Token": token };
   if (question !== undefined) headers["Content-Type"] = bytes ? "application/octet-stream" : "application/json";
   let reply;
   try {
@@ -219,6 +219,7 @@ const evidence = act(async () => {
   const g = c.getContext("2d"), d = g.createImageData(w, h);
   v.forEach((x, i) => { let t = (x - low) / (high - low || 1); if (what === "occlusion") t = 1 - t; if (!Number.isFinite(t)) t = 0; d.data.set([255, 150 - 60 * t, 20, 255 * t], 4 * i); });
   g.putImageData(d, 0, 0);
+  ["top", "left", "height", "width"].forEach((side, i) => { c.style[side] = a.place ? `${100 * a.place[i]}%` : ""; });
   $("evidence-said").textContent = `S(${net.classes[target()].split(",")[0]})` + (a.layer ? ` · ${a.layer}` : "") + (a.size ? ` · ${a.size} × ${a.size}` : "");
 });
 $("evidence").onchange = evidence;
@@ -568,7 +569,7 @@ async function follow() {
   $("run").hidden = false;
   for (;;) {
     try {
-      const reader = (await fetch("/api/curve", { headers: { "X-Lab-Token": token } })).body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = (await fetch("/api/curve", { headers: { "X-Token": token } })).body.pipeThrough(new TextDecoderStream()).getReader();
       records = [];
       let text = "";
       for (;;) {

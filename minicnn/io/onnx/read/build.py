@@ -236,8 +236,8 @@ def _check_inputs(function: Callable[..., Any], first: int, given: Sequence[Any]
     plain = [p for p in parameters if p.kind is not p.VAR_POSITIONAL]
     needed = sum(p.default is p.empty for p in plain)
     if len(given) < needed or (len(given) > len(plain) and len(plain) == len(parameters)):
-        raise ValueError(f"it has {len(given)} inputs, and must have {needed}"
-                         + (f" to {len(plain)}" if len(plain) > needed else " or more" * (len(plain) < len(parameters))))
+        more = f" to {len(plain)}" if len(plain) > needed else " or more" * (len(plain) < len(parameters))
+        raise ValueError(f"it has {len(given)} inputs, and must have {needed}{more}")
     several = len(plain) < len(parameters) and not plain
     if any(v is None for v in (given if several and parameters[0].name != "inputs" else given[:needed])):
         raise ValueError("one of its inputs is left out, which it needs")
