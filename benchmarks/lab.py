@@ -14,8 +14,8 @@ import numpy as np
 
 from minicnn import data, models
 from minicnn.data.preprocessing import NORMALISATIONS, Preprocessing
-from minicnn.lab.server import Server
-from minicnn.lab.session import Session
+from minicnn.lab.session import Session, site
+from minicnn.web.server import Server
 
 
 def session(name):
@@ -30,9 +30,10 @@ def session(name):
 
 def measure(name):
     """(ms to the first view, KB of its look, median ms and the longest for one of 100 numbers)"""
-    server = Server(session(name))
+    mine = session(name)
+    server = Server(site(mine))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.session.warm_up()
+    mine.warm_up()
 
     def ask(path, body=None, kind="application/json"):
         headers = {"Content-Type": kind} if body is not None else {}
@@ -40,13 +41,13 @@ def measure(name):
         return urllib.request.urlopen(request).read()
 
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, server.session.prepare.shape, np.uint8).tobytes()
+    image = rng.integers(0, 256, mine.prepare.shape, np.uint8).tobytes()
     start = time.perf_counter()
     for path in ("/", "/lab.css", "/lab.js", "/api/net", "/api/samples"):
         ask(path)
     look = ask("/api/pixels", image, "application/octet-stream")
     first = 1e3 * (time.perf_counter() - start)
-    nodes, times = server.session.graph.nodes, []
+    nodes, times = mine.graph.nodes, []
     for _ in range(100):
         node = nodes[rng.integers(len(nodes))]
         at = [int(rng.integers(n)) for n in node.shape]

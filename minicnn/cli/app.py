@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import minicnn
-from minicnn.cli import console
+from minicnn.cli import console, language
 from minicnn.foreign import NoFontWarning
 
 TRAIN, LOOK, CHECK, MEASURE, DATA = "Train and use", "Look inside", "Check", "Measure", "Data"
@@ -49,7 +49,8 @@ VERBS = {
         "summary resnet50 --depth 1", "summary lenet5:1998", "summary runs/demo",
         "summary mine.py::Net --input 3x32x32 --set width=64")),
     "compare": Verb("compare:compare", LOOK, "Compare nets: size, work, memory, accuracy in the literature.", (
-        "compare vgg16 resnet50", "compare --out chart.png")),
+        "compare vgg16 resnet50", "compare --out chart.png", "compare --side-by-side vgg19 plain34 resnet34",
+        "compare --stages vgg16 resnet34", "compare --ilsvrc")),
     "diff": Verb("diff:diff", LOOK, "Compare two nets layer by layer.", (
         "diff alexnet:paper alexnet", "diff resnet20 mine.py::Net --input 3x32x32")),
     "cite": Verb("cite:cite", LOOK, "Show a net's paper: its figures, our counts, why sources differ.", (
@@ -57,6 +58,9 @@ VERBS = {
     "visualize": Verb("visualize:visualize", LOOK, "Draw what a net sees: filters, maps, Grad-CAM, saliency.", (
         "visualize runs/demo runs/demo/sample.png --what maps --out maps.png",
         "visualize net.safetensors cat.jpg --class tabby --out cat.png")),
+    "app": Verb("app_:app", TRAIN, "Serve a classifier as a page, correct its answers, let it learn.", (
+        "app runs/demo", "app runs/stamps --data photos", "app runs/demo --export classifier",
+        "app runs/demo --host 0.0.0.0 --token a-long-secret-word")),
     "lab": Verb("lab:lab", LOOK, "Open a page that explains any number of any layer.", (
         "lab runs/demo", "lab net.safetensors --no-browser", "lab runs/demo --follow",
         "lab mine.py::Net --input 3x32x32")),
@@ -65,11 +69,18 @@ VERBS = {
     "explain": Verb("explain:app", LOOK, "Show a formula with the numbers in it.", (
         "explain conv mouse --filter curve", "explain conv cat.png --filter vertical --cell 3,4",
         "explain unit runs/demo digits:0 --layer features.3 --unit 15,6,8", "explain pool --kind max",
+        "explain unit mine.py::Net cat.png --input 3x32x32 --weights net.npz",
         "explain step --lr 0.1")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
+    "claim": Verb("claim:app", CHECK, "Measure a claim of the textbooks: holds, does not hold, cannot tell.", (
+        "claim list", "claim dropout", "claim relu-tanh --series 2", "claim all", "claim mine.py --seeds 5",
+        "claim report --write claims.md")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (
         "shape 227 -k 11 -s 4", "shape 32 -k 3 -p 1")),
+    "course": Verb("course:app", CHECK, "Twelve exercises with starter files, checks and hints.", (
+        "course list", "course start 2 exercises", "course check exercises/ex02_conv_forward.py",
+        "course check class --csv scores.csv")),
     "bench": Verb("bench:app", MEASURE, "Measure convolutions or a whole net on this machine.", (
         "bench conv", "bench conv --input 16,64,56,56 -k 3 -p 1", "bench model resnet20")),
     "devices": Verb("devices:devices", MEASURE, "List the devices, and why a GPU is not usable.", ("devices",)),
@@ -87,6 +98,11 @@ class Verbs(typer.core.TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name in VERBS else command, rest
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The first screen, in the current language."""
+        language.translate_help(self)
+        super().format_help(ctx, formatter)
+
 
 def load(name: str) -> Any:
     """The click command of a verb, from its file."""
@@ -101,6 +117,7 @@ def load(name: str) -> Any:
         code.info.epilog = _epilog(verb)
     command = typer.main.get_command(code)
     command.name = name
+    language.translate_help(command)
     return command
 
 
@@ -124,12 +141,21 @@ def _version(wanted: bool):
         raise typer.Exit()
 
 
+def _language(name: str | None):
+    with console.usage_errors():
+        language.choose(name)
+
+
 @app.callback(epilog="Every verb has --help with examples; those that report have --json for programs.")
 def options(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    lang: Annotated[
+        str | None, typer.Option("--lang", help="The language of help and messages: en or ko; by default that of the "
+                                                "locale.", callback=_language, is_eager=True, metavar="en|ko")
+    ] = None,
 ):
     """Convolutional networks from scratch: train, look inside, check every gradient.
 

@@ -1,4 +1,4 @@
-"""minicnn compare M1 M2 …"""
+"""minicnn compare M1 M2 …; with --stages, --side-by-side, --stacks or --ilsvrc another table of compare_tables.py."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def compare(
     area: Annotated[Area, typer.Option(help="What the area of a disc shows: memory for inference, or parameters.")
                     ] = Area.memory,
     out: Annotated[Path | None, typer.Option(help="The picture to write: accuracy against operations.")] = None,
+    stages: Annotated[bool, typer.Option("--stages", help="The work of each net by the size of its maps.")] = False,
+    side_by_side: Annotated[
+        bool, typer.Option("--side-by-side", help="The layers of nets in columns, as in the ResNet paper; --out draws.")
+    ] = False,
+    stacks: Annotated[
+        bool, typer.Option("--stacks", help="3×3 filters against one 5×5, 7×7 or 11×11; --input CxHxW are the maps.")
+    ] = False,
+    ilsvrc: Annotated[bool, typer.Option("--ilsvrc", help="Results of the ImageNet challenge by year, and a person's.")
+                      ] = False,
     as_json: console.Json = False,
 ):
     """Compare nets: size, work, memory and the literature's accuracy; draw accuracy against operations."""
@@ -44,22 +53,28 @@ def compare(
 
     if out:
         console.check_out(out, console.PICTURES)
+    if stages or side_by_side or stacks or ilsvrc:
+        asked = {"--stages": stages, "--side-by-side": side_by_side, "--stacks": stacks, "--ilsvrc": ilsvrc}
+        return _other_table([flag for flag, given in asked.items() if given], models or [], settings, input_size, out,
+                            as_json)  # fmt: skip
     rows: list[dict[str, Any]] = []
     for model in models or [name for name, known in literature().items() if known.top1]:
         found = find(model, settings, input_size)
         known = _known(found)
         rows.append({"model": model, **measured(found).totals, "top1": known.top1, "top1_modern": known.top1_modern,
-                     "where": known.where if known.top1 else None})  # fmt: skip
+                     "where": known.where if known.top1 else None, "cifar10_error": known.cifar10_error})  # fmt: skip
     missing = _draw([row for row in rows if row["top1"]], area, out) if out else ""
     if as_json:
         return console.print_json(rows)
+    cifar = any(r["cifar10_error"] for r in rows)
+    accuracies = ("top1", "top1_modern", *["cifar10_error"] * cifar)
     table = console.table("model", ">parameters", ">MACs", ">FLOPs", ">activations", ">inference", ">training",
-                          ">top-1, %", ">modern, %")  # fmt: skip
+                          ">top-1, %", ">modern, %", *[">CIFAR-10 error, %"] * cifar)  # fmt: skip
     for r in rows:
         table.add_row(console.escape(r["model"]),
                       *(f"{r[key]:,}" for key in ("parameters", "macs", "flops", "activations")),
                       mega(r["inference_bytes"]), mega(r["training_bytes"]),
-                      *(f"{r[key]:.2f}" if r[key] else "·" for key in ("top1", "top1_modern")))  # fmt: skip
+                      *(f"{r[key]:.2f}" if r[key] else "·" for key in accuracies))  # fmt: skip
     console.show(table, ("FLOPs", "activations", "training", "inference", "modern, %"))
     console.say("\nCounts are of one image at each net's own input size. Accuracies are from the literature "
                 "(`minicnn cite` names the source), not measured here. top-1 is of the classic recipe, the one "
@@ -67,6 +82,30 @@ def compare(
     if out:
         console.say(missing or f"chart: {out}", markup=False)
     return None
+
+
+def _other_table(flags: list[str], models: list[str], settings: list[str] | None, input_size: str, out: Path | None,
+                 as_json: bool) -> None:
+    from minicnn.cli import compare_tables
+
+    flag = flags[0]
+    if len(flags) > 1:
+        raise console.UsageError(f"{flag} and {flags[1]} are two tables: ask for one")
+    if flag in ("--stages", "--side-by-side") and not models:
+        raise console.UsageError(f"{flag} needs the names of nets, such as minicnn compare {flag} vgg19 "
+                                 "resnet34")
+    if flag in ("--stacks", "--ilsvrc") and models:
+        raise console.UsageError(f"{flag} takes no nets: leave {models[0]} out")
+    if out and flag != "--side-by-side":
+        raise console.UsageError(f"--out draws the chart of nets, or --side-by-side; {flag} has no picture")
+    if flag == "--stacks":
+        return compare_tables.stacks(input_size, as_json)
+    if flag == "--ilsvrc":
+        return compare_tables.ilsvrc(as_json)
+    nets = [find(model, settings, input_size) for model in models]
+    if flag == "--side-by-side":
+        return compare_tables.side_by_side(nets, out, as_json)
+    return compare_tables.stages(nets, as_json)
 
 
 def _known(found: Named) -> Entry:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from minicnn.cli import console
+from minicnn.cli.model_name import InputSize, ModelSettings
 
 if TYPE_CHECKING:
     from minicnn.explain.answer import Answer
@@ -25,7 +26,12 @@ Image = Annotated[str, typer.Argument(help="A picture file, digits:N, or mouse, 
 Filter = Annotated[str, typer.Option("--filter", help="vertical, horizontal, diagonal, antidiagonal, curve, "
                                                       "numbers, or a "
                                                       "file with a row of numbers on each line, or .npy.")]  # fmt: skip
-Model = Annotated[str, typer.Argument(help="A run folder, a model file, or a net of the zoo with random weights.")]
+Model = Annotated[str, typer.Argument(help="A run folder, a model file, a net of the zoo, or FILE.py::NET of your own; "
+                                           "without --weights those two are random.")]  # fmt: skip
+Weights = Annotated[Path | None, typer.Option(help="Weights for NAME or FILE.py::NET.")]
+Labels = Annotated[Path | None, typer.Option(help="With --weights of a net of the zoo: class names.")]
+Preprocess = Annotated[str, typer.Option(help="With --weights, and for FILE.py::NET: how pictures are normalised: "
+                                              "imagenet, caffe, inception, none, auto.")]  # fmt: skip
 
 
 @app.command("conv")
@@ -58,14 +64,19 @@ def unit(
     class_: Annotated[str, typer.Option("--class", help="The class whose score the gradient is of: a name or a "
                                                         "number; by "
                                                         "default the most probable.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the random weights of a net of the zoo.", min=0)] = 0,
+    weights: Weights = None,
+    labels: Labels = None,
+    settings: ModelSettings = None,
+    input_size: InputSize = "",
+    preprocess: Preprocess = "auto",
+    seed: Annotated[int, typer.Option(help="Of random weights.", min=0)] = 0,
     out: Out = None,
     as_json: console.Json = False,
 ):  # fmt: skip
     """Work out one number of a net: what it reads, window × filter + bias, and the gradient back to the window."""
     from minicnn import explain
 
-    net, about, x = _prepared(model, image, seed)
+    net, about, x = _prepared(model, image, seed, weights, labels, settings, input_size, preprocess)
     k = _class(class_, about.classes)
     at_ = numbers("--unit", at)
     show(lambda: explain.unit(net, x, layer, at_, k, about.classes), as_json, out)
@@ -134,8 +145,8 @@ def softmax(
 
 @app.command("step")
 def step(
-    model: Annotated[str, typer.Argument(help="A run folder, a model file, or a net of the zoo with random weights; "
-                                              "without one, a single neuron y = w·x + b.")] = "",
+    model: Annotated[str, typer.Argument(help="A run folder, a model file, a net of the zoo, or FILE.py::NET of your "
+                                              "own; without one, a single neuron y = w·x + b.")] = "",
     image: Annotated[str, typer.Argument(help="With a net: a picture file, or digits:N.")] = "",
     label: Annotated[str, typer.Option(help="With a net: the right class, a name or a number; digits:N knows "
                                             "it.")] = "",
@@ -146,7 +157,12 @@ def step(
     target: Annotated[float, typer.Option(help="What the neuron should answer.")] = 0.5,
     w: Annotated[float, typer.Option("--w", help="The neuron's weight.")] = 0.8,
     b: Annotated[float, typer.Option("--b", help="The neuron's bias.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the random weights of a net of the zoo.", min=0)] = 0,
+    weights: Weights = None,
+    labels: Labels = None,
+    settings: ModelSettings = None,
+    input_size: InputSize = "",
+    preprocess: Preprocess = "auto",
+    seed: Annotated[int, typer.Option(help="Of random weights.", min=0)] = 0,
     out: Out = None,
     as_json: console.Json = False,
 ):  # fmt: skip
@@ -154,12 +170,13 @@ def step(
     from minicnn import explain
 
     if not model:
-        if label or weight or index:
-            raise console.UsageError("--label, --weight and --index are for a net: name one, such as lenet5 digits:0")
+        if label or weight or index or weights or labels or settings or input_size:
+            raise console.UsageError("--label, --weight, --index, --weights, --labels, --set and --input are for a "
+                                     "net: name one, such as lenet5 digits:0")
         return show(lambda: explain.neuron(x, target, w, b, lr), as_json, out)
     if not image:
         raise console.UsageError("the picture is missing: name a file, or digits:0, after the net")
-    net, about, inputs = _prepared(model, image, seed)
+    net, about, inputs = _prepared(model, image, seed, weights, labels, settings, input_size, preprocess)
     k = _class(label, about.classes)
     if k is None and image.startswith("digits"):
         from minicnn.explain.samples import label_of
@@ -214,30 +231,54 @@ def _class(wanted: str, classes: list[str]) -> int | None:
     return which(wanted, classes) if wanted else None
 
 
-def _prepared(model: str, image: str, seed: int) -> tuple[Any, Any, Any]:
+def _prepared(model: str, image: str, seed: int, *given: Any) -> tuple[Any, Any, Any]:
     """(the net, its description, the picture as the net takes it: (C,H,W) float32)"""
     from minicnn.explain.samples import digit
 
-    net, about = _net(model, seed)
+    net, about = _net(model, seed, *given)
     source = digit(image)[0] if image.partition(":")[0] == "digits" else Path(image)
     preprocessing = about.preprocessing
-    return net, about, preprocessing.normalise(preprocessing.read(source))
+    return net.eval(), about, preprocessing.normalise(preprocessing.read(source))
 
 
-def _net(model: str, seed: int) -> tuple[Any, Any]:
+def _net(model: str, seed: int, weights: Path | None, labels: Path | None, settings: list[str] | None,
+         input_size: str, preprocess: str) -> tuple[Any, Any]:  # fmt: skip
     """(the net, its description); a net of the zoo has random weights, classes without names, and x = bytes/255."""
     from minicnn import models, rng
-    from minicnn.cli.model_name import model_path, of_zoo
+    from minicnn.cli import user_file
+    from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
+    from minicnn.cli.model_name import loaded, of_zoo, parse, parse_shape
     from minicnn.io import model_file
 
-    if "::" in model:
-        raise console.UsageError(f"{model} names a net without weights: in Python, `net.explain(x, layer, unit)` "
-                                 f"works for "
-                                 "every net")
-    if model.partition(":")[0] not in models.names() or Path(model).exists():
-        return model_file.load(model_path(Path(model)))
-    name, options = of_zoo(model)
-    shape = models.input_shape(name, options.get("variant", ""))
+    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
     rng.seed(seed)
-    net = models.build(name, **options)
+    if "::" in model:
+        if not input_size:
+            raise console.UsageError(f"--input is missing: {model} does not define its image size; give channels x "
+                                     "height x width, such as --input 3x32x32")  # fmt: skip
+        if labels:
+            raise console.UsageError("--labels is for a net of the zoo: a net of your own shows the classes' numbers")
+        prepare = prepared(parse_shape(input_size), preprocess)
+        net = user_file.with_weights(model, parse(settings), weights)
+        return net, model_file.Description.of(model, {}, [], prepare)
+    if input_size:
+        raise console.UsageError(f"--input is for FILE.py::NET: {model} defines its image size")
+    if weights:
+        name, options = of_zoo(model, settings)
+        net, about, said = assemble(name, weights, labels, options, preprocess)
+        for sentence in said:
+            console.note(sentence)
+        return net, about
+    if labels:
+        raise console.UsageError("--labels needs --weights: a model file has its own class names")
+    if model.partition(":")[0] not in models.names() or Path(model).exists():
+        if settings:
+            raise console.UsageError(f"--set is for a net that is built now; the options of the net in {model} are "
+                                     "fixed")
+        return loaded(model)
+    name, options = of_zoo(model, settings)
+    shape = models.input_shape(name, options.get("variant", ""))
+    shape = (options.get("in_channels", shape[0]), *shape[1:])
+    with console.usage_errors(TypeError):
+        net = models.build(name, **options)
     return net, model_file.Description(name, options, [], list(shape), [0.0] * shape[0], [1.0] * shape[0])

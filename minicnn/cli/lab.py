@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,16 +12,14 @@ import typer
 
 from minicnn import data, models
 from minicnn.cli import console, user_file
-from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble
-from minicnn.cli.model_name import BEST, InputSize, ModelSettings, model_path, of_zoo, parse, parse_shape
-from minicnn.data.preprocessing import Preprocessing
+from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
+from minicnn.cli.model_name import BEST, InputSize, ModelSettings, loaded, of_zoo, parse, parse_shape
 from minicnn.io import model_file
-from minicnn.io.weights import load_into
-from minicnn.lab.server import Server
-from minicnn.lab.session import Session
+from minicnn.lab.session import Session, site
 from minicnn.nn import Module
 from minicnn.train.folder import CONFIG
 from minicnn.train.source import split_of_run, whole_dataset
+from minicnn.web.server import serve
 
 DEMO = Path("runs/demo")
 
@@ -65,20 +62,8 @@ def lab(
             time.sleep(0.3)
     session = _session(run, weights, labels, settings, input_size, preprocess, _newest(folder) if follow else None)
     with console.usage_errors():
-        try:
-            server = Server(session, port, host, token, folder if follow else None)
-        except OSError as problem:
-            raise ValueError(f"port {port} of {host} can't be used ({problem.strerror}): choose another with --port; "
-                             "0 takes a free one") from None
-    console.say(f"The lab is at {server.address}", markup=False)
-    console.say("It runs until Ctrl-C.")
-    session.warm_up()
-    if not no_browser:
-        webbrowser.open(server.address)
-    try:
-        server.serve_forever()
-    finally:
-        server.server_close()
+        serve(site(session, folder if follow else None), port, host, token, browser=not no_browser,
+              say=lambda line: console.say(line, markup=False), warm_up=session.warm_up)
 
 
 def _session(run: str, weights: Path | None, labels: Path | None, settings: list[str] | None, input_size: str,
@@ -89,12 +74,8 @@ def _session(run: str, weights: Path | None, labels: Path | None, settings: list
                                      "height x width, such as --input 3x32x32")  # fmt: skip
         if labels:
             raise console.UsageError("--labels is for a net of the zoo: a net of your own shows the classes' numbers")
-        net = user_file.net(run, parse(settings), drawn=True)
-        if weights:
-            report = load_into(net, weights, strict=False)
-            if not report.ok:
-                raise ValueError(f"{weights} does not fit {run} ({report})")
-        return Session(net, [], _prepared(parse_shape(input_size), preprocess), run)
+        net = user_file.with_weights(run, parse(settings), weights)
+        return Session(net, [], prepared(parse_shape(input_size), preprocess), run)
     if input_size:
         raise console.UsageError(f"--input is for FILE.py::NET: {run} defines its image size")
     if weights:
@@ -112,21 +93,12 @@ def _session(run: str, weights: Path | None, labels: Path | None, settings: list
         shape = models.input_shape(name, options.get("variant", ""))
         shape = (options.get("in_channels", shape[0]), *shape[1:])
         console.say(f"{run} has random weights: --weights gives it trained ones.", markup=False)
-        return Session(net, [], _prepared(shape, preprocess), run)
+        return Session(net, [], prepared(shape, preprocess), run)
     if settings:
         raise console.UsageError(f"--set is for a net that is built now; the options of the net in {run} are fixed")
-    net, about = model_file.load(model_path(Path(run)))
+    net, about = loaded(run)
     name = f"{about.model} · {run}"
     return Session(net, about.classes, about.preprocessing, name, _samples(Path(run), about), reload)
-
-
-def _prepared(shape: tuple[int, ...], preprocess: str) -> Preprocessing:
-    C, H, W = shape
-    if C not in (1, 3):
-        raise console.UsageError(f"the lab shows nets for grey (1) or RGB (3) pictures, and this one takes "
-                                 f"{C} channels")
-    mean, std, _ = PREPROCESSING["imagenet" if preprocess == AUTO else preprocess]
-    return Preprocessing((H, W), tuple(mean[:C]), tuple(std[:C]), channels=C)
 
 
 def _samples(run: Path | None, about: model_file.Description) -> Any:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from minicnn import foreign
 from minicnn.cli import console
-from minicnn.cli.model_name import model_path
-
-if TYPE_CHECKING:
-    import numpy as np
+from minicnn.cli.model_name import loaded
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     images: Annotated[list[str], typer.Argument(help="Picture files, folders of them, or - for standard input.")],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 5,
     invert: Annotated[
@@ -28,11 +25,10 @@ def predict(
     as_json: console.Json = False,
 ):
     """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
-    from minicnn.io import model_file
-    from minicnn.plan import predictor
+    from minicnn.plan import classify, predictor
     from minicnn.train.source import preparer
 
-    model, about = model_file.load(model_path(run))
+    model, about = loaded(run)
     model.to(console.device(device))
     preprocessing, prepare = about.preprocessing, preparer(device)
     answers: list[dict[str, Any]] = []
@@ -45,7 +41,7 @@ def predict(
         except (OSError, ValueError) as problem:           # one bad file must not stop the others
             problems.append(str(problem))
             continue
-        bright = not invert and _bright_edge(image) and about.trained_on in ("digits", "mnist")
+        bright = not invert and about.looks_inverted(image)
         probabilities = classify(answer, prepare(preprocessing.normalise((255 - image if invert else image)[None])))
         order = (-probabilities).argsort(kind="stable")[:top]
         answers.append({"image": name, "classes": [
@@ -94,19 +90,3 @@ def _short(name: str) -> str:
     """The first of a class's names, at most 30 letters of it: ImageNet's classes have up to eight."""
     first = foreign.terminal(name.split(",")[0])
     return first if len(first) <= 30 else first[:29] + "…"
-
-
-def classify(answer: Callable[[Any], Any], x: Any) -> np.ndarray:
-    """One image, as the model takes it, (1,C,H,W) → probabilities (K,). answer: images → logits, in eval mode"""
-    from minicnn.ops.softmax import softmax
-    from minicnn.tensor import no_grad
-
-    with no_grad():
-        return softmax(answer(x)).numpy()[0]
-
-
-def _bright_edge(image) -> bool:
-    import numpy as np
-
-    edge = np.concatenate([image[:, 0].ravel(), image[:, -1].ravel(), image[:, :, 0].ravel(), image[:, :, -1].ravel()])
-    return bool(edge.mean() > 127)

@@ -40,6 +40,18 @@ def load(target: str, what: str = "function") -> tuple[Any, ModuleType]:
     return getattr(module, name), module
 
 
+def with_weights(target: str, options: dict[str, Any], weights: Path | None) -> Module:
+    """The net FILE.py::NAME with weights from a file; without one they are drawn. ValueError where they do not fit."""
+    from minicnn.io.weights import load_into
+
+    made = net(target, options, drawn=True)
+    if weights is not None:
+        report = load_into(made, weights, strict=False)
+        if not report.ok:
+            raise ValueError(f"{weights} does not fit {target} ({report})")
+    return made
+
+
 def net(target: str, options: dict[str, Any], drawn: bool = False) -> Module:
     """The net FILE.py::NAME: a Module, or a class or function that gives one when called with `options`.
 

@@ -98,6 +98,40 @@ class Dataset(Source):
         return Dataset(self.images[indices], self.labels[indices])
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Joined(Source):
+    """Two sources, one after the other; they may be of different kinds."""
+
+    first: Source
+    second: Source
+    order: Array | None = None
+    """(N,) the places in both together; None: all of them."""
+
+    @cached_property
+    def _order(self) -> Array:
+        return np.arange(len(self.first) + len(self.second)) if self.order is None else self.order
+
+    @cached_property
+    def labels(self) -> Array:
+        """(N,) int64"""
+        return np.concatenate([self.first.labels, self.second.labels])[self._order]
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """The name of each picture."""
+        both = [*self.first.names, *self.second.names]
+        return [both[i] for i in self._order]
+
+    def picture(self, index: int) -> Any:
+        """The picture of the source that it is from."""
+        place = int(self._order[index]) - len(self.first)
+        return self.second.picture(place) if place >= 0 else self.first.picture(place + len(self.first))
+
+    def select(self, indices: Any) -> Joined:
+        """Some of them, in that order."""
+        return Joined(self.first, self.second, self._order[np.asarray(indices, np.int64)])
+
+
 def label_array(labels: Any, count: int) -> Array:
     """The labels as int64 (N,), N = count. ValueError where there are more, fewer, or negative ones."""
     labels = np.asarray(labels, np.int64)

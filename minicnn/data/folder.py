@@ -33,6 +33,9 @@ SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "
 CLASSES_FILE = "classes.txt"
 """A file beside the folders with one class on each line, for an order other than alphabetical."""
 
+CORRECTED = "corrected-"
+"""How the names of files begin that `minicnn app` adds to a class: training pictures, apart from the draw of splits."""
+
 MAX_NAMES = 5  # in a message
 
 
@@ -64,7 +67,8 @@ class ImageFolder(Splits):
 
     The shares `test` and `validation` of each class are split off with `seed`, at least one picture where the share is
     above 0 and the class has enough. With folders train, val (or valid, validation) and test these splits are used; a
-    missing val is split off from train; with val but without test, `test` is None.
+    missing val is split off from train; with val but without test, `test` is None. Files that `minicnn app` added,
+    corrected-…, are training pictures and change nothing in that draw, so a run's test pictures stay the same.
 
     folders      the names of the class folders, in alphabetical order or in that of classes.txt
     classes      the names of the classes: those of the folders, or ImageNet's names where these are ids (n01440764)
@@ -101,13 +105,17 @@ class ImageFolder(Splits):
         self.train: Files
         self.validation: Files | None
         self.test: Files | None
+        drawn, added = _without_corrected(parts["train" if given else ""])
         if given:
-            self.train, self.validation, self.test = parts["train"], parts.get("validation"), parts.get("test")
+            self.train, self.validation, self.test = drawn, parts.get("validation"), parts.get("test")
         else:
-            self.train, self.test = stratified(parts[""], test, seed, 1)
+            self.train, self.test = stratified(drawn, test, seed, 1)
             self.validation = None
         if self.validation is None:
-            self.train, self.validation = stratified(self.train, validation, seed, 2, parts["train" if given else ""])
+            self.train, self.validation = stratified(self.train, validation, seed, 2, drawn)
+        if added is not None:
+            self.train = Files(self.root, self.train.names + added.names,
+                               np.concatenate([self.train.labels, added.labels]))
         here = [part for part in (self.train, self.validation, self.test) if part is not None]
         self.samples = Files(self.root, tuple(name for part in here for name in part.names),
                              np.concatenate([part.labels for part in here]))
@@ -195,6 +203,14 @@ class ImageFolder(Splits):
     def _files(self, classes: dict[str, list[str]]) -> Files:
         pairs = [(name, label) for label, folder in enumerate(self.folders) for name in classes[folder]]
         return Files(self.root, tuple(name for name, _ in pairs), np.array([label for _, label in pairs], np.int64))
+
+
+def _without_corrected(files: Files) -> tuple[Files, Files | None]:
+    """(the other files, the corrected ones), or (files, None) where all or none are."""
+    added = np.array([Path(name).name.startswith(CORRECTED) for name in files.names])
+    if added.all() or not added.any():
+        return files, None
+    return files.select(np.flatnonzero(~added)), files.select(np.flatnonzero(added))
 
 
 def nfc(name: str) -> str:

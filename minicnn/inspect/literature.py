@@ -23,11 +23,13 @@ class Entry:
 
     top1: accuracy on ImageNet's validation set in %, trained with a classic recipe; `where` is its source.
     top1_modern: the same with torchvision's recipe of 2021, which gives several points more.
+    cifar10_error: test error on CIFAR-10 in %, trained with crops and flips.
     """
 
     claims: tuple[Claim, ...] = ()
     top1: float | None = None
     top1_modern: float | None = None
+    cifar10_error: float | None = None
     where: str = "published with torchvision's weights V1"
     remarks: tuple[str, ...] = ()
 

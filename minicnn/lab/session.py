@@ -6,11 +6,9 @@ time: modes and settings of a net are shared. Changes are made in memory; no fil
 
 from __future__ import annotations
 
-import inspect
-import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,28 +17,23 @@ from minicnn import arguments
 from minicnn.data.decode import Packed
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.inspect import units
-from minicnn.inspect.grad_cam import grad_cam
+from minicnn.inspect.grad_cam import grad_cam, place
 from minicnn.inspect.occlusion import mean_per_pixel, occlusion
 from minicnn.inspect.saliency import saliency
-from minicnn.lab import answers, change
+from minicnn.lab import answers, change, follow
 from minicnn.lab.answers import Answer
 from minicnn.lab.look import Graph, Look
 from minicnn.names import short, unknown
 from minicnn.nn import Module
+from minicnn.web.site import Question, Site, Turn, pages
 
 IMAGES = 64
 """Images that are remembered by number."""
 LOOKS = 4
 LOOK_BYTES = 2**29
 """Of the looks that are kept: values and gradients. The last look is kept in any case."""
-PATIENCE = 60.0
-"""Seconds that a question waits for its turn."""
 SAMPLES, SAMPLE_BYTES = 40, 600_000
 MOST_SCORES = 25_000
-
-
-class BusyError(RuntimeError):
-    """Too many questions at once."""
 
 
 class Session:
@@ -63,7 +56,7 @@ class Session:
             raise ValueError(f"the net's answer for an image has shape {out}, but there are {len(self.classes)} "
                              "classes")
         self._original = model.state_dict()
-        self._reload, self._turn, self.changed = reload, threading.Lock(), False
+        self._reload, self._alone, self.changed = reload, Turn(), False
         self._images: OrderedDict[int, np.ndarray] = OrderedDict()
         self._looks: OrderedDict[int, Look] = OrderedDict()
         self._next = 0
@@ -97,7 +90,9 @@ class Session:
 
     def look_at_picture(self, content: bytes) -> Answer:
         """A look at a picture file, preprocessed as for `minicnn predict`."""
-        return self._look_at(self.prepare.read(Packed("the picture", content)))
+        with self._alone():                                        # it can take much memory
+            image = self.prepare.read(Packed("the picture", content))
+        return self._look_at(image)
 
     def _look_at(self, image: np.ndarray) -> Answer:
         with self._alone():
@@ -138,7 +133,7 @@ class Session:
                 return {"what": what, "map": saliency(self.model, x, k)[0]}
             if what == "grad-cam":
                 layer = layer or units.last_convolution(self.model, self.prepare.shape)
-                return {"what": what, "layer": layer,
+                return {"what": what, "layer": layer, "place": place(self.model, self.prepare.shape, layer),
                         "map": grad_cam(self.model, x, k, units.find_layer(self.model, layer))[0]}
             side = min(x.shape[2:])
             size, stride = max(1, side // 5), max(1, side // 10)
@@ -228,16 +223,6 @@ class Session:
         """About what one look takes: values and gradients in float32, and as much again for what the ops keep."""
         return 12 * sum(int(np.prod(node.shape)) for node in self.graph.nodes)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=PATIENCE):
-            raise BusyError("the lab is busy with other questions: ask again")
-        try:
-            with np.errstate(all="ignore"):
-                yield
-        finally:
-            self._turn.release()
-
 
 def pen(images: np.ndarray) -> float:
     """The width in pixels of the strokes in images (n,1,H,W) uint8, bright on dark:  2 · area / length of the edge.
@@ -264,25 +249,19 @@ def _chosen(source: Any, prepare: Preprocessing) -> tuple[np.ndarray, list[int]]
     return images, [int(labels[i]) for i in order]
 
 
-QUESTIONS: dict[str, tuple[Callable[..., Answer], bool]] = {
-    "/api/again": (Session.again, False), "/api/maps": (Session.maps, False), "/api/unit": (Session.unit, False),
-    "/api/evidence": (Session.evidence, False), "/api/difference": (Session.difference, False),
-    "/api/weights": (Session.weights, False), "/api/step": (Session.step, True), "/api/set": (Session.set_weight, True),
-    "/api/scale": (Session.scale_filter, True), "/api/reset": (Session.reset, True),
-}  # fmt: skip
-"""{path: (method, whether it may change the net)}"""
-PICTURES = {"/api/pixels": Session.look_at_pixels, "/api/picture": Session.look_at_picture}
-"""Questions that are bytes."""
-
-
-def ask(session: Session, path: str, given: dict[str, Any]) -> Answer:
-    """The answer to a question of QUESTIONS. ValueError for a name that it does not have, or one that is missing."""
-    method = QUESTIONS[path][0]
-    known = dict(list(inspect.signature(method).parameters.items())[1:])
-    for name in given:
-        if name not in known:
-            raise ValueError(unknown("name in the question", short(name), known or ["nothing"]))
-    for name, parameter in known.items():
-        if parameter.default is parameter.empty and name not in given:
-            raise ValueError(f"the question lacks {name!r}")
-    return method(session, **given)
+def site(session: Session, run: Path | None = None) -> Site:
+    """The lab as a web site: its page and what the page may ask.   run: whose log the page follows."""
+    s = session
+    changes: dict[str, Callable[..., Answer]] = {
+        "/api/step": s.step, "/api/set": s.set_weight, "/api/scale": s.scale_filter, "/api/reset": s.reset}
+    plain: dict[str, Callable[..., Answer]] = {
+        "/api/again": s.again, "/api/maps": s.maps, "/api/unit": s.unit, "/api/evidence": s.evidence,
+        "/api/difference": s.difference, "/api/weights": s.weights}  # fmt: skip
+    return Site(
+        "lab", pages("minicnn.lab", "index.html", "lab.css", "lab.js", "icon.svg"),
+        reads={"/api/net": s.net, "/api/samples": s.samples},
+        questions={path: Question(f) for path, f in plain.items()}
+        | {path: Question(f, True) for path, f in changes.items()},
+        pictures={"/api/pixels": s.look_at_pixels, "/api/picture": s.look_at_picture},
+        streams={} if run is None else {"/api/curve": lambda stop: follow.events(run, s.refresh, stop)},
+    )  # fmt: skip

@@ -10,8 +10,8 @@
 """
 
 from minicnn.plan.plan import Plan, compile
-from minicnn.plan.predictor import predictor
+from minicnn.plan.predictor import classify, predictor
 from minicnn.plan.table import Row, Table
 from minicnn.plan.trace import CompileError
 
-__all__ = ["CompileError", "Plan", "Row", "Table", "compile", "predictor"]
+__all__ = ["CompileError", "Plan", "Row", "Table", "classify", "compile", "predictor"]

@@ -8,12 +8,19 @@ import numpy as np
 
 from minicnn.cpu import path
 from minicnn.nn import Module
+from minicnn.ops.softmax import softmax
 from minicnn.plan import plan as plans
 from minicnn.recording import no_grad
 from minicnn.tensor import Tensor
 
 WORTHWHILE = 32
 """Images for which it pays to trace the model first, which takes as long as about ten of them."""
+
+
+def classify(answer: Callable[[Tensor], Tensor], x: Tensor) -> np.ndarray:
+    """One image, as the model takes it, (1,C,H,W) → probabilities (K,). answer: images → logits, in eval mode"""
+    with no_grad():
+        return softmax(answer(x)).numpy()[0]
 
 
 def predictor(model: Module, images: int) -> Callable[[Tensor], Tensor]:

@@ -60,7 +60,8 @@ class History:
 def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: float = 1e-3,
         optimizer: str | Optimizer = "adamw", schedule: str = "constant", validation: Any = 0.1,
         augment: str | None = None, label_smoothing: float = 0.0, class_weights: str = "none",
-        on_epoch: Callable[[dict], None] | None = None, verbose: bool = True) -> History:  # fmt: skip
+        on_epoch: Callable[[dict], None] | None = None, on_step: Callable[[int, float], None] | None = None,
+        verbose: bool = True) -> History:  # fmt: skip
     """Train `net` and leave it with the weights of its best epoch, in eval mode. → its History
 
     data         `data.load(…)`; a Dataset; (images, labels), two arrays; or batches, an iterable of (images, labels)
@@ -72,6 +73,7 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
     optimizer    adamw, adam, sgd; or an Optimizer with its own learning rate
     schedule     constant, cosine, onecycle, linear, exponential or step: the learning rate over the epochs
     on_epoch     is called with each epoch's record: epoch, loss, accuracy, val_loss, val_accuracy, lr, seconds, best
+    on_step      is called with the number of each step, from 0, and its loss
     verbose      a progress bar in a terminal or notebook, and a line for each epoch
 
     The order of the images depends on `minicnn.seed`. Ctrl-C ends the training; the best weights so far are kept.
@@ -101,12 +103,17 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
         return images if isinstance(images, Tensor) else Tensor(np.asarray(images, dtype), device=device)
 
     history, kept = History(preprocessing=preprocessing), net.state_dict()
-    with _shown(verbose, epochs, steps) as (on_step, say):
+    with _shown(verbose, epochs, steps) as (show_step, say):
+        def after_step(step, loss):
+            show_step(step, loss)
+            if on_step:
+                on_step(step, loss)
+
         try:
             for epoch in range(1, epochs + 1):
                 started = time.monotonic()
                 loss, accuracy = train_epoch(net, batches, prepare, optimizer, rates, label_smoothing=label_smoothing,
-                                             weight=weight, first_step=rates.t, on_step=on_step)
+                                             weight=weight, first_step=rates.t, on_step=after_step)
                 record = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
                 if held_out is not None:
                     result = evaluate(net, held_out, prepare)

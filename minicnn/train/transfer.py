@@ -17,6 +17,7 @@ from minicnn import models, rng
 from minicnn.data import NORMALISATIONS, Splits
 from minicnn.io import model_file
 from minicnn.io.weights import load_into
+from minicnn.nn import Module
 from minicnn.train import body, build, folder, linear_head
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete
@@ -26,12 +27,15 @@ from minicnn.train.source import drawn, open_splits, preparer
 VIEWS = (("features of the pictures", "none"), ("features of their mirror images", "flip:1"))
 """Each training picture is used as it is, and mirrored."""
 
+OnBatch = Callable[[str, int, int], None]
+"""on_batch(what, done, all) reports progress."""
+
 TRIED = 200
 """The most pictures used to compare normalisations."""
 
 
 def transfer(config: Config, where: str | Path | None = None, *, normalisation: str = "auto", overwrite: bool = False,
-             on_batch: Callable[[str, int, int], None] = lambda what, done, all_: None) -> Run:  # fmt: skip
+             on_batch: OnBatch = lambda what, done, all_: None) -> Run:  # fmt: skip
     """Do steps 1 and 2 in a run folder and prepare step 3: `transfer(config, "runs/mine").train()`, then `.test()`.
 
     config.weights: the file with the body's weights.   normalisation: that of the body's pictures, one of
@@ -54,17 +58,10 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
     trained = body.freeze(model, head, config.unfreeze)
     place, lock = folder.claim(config, None if where is None else Path(where), overwrite)
 
-    def features(chosen, what, augment="none"):
-        loader = splits.loader(chosen, splits.evaluated(chosen).batch_size, config.workers, augment)
-        with loader:
-            batches = _reported(loader, lambda done: on_batch(what, done, len(loader)))
-            return body.features(model, head, batches, prepare)[0]            # (N, F)
-
     def loss(name):
-        nonlocal splits
-        splits = _normalised(splits, name)
+        normalised = _normalised(splits, name)
         few = drawn(splits.train, TRIED, [config.seed, 5])
-        x = features(few, f"which normalisation: {name}")
+        x = _features(model, head, normalised, few, config, f"which normalisation: {name}", "none", on_batch)
         solved = linear_head.fit(x[None], few.labels, len(splits.classes), seed=config.seed)
         return solved.tried[solved.strength][0]
 
@@ -72,22 +69,38 @@ def transfer(config: Config, where: str | Path | None = None, *, normalisation: 
         name = _of_model_file(config.weights) if normalisation == "auto" else normalisation
         name = name or min(NORMALISATIONS, key=loss)
         splits = _normalised(splits, name)
-        x = np.stack([features(splits.train, what, augment) for what, augment in VIEWS])  # (V, N, F)
-        labels = splits.train.labels
-        weight = build.class_weights(config.class_weights, labels, len(splits.classes))
-        solved = linear_head.fit(x, labels, len(splits.classes), seed=config.seed, weight=weight)
-        body.put_in(head, solved.weight, solved.bias, x[0])
+        solved, x = solve_head(model, head, splits, config, on_batch)
         about = model_file.Description.of(base, options, splits.classes, splits.preprocessing,
                                           trained_on=config.dataset)
         model_file.save(place / folder.HEAD, model, about)
         run = Run(config, place, overwrite=True)
     folder.write(place / "head.json", {
         "weights": config.weights, "prefix": prefix, "head": head.name, "learns": trained, "normalisation": name,
-        "pictures": len(labels), "features": x.shape[2], "views": len(x), "lambda": solved.strength,
+        "pictures": len(splits.train), "features": x.shape[2], "views": len(x), "lambda": solved.strength,
         "loss": solved.tried[solved.strength][0], "accuracy": solved.tried[solved.strength][1],
         "tried": [{"lambda": s, "loss": loss, "accuracy": right} for s, (loss, right) in solved.tried.items()],
     })  # fmt: skip
     return run
+
+
+def solve_head(model: Module, head: body.Split, splits: Splits, config: Config,
+               on_batch: OnBatch = lambda what, done, all_: None) -> tuple[linear_head.Head, np.ndarray]:  # fmt: skip
+    """Set the head to the best linear classifier of the body's features of splits.train. → (it, features (V,N,F))"""
+    x = np.stack([_features(model, head, splits, splits.train, config, what, augment, on_batch)
+                  for what, augment in VIEWS])                                # (V, N, F)
+    labels = splits.train.labels
+    weight = build.class_weights(config.class_weights, labels, len(splits.classes))
+    solved = linear_head.fit(x, labels, len(splits.classes), seed=config.seed, weight=weight)
+    body.put_in(head, solved.weight, solved.bias, x[0])
+    return solved, x
+
+
+def _features(model, head, splits: Splits, chosen, config: Config, what: str, augment: str, on_batch: OnBatch):
+    """The body's features (N,F) of the pictures `chosen`."""
+    loader = splits.loader(chosen, splits.evaluated(chosen).batch_size, config.workers, augment)
+    with loader:
+        batches = _reported(loader, lambda done: on_batch(what, done, len(loader)))
+        return body.features(model, head, batches, preparer(config.device))[0]
 
 
 def _normalised(splits: Splits, name) -> Splits:

@@ -41,7 +41,7 @@ def test_compare_for_programs(minicnn_, tmp_path):
     assert (second["parameters"], second["top1"], second["where"]) == (60_000, None, None)
     assert third["top1"] == 56.522
     assert set(first) == {"model", "parameters", "buffers", "macs", "flops", "activations", "training_bytes",
-                          "inference_bytes", "top1", "top1_modern", "where"}  # fmt: skip
+                          "inference_bytes", "top1", "top1_modern", "where", "cifar10_error"}  # fmt: skip
     assert not list(tmp_path.iterdir()), "--json draws nothing"
 
 
@@ -136,3 +136,79 @@ def test_a_long_name_at_the_edge_of_the_chart_is_written_inside(monkeypatch, tmp
     for text in found:
         box = text.get_window_extent()
         assert ax.bbox.x0 <= box.x0 < box.x1 <= ax.bbox.x1
+
+
+# ---- the other tables
+
+
+def test_ilsvrc(minicnn_):
+    rc, out, err = minicnn_("compare", "--ilsvrc")
+    assert (rc, err) == (0, "")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "2015 MSRA: ResNets, two of 152 layers 152 ensemble of 6 3.57 test 1 He 2015, Table 5" in lines
+    person = "2014 a person, after training on the classes · human 5.1 1,500 images of test · Russakovsky 2015, §6.4"
+    assert person in lines
+    rows = document(minicnn_("compare", "--ilsvrc", "--json")[1])
+    assert {row["depth"] for row in rows if row["model"] == "googlenet"} == {22}
+    assert {row["depth"] for row in rows if not row["model"]} == {None}
+
+
+def test_stages_and_stacks_for_programs(minicnn_):
+    rows = document(minicnn_("compare", "--stages", "vgg16", "resnet34", "--json")[1])
+    assert {row["typical_macs"] for row in rows if row["model"] == "resnet34"} == {118_013_952, 115_605_504, 0}
+    for name in ("vgg16", "resnet34"):
+        assert sum(row["share"] for row in rows if row["model"] == name) == pytest.approx(1)
+    rows = document(minicnn_("compare", "--stacks", "--input", "8x10x12", "--json")[1])
+    assert [(r["kernel"], r["count"]) for r in rows] == [(5, 1), (3, 2), (7, 1), (3, 3), (11, 1), (3, 5)]
+    assert rows[2]["parameters"] == 49 * 64
+    assert rows[3]["macs"] == 27 * 64 * 120
+    assert rows[2]["ratio"] == pytest.approx(49 / 27)
+
+
+def test_side_by_side(minicnn_, monkeypatch, tmp_path):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    real = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self) or real(self, path))
+    rc, out, err = minicnn_("compare", "--side-by-side", "plain34", "resnet34", "--out", "[b].png")
+    assert (rc, err) == (0, "")
+    assert "picture: [b].png\n" in out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "112×112 7×7 conv, 64, /2 7×7 conv, 64, /2" in lines
+    assert "3×3 conv, 256 ×11 3×3 conv, 256 ×11" in lines
+    assert "+ 6 shortcuts, 1 with a 1×1 conv" in lines
+    assert "MACs 3,644,493,824 3,663,761,408" in lines
+    texts = drawn[0].axes[0].texts
+    boxes = [t for t in texts if t.get_text() and t.get_bbox_patch()]
+    assert len(boxes) == 2 * (34 + 2), "34 layers with weights, and two poolings"
+    arcs = [t.arrow_patch for t in texts if getattr(t, "arrow_patch", None)]
+    assert len(arcs) == 16
+    assert sum(arc.get_linestyle() == ":" for arc in arcs) == 3
+    first, second = document(minicnn_("compare", "--side-by-side", "plain34", "resnet34", "--json")[1])
+    assert (first["depth"], len(first["shortcuts"]), len(second["shortcuts"])) == (34, 0, 16)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    out = minicnn_("compare", "--side-by-side", "lenet5", "--out", "a.png")[1]
+    assert "no picture: pictures need matplotlib" in out
+
+
+@pytest.mark.parametrize(("args", "words"), [
+    (("--stages",), "--stages needs the names of nets, such as minicnn compare --stages vgg19"),
+    (("--side-by-side",), "--side-by-side needs the names of nets"),
+    (("--ilsvrc", "vgg16"), "--ilsvrc takes no nets: leave vgg16 out"),
+    (("--ilsvrc", "--stacks"), "--stacks and --ilsvrc are two tables: ask for one"),
+    (("--stages", "vgg16", "--out", "a.png"), "--stages has no picture"),
+    (("--stacks", "--input", "64"), "--input '64' must be channels x height x width"),
+])  # fmt: skip
+def test_tables_that_cannot_be_made(minicnn_, args, words):
+    rc, out, err = minicnn_("compare", *args)
+    assert words in sentence(err, 2, rc)
+    assert out == ""
+
+
+def test_errors_on_cifar_10_have_a_column_where_one_is_known(minicnn_):
+    """Huang 2016, Table 2; He 2015, Table 6."""
+    out = minicnn_("compare", "densenet_bc100_12", "resnet20", "alexnet")[1]
+    rows = {row["model"]: row for row in table(out, "model")}
+    assert [rows[m]["CIFAR-10 error, %"] for m in rows] == ["4.51", "8.75", "·"]
+    assert "CIFAR" not in minicnn_("compare", "alexnet")[1]

@@ -71,6 +71,56 @@ def test_a_trained_net(explain, trained, pictures):
     assert weight["gradient"] == pytest.approx(weight["difference"], rel=1e-4)
 
 
+NET = '''
+from minicnn import nn, ops
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        self.conv, self.out = nn.Conv2d(1, width, 3), nn.Linear(width, 5)
+
+    def forward(self, x):
+        return self.out(ops.global_avg_pool2d(ops.relu(self.conv(x))))
+'''
+
+
+def test_a_net_of_ones_own_and_weights_from_a_file(explain, tmp_path):
+    (tmp_path / "mine.py").write_text(NET)
+    w = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3) / 100
+    b = np.array([0.5, -0.5], np.float32)
+    np.savez(tmp_path / "mine.npz", **{"conv.weight": w, "conv.bias": b, "out.weight": np.eye(5, 2, dtype=np.float32),
+                                       "out.bias": np.zeros(5, np.float32)})
+    image = np.arange(72, dtype=np.uint8).reshape(9, 8)
+    Image.fromarray(image).save(tmp_path / "ramp.png")
+    own = ["mine.py::Net", "ramp.png", "--input", "1x9x8", "--set", "width=2", "--weights", "mine.npz",
+           "--preprocess", "none"]  # fmt: skip
+    rc, out, err = explain("unit", *own, "--layer", "conv", "--unit", "1,3,4", "--json")
+    assert (rc, err) == (0, "")
+    x = image.astype(float) / 255
+    expected = sum(x[3 + i, 4 + j] * float(w[1, 0, i, j]) for i in range(3) for j in range(3)) - 0.5
+    assert document(out)["value"] == pytest.approx(expected, rel=1e-6)
+    rc, out, err = explain("step", *own, "--label", "2", "--lr", "0.01", "--json")
+    assert (rc, err) == (0, "")
+    maps = [max(0.0, sum(float(w[c, 0, i, j]) * x[r + i, s + j] for i in range(3) for j in range(3)) + float(b[c]))
+            for c in range(2) for r in range(7) for s in range(6)]  # fmt: skip
+    scores = np.array([np.mean(maps[:42]), np.mean(maps[42:]), 0, 0, 0])
+    assert document(out)["loss_before"] == pytest.approx(np.log(np.exp(scores).sum()) - scores[2], rel=1e-5)
+
+
+def test_weights_of_a_net_of_the_zoo_with_class_names(explain, tmp_path):
+    from minicnn import models
+
+    state = models.build("lenet5").state_dict()
+    state["classifier.5.bias"] = np.arange(10, dtype=np.float32)
+    np.savez(tmp_path / "lenet.npz", **state)
+    (tmp_path / "names.txt").write_text("\n".join(f"digit {i}" for i in range(10)))
+    rc, out, _ = explain("unit", "lenet5", "digits:0", "--weights", "lenet.npz", "--labels", "names.txt", "--layer",
+                         "classifier.5", "--unit", "3", "--class", "digit 3", "--preprocess", "none", "--json")
+    assert rc == 0
+    found = document(out)
+    assert found["gradient"] == 1                          # the score of "digit 3" is this number
+    assert found["bias"] == 3
+
+
 def test_scores_that_begin_with_a_minus(explain):
     assert document(explain("softmax", "-1,2", "--json")[1])["scores"] == [-1, 2]
 
@@ -104,7 +154,14 @@ def test_a_picture_is_written_only_when_asked_for(minicnn_, tmp_path):
     (("conv", "mouse", "--out", "x.txt"), 2, "--out x.txt must end in .png, .jpg, .svg or .pdf"),
     (("conv", "mouse", "--out", "nowhere/x.png"), 2, "must be a file in a folder that exists"),
     (("unit", "lenet", "digits:0"), 1, "there is no model file lenet"),
-    (("unit", "mine.py::Net", "digits:0"), 2, "net.explain(x, layer, unit)"),
+    (("unit", "mine.py::Net", "digits:0"), 2, "--input is missing: mine.py::Net does not define its image size"),
+    (("unit", "mine.py::Net", "digits:0", "--input", "4x9x8"), 2, "this net takes 4 channels"),
+    (("unit", "mine.py::Net", "digits:0", "--input", "1x9x8", "--labels", "x"), 2, "--labels is for a net of the zoo"),
+    (("unit", "lenet5", "digits:0", "--input", "1x9x8"), 2, "--input is for FILE.py::NET"),
+    (("unit", "lenet5", "digits:0", "--labels", "x"), 2, "--labels needs --weights"),
+    (("unit", "lenet5", "digits:0", "--weights", "no.pth"), 1, "no.pth"),
+    (("unit", "lenet5", "digits:0", "--preprocess", "x"), 2, "unknown preprocessing 'x'"),
+    (("step", "--weights", "w.npz"), 2, "are for a net"),
     (("unit", "lenet5", "digits:0", "--class", "seven"), 2, "must be a number"),
     (("unit", "lenet5", "digits:0", "--class", "10"), 1, "class (=10) must be from 0 to 9"),
     (("unit", "lenet5", "digits:0", "--layer", "feature.3"), 1, "did you mean 'features.3'"),

@@ -12,7 +12,7 @@ import pytest
 from minicnn import models
 from minicnn.io import model_file
 from minicnn.lab.follow import events, read
-from minicnn.lab.server import Server
+from minicnn.web.server import Server
 from tests.lab.conftest import Client
 from tests.program import document, sentence
 
@@ -91,7 +91,7 @@ def test_nets_of_the_zoo_and_of_ones_own(lab, tmp_path):
 
     def visit(client):
         found.append(client.ask("/api/net")[2])
-        given = client.server.session.model.state_dict()
+        given = client.server.site.reads["/api/net"].__self__.model.state_dict()
         found[-1]["same"] = all(np.array_equal(given.get(k), v) for k, v in state.items())
 
     for args in ([f"{tmp_path}/mine.py::Net", "--input", "3x9x8", "--set", "width=7"], ["resnet20"],
@@ -140,7 +140,7 @@ def test_follow_sends_each_line_once_and_takes_the_new_weights(lab, trained, tmp
     net.parameters()[0].data = net.parameters()[0].data + 1
 
     def visit(client):
-        before = client.server.session.model.state_dict()
+        before = client.server.site.reads["/api/net"].__self__.model.state_dict()
         request = urllib.request.Request(f"http://127.0.0.1:{client.port}/api/curve")
         with urllib.request.urlopen(request, timeout=20) as stream:
             assert stream.headers["Content-Type"] == "text/event-stream"
@@ -151,7 +151,7 @@ def test_follow_sends_each_line_once_and_takes_the_new_weights(lab, trained, tmp
             assert json.loads(event().removeprefix("data: ")) == {"epoch": 9, "loss": 0.5}
             model_file.save(trained / "best.safetensors", net, about)
             assert event().startswith("event: weights")
-        after = client.server.session.model.state_dict()
+        after = client.server.site.reads["/api/net"].__self__.model.state_dict()
         changed = [name for name in before if not np.array_equal(before[name], after[name])]
         assert changed == ["features.0.weight"]
 

@@ -61,7 +61,8 @@ def test_each_verb_has_examples_that_it_understands(minicnn_, verb):
     (), ("summary", "lenet5:1998"), ("summary", "resnet18", "--depth", "1"), ("models",), ("cite", "lenet5"),
     ("devices",),
     ("compare", "alexnet", "lenet5"), ("diff", "lenet5", "lenet5:1998"), ("shape", "224", "-k", "11", "-s", "4"),
-    ("datasets",),
+    ("datasets",), ("course", "list"), ("compare", "--ilsvrc"), ("compare", "--stacks"),
+    ("compare", "--stages", "lenet5"), ("compare", "--side-by-side", "lenet5", "resnet20"),
 ], ids=lambda args: " ".join(args) if isinstance(args, tuple) else None)  # fmt: skip
 def test_nothing_is_wider_than_the_terminal(minicnn_, terminal, args, width):
     terminal(width)

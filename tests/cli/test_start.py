@@ -13,8 +13,8 @@ HEAVY = ("matplotlib", "onnx", "onnxruntime", "safetensors", "PIL", "pooch", "nu
 NETS = ("minicnn.nn", "minicnn.models", "minicnn.inspect")
 ENGINE = ("numpy", "threadpoolctl", "minicnn.tensor", "minicnn.devices")
 DATA = ("minicnn.data",)
-LIGHT_HELP = ("cite", "compare", "data", "datasets", "devices", "diff", "export", "models", "predict", "shape",
-              "summary")  # fmt: skip
+LIGHT_HELP = ("cite", "compare", "course", "data", "datasets", "devices", "diff", "export", "models", "predict",
+              "shape", "summary")  # fmt: skip
 """Verbs whose --help needs no engine: their options name nothing that the engine defines."""
 SCRIPT = """
 import json, sys

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from minicnn import data, models
-from minicnn.lab.server import Server
-from minicnn.lab.session import Session
+from minicnn.lab.session import Session, site
+from minicnn.web.server import Server
 
 
 def session(**options):
@@ -20,6 +20,13 @@ def session(**options):
     for p in net.parameters():
         p.data = (0.2 * rng.standard_normal(p.shape)).astype(np.float32)
     return Session(net, list(digits.classes), digits.preprocessing, "lenet5", digits.test, **options)
+
+
+def server(mine, run=None, **options):
+    """A server of a session, which it knows as `session`."""
+    made = Server(site(mine, run), **options)
+    made.session = mine
+    return made
 
 
 class Client:
@@ -49,12 +56,12 @@ class Client:
 
     def change(self, path, **given):
         """A question with the token."""
-        return self.ask(path, given, X_Lab_Token=self.server.token)
+        return self.ask(path, given, X_Token=self.server.token)
 
 
 @pytest.fixture(scope="module")
 def lab():
-    with listening(Server(session())) as client:
+    with listening(server(session())) as client:
         yield client
 
 

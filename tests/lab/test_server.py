@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import minicnn.lab.server as module
-from minicnn.lab.server import Server
-from minicnn.lab.session import IMAGES, LOOKS, QUESTIONS
-from tests.lab.conftest import listening, session
+import minicnn.web.server as module
+from minicnn.lab.session import IMAGES, LOOKS
+from tests.lab.conftest import listening, server, session
 from tests.lab.hostile import head, requests, send
+from tests.work import NEVER
 
 
 def array(value):
@@ -101,7 +101,7 @@ def test_a_picture_has_limits_of_pixels_memory_and_format(lab):
         assert "\n" not in answer["error"]
 
 
-@pytest.mark.parametrize("path", [path for path, (_, writes) in QUESTIONS.items() if writes])
+@pytest.mark.parametrize("path", ["/api/step", "/api/set", "/api/scale", "/api/reset"])
 def test_what_changes_the_net_needs_the_token(lab, path):
     before = lab.server.session.model.state_dict()
     given = {"/api/step": {"look": 0, "label": 1, "rate": 0.1, "keep": True},
@@ -109,7 +109,7 @@ def test_what_changes_the_net_needs_the_token(lab, path):
              "/api/scale": {"parameter": "features.0.bias", "o": 0, "factor": 0.0}, "/api/reset": {}}[path]  # fmt: skip
     lab.ask("/api/pixels", content=pixels())
     for token in (None, "", "x", lab.server.token[:-1], lab.server.token + "x"):
-        headers = {} if token is None else {"X_Lab_Token": token}
+        headers = {} if token is None else {"X_Token": token}
         assert lab.ask(path, given, **headers)[0] == 403
     assert all(np.array_equal(a, b) for a, b in zip(before.values(), lab.server.session.model.state_dict().values()))
 
@@ -118,10 +118,10 @@ def test_beyond_this_machine_it_listens_with_a_token_only_and_everything_needs_i
     for host in ("0.0.0.0", "192.0.2.7", ""):
         for token in ("", "short"):
             with pytest.raises(ValueError, match="needs a token of at least 16 characters"):
-                Server(session(), host=host, token=token)
-    with listening(Server(session(), host="0.0.0.0", token="0123456789abcdef")) as lab:
+                server(session(), host=host, token=token)
+    with listening(server(session(), host="0.0.0.0", token="0123456789abcdef")) as lab:
         assert lab.ask("/api/net")[0] == 403
-        assert lab.ask("/api/net", X_Lab_Token="0123456789abcdef")[0] == 200
+        assert lab.ask("/api/net", X_Token="0123456789abcdef")[0] == 200
         assert lab.ask("/api/pixels", content=pixels())[0] == 403
         assert lab.ask("/")[0] == 200                                      # the page itself holds nothing
         assert lab.ask("/", Host=f"evil.example:{lab.port}")[0] == 421     # a number can't be rebound, a name can
@@ -129,7 +129,7 @@ def test_beyond_this_machine_it_listens_with_a_token_only_and_everything_needs_i
 
 def test_slow_requests_and_idle_connections_end(monkeypatch):
     monkeypatch.setattr(module, "READ_SECONDS", 0.3)
-    with listening(Server(session())) as lab:
+    with listening(server(session())) as lab:
         for begin in (b"", b"GET / HTTP/1.1\r\n", head("POST", "/api/picture", lab.port, {
                 "Content-Type": "application/octet-stream", "Content-Length": "1000"}) + b"x"):  # fmt: skip
             with socket.create_connection(("127.0.0.1", lab.port), 10) as slow:
@@ -141,7 +141,7 @@ def test_slow_requests_and_idle_connections_end(monkeypatch):
 
 def test_there_is_a_cap_on_connections(monkeypatch):
     monkeypatch.setattr(module, "CONNECTIONS", 8)
-    with listening(Server(session())) as lab, contextlib.ExitStack() as held:
+    with listening(server(session())) as lab, contextlib.ExitStack() as held:
         for _ in range(8):
             held.enter_context(socket.create_connection(("127.0.0.1", lab.port)))
         time.sleep(0.2)
@@ -149,6 +149,31 @@ def test_there_is_a_cap_on_connections(monkeypatch):
         held.close()
         time.sleep(0.2)
         assert lab.ask("/api/net")[0] == 200
+
+
+def test_there_is_a_cap_on_followers(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n')
+    with listening(server(session(), run=tmp_path)) as lab, contextlib.ExitStack() as held:
+        follow = head("GET", "/api/curve", lab.port, {})
+
+        def opened():
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", lab.port), 20))
+            connection.sendall(follow)
+            return connection.recv(12)
+
+        assert [opened() for _ in range(8)] == [b"HTTP/1.1 200"] * 8
+        assert opened() == b"HTTP/1.1 503"
+        assert lab.ask("/api/net")[0] == 200                               # questions are answered still
+        assert lab.server.followers == 8
+        held.close()                                                       # they are noticed at the next line
+        with open(tmp_path / "metrics.jsonl", "a") as log:
+            end = time.monotonic() + NEVER
+            while lab.server.followers and time.monotonic() < end:
+                log.write('{"epoch": 2}\n')
+                log.flush()
+                time.sleep(0.1)
+        assert lab.server.followers == 0
+        assert opened() == b"HTTP/1.1 200"
 
 
 def test_500_hostile_requests_are_refused_write_nothing_and_the_next_is_answered(lab, tmp_path, monkeypatch):
@@ -167,7 +192,7 @@ def test_500_hostile_requests_are_refused_write_nothing_and_the_next_is_answered
 
 
 def test_50_looks_at_once_are_all_right_and_memory_is_bounded():
-    with listening(Server(session())) as lab:
+    with listening(server(session())) as lab:
         lab.ask("/api/pixels", content=pixels())
         answers = {}
 
@@ -219,6 +244,8 @@ def test_questions_and_changes(lab):
         status, _, answer = lab.ask("/api/evidence", {"look": look, "what": what, "k": 2})
         assert status == 200
         assert len(array(answer["map"]).shape) == 2
+        if what == "grad-cam":                                             # 10 × 10, each 2 pixels, from pixel 4 on
+            assert answer["place"] == pytest.approx([4 / 28, 4 / 28, 20 / 28, 20 / 28])
     slope = lab.ask("/api/difference", {"look": look, "k": 2, "parameter": conv["weights"]["w"], "at": [1, 0, 2, 2]})[2]
     assert slope["difference"] == pytest.approx(slope["backpropagated"], rel=1e-4, abs=1e-7)
     status, _, said = lab.change("/api/set", parameter=conv["weights"]["b"], at=[1], value=unit["bias"] + 1)
@@ -246,8 +273,8 @@ def test_a_wrong_question_gets_one_sentence(lab, path, given):
 def test_a_look_is_at_most_1_mb_for_every_net():
     from minicnn import models
     from minicnn.data.preprocessing import NORMALISATIONS, Preprocessing
-    from minicnn.lab import wire
     from minicnn.lab.session import Session
+    from minicnn.web import wire
 
     for name in ("vgg16", "googlenet", "densenet121", "resnet152", "inception_v3", "mobilenet_v2"):
         shape = models.input_shape(name)

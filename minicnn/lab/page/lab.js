@@ -46,7 +46,7 @@ const WORDS = {
     weight: "가중치", pixel: "픽셀", set: "바꾸기", off: "필터 끄기 (× 0)", turn: "뒤집기 (× −1)", twice: "× 2",
     noGradient: "확률은 점수 S 다음에 오므로 여기에는 S의 기울기가 없습니다.", padding: "패딩",
     loss: "손실", before: "이전", after: "이후", values: "‖w‖", slope: "‖∂L/∂w‖", change: "‖Δw‖", steepest: "가장 가파른 가중치: w − 학습률 · ∂L/∂w",
-    parameters: "매개변수", sees: "숫자 하나가 {0} × {1} 픽셀을 봅니다", wait: "…", lost: "실험실이 응답하지 않습니다. 아직 실행 중인가요?",
+    parameters: "파라미터", sees: "숫자 하나가 {0} × {1} 픽셀을 봅니다", wait: "…", lost: "실험실이 응답하지 않습니다. 아직 실행 중인가요?",
     epoch: "에폭", accuracy: "정확도", validation: "검증", training: "학습", image: "이미지", more_channels: "채널 더 보기",
   },
 };
@@ -89,7 +89,7 @@ const largest = (...lists) => Math.max(1e-12, ...lists.map(l => l.reduce((m, v) 
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 async function ask(path, question, signal) {
   const bytes = question instanceof Uint8Array || question instanceof Blob;
-  const headers = { "X-Lab-Token": token };
+  const headers = { "X-Token": token };
   if (question !== undefined) headers["Content-Type"] = bytes ? "application/octet-stream" : "application/json";
   let reply;
   try {
@@ -219,6 +219,7 @@ const evidence = act(async () => {
   const g = c.getContext("2d"), d = g.createImageData(w, h);
   v.forEach((x, i) => { let t = (x - low) / (high - low || 1); if (what === "occlusion") t = 1 - t; if (!Number.isFinite(t)) t = 0; d.data.set([255, 150 - 60 * t, 20, 255 * t], 4 * i); });
   g.putImageData(d, 0, 0);
+  ["top", "left", "height", "width"].forEach((side, i) => { c.style[side] = a.place ? `${100 * a.place[i]}%` : ""; });
   $("evidence-said").textContent = `S(${net.classes[target()].split(",")[0]})` + (a.layer ? ` · ${a.layer}` : "") + (a.size ? ` · ${a.size} × ${a.size}` : "");
 });
 $("evidence").onchange = evidence;
@@ -568,7 +569,7 @@ async function follow() {
   $("run").hidden = false;
   for (;;) {
     try {
-      const reader = (await fetch("/api/curve", { headers: { "X-Lab-Token": token } })).body.pipeThrough(new TextDecoderStream()).getReader();
+      const reader = (await fetch("/api/curve", { headers: { "X-Token": token } })).body.pipeThrough(new TextDecoderStream()).getReader();
       records = [];
       let text = "";
       for (;;) {

@@ -1,8 +1,8 @@
-"""The lab's web server: fixed pages and fixed questions, for this machine alone unless it is told otherwise.
+"""The web server of the lab and of the app: fixed pages and fixed questions, for this machine unless told otherwise.
 
 Any page that a browser shows can send requests to 127.0.0.1, and any program can send any bytes. So a request is
-refused unless its Host, Origin, Sec-Fetch-Site, type, length and path are the ones that the lab's own page sends; what
-changes the net needs a token, which only the address that was printed holds. docs/lab.md lists the rules.
+refused unless its Host, Origin, Sec-Fetch-Site, type, length and path are the ones that the site's own page sends; what
+changes something needs a token, which only the address that was printed holds. docs/lab.md lists the rules.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+import webbrowser
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
-from pathlib import Path
 from typing import Any, ClassVar
 
-from minicnn.lab import follow, wire
-from minicnn.lab.session import PICTURES, QUESTIONS, BusyError, Session, ask
+from minicnn.web import wire
+from minicnn.web.site import BusyError, Site, ask
 
-PAGES = {"/": ("index.html", "text/html"), "/lab.css": ("lab.css", "text/css"),
-         "/lab.js": ("lab.js", "text/javascript"), "/icon.svg": ("icon.svg", "image/svg+xml")}  # fmt: skip
-MOST_BYTES = 8 * 2**20
 MOST_QUESTION = 2**16
 CONNECTIONS = 64
 FOLLOWERS = 8
@@ -42,23 +38,19 @@ HEADERS = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a session; port 0 takes a free one.
+    """Serves a site; port 0 takes a free one.
 
     ValueError for a host beyond this machine without a token of at least 16 characters: then every question needs it.
     """
 
     daemon_threads, block_on_close, request_queue_size = True, False, CONNECTIONS
 
-    def __init__(self, session: Session, port: int = 0, host: str = "127.0.0.1", token: str = "",
-                 run: Path | None = None):
-        self.session, self.run, self.public = session, run, not _loopback(host)
+    def __init__(self, site: Site, port: int = 0, host: str = "127.0.0.1", token: str = ""):
+        self.site, self.public = site, not _loopback(host)
         if self.public and len(token) < 16:
             raise ValueError(f"host (={host}) is open to other machines, which needs a token of at least 16 "
                              "characters: give one with --token, or leave --host out")
         self.token = token or secrets.token_urlsafe(18)
-        folder = resources.files("minicnn.lab").joinpath("page")
-        self.pages = {path: (folder.joinpath(name).read_bytes(), f"{kind}; charset=utf-8")
-                      for path, (name, kind) in PAGES.items()}  # fmt: skip
         self._deadlines: dict[socket.socket, float] = {}
         self._count, self.followers, self._lock, self.closing = 0, 0, threading.Lock(), False
         super().__init__((host, port), Handler)
@@ -68,8 +60,8 @@ class Server(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """Where the page is; the part behind # is not sent over the network."""
-        host = "127.0.0.1" if not self.public else self.server_address[0]
-        return f"http://{host!s}:{self.server_port}/#token={self.token}"
+        host = "127.0.0.1" if not self.public else str(self.server_address[0])
+        return f"http://{_reachable(host)}:{self.server_port}/#token={self.token}"
 
     def server_bind(self) -> None:
         """Without HTTPServer's question to a name server, which may not answer."""
@@ -137,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = SOCKET_SECONDS
     protocol_version, server_version, sys_version = "HTTP/1.1", "minicnn", ""
     error_content_type = "application/json"
-    _single: ClassVar = ("Host", "Origin", "Content-Length", "Content-Type", "Sec-Fetch-Site", "X-Lab-Token")
+    _single: ClassVar = ("Host", "Origin", "Content-Length", "Content-Type", "Sec-Fetch-Site", "X-Token")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""
@@ -153,27 +145,28 @@ class Handler(BaseHTTPRequestHandler):
         if getattr(self, "request_version", "HTTP/0.9") == "HTTP/0.9":
             self.request_version = "HTTP/1.0"
         self.command = getattr(self, "command", None) or "GET"
-        self._send(int(code), wire.encode({"error": "this is no request that the lab answers"}), "application/json")
+        said = {"error": f"this is no request that the {self.server.site.name} answers"}
+        self._send(int(code), wire.encode(said), "application/json")
 
     def do_GET(self) -> None:
         """A page, or what needs no question."""
         if self._refused(api := self.path.startswith("/api/")):
             return
         self.server.due(self.connection, None)
-        if self.path in self.server.pages:
-            self._send(200, *self.server.pages[self.path])
-        elif self.path == "/api/net":
-            self._answer(self.server.session.net)
-        elif self.path == "/api/samples":
-            self._answer(self.server.session.samples)
-        elif self.path == "/api/curve" and self.server.run is not None:
-            self._follow(self.server.run)
+        site = self.server.site
+        if self.path in site.pages:
+            self._send(200, *site.pages[self.path])
+        elif self.path in site.reads:
+            self._answer(site.reads[self.path])
+        elif self.path in site.streams:
+            self._follow(site.streams[self.path])
         else:
             self._refuse(404, "there is no such question" if api else "there is no such page")
 
     def do_POST(self) -> None:
         """A question."""
-        picture, question = PICTURES.get(self.path), QUESTIONS.get(self.path)
+        site = self.server.site
+        picture, question = site.pictures.get(self.path), site.questions.get(self.path)
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if self._refused(True):
             return
@@ -181,12 +174,11 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(404, "there is no such question")
         elif kind != ("application/octet-stream" if picture else "application/json"):
             self._refuse(415, "the question has the wrong Content-Type")
-        elif question and question[1] and not self._has_token():
-            self._refuse(403, "this changes the net, which needs the token in the address that was printed")
-        elif (body := self._body(MOST_BYTES if picture else MOST_QUESTION)) is not None:
+        elif question and question.writes and not self._has_token():
+            self._refuse(403, "this changes something, which needs the token in the address that was printed")
+        elif (body := self._body(site.most_bytes if picture else MOST_QUESTION)) is not None:
             self.server.due(self.connection, None)
-            session = self.server.session
-            self._answer(lambda: picture(session, body) if picture else ask(session, self.path, wire.decode(body)))
+            self._answer(lambda: ask(question, wire.decode(body)) if question else picture(body))  # type: ignore[misc]
 
     def _refused(self, needs_token: bool) -> bool:
         """Whether the request did not come from the lab's own page, or is ambiguous; then it is answered."""
@@ -194,17 +186,17 @@ class Handler(BaseHTTPRequestHandler):
         if any(len(h.get_all(name, [])) > 1 for name in self._single) or "Transfer-Encoding" in h:
             return self._refuse(400, "the request says a thing twice, or does not say its length")
         if not self.server.knows(h.get("Host", "")):
-            return self._refuse(421, "the Host is not the lab's")
+            return self._refuse(421, f"the Host is not the {self.server.site.name}'s")
         if "Origin" in h and h["Origin"].lower() != f"http://{h['Host'].lower()}":
             return self._refuse(403, "the request comes from another site")
         if h.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
             return self._refuse(403, "the request comes from another site")
         if self.server.public and needs_token and not self._has_token():
-            return self._refuse(403, "this lab needs the token in the address that was printed")
+            return self._refuse(403, f"this {self.server.site.name} needs the token in the address that was printed")
         return False
 
     def _has_token(self) -> bool:
-        given = self.headers.get("X-Lab-Token", "")
+        given = self.headers.get("X-Token", "")
         return secrets.compare_digest(given.encode("utf-8", "replace"), self.server.token.encode())
 
     def _body(self, most: int) -> bytes | None:
@@ -231,7 +223,8 @@ class Handler(BaseHTTPRequestHandler):
         except MemoryError:
             status, answer = 503, wire.encode({"error": "there is not enough memory for this question"})
         except Exception as problem:  # a bug of ours: the server goes on, and the page shows its kind
-            status, answer = 500, wire.encode({"error": f"the lab failed with {type(problem).__name__}"})
+            said = {"error": f"the {self.server.site.name} failed with {type(problem).__name__}"}
+            status, answer = 500, wire.encode(said)
         self._send(status, answer, "application/json")
 
     def _refuse(self, status: int, why: str) -> bool:
@@ -249,13 +242,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def _follow(self, run: Path) -> None:
-        """Server-sent events: each line of the run's log, and "weights" when there are new ones."""
+    def _follow(self, events: Callable[[Callable[[], bool]], Iterator[bytes]]) -> None:
+        """Server-sent events, until the page is gone or the server closes."""
         with self.server._lock:
             full = self.server.followers >= FOLLOWERS
             self.server.followers += not full
         if full:
-            self._refuse(503, f"{FOLLOWERS} pages follow this run already")
+            self._refuse(503, f"{FOLLOWERS} pages follow already")
             return
         self.close_connection = True
         try:
@@ -263,11 +256,40 @@ class Handler(BaseHTTPRequestHandler):
             for name, value in {"Content-Type": "text/event-stream", "Connection": "close", **HEADERS}.items():
                 self.send_header(name, value)
             self.end_headers()
-            for event in follow.events(run, self.server.session.refresh, lambda: self.server.closing):
+            for event in events(lambda: self.server.closing):
                 self.wfile.write(event)
         finally:
             with self.server._lock:
                 self.server.followers -= 1
+
+
+def serve(site: Site, port: int, host: str, token: str, *, say: Callable[[str], None], browser: bool,
+          warm_up: Callable[[], None]) -> None:  # fmt: skip
+    """Serve a site until Ctrl-C. ValueError, one sentence, where it can't listen there."""
+    try:
+        server = Server(site, port, host, token)
+    except OSError as problem:
+        raise ValueError(f"port {port} of {host} can't be used ({problem.strerror}): choose another with --port; "
+                         "0 takes a free one") from None
+    say(f"The {site.name} is at {server.address}")
+    say("It runs until Ctrl-C.")
+    warm_up()
+    if browser:
+        webbrowser.open(server.address)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+
+
+def _reachable(host: str) -> str:
+    """An address for the page: where the server listens on all of them, the one that leads to other machines."""
+    if not ipaddress.ip_address(host).is_unspecified:
+        return host
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))                            # UDP: nothing is sent
+        return str(probe.getsockname()[0])
+    return host
 
 
 def _loopback(host: str) -> bool:

@@ -1,9 +1,7 @@
-"""The lab's page in a real browser: `make web-test`. Needs playwright, and a Chromium on this machine."""
+"""The lab's page in a real browser: `make web-test`."""
 
 import io
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -11,52 +9,14 @@ from PIL import Image
 
 from minicnn import models, nn, ops
 from minicnn.data.preprocessing import Preprocessing
-from minicnn.lab.server import Server
 from minicnn.lab.session import Session
-from tests.lab.conftest import listening, session
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make web-test")
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, (
-    "chromium", "chromium-browser", "google-chrome"))), None)  # fmt: skip
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream"])  # fmt: skip
-        yield browser
-        browser.close()
+from tests.lab.conftest import listening, server, session
 
 
 @pytest.fixture(scope="module")
 def lab():
-    server = Server(session())
-    server.session.warm_up()
-    with listening(server) as client:
+    with listening(server(session())) as client:
         yield client
-
-
-@pytest.fixture
-def open_page(browser):
-    """open_page(lab, width, …): the page, ready. Afterwards its console must be empty."""
-    said, pages = [], []
-
-    def opened(lab, width=1280, **options):
-        page = browser.new_page(viewport={"width": width, "height": 900}, **{"locale": "en-US", **options})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda problem: said.append(str(problem)))
-        page.goto(lab.server.address)
-        page.wait_for_selector("html[data-ready]", timeout=60_000)
-        pages.append(page)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert said == []
 
 
 def number(text):
@@ -284,7 +244,7 @@ def test_names_are_text_and_never_markup(open_page):
     prepare = Preprocessing((28, 28), (0.1,), (0.3,), channels=1)
     evil = "<img src=x onerror=document.title='hit'>"
     names = [f"{evil}{i}" for i in range(10)]
-    with listening(Server(Session(models.build("lenet5"), names, prepare, evil))) as lab:
+    with listening(server(Session(models.build("lenet5"), names, prepare, evil))) as lab:
         page = open_page(lab)
         point(page, 12)
         assert page.locator("img").count() == 0
@@ -303,7 +263,7 @@ def test_a_net_with_branches_and_a_skip_connection(open_page):
             b = self.b(a) + a
             return self.out(ops.global_avg_pool2d(ops.concat(a, b)))
 
-    with listening(Server(Session(Net(), [], Preprocessing((12, 12), (0.1,), (0.3,), channels=1)))) as lab:
+    with listening(server(Session(Net(), [], Preprocessing((12, 12), (0.1,), (0.3,), channels=1)))) as lab:
         page = open_page(lab)
         assert page.locator("#edges > path").count() == 10
         for node in range(page.locator(".node").count()):
