@@ -130,7 +130,7 @@ CROSSING: dict[str, tuple[Case, ...]] = {
                    case(wide(33, 10), normal(10), None, normalized_shape=10, eps=0.1),
                    case(wide(2, 9, 35, 6), normal(9, 35, 6), normal(9, 35, 6), normalized_shape=(9, 35, 6))),
     "group_norm": (*(case(wide(1, 12, 35, 6), normal(12), normal(12), num_groups=g) for g in (1, 3, 12)),
-                   case(wide(33, 10), None, normal(10), num_groups=5, eps=0.1)),
+                   case(wide(33, 20), None, normal(20), num_groups=2, eps=0.1)),
     "instance_norm": (case(wide(1, 9, 35, 6), *_channels), case(wide(2, 10, 33), normal(10), None, eps=0.1)),
     "local_response_norm": tuple(
         case(wide(1, 37, 9) if h["size"] == 5 else normal(3, 10, 5), alpha=0.8, **h)

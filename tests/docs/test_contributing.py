@@ -22,9 +22,12 @@ EXAMPLES = {
         "minicnn/io/onnx/pooling.py",
         "minicnn/nn/pool.py", "minicnn/reference.py", "minicnn/explain/cells.py", "minicnn/explain/pooling.py",
         "minicnn/cpu/compiled/__init__.py", "minicnn/cpu/compiled/pool.py"}),                # "Add a compiled kernel"
-    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md", "tests/nn/test_repr.py"}),
-    "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
+    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {
+        "docs/contributing.md", "docs/learn/07-activations.md", "tests/nn/test_repr.py"}),
+    "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {
+        "docs/contributing.md", "docs/corrections.md", "docs/ko/corrections.md", "docs/notes.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
+    "Add a claim": (r"\boverlap-pool\b", "minicnn", set()),
     "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),
     "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and others of the same name
         "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/conv.py",

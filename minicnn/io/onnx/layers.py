@@ -29,8 +29,8 @@ def conv1d(graph: Graph, x: Value, w: Value, b: Value | None, *, stride: int, pa
            groups: int, flip: bool) -> Value:  # fmt: skip
     """Conv with one axis."""
     (N, C, L), (O, Cg, K) = x.shape, w.shape
-    g = Conv2dGeometry.of((N, C, 1, L), (O, Cg, 1, K), (1, stride),
-                          padding if isinstance(padding, str) else (0, padding), (1, dilation), groups)
+    g = Conv2dGeometry.of((N, C, 1, L), (O, Cg, 1, K), stride,
+                          padding if isinstance(padding, str) else (0, padding), dilation, groups)
     return graph.add("Conv", x, _turned(graph, w) if flip else w, b, shape=(N, O, g.OW), kernel_shape=[K],
                      pads=pads(g)[1::2], strides=[g.horizontal.stride], dilations=[g.horizontal.dilation],
                      group=g.G)  # fmt: skip

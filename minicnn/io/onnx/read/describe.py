@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minicnn import nn
+from minicnn.io.onnx.read import norms
 from minicnn.io.onnx.read.build import Call, Value
 from minicnn.models.graph import MAX_NAME
 
@@ -216,7 +217,12 @@ def _batch_norm(call: Call, x: Value, gamma: Any, beta: Any, mean: np.ndarray, v
 LAYERS: dict[str, Callable[..., Any]] = {
     "conv1d": lambda *given: _conv("Conv1d", *given),
     "conv2d": lambda *given: _conv("Conv2d", *given),
+    "conv_transpose2d": lambda *given: _conv("ConvTranspose2d", *given),
     "linear": _linear,
     "batch_norm_inference": _batch_norm,
+    "layer_norm": norms.layer_norm,
+    "group_norm": norms.group_norm,
+    "instance_norm": norms.instance_norm,
+    "prelu": norms.prelu,
 }
 """{op with weights: function of the call, its input and its arrays}"""
