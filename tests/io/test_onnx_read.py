@@ -99,6 +99,7 @@ def test_images_that_are_merged_with_channels(tmp_path):
 def test_a_file_for_one_image_takes_any_number(tmp_path):
     nodes = [node("Relu", ["x"], ["a"]), node("Reshape", ["a", "t"], ["f"]), node("Gemm", ["f", "w"], ["y"])]
     net = loaded(tmp_path, nodes, {"t": np.array([1, 192]), "w": drawn(192, 5)}, shape=(1, 3, 8, 8))
+    assert "batch" not in net.description, "all images at once"
     x = drawn(4, 3, 8, 8)
     with no_grad():
         found = net(Tensor(x)).numpy()

@@ -54,7 +54,10 @@ def mean(g: Builder, node: Node, *xs: Value) -> Value:
 
 
 def power(g: Builder, node: Node, x: Value, exponent: Value) -> Value:
-    """Pow by a number, or by an array."""
+    """Pow by a number, or by an array. Integers stay integers, so both must be known."""
+    if x.dtype.kind in "iu":
+        base, by = g.array(x, "a base of integers"), g.array(exponent, "the exponent of integers")
+        return g.constant(np.power(base.astype(np.float64), by).astype(base.dtype))
     if exponent.array is not None and exponent.size == 1 and exponent.ndim <= x.ndim:
         return g.call("power", x, exponent=decimal(exponent.array.reshape(())))
     if exponent.dtype.kind != "f":
