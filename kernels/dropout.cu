@@ -1,10 +1,11 @@
 // dropout.cu: masks from a counter: element i depends only on (seed, draw, i), so the mask is the same on every machine.
 //
-//   thread b  ->  block b of four 64-bit words: Philox 4x64-10 of the counter (b + 1, 0, draw, 0) under the key
+//   thread b  ->  block b of four 64-bit words: Philox 4x64-10 of the counter (group + b + 1, 0, draw, 0) under the key
 //                 (seed, 0)  ->  mask[4b] ... mask[4b + 3]; a warp writes 128 contiguous bytes
 //
 // Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy's generator increments the counter
-// before its first block, hence b + 1.
+// before its first block, hence b + 1. group: the first group of four
+// words, 0 unless other processes compute the rows before.
 #include "prelude.cuh"
 
 struct Words { unsigned long long of[4]; };
@@ -20,12 +21,12 @@ __device__ inline Words philox4x64(unsigned long long c0, unsigned long long c2,
     return {{c0, c1, c2, c3}};
 }
 
-// mask[i] = the top 53 bits of word i >= threshold, which is p * 2^53
-__global__ void dropout_mask(bool *mask, int64 size, unsigned long long seed,
+// mask[i] = the top 53 bits of word 4*group + i >= threshold, which is p * 2^53
+__global__ void dropout_mask(bool *mask, int64 size, int64 group, unsigned long long seed,
                                         unsigned long long draw, unsigned long long threshold) {
     int64 step = (int64)gridDim.x * blockDim.x;
     for (int64 b = (int64)blockIdx.x * blockDim.x + threadIdx.x; 4 * b < size; b += step) {
-        Words words = philox4x64(b + 1, draw, seed);
+        Words words = philox4x64(group + b + 1, draw, seed);
         unsigned four = 0;
         for (int j = 0; j < 4; j++) four |= (words.of[j] >> 11 >= threshold ? 1u : 0u) << 8 * j;
         if (4 * b + 4 <= size) ((unsigned *)mask)[b] = four;

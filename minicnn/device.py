@@ -132,8 +132,11 @@ class Device(Protocol):
     def cross_entropy_dx(self, dy: Array, p: Array, labels: Array, smoothing: float) -> Array:
         """dlogits[n,k] = dy[n]·(p[n,k] − q[n,k])"""
 
-    def dropout_mask(self, shape: tuple[int, ...], p: float, seed: int, draw: int) -> Array:
-        """Booleans, False with probability p; the same (shape, p, seed, draw) gives the same mask on every device."""
+    def dropout_mask(self, shape: tuple[int, ...], p: float, seed: int, draw: int, start: int = 0) -> Array:
+        """Booleans, False with probability p; the same (shape, p, seed, draw, start) on every device: the same mask.
+
+        Element i is word start + i of the draw's stream: so rows computed by several processes make one mask.
+        """
 
     def add_at(self, target: Array, index: Any, values: Array) -> None:
         """target[index] += values, in place; values of repeated indices add up."""

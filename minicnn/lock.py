@@ -162,3 +162,13 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+class NoLock:
+    """The lock of a process that writes nothing, because another one holds the folder's for it."""
+
+    def __enter__(self) -> None: pass
+    def __exit__(self, *error: object) -> None: pass
+
+    def release(self) -> None:
+        """Nothing."""

@@ -1,4 +1,4 @@
-"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks after each op, fusion."""
+"""Switches of the engine: recording for backward, checks of the recorded arrays, callbacks, fusion."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ recording = contextvars.ContextVar("recording", default=True)
 debugging = contextvars.ContextVar("debugging", default=False)
 watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("op_watchers", default=())
 layer_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("watchers", default=())
+gradient_watchers: contextvars.ContextVar[tuple[Callable, ...]] = contextvars.ContextVar("gradients", default=())
 waiting: contextvars.ContextVar[Any] = contextvars.ContextVar("waiting", default=None)
 """The deferred.Waiting of the outermost module that computes; None outside modules."""
 
@@ -44,3 +45,11 @@ def watch_ops(callback: Callable) -> AbstractContextManager[None]:
     args: the op's arrays in order, as the caller passed them (Tensors, plain arrays, numbers, None).
     """
     return within(watchers, (*watchers.get(), callback))
+
+
+def on_gradient(callback: Callable) -> AbstractContextManager[None]:
+    """Within `with on_gradient(f):`, `backward` calls f(leaf) as soon as it will add nothing more to leaf.grad.
+
+    The last layer's weights come first: what f does with them can run while the gradients of the others are computed.
+    """
+    return within(gradient_watchers, (*gradient_watchers.get(), callback))

@@ -25,7 +25,8 @@ import numpy as np
 from minicnn import devices
 from minicnn import op_checks as check
 from minicnn.device import Array
-from minicnn.recording import debugging, no_grad, recording, waiting, watchers  # noqa: F401 - users import no_grad
+from minicnn.recording import debugging, gradient_watchers, recording, waiting, watchers
+from minicnn.recording import no_grad as no_grad
 
 
 class Tensor:
@@ -124,13 +125,12 @@ class Tensor:
         if queue := waiting.get():
             queue.compute()                                        # before an optimiser changes weights
         pending = {id(self): dy if self._op else dy.copy()}
-        order = _parents_first(self, unfused=bool(rules))
+        order, uses = _parents_first(self, unfused=bool(rules))
+        if not self._op:
+            _arrived(self, pending.pop(id(self)))
         while order:                                               # popped, so that finished nodes can be freed
             node = order.pop()
             dy = pending.pop(id(node))
-            if not node._op:                                       # a leaf
-                node.grad = dy if node.grad is None else node.grad + dy
-                continue
             if node._checksums:
                 check.unchanged(node._op, node._checksums)
             passed_on: list[Array] = []
@@ -147,6 +147,9 @@ class Tensor:
                     dx = dx.copy()                                 # a leaf's gradient is its own
                 passed_on.append(dx)
                 pending[id(parent)] = dx
+                uses[id(parent)] -= 1
+                if not parent._op and not uses[id(parent)]:        # a leaf, and nothing more is added to it
+                    _arrived(parent, pending.pop(id(parent)))
             node._parents, node._vjps, node._checksums, node._unfused, node._used = (), (), (), (), True
 
     def __len__(self) -> int:
@@ -278,13 +281,16 @@ def record(name, data, parents, vjps, aux=()):
 
 
 def _parents_first(root, unfused):
-    """Every node that needs a gradient, each one after its parents. No recursion, because graphs can be deep."""
-    order, seen, stack = [], set(), [(root, False)]
+    """(the ops' nodes that need a gradient, each one after its parents; {id: how many gradients it gets} of all nodes)
+
+    No recursion, because graphs can be deep.
+    """
+    order, uses, seen, stack = [], {}, set(), [(root, False)]
     while stack:
         node, parents_done = stack.pop()
         if parents_done:
             order.append(node)
-        elif id(node) not in seen:
+        elif node._op and id(node) not in seen:
             seen.add(id(node))
             if unfused and node._unfused:                          # a rule is for one op
                 node._op, node._parents, node._vjps = node._unfused
@@ -292,8 +298,18 @@ def _parents_first(root, unfused):
                 raise RuntimeError(f"backward: the graph behind this {node._op!r} was freed by an earlier backward: "
                                    "run the forward pass again, or add the losses up and call backward once")
             stack.append((node, True))
-            stack.extend((p, False) for p in node._parents if isinstance(p, Tensor) and p.requires_grad)
-    return order
+            for p in node._parents:
+                if isinstance(p, Tensor) and p.requires_grad:
+                    stack.append((p, False))
+                    uses[id(p)] = uses.get(id(p), 0) + 1
+    return order, uses
+
+
+def _arrived(leaf, dy):
+    """Add dy, the sum of all that `backward` has for this leaf, to its gradient."""
+    leaf.grad = dy if leaf.grad is None else leaf.grad + dy
+    for callback in gradient_watchers.get():
+        callback(leaf)
 
 
 importlib.import_module("minicnn.ops")  # at the end, because ops need this module: `+`, `.sum()`, … of a Tensor

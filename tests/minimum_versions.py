@@ -9,7 +9,8 @@ def pins(pyproject: Path) -> list[str]:
     """["numpy==2.0", …] for ["numpy>=2.0", …], of the dependencies and of the extras that the tests need."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["plot"], *extras["onnx"], *extras["fast"], *extras["test"]]
+    declared = [*project["dependencies"], *extras["plot"], *extras["onnx"], *extras["fast"], *extras["mpi"],
+                *extras["test"]]
     found = (re.fullmatch(r"([A-Za-z0-9_-]+)>=([0-9.]+)", requirement) for requirement in declared)
     return [f"{match[1]}=={match[2]}" for match in found if match]
 

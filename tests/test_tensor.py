@@ -15,7 +15,7 @@ from minicnn.ops.linear import linear
 from minicnn.ops.memoise import memoise_by_dy
 from minicnn.ops.pool import max_pool2d
 from minicnn.ops.shape import concat
-from minicnn.recording import watch_ops
+from minicnn.recording import on_gradient, watch_ops
 from minicnn.tensor import op
 
 
@@ -38,6 +38,35 @@ def test_a_leaf_may_lie_in_memory_that_is_no_array():
     x = Tensor(np.frombuffer(np.arange(3.0).tobytes()), requires_grad=True)
     (x * 2).sum().backward()
     np.testing.assert_array_equal(x.grad, [2, 2, 2])
+
+
+def test_a_gradient_is_reported_when_it_is_complete_and_the_last_layers_comes_first():
+    first, second, third, unused = leaf(1.0), leaf(2.0), leaf(3.0), leaf(4.0)
+    seen = []
+    names = {id(first): "first", id(second): "second", id(third): "third"}
+    with on_gradient(lambda p: seen.append((names[id(p)], float(p.grad[0])))):
+        # `second` is used early and late: it is complete only after its early use
+        (((first * second) * second) * third).sum().backward()
+    assert seen == [("third", 4.0), ("first", 12.0), ("second", 12.0)]
+    assert unused.grad is None
+    with on_gradient(lambda p: seen.append(p.grad.tolist())):
+        first.backward(np.array([5.0]))                            # the root itself is a leaf
+    assert seen[-1] == [17.0]
+    (first * 1).sum().backward()
+    assert len(seen) == 4, "outside the block nobody is told"
+
+
+def test_while_a_gradient_is_reported_those_before_it_are_not_computed():
+    done = []
+
+    @op
+    def slow(x):
+        return x * 1, lambda dy: done.append("slow") or dy
+
+    early, late = leaf(1.0), leaf(2.0)
+    with on_gradient(lambda p: done.append("late" if p is late else "early")):
+        (slow(early) * late).sum().backward()
+    assert done == ["late", "slow", "early"]
 
 
 def test_gradients_accumulate_over_calls():

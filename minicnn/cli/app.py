@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 import minicnn
+from minicnn import launcher
 from minicnn.cli import console, language
 from minicnn.foreign import NoFontWarning
 
@@ -170,6 +171,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a pipe in an old encoding has no ×: print a substitute
+    if launcher.launched() > 1 and launcher.launched_rank():
+        console.silence()
     try:
         with _warnings_as_lines():
             code = app(standalone_mode=False)

@@ -53,6 +53,8 @@ def _go(run: Run, as_json: bool, more: dict | None, keep: bool) -> None:
         _train(run, as_json, asked)
     seconds = time.perf_counter() - started
     result = run.test()
+    if not run.writes:
+        return None
     files = _draw(run, result)
     if as_json:
         return console.print_json({

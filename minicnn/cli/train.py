@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import minicnn
+from minicnn import ranks
 from minicnn.cli import console, run_report
 from minicnn.cli.settings import given, with_settings
 from minicnn.environment import differences, environment
@@ -44,29 +49,47 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only one JSON document, at the end.")
     ] = False,
+    rank_wait: Annotated[
+        float, typer.Option(help="Seconds that a rank waits for the others before all end; 0: for ever.", min=0)
+    ] = ranks.WAIT,
     **settings: Any,
 ):
     """Train a net, test it, and leave model, metrics and pictures in a run folder.
 
     Ctrl-C and SIGTERM save the run and say how to resume it; a second one stops at once.
+
+    `mpiexec -n 4 minicnn train …` and `srun minicnn train …` train one net on several ranks, which share each batch.
     """
     said = given({"dataset": dataset, **settings})
     if resume:
         if said or config or out or overwrite or find_lr or fast_dev_run:
             raise console.UsageError(f"--resume uses the settings in {resume}/config.json: leave out all other options")
-        return run_report.go(_resumed(resume), as_json)
+        with _team(rank_wait) as team:
+            return run_report.go(_resumed(resume, team), as_json)
     if fast_dev_run:
         said |= {"epochs": 1, "limit_batches": 3, "schedule": "constant", "milestones": []}
     chosen = _settings(config, said)
     if find_lr:
+        console.one_rank("--find-lr")
         return _find_lr(chosen, out, as_json)
-    if fast_dev_run and not out:
+    usual = chosen.model == AUTO
+    with _team(rank_wait) as team:
+        if not fast_dev_run or out:
+            return run_report.go(Run(chosen, out, overwrite, team), as_json, usual=usual)
         with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
-            run_report.go(Run(chosen, folder, overwrite=True), as_json, keep=False, usual=chosen.model == AUTO)
+            run_report.go(Run(chosen, folder, overwrite=True, team=team), as_json, keep=False, usual=usual)
         if not as_json:
             console.say("A fast dev run: training, saving, testing and drawing work; its temporary folder was deleted.")
         return None
-    return run_report.go(Run(chosen, out, overwrite), as_json, usual=chosen.model == AUTO)
+
+
+@contextlib.contextmanager
+def _team(wait: float) -> Iterator[ranks.Alone]:
+    """The ranks that a launcher started; those of one machine share its cores."""
+    with ranks.joined(wait) as team:
+        if team.threads and not os.environ.get("MINICNN_NUM_THREADS", "").strip():
+            minicnn.set_num_threads(team.threads)
+        yield team
 
 
 def _settings(config: Path | None, given: dict) -> Config:
@@ -76,8 +99,10 @@ def _settings(config: Path | None, given: dict) -> Config:
         return read(values)
 
 
-def _resumed(folder: Path) -> Run:
-    run = Run.resume(folder)
+def _resumed(folder: Path, team: ranks.Alone) -> Run:
+    run = Run.resume(folder, team)
+    if not run.writes:
+        return run
     try:
         changed = differences(json.loads((folder / ENVIRONMENT).read_bytes()), environment(run.config.device))
     except (OSError, ValueError, AttributeError):

@@ -54,6 +54,7 @@ def transfer(
     Batch norm in training mode would replace its statistics of a million pictures by those of a few batches, even at a
     learning rate of 0. So they stay frozen.
     """
+    console.one_rank("minicnn transfer")
     started = time.perf_counter()
     values = {**DEFAULTS, **(from_toml(config) if config else {}), **given(settings), "dataset": dataset}
     named = str(values.get("model", ""))

@@ -1,4 +1,8 @@
-"""Augmentation: random changes to training images that keep their labels. All random numbers come from the given rng.
+"""Augmentation: random changes to training images that keep their labels.
+
+Each step has a method draw(count, size, rng): the random numbers of a whole batch of `count` images of `size` (H, W),
+drawn before any picture is read, the same number of them for every image. The other methods get the numbers of the
+images that they are given. So an image of a batch does not depend on who makes it, or on what else they make.
 
 An augmentation is written as words: `parse("random-resized flip jitter:0.4 cutout:16 mixup:0.2")`. Each word is one of
 the classes below. Whatever the order of the words, they are applied in the order of these methods:
@@ -6,11 +10,13 @@ the classes below. Whatever the order of the words, they are applied in the orde
     box         the part of the picture that becomes the image      RandomResizedCrop, ScaleJitter
     bytes       images (N,C,H,W) uint8                              Flip, PadCrop
     colours     the same images on the scale 0 … 1, float32         ColourJitter, Lighting
-    numbers     after normalisation, with the labels                Cutout, Mixup
+    numbers     after normalisation, float32                        Cutout
+    mix         the same images with others of their batch          Mixup
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -44,14 +50,18 @@ class RandomResizedCrop:
     def __post_init__(self) -> None:
         _between("random-resized", self.least, 0, 1, above=True)
 
-    def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
-        """(left, top, right, bottom) in a picture of width × height."""
-        for _ in range(10):
-            area = width * height * rng.uniform(self.least, 1)
-            ratio = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-            w, h = float(np.sqrt(area * ratio)), float(np.sqrt(area / ratio))
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count, 10, 4) in 0 … 1: for each try the area, the ratio and two positions."""
+        return rng.random((count, 10, 4))
+
+    def box(self, width: int, height: int, size: tuple[int, int], drawn: Array) -> Box:
+        """(left, top, right, bottom) in a picture of width × height.   drawn (10, 4)"""
+        for area, ratio, across, down in drawn.tolist():
+            area = width * height * (self.least + (1 - self.least) * area)
+            ratio = math.exp(math.log(3 / 4) + math.log(16 / 9) * ratio)
+            w, h = math.sqrt(area * ratio), math.sqrt(area / ratio)
             if w <= width and h <= height:
-                left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+                left, top = (width - w) * across, (height - h) * down
                 return left, top, left + w, top + h
         w, h = min(width, height * 4 / 3), min(height, width * 4 / 3)
         return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
@@ -79,11 +89,16 @@ class ScaleJitter:
             raise ValueError(f"scale-jitter:{self.low}:{self.high} is below the larger side of the net's size {size}: "
                              f"its first number must be at least {max(size)}")
 
-    def box(self, width: int, height: int, size: tuple[int, int], rng: Generator) -> Box:
-        """(left, top, right, bottom) in a picture of width × height."""
-        scale = min(width, height) / rng.uniform(self.low, self.high)
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count, 3) in 0 … 1: the length, and two positions."""
+        return rng.random((count, 3))
+
+    def box(self, width: int, height: int, size: tuple[int, int], drawn: Array) -> Box:
+        """(left, top, right, bottom) in a picture of width × height.   drawn (3,)"""
+        length, across, down = drawn.tolist()
+        scale = min(width, height) / (self.low + (self.high - self.low) * length)
         w, h = size[1] * scale, size[0] * scale
-        left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+        left, top = (width - w) * across, (height - h) * down
         return left, top, min(left + w, width), min(top + h, height)
 
 
@@ -96,10 +111,13 @@ class Flip:
     def __post_init__(self) -> None:
         _between("flip", self.share, 0, 1)
 
-    def bytes(self, images: Array, rng: Generator) -> Array:
-        """(N,C,H,W) uint8 → the same shape"""
-        chosen = rng.random(len(images)) < self.share
-        return np.where(chosen[:, None, None, None], images[..., ::-1], images)
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count,) booleans: which images are mirrored."""
+        return rng.random(count) < self.share
+
+    def bytes(self, images: Array, drawn: Array) -> Array:
+        """(N,C,H,W) uint8, drawn (N,) → the same shape"""
+        return np.where(drawn[:, None, None, None], images[..., ::-1], images)
 
 
 @dataclass(frozen=True)
@@ -115,22 +133,26 @@ class PadCrop:
         if self.pixels < 1:
             raise ValueError(f"pad-crop:{self.pixels} must be at least 1 pixel")
 
-    def bytes(self, images: Array, rng: Generator) -> Array:
-        """(N,C,H,W) uint8 → the same shape"""
-        return random_shift(images, self.pixels, rng)
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count, 2) from 0 … 2·pixels: the first row and column of each image in the padded one."""
+        return rng.integers(0, 2 * self.pixels + 1, (2, count)).T
+
+    def bytes(self, images: Array, drawn: Array) -> Array:
+        """(N,C,H,W) uint8, drawn (N, 2) → the same shape"""
+        return shifted(images, self.pixels, drawn)
 
 
-def random_shift(images: Array, pixels: int, rng: Generator) -> Array:
-    """Each image moved by up to ±`pixels` rows and columns, uniformly; new pixels at the edges are 0.
+def shifted(images: Array, pixels: int, corners: Array) -> Array:
+    """Each image cut out of the image with `pixels` zeros on each side, from its corner (row, column) on.
 
-    images (N,C,H,W) uint8 → the same shape. Simard et al. 2003, §2, found such shifts to help on MNIST.
+    images (N,C,H,W), corners (N, 2) → the same shape as images: moved by up to ±`pixels`. Simard et al. 2003, §2, found
+    such shifts to help on MNIST.
     """
     N, C, H, W = images.shape
     padded, moved = np.zeros((N, C, H + 2 * pixels, W + 2 * pixels), images.dtype), np.empty_like(images)
     padded[:, :, pixels : pixels + H, pixels : pixels + W] = images
-    down, across = rng.integers(0, 2 * pixels + 1, (2, N)).tolist()
-    for i in range(N):                                             # slices: about twice as fast as one gather for all
-        moved[i] = padded[i, :, down[i] : down[i] + H, across[i] : across[i] + W]
+    for i, (down, across) in enumerate(corners.tolist()):          # slices: about twice as fast as one gather for all
+        moved[i] = padded[i, :, down : down + H, across : across + W]
     return moved
 
 
@@ -149,9 +171,13 @@ class ColourJitter:
     def __post_init__(self) -> None:
         _between("jitter", self.strength, 0, 1)
 
-    def colours(self, images: Array, rng: Generator) -> Array:
-        """(N,C,H,W) float32 on 0 … 1 → the same shape, in place"""
-        b, c, s = rng.uniform(1 - self.strength, 1 + self.strength, (3, len(images), 1, 1, 1)).astype(np.float32)
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count, 3): the factors of brightness, contrast and saturation."""
+        return rng.uniform(1 - self.strength, 1 + self.strength, (3, count)).T
+
+    def colours(self, images: Array, drawn: Array) -> Array:
+        """(N,C,H,W) float32 on 0 … 1, drawn (N, 3) → the same shape, in place"""
+        b, c, s = drawn.T.astype(np.float32)[..., None, None, None]           # (N, 1, 1, 1) each
         images *= b
         np.clip(images, 0, 1, images)
         mean = _grey(images).mean((1, 2, 3), keepdims=True)                   # (N, 1, 1, 1)
@@ -193,12 +219,16 @@ class Lighting:
     def __post_init__(self) -> None:
         _between("lighting", self.deviation, 0, 10)
 
-    def colours(self, images: Array, rng: Generator) -> Array:
-        """(N,3,H,W) float32 on 0 … 1 → the same shape, in place; values may leave 0 … 1"""
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count, 3): what is added to the red, green and blue of each image."""
+        alpha = rng.normal(0, self.deviation, (count, 3)).astype(np.float32)
+        return (alpha * EIGENVALUES) @ EIGENVECTORS.T
+
+    def colours(self, images: Array, drawn: Array) -> Array:
+        """(N,3,H,W) float32 on 0 … 1, drawn (N, 3) → the same shape, in place; values may leave 0 … 1"""
         if images.shape[1] != 3:
             raise ValueError(f"lighting needs RGB images, but these have {images.shape[1]} channel(s): leave it out")
-        alpha = rng.normal(0, self.deviation, (len(images), 3)).astype(np.float32)
-        images += ((alpha * EIGENVALUES) @ EIGENVECTORS.T)[:, :, None, None]  # (N, 3, 1, 1)
+        images += drawn[:, :, None, None]                                     # (N, 3, 1, 1)
         return images
 
 
@@ -215,13 +245,16 @@ class Cutout:
         if self.side < 1:
             raise ValueError(f"cutout:{self.side} must be at least 1 pixel")
 
-    def numbers(self, images: Array, labels: Array, rng: Generator) -> tuple[Array, Mixed | None]:
-        """(N,C,H,W) float32 → the same, in place"""
-        N, _, H, W = images.shape
-        for image, y, x in zip(images, rng.integers(0, H, N), rng.integers(0, W, N)):
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> Array:
+        """(count, 2): the row and the column of each square's centre."""
+        return np.stack([rng.integers(0, side, count) for side in size], 1)
+
+    def numbers(self, images: Array, drawn: Array) -> Array:
+        """(N,C,H,W) float32, drawn (N, 2) → the same, in place"""
+        for image, (y, x) in zip(images, drawn.tolist()):
             top, left = y - self.side // 2, x - self.side // 2
             image[:, max(top, 0) : max(top + self.side, 0), max(left, 0) : max(left + self.side, 0)] = 0
-        return images, None
+        return images
 
 
 @dataclass(frozen=True)
@@ -236,10 +269,13 @@ class Mixup:
     def __post_init__(self) -> None:
         _between("mixup", self.alpha, 0, 100, above=True)
 
-    def numbers(self, images: Array, labels: Array, rng: Generator) -> tuple[Array, Mixed | None]:
-        """(N,C,H,W) float32, labels (N,) → the mixed images, the other labels and λ"""
-        share, others = float(rng.beta(self.alpha, self.alpha)), rng.permutation(len(images))
-        return np.float32(share) * images + np.float32(1 - share) * images[others], Mixed(labels[others], share)
+    def draw(self, count: int, size: tuple[int, int], rng: Generator) -> tuple[float, Array]:
+        """(λ, others (count,)): image i is mixed with image others[i]."""
+        return float(rng.beta(self.alpha, self.alpha)), rng.permutation(count)
+
+    def mix(self, images: Array, others: Array, share: float) -> Array:
+        """Images and those that they are mixed with, both (N,C,H,W) float32, and λ → the mixed images"""
+        return np.float32(share) * images + np.float32(1 - share) * others
 
 
 WORDS: dict[str, Callable[..., Any]] = {

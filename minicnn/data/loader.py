@@ -6,7 +6,7 @@ import collections
 import itertools
 import multiprocessing
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from minicnn import arguments
 from minicnn.data.augment import Mixed
 from minicnn.data.dataset import Array, Dataset, Source
 from minicnn.names import short
+from minicnn.piece import Piece, piece
 from minicnn.rng import generator
 
 
@@ -66,6 +67,15 @@ class Batch(NamedTuple):
     labels: Array              # (N,) int64
     indices: Array             # (N,) int64: the pictures' indices in the dataset
     mixed: Mixed | None = None  # with Mixup: the other labels, and the share of `labels`
+    whole: Whole | None = None  # of several ranks' batch: what this one knows of all of it
+
+
+class Whole(NamedTuple):
+    """Of a batch that several ranks share: the rows that these images are, and the labels of all of its images."""
+
+    piece: Piece
+    labels: Array               # (B,) int64
+    mixed: Mixed | None = None  # the other labels of all images
 
 
 class Loader:
@@ -78,7 +88,9 @@ class Loader:
                 ...
 
     Batch b of epoch e depends only on (seed, e, b), not on the number or kind of workers: the order of an epoch comes
-    from (seed, e), the random numbers of a batch from (seed, e, b). `epoch` and `batch` are the position of the next
+    from (seed, e), the random numbers of a batch from (seed, e, b). With part=(r, k) a batch is rank r's piece of it
+    (minicnn/piece.py): only these pictures are read, and `whole` describes the whole batch. A transform that is a
+    function of your own makes the whole batch on each rank. `epoch` and `batch` are the position of the next
     batch; set them to continue from there, bit for bit. After the last batch of an epoch `epoch` grows by one.
 
     transform(pictures, labels, rng) → (images, mixed): a `Transform`.   workers: 0 reads in the caller's thread.
@@ -90,7 +102,7 @@ class Loader:
 
     def __init__(self, dataset: Source, batch_size: int, *, transform: Callable[..., Any], shuffle: bool = False,
                  seed: int = 0, epoch: int = 0, batch: int = 0, workers: int = 0, prefetch: int = 2,
-                 processes: bool = False, drop_last: bool = False) -> None:
+                 processes: bool = False, drop_last: bool = False, part: tuple[int, int] = (0, 1)) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0),
                                    ("batch", batch, 0), ("workers", workers, 0), ("prefetch", prefetch, 1)):
             arguments.integer(name, value, least)
@@ -100,7 +112,7 @@ class Loader:
         _need_a_batch(batch_size, drop_last, dataset)
         self.dataset, self.batch_size, self.transform = dataset, int(batch_size), transform
         self.shuffle, self.seed, self.drop_last = shuffle, int(seed), drop_last
-        self.epoch, self.batch = int(epoch), int(batch)
+        self.epoch, self.batch, self.part = int(epoch), int(batch), part
         self.workers, self.prefetch, self.processes = int(workers), int(prefetch), processes
         if batch > len(self):
             raise ValueError(f"batch (={batch}) must be at most {len(self)}, the number of batches in an epoch")
@@ -145,7 +157,7 @@ class Loader:
         jobs = ((self.seed, epoch, b, order[b * self.batch_size : (b + 1) * self.batch_size])
                 for b in range(first, len(self)))
         if not self.workers:
-            yield from (_make(self.dataset, self.transform, *job) for job in jobs)
+            yield from (_make(self.dataset, self.transform, self.part, *job) for job in jobs)
             return
         waiting: collections.deque[Future[Batch]] = collections.deque()
         try:
@@ -167,25 +179,48 @@ class Loader:
                 self.processes, self._pool = False, ThreadPoolExecutor(self.workers, "minicnn-loader")
         if self.processes:
             return self._pool.submit(_make_remembered, *job)
-        return self._pool.submit(_make, self.dataset, self.transform, *job)
-
+        return self._pool.submit(_make, self.dataset, self.transform, self.part, *job)
 
     def _processes(self) -> Executor | None:
         """The worker processes; None, with a warning, where the system has no semaphores for them."""
         context = multiprocessing.get_context("spawn")     # fork would copy locks that other threads hold
         try:
-            return ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform))
+            return ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform, self.part))
         except (OSError, ImportError, NotImplementedError) as problem:  # such as a /dev/shm that can't be written
             warnings.warn(f"the loader's workers are threads, because this system can't start processes that share "
                           f"semaphores ({problem})", RuntimeWarning, stacklevel=2)
             return None
 
 
-def _make(dataset: Source, transform: Callable[..., Any], seed: int, epoch: int, b: int, chosen: Array) -> Batch:
+def _make(dataset: Source, transform: Callable[..., Any], part: tuple[int, int], seed: int, epoch: int, b: int,
+          chosen: Array) -> Batch:
     rng = np.random.default_rng([seed, epoch, 1 + b])      # [seed, epoch] gives the order
-    labels = dataset.labels[chosen]
-    images, mixed = transform([dataset.picture(int(i)) for i in chosen], labels, rng)
-    return Batch(images, labels, chosen, mixed)
+    labels, pictures = dataset.labels[chosen], _Pictures(dataset, chosen)
+    rank, ranks = part
+    if ranks == 1:
+        images, mixed = transform(pictures, labels, rng)
+        return Batch(images, labels, chosen, mixed)
+    own = piece(len(chosen), rank, ranks)
+    if getattr(transform, "makes_rows", False):
+        images, mixed = transform(pictures, labels, rng, own.rows)
+    else:
+        images, mixed = transform(pictures, labels, rng)
+        images = images[own.rows]
+    mine = mixed and Mixed(mixed.others[own.rows], mixed.share)
+    return Batch(images, labels[own.rows], chosen[own.rows], mine, Whole(own, labels, mixed))
+
+
+class _Pictures(Sequence):
+    """The pictures of a batch, each read from the dataset when it is asked for."""
+
+    def __init__(self, dataset: Source, chosen: Array) -> None:
+        self.dataset, self.chosen = dataset, chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset.picture(int(self.chosen[index]))
 
 
 _remembered: tuple[Any, ...] = ()

@@ -163,6 +163,9 @@ class Transform:
     is enough; by default only with an augmentation, so that evaluation and prediction see exactly equal images.
     """
 
+    makes_rows = True
+    """That `rows` can be given: a loader asks before it does."""
+
     def __init__(self, preprocessing: Preprocessing, augment: str | Sequence[Any] = (),
                  draft: bool | None = None) -> None:
         arguments.instance("preprocessing", preprocessing, Preprocessing)
@@ -177,39 +180,62 @@ class Transform:
     def __repr__(self) -> str:
         return f"Transform({self.preprocessing!r}, augment={augmentations.spell(self.steps)!r})"
 
-    def __call__(self, pictures: Sequence[Any], labels: Array,
-                 rng: np.random.Generator) -> tuple[Array, Mixed | None]:
-        """Pictures (paths, `Packed`s, arrays), labels (N,) → (N,C,H,W) float32, and the mixed labels, or None."""
-        images = self.read(pictures, rng)                                     # (N, C, H, W) uint8
-        p = self.preprocessing
+    def __call__(self, pictures: Sequence[Any], labels: Array, rng: np.random.Generator,
+                 rows: slice = slice(None)) -> tuple[Array, Mixed | None]:
+        """Pictures (paths, `Packed`s, arrays), labels (N,) → (N,C,H,W) float32, and the mixed labels, or None.
+
+        rows: make only these images of the batch, and the ones that they are mixed with; no other picture is read. The
+        labels of `Mixed` are those of the whole batch.
+        """
+        count = len(labels)
+        drawn = [(step, step.draw(count, self.preprocessing.size, rng)) for step in self.ordered]
+        own = np.arange(count)[rows]
+        for step, numbers in drawn:
+            if isinstance(step, augmentations.Mixup):
+                share, others = numbers
+                made, where = np.unique(np.concatenate([own, others[own]]), return_inverse=True)
+                images = self._images(pictures, made, drawn)
+                x = step.mix(images[where[: len(own)]], images[where[len(own) :]], share)
+                return x, Mixed(labels[others], share)
+        return self._images(pictures, own, drawn), None
+
+    @property
+    def ordered(self) -> list[Any]:
+        """The steps in the order in which they are applied."""
+        return [step for method in ("box", "bytes", "colours", "numbers", "mix") for step in self.steps
+                if hasattr(step, method)]
+
+    def _images(self, pictures: Sequence[Any], made: Array, drawn: list[tuple[Any, Any]]) -> Array:
+        """The images `made` of the batch, not mixed yet: (N,C,H,W) float32.   drawn: the steps and their numbers"""
+        p, of = self.preprocessing, {id(step): numbers for step, numbers in drawn}
+        images = self._read(pictures, made, of)                               # (N, C, H, W) uint8
         colours = [step for step in self.steps if hasattr(step, "colours")]
         if colours:
             x = np.divide(images, 255, dtype=np.float32)
             for step in colours:
-                x = step.colours(x, rng)
+                x = step.colours(x, of[id(step)][made])
             x -= np.asarray(p.mean, np.float32)[:, None, None]
             x /= np.asarray(p.std, np.float32)[:, None, None]
         else:
             x = p.normalise(images)
-        mixed: Mixed | None = None
         for step in self.steps:
             if hasattr(step, "numbers"):
-                x, now = step.numbers(x, labels, rng)
-                mixed = now or mixed
-        return x, mixed
+                x = step.numbers(x, of[id(step)][made])
+        return x
 
-    def read(self, pictures: Sequence[Any], rng: np.random.Generator) -> Array:
-        """The augmented images as bytes, before changes of colour and normalisation: (N,C,H,W) uint8."""
+    def _read(self, pictures: Sequence[Any], made: Array, of: dict[int, Any]) -> Array:
+        """The images as bytes, before changes of colour and normalisation: (N,C,H,W) uint8."""
         p = self.preprocessing
-        images = np.empty((len(pictures), *p.shape), np.uint8)
+        images = np.empty((len(made), *p.shape), np.uint8)
         parts = [step for step in self.steps if hasattr(step, "box")]
-        for image, given in zip(images, pictures):
-            box = (lambda w, h: parts[0].box(w, h, p.size, rng)) if parts else None
+        for image, i in zip(images, made.tolist()):
+            given = pictures[i]
+            box = (lambda w, h, i=i: parts[0].box(w, h, p.size, of[id(parts[0])][i])) if parts else None
             fits = isinstance(given, np.ndarray) and given.shape == p.shape and not (parts or p.resize)
             image[:] = given if fits else p.read(given, box, self.draft)
         for step in self.steps:
             if hasattr(step, "bytes"):
-                images = step.bytes(images, rng)
+                images = step.bytes(images, of[id(step)][made])
         return images
 
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,58 @@ MAX_FILE = 2**28
 """Bytes of a picture file."""
 
 
+KEPT = 128
+"""Tars that stay open: a system allows a process about a thousand files."""
+
+
+class Tar:
+    """A tar that is open for reading. A read names its place, so that threads can share the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.lock = threading.Lock()
+
+    def read(self, start: int, size: int) -> bytes:
+        """The bytes from `start` on: fewer than `size` only where the file ends."""
+        parts: list[bytes] = []
+        while size > 0:
+            if hasattr(os, "pread"):
+                part = os.pread(self.handle, size, start)
+            else:                                          # Windows
+                with self.lock:
+                    os.lseek(self.handle, start, os.SEEK_SET)
+                    part = os.read(self.handle, size)
+            if not part:
+                break
+            parts.append(part)
+            start, size = start + len(part), size - len(part)
+        return b"".join(parts)
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            os.close(self.handle)
+
+
+class Tars:
+    """The last KEPT tars that were read, kept open: opening one for each picture is slow on a file server."""
+
+    def __init__(self) -> None:
+        self.kept: OrderedDict[Path, Tar] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def read(self, path: Path, start: int, size: int) -> bytes:
+        """`size` bytes of a tar from `start` on; fewer where it ends before."""
+        with self.lock:
+            tar = self.kept.pop(path, None) or Tar(path)
+            self.kept[path] = tar
+            if len(self.kept) > KEPT:                      # a thread that still reads it keeps it open
+                self.kept.popitem(last=False)
+        return tar.read(start, size)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Tars, ()                                    # another process opens its own
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Shards(Source):
     """Pictures in tar files and their labels."""
@@ -49,6 +103,7 @@ class Shards(Source):
     names: tuple[str, ...]
     places: Array  # (N, 3) int64: index of the tar, first byte, number of bytes
     labels: Array
+    tars: Tars = field(default_factory=Tars)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", label_array(self.labels, len(self.names)))
@@ -56,9 +111,7 @@ class Shards(Source):
     def picture(self, index: int) -> Packed:
         """The bytes of the picture, as `Preprocessing.read` takes them. ValueError where the tar was cut short."""
         which, start, size = map(int, self.places[index])
-        with open(self.paths[which], "rb") as tar:         # opened each time: threads would share its position
-            tar.seek(start)
-            content = tar.read(size)
+        content = self.tars.read(self.paths[which], start, size)
         if len(content) != size:
             raise ValueError(f"{self.paths[which]} ends within {self.names[index]}: it is cut short, copy it again")
         return Packed(f"{self.paths[which]}: {self.names[index]}", content)
@@ -66,7 +119,8 @@ class Shards(Source):
     def select(self, indices: Any) -> Shards:
         """Some of the pictures, in that order."""
         chosen = np.asarray(indices, np.int64)
-        return Shards(self.paths, tuple(self.names[i] for i in chosen), self.places[chosen], self.labels[chosen])
+        return Shards(self.paths, tuple(self.names[i] for i in chosen), self.places[chosen], self.labels[chosen],
+                      self.tars)
 
 
 class ShardFolder(Splits):

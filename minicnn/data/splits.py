@@ -107,9 +107,12 @@ class Splits:
         transform = Transform(self.preprocessing, augment)
         return Loader(split, batch_size, transform=transform, workers=workers, **more)
 
-    def evaluated(self, split: Source) -> Loader:
-        """The batches of one of the splits, in order and without augmentation, as large as memory allows."""
-        return self.loader(split, min(500, max(1, 2**22 // math.prod(self.preprocessing.shape))))
+    def evaluated(self, split: Source, **more: Any) -> Loader:
+        """The batches of one of the splits, in order and without augmentation, as large as memory allows.
+
+        more: as `Loader` takes them.
+        """
+        return self.loader(split, min(500, max(1, 2**22 // math.prod(self.preprocessing.shape))), **more)
 
     def show(self, batch: Any = None, count: int = 16) -> Any:
         """Draw images as the net's input, with their classes. → a matplotlib figure

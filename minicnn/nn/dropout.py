@@ -3,11 +3,13 @@
 The layer draws the mask, the op applies it.
 """
 
+import math
 from collections.abc import Callable
 
 from minicnn import devices, ops
 from minicnn.device import Array
 from minicnn.nn.module import Module
+from minicnn.piece import present
 from minicnn.rng import next_draw
 from minicnn.tensor import Tensor
 
@@ -26,7 +28,9 @@ class _Masked(Module):
 
     def mask(self, x: Tensor) -> Array:
         """Booleans, False with probability p."""
-        return devices.of(x.data).dropout_mask(x.shape[: self.axes], self.p, *next_draw())
+        shape, shared = x.shape[: self.axes], present.get()
+        start = shared.piece.first * math.prod(shape[1:]) if shared else 0    # of our rows in the whole batch's mask
+        return devices.of(x.data).dropout_mask(shape, self.p, *next_draw(), start)
 
     def forward(self, x: Tensor) -> Tensor:
         """x → y, the same shape"""

@@ -9,6 +9,8 @@ from minicnn.nn.module import Buffer, Module, Parameter
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
 from minicnn.ops.lrn import local_response_norm
 from minicnn.ops.normalise import group_norm, instance_norm, layer_norm
+from minicnn.ops.shared import shared_batch_norm
+from minicnn.piece import present
 from minicnn.tensor import Tensor
 
 
@@ -18,7 +20,7 @@ class BatchNorm2d(Module):
     weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none). Training mode uses the batch's mean
     and variance, and updates the Buffers running_mean and running_var: running ← (1 − momentum)·running +
     momentum·batch, the variance with m − 1. (PyTorch's convention: TensorFlow's and Caffe's momentum is 1 minus this.)
-    Eval mode uses the running statistics.
+    Eval mode uses the running statistics. Where several ranks share a batch, its statistics are those of all of them.
 
     `frozen=True`, or `.freeze()`: training mode uses the running statistics too, and does not change them. For
     fine-tuning on small batches, whose statistics are noisy. weight and bias are still trained, unless requires_grad is
@@ -44,12 +46,19 @@ class BatchNorm2d(Module):
         """x (N,C,H,W) → (N,C,H,W)"""
         if self.frozen or not self.training:
             return batch_norm_inference(x, self.weight, self.bias, self.running_mean, self.running_var, eps=self.eps)
-        y = batch_norm(x, self.weight, self.bias, eps=self.eps)
-        mean, var = y.aux                                                     # (C,), (C,)
-        m = x.size // self.num_features
+        y, m = self._over_the_batch(x)
+        mean, var, *_ = y.aux                                                 # (C,), (C,)
         self._update_running(self.running_mean, mean)
         self._update_running(self.running_var, var * (m / (m - 1)))
         return y
+
+    def _over_the_batch(self, x: Tensor) -> tuple[Tensor, float]:
+        """(y, the number of values in a channel), over the batch of all ranks if several share it."""
+        shared = present.get()
+        if shared is None or shared.ranks.size == 1:
+            return batch_norm(x, self.weight, self.bias, eps=self.eps), x.size // self.num_features
+        y = shared_batch_norm(x, self.weight, self.bias, eps=self.eps, shared=shared)
+        return y, float(y.aux[2])
 
     def _update_running(self, running: Buffer, batch: Array) -> None:
         running.data = (1 - self.momentum) * running.data + self.momentum * batch

@@ -22,9 +22,20 @@ def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, 
     The last two terms of dx come from μ and σ², which also depend on x.   σ² is the biased variance: divided by m.
     `aux` is (μ, σ²).   Kept for backward: x, μ, σ² (x̂ is computed again).   Algorithm 1 and §3
     """
-    _check("batch_norm", eps, x, gamma, beta)
+    check("batch_norm", eps, x, gamma, beta)
+    if x.size <= x.shape[1]:
+        raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(x.shape[1], 1)} value(s) per channel, and "
+                         "statistics need at least 2: use a larger batch, or eval() for the running statistics")
     device = devices.of(x)
-    mean, var = device.batch_norm_stats(x)                                    # (C,), (C,)
+    return normalised(device, x, gamma, beta, eps, *device.batch_norm_stats(x))
+
+
+def normalised(device, x, gamma, beta, eps, mean, var, everywhere=None, counts=True):
+    """(y later, the gradients, (mean, var)) of batch norm with the batch's mean (C,) and variance (C,).
+
+    everywhere: turns this rank's (Σ dy, Σ dy·x̂) into those of the whole batch, where other ranks have a part of it.
+    counts=False: these images are stand-ins, whose dx is 0.
+    """
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
 
@@ -34,7 +45,10 @@ def batch_norm(x: Array, gamma: Array | None = None, beta: Array | None = None, 
         # Σ dy (C,) and Σ dy·x̂ (C,)
         sums = memoise_by_dy(lambda dy: device.batch_norm_sums(dy, x, mean, inv_std, relu=relu))
 
-        def dx(dy): return device.batch_norm_dx(dy, x, mean, inv_std, scale, *sums(dy), relu=relu)
+        def dx(dy):
+            both = sums(dy) if everywhere is None else everywhere(sums(dy))
+            return device.batch_norm_dx(dy, x, mean, inv_std, scale, *both, relu=relu) if counts else 0 * dy
+
         def dgamma(dy): return sums(dy)[1]
         def dbeta(dy): return sums(dy)[0]
 
@@ -54,7 +68,7 @@ def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean
 
     For a trained net, and for frozen layers in training.   Kept for backward: x.   Algorithm 2
     """
-    _check("batch_norm_inference", eps, x, gamma, beta, mean, var)
+    check("batch_norm_inference", eps, x, gamma, beta, mean, var)
     device = devices.of(x)
     inv_std = 1 / device.xp.sqrt(var + eps)
     scale = inv_std if gamma is None else gamma * inv_std
@@ -70,7 +84,8 @@ def batch_norm_inference(x: Array, gamma: Array | None, beta: Array | None, mean
     return Later(device, x.shape, x.dtype, y, adds=True), (dx, dgamma, dbeta, dmean, dvar)
 
 
-def _check(name, eps, x, *per_channel):
+def check(name, eps, x, *per_channel):
+    """ValueError unless x has channels, and each array of `per_channel` has one number for each of them."""
     number(name, "eps", eps, least=0)
     if x.ndim < 2:
         raise ValueError(f"{name}: x must have at least 2 axes (N, C, …), not shape {x.shape}")
@@ -79,6 +94,3 @@ def _check(name, eps, x, *per_channel):
         shapes = [getattr(a, "shape", a) for a in per_channel if a is not None]
         raise ValueError(f"{name}: x has {C} channels, so gamma, beta, mean and var must each have shape ({C},), "
                          f"not {shapes}{channels_last(x.shape, shapes[0][0] if shapes[0] else 0)}")
-    if name == "batch_norm" and x.size <= C:
-        raise ValueError(f"batch_norm: x {x.shape} has {x.size // max(C, 1)} value(s) per channel, and statistics need "
-                         "at least 2: use a larger batch, or eval() for the running statistics")

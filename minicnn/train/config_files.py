@@ -49,10 +49,10 @@ def from_toml(path: Path) -> dict:
     return values
 
 
-def from_json(path: Path) -> Config:
-    """The Config in a run's config.json."""
+def from_json(path: Path, content: bytes | None = None) -> Config:
+    """The Config in a run's config.json.   content: its bytes, if they were read already"""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes() if content is None else content)
     except (ValueError, RecursionError) as problem:
         raise ValueError(f"{path} can't be read ({problem}): restore it from a copy, or train again") from None
     return read(values, str(path))

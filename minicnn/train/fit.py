@@ -17,9 +17,11 @@ from minicnn.data import Dataset, Preprocessing, Splits, stratified
 from minicnn.data.transforms import channel_statistics
 from minicnn.nn import Module
 from minicnn.optim import Optimizer
+from minicnn.ranks import Alone
 from minicnn.tensor import Tensor
 from minicnn.train import build, plots
 from minicnn.train.loop import evaluate, train_epoch
+from minicnn.train.shared import Pieces, Shared
 
 
 @dataclass
@@ -61,7 +63,7 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
         optimizer: str | Optimizer = "adamw", schedule: str = "constant", validation: Any = 0.1,
         augment: str | None = None, label_smoothing: float = 0.0, class_weights: str = "none",
         on_epoch: Callable[[dict], None] | None = None, on_step: Callable[[int, float], None] | None = None,
-        verbose: bool = True) -> History:  # fmt: skip
+        verbose: bool = True, team: Alone | None = None) -> History:  # fmt: skip
     """Train `net` and leave it with the weights of its best epoch, in eval mode. → its History
 
     data         `data.load(…)`; a Dataset; (images, labels), two arrays; or batches, an iterable of (images, labels)
@@ -75,6 +77,8 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
     on_epoch     is called with each epoch's record: epoch, loss, accuracy, val_loss, val_accuracy, lr, seconds, best
     on_step      is called with the number of each step, from 0, and its loss
     verbose      a progress bar in a terminal or notebook, and a line for each epoch
+    team         the ranks that share each batch, from `ranks.joined()`: every rank calls fit with the same arguments,
+                 and all end with the same weights; rank 0 shows the progress
 
     The order of the images depends on `minicnn.seed`. Ctrl-C ends the training; the best weights so far are kept.
     The training loop is that of `minicnn train`. NonFiniteLossError if the loss is NaN or infinite.
@@ -86,7 +90,8 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
     parameters = net.parameters()
     if not parameters:
         raise ValueError(f"fit: {type(net).__name__} has no parameters to train")
-    batches, held_out, preprocessing = _batches(data, validation, batch_size, augment)
+    team = team or Alone()
+    batches, held_out, preprocessing = _batches(data, validation, batch_size, augment, team.part)
     if isinstance(optimizer, str):
         build.check("optimizer", optimizer)
         optimizer = build.optimizer(optimizer, parameters, lr, weight_decay=0.01 if optimizer == "adamw" else 0.0)
@@ -94,6 +99,9 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
     steps = len(batches) if hasattr(batches, "__len__") else sum(1 for _ in batches)
     rates = build.schedule(schedule, optimizer, epochs, steps)
     weight = build.class_weights(class_weights, *_labels(batches)) if class_weights != "none" else None
+    shared = Shared(net, team)
+    if team.size > 1:
+        batches, held_out = Pieces(batches, team), held_out and Pieces(held_out, team)
     device, dtype = parameters[0].device, parameters[0].dtype
 
     def prepare(images):
@@ -103,7 +111,7 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
         return images if isinstance(images, Tensor) else Tensor(np.asarray(images, dtype), device=device)
 
     history, kept = History(preprocessing=preprocessing), net.state_dict()
-    with _shown(verbose, epochs, steps) as (show_step, say):
+    with _shown(verbose and team.rank == 0, epochs, steps) as (show_step, say):
         def after_step(step, loss):
             show_step(step, loss)
             if on_step:
@@ -113,13 +121,14 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
             for epoch in range(1, epochs + 1):
                 started = time.monotonic()
                 loss, accuracy = train_epoch(net, batches, prepare, optimizer, rates, label_smoothing=label_smoothing,
-                                             weight=weight, first_step=rates.t, on_step=after_step)
+                                             weight=weight, first_step=rates.t, shared=shared, on_step=after_step)
                 record = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
                 if held_out is not None:
-                    result = evaluate(net, held_out, prepare)
+                    result = evaluate(net, held_out, prepare, team=team)
                     record |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
                 record["lr"], record["seconds"] = optimizer.param_groups[0]["lr"], time.monotonic() - started
                 record["best"] = all(_score(record) > _score(r) for r in history.records)
+                team.in_step("weights", [tensor.numpy() for _, tensor in net.named_state()])
                 history.records.append(record)
                 if record["best"]:
                     kept = net.state_dict()
@@ -127,6 +136,8 @@ def fit(net: Module, data: Any, *, epochs: int = 10, batch_size: int = 32, lr: f
                 if on_epoch:
                     on_epoch(record)
         except KeyboardInterrupt:
+            if team.size > 1:                                                 # the others go on, and would wait
+                raise
             history.stopped = True
             if not history.records:
                 kept = net.state_dict()
@@ -145,8 +156,11 @@ def _score(record: dict) -> tuple[float, float]:
 # ---------------------------------------------------------------------------------------------------------------- data
 
 
-def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
-    """(training batches, validation batches or None, the preprocessing or None)"""
+def _batches(data: Any, validation: Any, batch_size: int, augment: str | None, part: tuple[int, int] = (0, 1)):
+    """(training batches, validation batches or None, the preprocessing or None)
+
+    part: (rank, ranks); batches that are read from a dataset are this rank's pieces, the others are whole.
+    """
     share = validation if isinstance(validation, (int, float)) else 0.0
     if not 0 <= share < 1:
         raise ValueError(f"fit: validation (={validation}) must be at least 0 and below 1, or images and labels")
@@ -159,11 +173,11 @@ def _batches(data: Any, validation: Any, batch_size: int, augment: str | None):
     if isinstance(data, Splits):
         if data.validation is None and given is None and share:
             data = data.with_validation(share, seed)
-        train = data.loader(data.train, batch_size, augment=augment or "", shuffle=True, seed=seed)
+        train = data.loader(data.train, batch_size, augment=augment or "", shuffle=True, seed=seed, part=part)
         if given is None:
-            held_out = None if data.validation is None else data.evaluated(data.validation)
+            held_out = None if data.validation is None else data.evaluated(data.validation, part=part)
         else:
-            held_out = data.evaluated(_of_arrays(given[0], given[1]).train) if _is_pair(given) else given
+            held_out = data.evaluated(_of_arrays(*given).train, part=part) if _is_pair(given) else given
         return train, held_out, data.preprocessing
     if augment:
         raise ValueError(f"fit: augment (={augment!r}) needs images as bytes, from data.load or as arrays of uint8")

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minicnn.data.augment import Mixed
+from minicnn.data.loader import Whole
 from minicnn.nn import Module, watch
 from minicnn.optim import EMA, Optimizer, Schedule, clip_grad_norm
 from minicnn.plan import predictor
+from minicnn.ranks import Alone
 from minicnn.tensor import Tensor, no_grad
 from minicnn.train.losses import logits_of, loss_of
+from minicnn.train.shared import Shared, shares, total_weight
 
 
 class NonFiniteLossError(ArithmeticError):
     """The loss is NaN or infinite; the message names the step and the first layer with a non-finite output."""
+
+    of_all_ranks = True
 
 
 @dataclass
@@ -46,6 +53,7 @@ def train_epoch(
     average: EMA | None = None,
     progress: Progress | None = None,
     first_step: int = 0,
+    shared: Shared | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> tuple[float, float]:
     """Train on `batches` of (images, labels), or on a `Loader`, once. → (mean loss, accuracy) of the epoch
@@ -54,35 +62,44 @@ def train_epoch(
     accumulate: the number of batches in a step, with the gradients of one large batch; only batch norm uses each batch
     alone.   weight (K,): the weight of each class's images.   clip: the largest norm of all gradients together, 0: no
     limit.   average: updated after each step.   progress: where to continue the epoch, with `batches` the remaining
-    ones; it is updated after each batch.
+    ones; it is updated after each batch.   shared: the step of several ranks; then `batches` is a Loader with
+    part=team.part, and the results are those of all ranks.
 
     Images that `Mixup` mixed have the loss λ·loss(labels) + (1 − λ)·loss(others).   The loss is losses.loss_of.
 
     NonFiniteLossError, before a loss that is NaN or infinite can spoil the weights.
     """
     model.train()
-    progress = progress or Progress()
+    progress, shared = progress or Progress(), shared or Shared(model, Alone())
     remaining = iter(batches)
     for step in itertools.count(first_step):
         group = list(itertools.islice(remaining, accumulate))
         if not group:
             break
         optimizer.zero_grad()
-        size, loss = sum(len(labels) for _, labels, *_ in group), 0.0
-        counts = [_count(weight, labels, more) for _, labels, *more in group]
-        for (images, labels, *more), count in zip(group, counts):
-            x = prepare(images)
-            outputs = model(x)
-            part = loss_of(model, outputs, labels, label_smoothing=label_smoothing, weight=weight)
-            if mixed := _mixed(more):
-                others = loss_of(model, outputs, mixed.others, label_smoothing=label_smoothing, weight=weight)
-                part = mixed.share * part + (1 - mixed.share) * others
-            if not math.isfinite(part.item()):
-                raise NonFiniteLossError(_explain(model, x, step, part.item(), optimizer))
-            share = count / sum(counts)
-            part.backward(np.asarray(share, part.dtype) if len(group) > 1 else None)
-            loss += part.item() * share
-            progress.correct += int((logits_of(outputs).numpy().argmax(1) == labels).sum())
+        parts = [_Part(weight, *batch) for batch in group]
+        size, total = sum(p.size for p in parts), sum(p.weight for p in parts)
+        loss, correct = 0.0, 0.0
+        for part in parts:
+            with shared.piece(part.whole):
+                x = prepare(part.images)
+                outputs = model(x)
+                mean = _loss(model, outputs, part, label_smoothing, weight)
+                if shared.ranks.size == 1 and not math.isfinite(mean.item()):
+                    raise NonFiniteLossError(_explain(model, x, step, mean.item(), optimizer))
+                share = part.weight / total
+                with shared.sending() if part is parts[-1] else contextlib.nullcontext():
+                    mean.backward(None if share == 1 else np.asarray(share, mean.dtype))
+            if part.counts:
+                loss += mean.item() * share
+                correct += int((logits_of(outputs).numpy().argmax(1) == part.labels).sum())
+        all_loss, correct = shared.finish(loss, correct)
+        if not math.isfinite(all_loss):                                       # on all ranks in the same step
+            with shared.piece(parts[-1].whole):                               # batch norm's messages again
+                sentence = _explain(model, x, step, all_loss, optimizer)
+            raise NonFiniteLossError(_of_the_first(shared.ranks, sentence, not math.isfinite(loss)))
+        loss = all_loss
+        progress.correct += round(correct)
         if clip:
             clip_grad_norm((p for g in optimizer.param_groups for p in g["params"]), clip)
         optimizer.step()
@@ -96,20 +113,41 @@ def train_epoch(
     return progress.loss / progress.images, progress.correct / progress.images
 
 
-def _mixed(more: list) -> Mixed | None:
-    """The Mixup labels of a Loader's batch (images, labels, indices, mixed), or None."""
-    return more[1] if len(more) > 1 else None
+def _of_the_first(team: Alone, sentence: str, mine: bool) -> str:
+    """The sentence of the first rank for which `mine` is true."""
+    line = np.zeros(801, np.uint8)
+    text = np.frombuffer(sentence.encode()[:800], np.uint8)
+    line[0], line[1 : 1 + len(text)] = mine, text
+    lines = team.gather(line)
+    first = int(lines[:, 0].argmax())
+    return f"{lines[first, 1:].tobytes().rstrip(bytes(1)).decode(errors='ignore')} (rank {first})"
 
 
-def _count(weight: Sequence[float] | None, labels: np.ndarray, more: list) -> float:
-    """The weight of a batch in an accumulated step: its images, or the sum of their class weights."""
-    if weight is None:
-        return len(labels)
-    of = np.asarray(weight, float)
-    mixed = _mixed(more)
-    if mixed is None:
-        return float(of[labels].sum())
-    return float(mixed.share * of[labels].sum() + (1 - mixed.share) * of[mixed.others].sum())
+class _Part:
+    """A batch of a step, or this rank's piece of it.
+
+    size: the images of the whole batch.   weight: the sum of their weights.   shares: the part of this sum that belongs
+    to our images, for their labels and for the labels that Mixup added.   counts: false if our images are stand-ins.
+    """
+
+    def __init__(self, weight: Sequence[float] | None, images: Any, labels: np.ndarray, indices: Any = None,
+                 mixed: Mixed | None = None, whole: Whole | None = None):
+        self.images, self.labels, self.mixed, self.whole = images, labels, mixed, whole
+        self.counts, self.shares = True, (1.0, 1.0)
+        if whole:
+            self.counts, self.shares = whole.piece.size > 0, shares(labels, mixed, whole, weight)
+            labels, mixed = whole.labels, whole.mixed
+        self.size, self.weight = len(labels), total_weight(weight, labels, mixed)
+
+
+def _loss(model: Module, outputs: Any, part: _Part, label_smoothing: float, weight: Sequence[float] | None) -> Tensor:
+    """The mean loss of a batch, as a scalar; of a piece its summand."""
+    loss = loss_of(model, outputs, part.labels, label_smoothing=label_smoothing, weight=weight)
+    first, second = part.shares
+    if part.mixed is None:
+        return loss if first == 1 else first * loss
+    others = loss_of(model, outputs, part.mixed.others, label_smoothing=label_smoothing, weight=weight)
+    return first * part.mixed.share * loss + second * (1 - part.mixed.share) * others
 
 
 @dataclass(repr=False)
@@ -137,23 +175,40 @@ class Evaluation:
         return [(int(t), int(p), int(wrong[t, p])) for t, p in zip(rows, columns) if wrong[t, p]]
 
 
-def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: int = 0) -> Evaluation:
+def evaluate(model: Module, batches: Iterable, prepare: Callable, num_classes: int = 0,
+             team: Alone | None = None) -> Evaluation:  # fmt: skip
     """Loss and confusion matrix over `batches` of (images, labels), or a `Loader`. The model stays in eval mode.
 
-    num_classes: the size of the matrix; 0: as many as the model has outputs.
+    num_classes: the size of the matrix; 0: as many as the model has outputs.   team: the ranks, each of which has other
+    batches, or none; all get the result for all images.
     """
     confusion, total = np.zeros((num_classes, num_classes), np.int64), 0.0
     answer = predictor(model, len(getattr(batches, "dataset", ())))
     with no_grad():
-        for images, labels, *_ in batches:
+        for images, labels, *more in batches:
+            if len(more) > 2 and more[2] and not more[2].piece.size:          # stand-ins
+                continue
             logits = answer(prepare(images))                                  # (N, K)
             total += loss_of(model, logits, labels).item() * len(labels)
             if not confusion.size:
                 confusion = np.zeros((logits.shape[1],) * 2, np.int64)
             np.add.at(confusion, (labels, logits.numpy().argmax(1)), 1)
+    if team is not None and team.size > 1:
+        total, confusion = _of_all(team, total, confusion)
     if not confusion.sum():
         raise ValueError("evaluate: there are no images to evaluate on")
     return Evaluation(total / int(confusion.sum()), confusion)
+
+
+def _of_all(team: Alone, total: float, confusion: np.ndarray) -> tuple[float, np.ndarray]:
+    """The sums over the ranks; one without images knows no number of classes."""
+    classes = int(team.gather(np.array([len(confusion)], np.int64)).max())
+    sums = np.zeros(classes**2 + 1)                                           # float64: exact up to 2⁵³ images
+    sums[-1] = total
+    if confusion.size:
+        sums[:-1] = confusion.ravel()
+    team.sum(sums)
+    return float(sums[-1]), sums[:-1].reshape(classes, classes).astype(np.int64)
 
 
 def first_nonfinite(model: Module, x: Tensor) -> str | None:

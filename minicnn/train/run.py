@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,13 +14,16 @@ from minicnn import models, optim, rng
 from minicnn.data import Splits
 from minicnn.data.dataset import Source
 from minicnn.io import model_file
-from minicnn.lock import Lock
+from minicnn.lock import Lock, NoLock
 from minicnn.nn import Module
+from minicnn.piece import piece
+from minicnn.ranks import Alone
 from minicnn.tensor import no_grad
 from minicnn.train import body, build, checkpoint, folder, gradient_flow, losses, state
 from minicnn.train.config import Config
 from minicnn.train.config_files import complete, from_json
 from minicnn.train.loop import Evaluation, NonFiniteLossError, Progress, evaluate, train_epoch
+from minicnn.train.shared import Shared, share_state
 from minicnn.train.source import open_splits, preparer, some_batches
 from minicnn.train.stop import Request, Stopped
 from minicnn.train.tensorboard import EventFile
@@ -31,36 +35,55 @@ class Run:
     """One training run in one folder: `Run(config, "runs/first").train()`, then `.test()`; `Run.resume` continues one.
 
     where: the folder; without it the next free one, runs/DATA-MODEL-1, -2, …   Errors come before any write.
+
+    team: the ranks that train together (minicnn/ranks.py), all with the same settings. Only rank 0 reads and writes the
+    folder; how many ranks there are changes nothing that is learned, and is not saved.
     """
 
-    def __init__(self, config: Config, where: str | Path | None = None, overwrite: bool = False):
-        self.config, self.doubt = complete(config.check()), ""
-        if where is not None:
+    team: Alone = Alone()
+    lock: Lock | NoLock
+
+    def __init__(self, config: Config, where: str | Path | None = None, overwrite: bool = False,
+                 team: Alone | None = None):  # fmt: skip
+        self.config, self.doubt, self.team = complete(config.check()), "", team or Alone()
+        if where is not None and self.writes:
             folder.refuse(Path(where), overwrite)
         self._build(Path(where or ""))
-        self.folder, self.lock = folder.claim(self.config, None if where is None else Path(where), overwrite)
-        with folder.given_back(self.folder, self.lock):
+        if not self.writes:
+            self.folder, self.lock = Path(os.fsdecode(self.team.broadcast_bytes())), NoLock()
+            return
+        self.folder, lock = folder.claim(self.config, None if where is None else Path(where), overwrite)
+        self.lock = lock
+        with folder.given_back(self.folder, lock):
             folder.begin(self.folder, self.config)
+        self.team.broadcast_bytes(os.fsencode(self.folder))
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank reads and writes the run's folder."""
+        return self.team.rank == 0
 
     @classmethod
-    def resume(cls, where: str | Path) -> Run:
+    def resume(cls, where: str | Path, team: Alone | None = None) -> Run:
         """The run in that folder, as last saved. ValueError or RuntimeError if it can't be resumed.
 
         `run.doubt` is "", or a sentence about pictures that may have changed.
         """
         run = cls.__new__(cls)
-        run.folder, run.doubt = Path(where), ""
-        if not (run.folder / folder.CONFIG).is_file():
+        run.folder, run.doubt, run.team, run.lock = Path(where), "", team or Alone(), NoLock()
+        if run.writes and not (run.folder / folder.CONFIG).is_file():
             raise FileNotFoundError(f"{run.folder} holds no run to resume, because it has no config.json: start one "
                                     f"with `minicnn train digits --out {run.folder}`")  # fmt: skip
-        run.lock = Lock(run.folder)
+        run.lock = Lock(run.folder) if run.writes else run.lock
         try:
-            run.config = complete(from_json(run.folder / folder.CONFIG))
-            folder.sweep(run.folder)
+            settings = (run.folder / folder.CONFIG).read_bytes() if run.writes else b""
+            run.config = complete(from_json(run.folder / folder.CONFIG, run.team.broadcast_bytes(settings)))
+            if run.writes:
+                folder.sweep(run.folder)
             run._build(run.folder)
-            if (run.folder / checkpoint.NAME).exists():
-                run.doubt = state.restore(run.folder / checkpoint.NAME, run.state, run.config, run.splits)
-            folder.write_lines(run.folder / folder.METRICS, run.metrics)
+            run.doubt = state.restore(run.folder / checkpoint.NAME, run.state, run.config, run.splits, run.team)
+            if run.writes:
+                folder.write_lines(run.folder / folder.METRICS, run.metrics)
         except BaseException:
             run.lock.release()
             raise
@@ -77,9 +100,12 @@ class Run:
     def _build(self, where: Path) -> None:
         """Build data, model and optimiser from the settings, with the solved head in `where` for transfer learning."""
         c = self.config
+        if c.weights and self.team.size > 1:
+            raise ValueError("transfer learning runs in one process, and a launcher started "
+                             f"{self.team.size} ranks: start it without mpiexec or srun")  # fmt: skip
         rng.seed(c.seed)
         start, about = model_file.load(where / folder.HEAD) if c.weights else (None, None)
-        splits = open_splits(c, about.preprocessing if about else None)
+        splits = open_splits(c, about.preprocessing if about else None, self.team)
         name, options = build.model_options(c, splits)
         model = (start or models.build(name, **options)).to(c.device)
         self.prepare = preparer(c.device)
@@ -95,12 +121,15 @@ class Run:
         if c.limit_batches:
             self.training = some_batches(self.training, c.limit_batches, c)
             self.validation = self.validation and some_batches(self.validation, c.limit_batches, c)
-        self.loader = self.splits.loader(self.training, c.batch_size, c.workers, augment, shuffle=True, seed=c.seed)
+        self.loader = self.splits.loader(self.training, c.batch_size, c.workers, augment, shuffle=True, seed=c.seed,
+                                         part=self.team.part)
+        self.team.in_step("labels", [self.training.labels])
         parameters = model.parameters() if not c.weights else body.trained_parameters(model, c, options, splits)
         optimizer = build.optimizer(c.optimizer, parameters, c.lr, c.momentum, c.weight_decay)
         steps = -(-len(self.loader) // c.accumulate)
         schedule = build.schedule(c.schedule, optimizer, c.epochs, steps, warmup=c.warmup, gamma=c.gamma,
                                   milestones=c.milestones)  # fmt: skip
+        share_state(model, self.team)
         average = optim.EMA(model, c.ema) if c.ema else None
         self.weight = build.class_weights(c.class_weights, self.training.labels, len(self.splits.classes))
         losses.check(model, c.label_smoothing, self.weight)
@@ -144,15 +173,20 @@ class Run:
         """
         with self.lock, contextlib.closing(self.loader):
             self._start_from_head()
-            events = EventFile(self.folder) if self.config.tensorboard and not self.finished else None
+            shared = Shared(self.model, self.team, asked)
+            if self.team.size > 1:  # all ranks stop after the same step
+                asked = shared.agreed
+            wanted = self.config.tensorboard and not self.finished and self.writes
+            events = EventFile(self.folder) if wanted else None
             while not self.finished:
-                record = self._epoch(on_step, events, asked)
+                record = self._epoch(on_step, events, asked, shared)
+                self.team.in_step("weights", [tensor.numpy() for _, tensor in self.model.named_state()])
                 on_epoch(record)
                 if asked and not self.finished:
                     raise self._stopped(asked)
         return self.metrics
 
-    def _epoch(self, on_step, events: EventFile | None, asked: Request) -> dict:
+    def _epoch(self, on_step, events: EventFile | None, asked: Request, shared: Shared) -> dict:
         """The rest of an epoch, and its evaluation; saves at the intervals of the settings."""
         s, c = self.state, self.config
         self._started = saved = time.monotonic()
@@ -178,7 +212,7 @@ class Run:
             train_epoch(
                 s.model, self.loader, self.prepare, s.optimizer, s.schedule, label_smoothing=c.label_smoothing,
                 weight=self.weight, clip=c.clip, accumulate=c.accumulate, average=s.average, progress=s.progress,
-                first_step=s.schedule.t, on_step=after_step,
+                first_step=s.schedule.t, shared=shared, on_step=after_step,
             )  # fmt: skip
         self._clock()
         try:
@@ -209,7 +243,7 @@ class Run:
         """Evaluate, keep the model if it is the best, and save. → the epoch's record"""
         s = self.state
         with s.average.applied() if s.average else no_grad():
-            result = self.evaluate(self._until(self.splits.evaluated(self.validation), asked))
+            result = self.evaluate(self._until(self._evaluated(self.validation), asked))
             if not np.isfinite(result.loss):  # the last step of the epoch spoilt the weights: do not save them
                 raise NonFiniteLossError(
                     f"the validation loss is {result.loss} after epoch {epoch}: try a smaller learning rate than "
@@ -217,7 +251,8 @@ class Run:
                 )
             score = (result.accuracy, -result.loss)
             best = max([self.initial_score, *((r["val_accuracy"], -r["val_loss"]) for r in s.metrics)])
-            for name in (folder.BEST, folder.LAST) if score > best else (folder.LAST,):
+            names = (folder.BEST, folder.LAST) if score > best else (folder.LAST,)
+            for name in names if self.writes else ():
                 model_file.save(self.folder / name, s.model, self.description)
         record = {
             "epoch": epoch,
@@ -233,14 +268,22 @@ class Run:
             record["layers"] = s.layers
         s.metrics.append(record)
         s.progress, s.seconds = Progress(), 0.0
-        state.save(self.folder / checkpoint.NAME, s, self.config, self.splits)
-        folder.write_lines(self.folder / folder.METRICS, s.metrics)
+        if self.writes:
+            state.save(self.folder / checkpoint.NAME, s, self.config, self.splits)
+            folder.write_lines(self.folder / folder.METRICS, s.metrics)
         return record
 
     def _gradient_report(self) -> list[dict]:
         """The gradients of the last step by layer, and the dead maps for the first of the validation images."""
         few = self.splits.evaluated(self.validation[:64])
         return gradient_flow.report(self.model, self.prepare(next(iter(few)).images))
+
+    def _evaluated(self, split: Source) -> Iterable:
+        """The batches of a split in order; of several ranks each has a piece of the split, which may be empty."""
+        own = piece(len(split), *self.team.part)
+        if own.size == len(split):
+            return self.splits.evaluated(split)
+        return self.splits.evaluated(split[own.rows]) if own.size else ()
 
     def _until(self, batches: Iterable, asked: Request):
         """The batches, until a stop is requested."""
@@ -260,7 +303,8 @@ class Run:
 
     def _save(self) -> None:
         self._clock()
-        state.save(self.folder / checkpoint.NAME, self.state, self.config, self.splits)
+        if self.writes:
+            state.save(self.folder / checkpoint.NAME, self.state, self.config, self.splits)
 
     # ------------------------------------------------------------------------------------------------------ afterwards
 
@@ -277,14 +321,17 @@ class Run:
         """The best model's results on the test images, or else on the validation images; also written to test.json."""
         part, split = self.tested
         with self.lock:
-            self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
-            result = self.evaluate(self.splits.evaluated(split))
-            folder.write(self.folder / "test.json", {
-                "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(split),
-                "confusion": result.confusion.tolist(),
-            })  # fmt: skip
+            if self.writes:
+                self.state.model = model_file.load(self.folder / folder.BEST)[0].to(self.config.device)
+            share_state(self.model, self.team)
+            result = self.evaluate(self._evaluated(split))
+            if self.writes:
+                folder.write(self.folder / "test.json", {
+                    "part": part, "accuracy": result.accuracy, "loss": result.loss, "images": len(split),
+                    "confusion": result.confusion.tolist(),
+                })  # fmt: skip
         return result
 
     def evaluate(self, batches: Iterable) -> Evaluation:
         """Loss and confusion matrix of the model with its current weights."""
-        return evaluate(self.model, batches, self.prepare, len(self.splits.classes))
+        return evaluate(self.model, batches, self.prepare, len(self.splits.classes), self.team)

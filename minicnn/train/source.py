@@ -13,21 +13,29 @@ from minicnn import data, devices, models
 from minicnn.data import NORMALISATIONS, Preprocessing, Splits
 from minicnn.data.folder import nfc
 from minicnn.io import model_file
+from minicnn.ranks import Alone
 from minicnn.tensor import Tensor
 from minicnn.train.config import Config, known_dataset
 from minicnn.train.config_files import from_json
+from minicnn.train.index import of_rank_0
 
 SPLITS = ("test", "validation", "train")
 
 
-def open_splits(config: Config, preprocessing: Preprocessing | None = None) -> Splits:
+def open_splits(config: Config, preprocessing: Preprocessing | None = None, team: Alone | None = None) -> Splits:
     """The splits of the settings' dataset or folder, with the preprocessing for their model.
 
     config.fit and config.size say how a picture file becomes an image (size 0: the size that the model was made for),
-    unless a preprocessing is given. ValueError if there are too few pictures for a validation split.
+    unless a preprocessing is given.   team: the ranks, of which the first reads a folder's index.
+
+    ValueError if there are too few pictures for a validation split.
     """
     c = config
-    splits = data.load(c.dataset, validation=c.validation, test=c.test, seed=c.seed)
+
+    def load() -> Splits:
+        return data.load(c.dataset, validation=c.validation, test=c.test, seed=c.seed)
+
+    splits = load() if c.dataset in data.names() else of_rank_0(load, team or Alone())
     if splits.validation is None and c.validation:
         raise ValueError(f"{c.dataset} has too few pictures for a validation split: add some")
     if preprocessing is None and not splits.in_memory:

@@ -13,6 +13,7 @@ from minicnn import rng
 from minicnn.data import Splits
 from minicnn.nn import Module
 from minicnn.optim import EMA, Optimizer, Schedule
+from minicnn.ranks import Alone
 from minicnn.train import checkpoint
 from minicnn.train.config import Config
 from minicnn.train.config_files import differences
@@ -67,18 +68,22 @@ def save(path: Path, state: State, config: Config, splits: Splits) -> None:
     })  # fmt: skip
 
 
-def restore(path: Path, state: State, config: Config, splits: Splits) -> str:
+def restore(path: Path, state: State, config: Config, splits: Splits, team: Alone | None = None) -> str:
     """Restore the checkpoint into a state that was built from the settings. ValueError if they do not fit together.
 
+    team: the ranks, of which the first reads the file and compares the pictures.   Nothing changes without a file.
     → "", or a sentence about pictures that may have changed
     """
-    arrays, values = checkpoint.load(path)
+    team = team or Alone()
+    arrays, values = checkpoint.load(path) if team.rank == 0 and path.exists() else ({}, {})
+    arrays, values = _of_rank_0(team, arrays, values)
+    if not values:
+        return ""
     try:
         other = differences(config, _of(dict, values, "config"))
         if other:
             raise ValueError(f"it does not belong to the config.json in its folder: {other}")
-        fingerprint = splits.names_fingerprint if values["format"] == 1 else splits.fingerprint
-        if _of(str, values, "pictures") != fingerprint:
+        if team.rank == 0 and _of(str, values, "pictures") != _fingerprint(splits, values["format"]):
             raise ValueError(f"{config.dataset} has changed since the run started: restore its pictures, or "
                              "train again with --overwrite")  # fmt: skip
         progress = Progress(**{f.name: _of(float if f.name == "loss" else int, _of(dict, values, "progress"), f.name)
@@ -102,9 +107,23 @@ def restore(path: Path, state: State, config: Config, splits: Splits) -> str:
         state.progress, state.metrics, state.seconds = progress, metrics, _of(float, values, "seconds")
         state.layers = _of(list, values, "layers")
         state.schedule.go_to(step)
-        return _doubt(values.get("stamp", ""), config, splits)
+        return _doubt(values.get("stamp", ""), config, splits) if team.rank == 0 else ""
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def _of_rank_0(team: Alone, arrays: dict[str, np.ndarray], values: dict) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, values) of rank 0, on every rank."""
+    if team.size == 1:
+        return arrays, values
+    kinds = [(name, str(a.dtype), a.shape) for name, a in arrays.items()]
+    kinds, values = json.loads(team.broadcast_bytes(json.dumps([kinds, values]).encode()))
+    return {name: team.broadcast(np.array(arrays[name], order="C") if team.rank == 0 else np.empty(shape, dtype))
+            for name, dtype, shape in kinds}, values  # fmt: skip
+
+
+def _fingerprint(splits: Splits, version: int) -> str:
+    return splits.names_fingerprint if version == 1 else splits.fingerprint
 
 
 def _doubt(stamp: Any, config: Config, splits: Splits) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 class Stopped(Exception):  # noqa: N818 - not an error
     """Training stopped on request, and the run is saved. `code`: the conventional exit code."""
 
+    of_all_ranks = True
+
     def __init__(self, sentence: str, code: int = 130):
         super().__init__(sentence)
         self.code = code

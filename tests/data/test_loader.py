@@ -225,3 +225,50 @@ def test_warnings_of_other_threads_are_not_lost_when_pictures_are_read(files):
     assert decode._QUIET.inside == 0
 
 
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5])
+@pytest.mark.parametrize("words", [EVERYTHING, ""])
+def test_pieces_of_ranks_make_up_the_batch(files, ranks, words):
+    """23 pictures in batches of 4: the last batch has 3, fewer than five ranks."""
+    transform = data.Transform(PREPARE, words)
+    alone = list(loader(files, epoch=1, transform=transform))
+    parts = [list(loader(files, epoch=1, transform=transform, part=(r, ranks))) for r in range(ranks)]
+    for b, batch in enumerate(alone):
+        mine = [part[b] for part in parts]
+        rows = [piece.first + np.arange(piece.size) for piece in (m.whole.piece for m in mine)]
+        assert np.concatenate(rows).tolist() == list(range(len(batch.labels)))
+        for m, own in zip(mine, rows):
+            own = own if len(own) else [0]                 # a stand-in
+            assert m.images.tobytes() == batch.images[own].tobytes()
+            assert m.indices.tolist() == batch.indices[own].tolist()
+            assert m.whole.labels.tolist() == batch.labels.tolist()
+            if words:
+                assert m.mixed.others.tolist() == batch.mixed.others[own].tolist()
+                assert m.whole.mixed.others.tolist() == batch.mixed.others.tolist()
+
+
+def test_only_the_pictures_of_a_piece_are_read(files):
+    read = []
+
+    class Told:
+        labels = files.labels
+
+        def __len__(self): return len(files)
+
+        def picture(self, index):
+            read.append(index)
+            return files.picture(index)
+
+    batch = next(iter(loader(Told(), transform=data.Transform(PREPARE, "flip"), part=(1, 2))))
+    assert read == batch.indices.tolist()
+    assert len(read) == 2
+
+
+def test_a_transform_of_ones_own_makes_the_whole_batch(files):
+    def own(pictures, labels, rng):
+        return rng.random((len(labels), 1, 2, 2)), None
+
+    alone = next(iter(loader(files, transform=own)))
+    last = next(iter(loader(files, transform=own, part=(2, 3))))
+    np.testing.assert_array_equal(last.images, alone.images[last.whole.piece.rows])

@@ -1,6 +1,9 @@
 """Tar shards: written by Python's tarfile, by hand; read without unpacking; everything that is refused."""
 
+import concurrent.futures
 import io
+import os
+import pickle
 import tarfile
 from collections import Counter
 
@@ -179,3 +182,29 @@ def test_nothing_is_unpacked(folder, monkeypatch):
     before = sorted(folder.parent.rglob("*"))
     ShardFolder(folder).train.picture(0)
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_tars_stay_open_but_not_too_many(folder, monkeypatch):
+    """Each is opened once where there is room; threads share it, and another process opens its own."""
+    opened, real = [], os.open
+
+    def count(path, *flags):
+        opened.append(str(path))
+        return real(path, *flags)
+
+    monkeypatch.setattr("minicnn.data.shards.os.open", count)
+    train = ShardFolder(folder).train
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: train[np.arange(len(train))].picture(i % len(train)).content, range(200)))
+    for i, content in enumerate(found):
+        which, start, size = map(int, train.places[i % len(train)])
+        assert content == train.paths[which].read_bytes()[start : start + size]
+    tars = [path for path in opened if path.endswith(".tar")]
+    assert len(tars) == len(set(tars)) == len(train.paths) > 1
+    assert pickle.loads(pickle.dumps(train)).picture(0).content == found[0]
+    monkeypatch.setattr("minicnn.data.shards.KEPT", 1)
+    opened.clear()
+    for i in (0, len(train) - 1) * 3:
+        train.picture(i)
+        assert len(train.tars.kept) <= len(train.paths)
+    assert opened, "one made room for the other"

@@ -34,3 +34,10 @@ def test_more_values_than_the_grid_has_threads(gpu, monkeypatch):
 
 def test_masks_of_nothing(gpu):
     assert gpu.dropout_mask((0, 4), 0.5, 1, 1).shape == (0, 4)
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 4, 7, 1030])
+def test_a_part_of_a_mask_is_that_of_the_whole(gpu, start):
+    whole = gpu.to_numpy(gpu.dropout_mask((1500,), 0.4, 9, 6))
+    np.testing.assert_array_equal(gpu.to_numpy(gpu.dropout_mask((19, 11), 0.4, 9, 6, start)).ravel(),
+                                  whole[start : start + 209])  # fmt: skip

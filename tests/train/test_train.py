@@ -10,7 +10,7 @@ import pytest
 
 from minicnn import Tensor, data, models, nn, optim, rng, seed
 from minicnn.data import Batches
-from minicnn.data.augment import random_shift
+from minicnn.data.augment import PadCrop, shifted
 from minicnn.environment import environment
 from minicnn.io import model_file
 from minicnn.ops.softmax import cross_entropy
@@ -343,7 +343,7 @@ def test_a_run_that_is_there_is_refused_and_left_alone(finished, tmp_path):
 
 def test_random_shifts_move_whole_images(rng):
     images = rng.integers(1, 256, (200, 2, 6, 5)).astype(np.uint8)      # no 0, so what came in shows
-    moved = random_shift(images, 2, rng)
+    moved = shifted(images, 2, PadCrop(2).draw(200, (6, 5), rng))
     seen = Counter()
     for image, got in zip(images, moved):
         fits = []
@@ -359,7 +359,7 @@ def test_random_shifts_move_whole_images(rng):
         assert len(fits) == 1
         seen[fits[0]] += 1
     assert len(seen) == 25, "every shift occurs"
-    assert np.array_equal(random_shift(images, 0, rng), images)
+    assert np.array_equal(shifted(images, 0, np.zeros((200, 2), int)), images)
 
 
 def test_curves_and_confusion_are_drawn(finished, tmp_path):

@@ -38,14 +38,14 @@ def high(typing, a, b):
     return types.uint64(types.uint64, types.uint64), code
 
 
-@kernel("void(u8, u8, u8, u8, u8, b1[::1], i8[::1])")
-def _mask(key_0, key_1, draw_0, draw_1, threshold, mask, work):
-    """mask[i]: whether the top 53 bits of word i are at least the threshold."""
+@kernel("void(u8, u8, u8, u8, u8, i8, b1[::1], i8[::1])")
+def _mask(key_0, key_1, draw_0, draw_1, threshold, first_group, mask, work):
+    """mask[i]: whether the top 53 bits of word 4·first_group + i are at least the threshold."""
     item = first(work)
     while item >= 0:
         out = mask[item * GROUPS * 4 : (item + 1) * GROUPS * 4]
         for group in range((out.size + 3) // 4):
-            a, b, c, d = U(item * GROUPS + group + 1), U(0), draw_0, draw_1
+            a, b, c, d = U(first_group + item * GROUPS + group + 1), U(0), draw_0, draw_1
             k0, k1 = key_0, key_1
             for _ in range(10):
                 a, b, c, d = high(FACTOR_1, c) ^ b ^ k0, FACTOR_1 * c, high(FACTOR_0, a) ^ d ^ k1, FACTOR_0 * a
@@ -65,10 +65,11 @@ def _mask(key_0, key_1, draw_0, draw_1, threshold, mask, work):
 # ------------------------------------------------------------------------------------------------------- the primitive
 
 
-def dropout_mask(shape, p, seed, draw):
+def dropout_mask(shape, p, seed, draw, start=0):
     if not (0 <= seed < WORD**2 and 0 <= draw < WORD**2):
-        return plain.dropout_mask(shape, p, seed, draw)
-    mask = np.empty(math.prod(shape), np.bool_)
+        return plain.dropout_mask(shape, p, seed, draw, start)
+    group, lead = divmod(start, 4)
+    mask = np.empty(lead + math.prod(shape), np.bool_)
     team.run(_mask, -(-mask.size // (4 * GROUPS)), mask.size * 4, U(seed % WORD), U(seed // WORD), U(draw % WORD),
-             U(draw // WORD), U(round(p * 2**53)), mask)
-    return mask.reshape(shape)
+             U(draw // WORD), U(round(p * 2**53)), group, mask)
+    return mask[lead:].reshape(shape)

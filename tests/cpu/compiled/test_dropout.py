@@ -28,3 +28,12 @@ def test_a_word_at_the_threshold_is_kept():
 def test_seeds_that_numpy_refuses(seed, draw):
     with pytest.raises(ValueError, match="key"):
         compiled.dropout_mask((4,), 0.5, seed, draw)
+
+
+@pytest.mark.parametrize("start", [1, 2, 3, 4, 7, 8191, 2**34 + 5])
+def test_a_part_of_a_mask(on_threads, start):
+    words = np.random.Philox(key=9, counter=(6 << 128) + start // 4).random_raw(start % 4 + 9000)[start % 4 :]
+    expected = (words >> np.uint64(11)) >= np.uint64(round(0.4 * 2**53))
+    for backend in (compiled, cpu):
+        found = on_threads(lambda backend=backend: backend.dropout_mask((90, 100), 0.4, 9, 6, start))
+        np.testing.assert_array_equal(found.ravel(), expected)
