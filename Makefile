@@ -6,7 +6,10 @@
 #             PEER_PYTHON=PATH/TO/python, one that can import onnxruntime or tinygrad, with these.
 # make gpu-report: on a machine with a GPU, in under eight minutes and without a network: the tests on the GPU,
 #             compute-sanitizer, the benchmarks; all results in runs/gpu-report.
-# make web-test: the pages of the lab and the app in a browser; needs a Chromium on this machine, or its path in CHROMIUM.
+# make web-test: the pages of the lab and the app, and the search of the site, in a browser; needs a Chromium on this
+#             machine, or its path in CHROMIUM.
+# make docs:  the pages as a site, runs/site/html/index.html, which opens without a server or a network; its figures are
+#             drawn again, and every link is checked.
 # make oldest: the tests of the command line, files, data and kernels with every dependency at the oldest version that
 #             pyproject.toml declares, in .venv-oldest; PYTHON=python3.11, because old versions have no wheels for new ones.
 # They need python3 (3.11 or newer) and make; they install everything else into .venv, once.
@@ -24,7 +27,7 @@ COMMA  := ,
 WITH_TORCH := $(if $(TORCH_PYTHON),torch)
 WITH_NETS  := $(if $(TORCH_PYTHON),torch$(COMMA)torch.compile$(COMMA))$(if $(PEER_PYTHON),onnxruntime$(COMMA)tinygrad)
 
-.PHONY: demo test slow bench gpu-report web-test oldest lint clean
+.PHONY: demo test slow bench gpu-report web-test docs oldest lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/minicnn train digits --model lenet5 --out runs/demo --overwrite
@@ -53,8 +56,12 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.render
 
 web-test: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[web-test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[web-test,docs]'
 	$(BIN)/python -m pytest tests/web
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m docs.figures.draw
+	$(BIN)/python -m docs.site.build
 
 # Newer versions of other packages warn about these old ones, so warnings are not errors here.
 oldest:
@@ -83,6 +90,10 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(install_numba)
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'

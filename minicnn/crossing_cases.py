@@ -55,12 +55,19 @@ _channels = (normal(9), normal(9))
 CROSSING: dict[str, tuple[Case, ...]] = {
     **dict.fromkeys(("add", "subtract", "multiply", "divide"), _two),
     "add_relu": (case(wide(1, 9, 37), wide(1, 9, 37)), case(wide(33, 10), wide(33, 10))),
-    **dict.fromkeys(("negative", "exp", "tanh", "sigmoid", "silu"), (case(wide(1, 9, 37)), case(wide(33, 10)))),
+    **dict.fromkeys(("maximum", "minimum"), (case(_wide_kinks, spaced(9, 37, low=-7, high=7.5, kinks=())),
+                                             case(spaced(33, 10), spaced(10, low=-1, high=1.3, kinks=())))),
+    **dict.fromkeys(("negative", "exp", "tanh", "sigmoid", "silu", "erf", "mish"), (case(wide(1, 9, 37)),
+                                                                                    case(wide(33, 10)))),
     **dict.fromkeys(("log", "sqrt"), (case(positive(1, 9, 37)), case(positive(33, 10)))),
-    **dict.fromkeys(("abs", "relu", "relu6", "leaky_relu", "hardsigmoid", "hardswish"), _curve_cases),
-    **dict.fromkeys(("sum", "mean", "max", "min"), _reduced),
+    **dict.fromkeys(("abs", "relu", "relu6", "leaky_relu", "hardsigmoid", "hardswish", "elu", "selu"), _curve_cases),
+    "gelu": tuple(case(wide(*shape), approximate=a) for shape in ((1, 9, 37), (33, 10)) for a in ("none", "tanh")),
+    "softplus": tuple(case(wide(*shape), beta=beta) for shape in ((1, 9, 37), (33, 10)) for beta in (1, 0.7)),
+    "prelu": (case(_wide_kinks, normal(9)), case(spaced(33, 10, 2, 3), normal(10))),
+    **dict.fromkeys(("sum", "mean", "max", "min", "logsumexp"), _reduced),
+    "prod": tuple(Case((positive(1, 9, 37),), c.hyper) for c in _reduced if c.hyper["axis"] is not None),
     "clip": (case(_wide_kinks, low=-3, high=6),),
-    "power": (case(wide(1, 9, 37), exponent=2), case(positive(33, 10), exponent=1.5)),
+    "power": (case(positive(1, 9, 37), wide(1, 9, 37)), case(positive(33, 10), normal(10))),
     "matmul": (case(normal(1, 37), normal(37, 9)), case(normal(33, 10), normal(10, 34)),
                case(normal(9, 1, 33), normal(1, 33, 5))),
     "linear": (case(normal(1, 37), normal(9, 37), normal(9)), case(normal(33, 10), normal(34, 10), normal(34)),
@@ -72,6 +79,12 @@ CROSSING: dict[str, tuple[Case, ...]] = {
                             flip=(False, True))),
         case(normal(1, 9, 35), normal(10, 9, 3), normal(10), padding=1),
         case(normal(1, 33, 37), normal(33, 1, 3), None, groups=33)),
+    "conv_transpose2d": (
+        *(case(normal(2, 4, 5, 4), normal(4, 8 // h["groups"], 3, 2), normal(8), **h)
+          for h in pairwise(stride=(2, 3, (4, 2)), dilation=(1, 2, (2, 3)), groups=(1, 2, 4), output_padding=(0, 1),
+                            padding=(0, (1, 2), ((0, 3), (2, 1))))),
+        case(normal(1, 9, 35, 6), normal(9, 10, 3, 3), normal(10), padding=1),
+        case(normal(1, 33, 9, 7), normal(33, 1, 4, 4), None, stride=2, padding=1, groups=33)),
     "conv2d_relu": _convolutions[-6:],
     "max_pool2d": (*_windows, *_dilated),
     "avg_pool2d": (*_windows, *_dilated, *_counted),
@@ -81,6 +94,15 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "adaptive_max_pool2d": tuple(case(spaced(1, 9, 35, 6), output_size=o) for o in (1, (5, 3), (4, 5))),
     "global_avg_pool2d": (case(normal(1, 9, 35, 6)),),
     "global_max_pool2d": (case(spaced(1, 9, 35, 6)),),
+    "resize": (
+        *(case(normal(2, 2, 7, 5), mode="nearest", **h)
+          for h in pairwise(scale=(2, (0.6, 1.7), (3, 0.5)), coordinates=("half_pixel", "asymmetric", "align_corners"),
+                            rounding=("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"))),
+        *(case(normal(2, 2, 7, 5), mode="linear", **h)
+          for h in pairwise(scale=(2, (0.6, 1.7), (3, 0.5)), coordinates=(
+              "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric", "align_corners"))),
+        case(normal(1, 9, 35, 6), size=(70, 12), mode="linear"), case(normal(1, 9, 35, 6), size=(40, 3))),
+    "broadcast_to": (case(wide(9, 1, 1), shape=(33, 9, 2, 5)), case(wide(1, 9, 37), shape=(3, 9, 37))),
     "softmax": tuple(case(wide(*shape), axis=axis) for shape in ((1, 37), (33, 10)) for axis in (0, 1)),
     "log_softmax": tuple(case(wide(*shape), axis=axis) for shape in ((1, 37), (33, 10)) for axis in (0, 1)),
     "cross_entropy": tuple(
@@ -104,6 +126,12 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     **dict.fromkeys(("batch_norm_inference_add", "batch_norm_inference_add_relu"), (
         case(wide(1, 9, 35, 2), *_channels, normal(9), positive(9), normal(1, 9, 35, 2)),
         case(wide(33, 9), None, normal(9), normal(9), positive(9), wide(33, 9), eps=0.1))),
+    "layer_norm": (case(wide(1, 9, 37), normal(37), normal(37), normalized_shape=37),
+                   case(wide(33, 10), normal(10), None, normalized_shape=10, eps=0.1),
+                   case(wide(2, 9, 35, 6), normal(9, 35, 6), normal(9, 35, 6), normalized_shape=(9, 35, 6))),
+    "group_norm": (*(case(wide(1, 12, 35, 6), normal(12), normal(12), num_groups=g) for g in (1, 3, 12)),
+                   case(wide(33, 20), None, normal(20), num_groups=2, eps=0.1)),
+    "instance_norm": (case(wide(1, 9, 35, 6), *_channels), case(wide(2, 10, 33), normal(10), None, eps=0.1)),
     "local_response_norm": tuple(
         case(wide(1, 37, 9) if h["size"] == 5 else normal(3, 10, 5), alpha=0.8, **h)
         for h in pairwise(size=(5, 4, 1), beta=(0.75, 0.5), k=(1.0, 2.0), variant=("torch", "paper"))),

@@ -50,7 +50,8 @@ class ndarray:
     def __add__(self, other):
         return _combine(self, other)
 
-    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __add__
+    __radd__ = __iadd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+    __pow__ = __rpow__ = __add__
 
     def __gt__(self, other):
         return ndarray(_combine(self, other).shape, bool, self.fields)
@@ -72,9 +73,10 @@ class ndarray:
             return ndarray((*index.shape, *self.shape[1:]), self.dtype, self.fields)
         shape = np.broadcast_to(np.int8(0), self.shape)[index].shape
         fields = self.fields
-        if fields and self.ndim == 4 and isinstance(index, tuple) and len(index) == 4:
-            cuts = [i if isinstance(i, slice) else slice(None) for i in index[2:]]
-            down, across = (f.cut(c) for f, c in zip(fields, cuts))
+        named = isinstance(index, tuple) and not any(i is Ellipsis or i is None for i in index)
+        if fields and self.ndim == 4 and named:
+            cuts = (*index[2:], slice(None), slice(None))
+            down, across = (_taken(f, i, n) for f, i, n in zip(fields, cuts, self.shape[2:]))
             fields = (down, across)
         return ndarray(shape, self.dtype, fields)
 
@@ -90,7 +92,8 @@ class ndarray:
             raise ValueError(f"cannot reshape array of size {self.size} into shape {shape}")
         squeezed = (*self.shape[:2], *(n for n in self.shape[2:] if n != 1))
         flattened = self.ndim == 4 and len(shape) < 4 and shape != squeezed
-        return ndarray(shape, self.dtype, _spread(self, self.shape[2:]) if flattened else self.fields)
+        fields = _spread(self, self.shape[2:]) if flattened else _shuffled(self, shape)
+        return ndarray(shape, self.dtype, fields)
 
     def transpose(self, *axes):
         axes = axes[0] if axes and isinstance(axes[0], tuple) else axes or tuple(reversed(range(self.ndim)))
@@ -106,10 +109,10 @@ class ndarray:
         axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         axes = {a % self.ndim for a in axes}
         shape = [1 if a in axes else n for a, n in enumerate(self.shape) if keepdims or a not in axes]
-        taken = [self.shape[a] if self.ndim == 4 and a in axes else 1 for a in (2, 3)]
+        taken = [self.shape[a] if self.ndim >= 4 and a in axes else 1 for a in (self.ndim - 2, self.ndim - 1)]
         return ndarray(shape, self.dtype, _spread(self, taken))
 
-    mean = max = min = sum
+    mean = max = min = prod = sum
 
     def argmax(self, axis):
         return self.sum(axis).astype(np.int64)
@@ -126,10 +129,10 @@ def _combine(*args, **ignored):
 
 def _broadcast(array, shape):
     """The array with jump 0 along broadcast axes, where all positions read one element."""
-    if array.fields is None or array.ndim != 4 or array.shape[2:] == shape[2:]:
+    if array.fields is None or array.ndim < 4 or array.shape[-2:] == shape[-2:]:
         return array
     down, across = (Field(f.size, 0, f.start) if n == 1 != out else f
-                    for f, n, out in zip(array.fields, array.shape[2:], shape[2:]))  # fmt: skip
+                    for f, n, out in zip(array.fields, array.shape[-2:], shape[-2:]))  # fmt: skip
     return ndarray(array.shape, array.dtype, (down, across))
 
 
@@ -149,6 +152,29 @@ def _spread(array, counts) -> Fields | None:
         return None
     down, across = (Field(f.size + (n - 1) * f.jump, f.jump * n, f.start) for f, n in zip(array.fields, counts))
     return down, across
+
+
+def _taken(field, index, size):
+    """The field of one axis of maps after indexing it."""
+    if isinstance(index, slice):
+        return field.cut(index)
+    return field.picked(index, size) if isinstance(index, np.ndarray) else field
+
+
+def _shuffled(array, shape) -> Fields | None:
+    """The fields after a reshape that splits the pixels into blocks, or joins blocks to pixels, as pixel_shuffle does.
+
+    (N,C,H,W) → (N,C,H/r,r,W/q,q): the fields of r·q pixels; (N,C,H,r,W,q) → (N,C,H·r,W·q): r·q pixels read the same.
+    """
+    if array.fields is None:
+        return None
+    down, across = array.fields
+    if array.ndim == 4 and len(shape) == 6 and (shape[2] * shape[3], shape[4] * shape[5]) == array.shape[2:]:
+        return _spread(array, (shape[3], shape[5]))
+    if array.ndim == 6 and len(shape) == 4 and shape[1:] == (array.shape[1], array.shape[2] * array.shape[3],
+                                                             array.shape[4] * array.shape[5]):  # fmt: skip
+        return down.divided(array.shape[3]), across.divided(array.shape[5])
+    return array.fields
 
 
 def _filled(shape, value=None, dtype=np.float32):
@@ -186,8 +212,8 @@ xp: Any = _Xp(
     broadcast_to=lambda a, shape: ndarray(shape, a.dtype, a.fields),
     arange=lambda n: ndarray((n,), np.int64),
     **dict.fromkeys(
-        ("abs", "add", "clip", "divide", "exp", "log", "log1p", "maximum", "multiply", "sqrt", "subtract", "tanh",
-         "where"), _combine
+        ("abs", "add", "clip", "divide", "exp", "expm1", "isfinite", "log", "log1p", "maximum", "minimum", "multiply",
+         "power", "sign", "sqrt", "subtract", "tanh", "where"), _combine
     ),
 )
 
@@ -245,6 +271,13 @@ def matmul(a, b, bias=None):
 
 def conv2d(x, w, b, g, relu=False):
     return ndarray((g.N, g.O, g.OH, g.OW), x.dtype, _through(x, g))
+
+
+def conv2d_dx(dy, w, g):
+    fields = dy.fields
+    if fields is not None:
+        fields = (fields[0].transposed(g.vertical), fields[1].transposed(g.horizontal))
+    return ndarray((g.N, g.C, g.H, g.W), dy.dtype, fields)
 
 
 def max_pool2d(x, g):

@@ -12,13 +12,14 @@ changes the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from minicnn import ops, reference
-from minicnn.cases import Case, case, labels, mask, normal, positive, shares, spaced
+from minicnn.cases import Case, case, labels, mask, normal, positive, shares, spaced, wide
 from minicnn.crossing_cases import CROSSING
 
 
@@ -63,6 +64,30 @@ def _plus(definition):
     return lambda *arrays, **hyper: definition(*arrays[:-1], **hyper) + arrays[-1]
 
 
+def _each(function):
+    """A function of numbers, for arrays."""
+    return np.vectorize(function, otypes=[float])
+
+
+def _gelu(x, *, approximate="none"):
+    if approximate == "tanh":
+        return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+    return x * _each(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(x)
+
+
+def _softplus(x, *, beta=1.0):
+    return np.log(1 + np.exp(beta * x)) / beta
+
+
+def _selu(x):
+    alpha = 1.6732632423543772848170429916717
+    return 1.0507009873554804934193349852946 * np.where(x > 0, x, alpha * np.exp(x) - alpha)
+
+
+def _prelu(x, w):
+    return np.where(x > 0, x, x * w.reshape(-1, *[1] * (x.ndim - 2)))
+
+
 _image = normal(2, 3, 6, 5)
 _curve = spaced(3, 4, 5)
 _norm = (normal(3, 4, 5, 2), normal(4), normal(4))
@@ -77,10 +102,18 @@ TABLE: tuple[Row, ...] = (
     row(ops.subtract, np.subtract, case(normal(3, 4), normal(3, 4)), case(normal(4), normal(2, 3, 4))),
     row(ops.multiply, np.multiply, case(normal(3, 4), normal(3, 4)), case(normal(2, 1, 4), normal(3, 1))),
     row(ops.divide, np.divide, case(normal(3, 4), positive(3, 4)), case(normal(3, 1), positive(2, 1, 4))),
+    row(ops.maximum, np.maximum,
+        case(spaced(3, 4), spaced(3, 4, low=-3, high=2.5)),
+        case(spaced(2, 3, 4), spaced(3, 1, low=-1, high=1.1)),
+        case(spaced(4), spaced(2, 3, 1, low=-1, high=1.1))),
+    row(ops.minimum, np.minimum,
+        case(spaced(3, 4), spaced(3, 4, low=-3, high=2.5)),
+        case(spaced(2, 3, 4), spaced(3, 1, low=-1, high=1.1))),
     row(ops.negative, np.negative, case(normal(3, 4))),
-    row(ops.power, lambda x, *, exponent: np.power(x, exponent),
-        case(normal(3, 4), exponent=3),
-        case(positive(3, 4), exponent=-0.5)),
+    row(ops.power, np.power,
+        case(positive(3, 4), normal(3, 4)),
+        case(positive(3, 1), normal(2, 3, 4)),
+        case(positive(3, 4), lambda rng: rng.integers(-2, 4, 4).astype(float))),
     row(ops.matmul, np.matmul,
         case(normal(3, 4), normal(4, 5)),
         case(normal(2, 3, 4), normal(4, 5)),
@@ -94,6 +127,11 @@ TABLE: tuple[Row, ...] = (
         case(normal(3, 4, 5)),
         case(normal(3, 4, 5), axis=1),
         case(normal(3, 4, 5), axis=(0, -1), keepdims=True)),
+    row(ops.prod, np.prod,
+        case(normal(3, 4, 5), axis=1),
+        case(normal(2, 3, 2), axis=(0, -1), keepdims=True),
+        case(normal(3, 4)),
+        case(lambda rng: rng.standard_normal((4, 3)) * np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 1, 1]]), axis=1)),
     row(ops.mean, np.mean,
         case(normal(3, 4, 5)),
         case(normal(3, 4, 5), axis=1),
@@ -114,6 +152,7 @@ TABLE: tuple[Row, ...] = (
         case(spaced(3, 4, kinks=(-1.0,)), low=-1.0)),
     row(ops.exp, np.exp, case(normal(3, 4))),
     row(ops.log, np.log, case(positive(3, 4))),
+    row(ops.erf, _each(math.erf), case(wide(3, 4)), case(normal(3, 4))),
     row(ops.sqrt, np.sqrt, case(positive(3, 4))),
     row(ops.reshape, lambda x, *, shape: np.reshape(x, shape),
         case(normal(3, 4, 5), shape=(5, -1)),
@@ -122,6 +161,9 @@ TABLE: tuple[Row, ...] = (
         case(normal(3, 1, 4, 1)),
         case(normal(3, 1, 4, 1), axis=-1),
         case(normal(1, 3, 1), axis=(0, 2))),
+    row(ops.broadcast_to, lambda x, *, shape: np.broadcast_to(x, shape),
+        case(normal(3, 1), shape=(2, 3, 4)),
+        case(normal(2, 3), shape=(2, 3))),
     row(ops.transpose, np.transpose, case(normal(3, 4, 5)), case(normal(3, 4, 5), axes=(1, -1, 0))),
     row(ops.flatten, lambda x, *, start_axis=1: np.reshape(x, (*x.shape[:start_axis], -1)),
         case(_image),
@@ -155,6 +197,12 @@ TABLE: tuple[Row, ...] = (
         case(normal(2, 4, 11), normal(6, 2, 3), normal(6), stride=3, padding=(2, 1), groups=2),
         case(normal(2, 3, 8), normal(3, 1, 4), None, padding="same", stride=2, groups=3),
         case(normal(1, 2, 12), normal(3, 2, 3), normal(3), dilation=3, padding="same_lower", flip=True)),
+    row(ops.conv_transpose2d, reference.conv_transpose2d,
+        case(normal(2, 3, 4, 5), normal(3, 4, 3, 2), normal(4)),
+        case(normal(2, 3, 4, 3), normal(3, 2, 3, 4), None, stride=(2, 3), padding=1, output_padding=(1, 2)),
+        case(normal(2, 4, 3, 5), normal(4, 3, 2, 3), normal(6), stride=2, groups=2, dilation=(2, 1)),
+        case(normal(1, 3, 3, 4), normal(3, 1, 3, 3), normal(3), stride=2, padding=((0, 2), (2, 1)), groups=3),
+        case(normal(2, 3, 5, 4), normal(3, 4, 1, 1), normal(4), stride=2)),
     row(ops.conv2d_relu, _relu(reference.conv2d),
         case(normal(2, 3, 6, 5), normal(4, 3, 3, 2), normal(4)),
         case(normal(2, 4, 7, 5), normal(6, 2, 3, 2), None, stride=(3, 2), padding=(2, 1), groups=2),
@@ -204,6 +252,16 @@ TABLE: tuple[Row, ...] = (
     row(ops.global_avg_pool2d, lambda x: reference.adaptive_avg_pool2d(x, output_size=1)[:, :, 0, 0], case(_image)),
     row(ops.global_max_pool2d, lambda x: reference.adaptive_max_pool2d(x, output_size=1)[:, :, 0, 0],
         case(spaced(2, 3, 6, 5))),
+    row(ops.resize, reference.resize,
+        case(normal(2, 3, 4, 5), scale=2),
+        case(normal(2, 2, 5, 6), size=(8, 4), rounding="round_prefer_ceil"),
+        case(normal(2, 2, 5, 6), size=(3, 9), coordinates="asymmetric", rounding="floor"),
+        case(normal(1, 2, 4, 3), size=(7, 5), coordinates="align_corners", rounding="ceil"),
+        case(normal(2, 3, 4, 5), scale=(2, 1.5), mode="linear"),
+        case(normal(2, 2, 5, 6), size=(3, 9), mode="linear", coordinates="align_corners"),
+        case(normal(1, 2, 4, 5), size=(1, 9), mode="linear", coordinates="pytorch_half_pixel"),
+        case(normal(1, 2, 5, 6), scale=(0.7, 2.3), mode="linear", coordinates="half_pixel_symmetric"),
+        case(normal(1, 2, 3, 1), size=(5, 4), mode="linear", coordinates="asymmetric")),
     # activations
     row(ops.relu, lambda x: np.where(x > 0, x, 0), case(_curve)),
     row(ops.relu6, lambda x: np.where(x > 6, 6, np.where(x > 0, x, 0)),
@@ -218,11 +276,23 @@ TABLE: tuple[Row, ...] = (
         case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3)))),
     row(ops.hardswish, lambda x: x * np.minimum(np.maximum(x + 3, 0), 6) / 6,
         case(spaced(3, 4, 5, low=-5, high=5, kinks=(-3, 3)))),
+    row(ops.elu, lambda x, *, alpha=1.0: np.where(x > 0, x, alpha * (np.exp(x) - 1)),
+        case(_curve),
+        case(_curve, alpha=0.3)),
+    row(ops.selu, _selu, case(_curve)),
+    row(ops.gelu, _gelu, case(wide(3, 4)), case(normal(3, 4), approximate="tanh")),
+    row(ops.softplus, _softplus, case(wide(3, 4)), case(normal(3, 4), beta=2.5)),
+    row(ops.mish, lambda x: x * np.tanh(_softplus(x)), case(wide(3, 4))),
+    row(ops.prelu, _prelu, case(_curve, normal(4)), case(spaced(5, 6), normal(6))),
     # softmax and losses
     row(ops.softmax, reference.softmax, case(normal(3, 4)), case(normal(2, 5, 3), axis=1)),
     row(ops.log_softmax, lambda x, *, axis=-1: np.log(reference.softmax(x, axis=axis)),
         case(normal(3, 4)),
         case(normal(2, 5, 3), axis=1)),
+    row(ops.logsumexp, lambda x, *, axis=None, keepdims=False: np.log(np.sum(np.exp(x), axis, keepdims=keepdims)),
+        case(normal(3, 4)),
+        case(normal(2, 5, 3), axis=1),
+        case(normal(2, 5, 3), axis=(0, -1), keepdims=True)),
     row(ops.cross_entropy, reference.cross_entropy,
         case(normal(5, 4), labels(5, 4)),
         case(normal(3, 7), labels(3, 7), label_smoothing=0.1),
@@ -261,6 +331,19 @@ TABLE: tuple[Row, ...] = (
     row(ops.batch_norm_inference_add_relu, _relu(_plus(reference.batch_norm_inference)),
         case(*_norm, normal(4), positive(4), normal(3, 4, 5, 2)),
         case(normal(3, 4), None, None, normal(4), positive(4), normal(3, 4), eps=0.1)),
+    row(ops.layer_norm, reference.layer_norm,
+        case(normal(3, 4, 5), normal(5), normal(5), normalized_shape=5),
+        case(normal(2, 3, 4, 5), normal(4, 5), None, normalized_shape=(4, 5), eps=0.1),
+        case(normal(4, 9), None, normal(9), normalized_shape=(9,), eps=0.1),
+        case(normal(3, 4, 2), None, None, normalized_shape=(3, 4, 2))),
+    row(ops.group_norm, reference.group_norm,
+        case(normal(2, 6, 4, 3), normal(6), normal(6), num_groups=3),
+        case(normal(3, 4, 5), normal(4), None, num_groups=1, eps=0.1),
+        case(normal(2, 14), None, normal(14), num_groups=2, eps=0.1)),
+    row(ops.instance_norm, reference.instance_norm,
+        case(normal(2, 3, 4, 5), normal(3), normal(3)),
+        case(normal(2, 3, 7), None, normal(3), eps=0.1),
+        case(normal(2, 3, 4, 5), None, None)),
     row(ops.local_response_norm, reference.local_response_norm,
         case(normal(2, 7, 3), size=5, alpha=1.1, beta=0.75, k=2.0, variant="paper"),
         case(normal(2, 7, 3, 2), size=5, alpha=1.1),

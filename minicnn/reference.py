@@ -65,6 +65,34 @@ def conv1d(x, w, b=None, *, stride=1, padding=0, dilation=1, groups=1, flip=Fals
     return y
 
 
+def conv_transpose2d(x, w, b=None, *, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """y[n,o,i,j] = b[o] + Σ w[c,o,p,q] · x[n,c,h,v] over all c, p, q, h, v with i = h·S + p·D − P, j = v·S + q·D − P
+
+    x (N,C,H,W)   w (C,O/G,KH,KW)   b (O,)   →   y (N,O,OH,OW). What falls outside y is lost.
+    """
+    N, C, H, W = x.shape
+    _, Og, KH, KW = w.shape
+    SH, SW = _pair(stride)
+    DH, DW = _pair(dilation)
+    more_rows, more_columns = _pair(output_padding)
+    (top, bottom), (left, right) = _around(padding, (H, W), (KH, KW), (SH, SW), (DH, DW))
+    OH = (H - 1) * SH + DH * (KH - 1) + 1 - top - bottom + more_rows
+    OW = (W - 1) * SW + DW * (KW - 1) + 1 - left - right + more_columns
+    y = np.zeros((N, Og * groups, OH, OW), x.dtype)
+    for n in range(N):
+        for c in range(C):
+            first = c // (C // groups) * Og                      # the first output channel of this channel's group
+            for h in range(H):
+                for v in range(W):
+                    for o in range(Og):
+                        for p in range(KH):
+                            for q in range(KW):
+                                i, j = h * SH + p * DH - top, v * SW + q * DW - left
+                                if 0 <= i < OH and 0 <= j < OW:
+                                    y[n, first + o, i, j] += w[c, o, p, q] * x[n, c, h, v]
+    return y if b is None else y + b.reshape(-1, 1, 1)
+
+
 def max_pool2d(x, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     """y = the largest pixel of the window."""
     return _pool(x, kernel_size, stride, padding, dilation, ceil_mode, lambda pixels, count: max(pixels))
@@ -178,6 +206,77 @@ def batch_norm_inference(x, gamma, beta, mean, var, *, eps=1e-5):
     return y
 
 
+def layer_norm(x, gamma=None, beta=None, *, normalized_shape, eps=1e-5):
+    """y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² of the last axes, whose sizes are normalized_shape      (Ba 2016, eq. 4)"""
+    lead = x.shape[: x.ndim - len(_tuple(normalized_shape))]
+    y = np.zeros_like(x)
+    for place in np.ndindex(lead):
+        y[place] = _standard(x[place], eps) * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    return y
+
+
+def group_norm(x, gamma=None, beta=None, *, num_groups, eps=1e-5):
+    """y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² of an image's group of C/G channels      (Wu & He 2018, §3)"""
+    size = x.shape[1] // num_groups
+    y = np.zeros_like(x)
+    for n in range(len(x)):
+        for g in range(num_groups):
+            channels = range(g * size, (g + 1) * size)
+            parts = _standard(np.stack([x[n, c] for c in channels]), eps)
+            for c, part in zip(channels, parts):
+                y[n, c] = part * (1 if gamma is None else gamma[c]) + (0 if beta is None else beta[c])
+    return y
+
+
+def instance_norm(x, gamma=None, beta=None, *, eps=1e-5):
+    """y = γ·(x − μ)/√(σ² + ε) + β, μ and σ² of one channel of one image      (Ulyanov 2016, eq. 4)"""
+    return group_norm(x, gamma, beta, num_groups=x.shape[1], eps=eps)
+
+
+def _standard(x, eps):
+    values = [float(v) for v in x.ravel()]
+    mean = sum(values) / len(values)
+    variance = sum((v - mean) ** 2 for v in values) / len(values)
+    return (x - mean) / math.sqrt(variance + eps)
+
+
+def resize(x, *, size=None, scale=None, mode="nearest", coordinates="half_pixel", rounding="round_prefer_floor"):
+    """y[n,c,i,j] = x at the coordinates of (i, j): the nearest pixel, or the four around it, weighted by distance."""
+    H, W = x.shape[2:]
+    OH, OW = _pair(size) if scale is None else (math.floor(s * n) for s, n in zip(_pair(scale), (H, W)))
+    SH, SW = (OH / H, OW / W) if scale is None else _pair(scale)
+
+    def coordinate(i, n, out, s):
+        if coordinates == "asymmetric":
+            return i / s
+        if coordinates == "align_corners":
+            return i * (n - 1) / (out - 1) if out > 1 else 0
+        if coordinates == "pytorch_half_pixel" and out == 1:
+            return 0
+        middle = n / 2 - out / s / 2 if coordinates == "half_pixel_symmetric" else 0
+        return middle + (i + 0.5) / s - 0.5
+
+    def nearest(c, n):
+        if rounding == "floor":
+            return max((p for p in range(n) if p <= c), default=0)
+        if rounding == "ceil":
+            return min((p for p in range(n) if p >= c), default=n - 1)
+        return min(range(n), key=lambda p: (abs(c - p), p if rounding == "round_prefer_floor" else -p))
+
+    def weight(c, p, n):
+        """How much of pixel p the place c of an axis of n pixels shows."""
+        return max(0, 1 - abs(min(max(c, 0), n - 1) - p)) if mode == "linear" else int(p == nearest(c, n))
+
+    y = np.zeros((*x.shape[:2], OH, OW), x.dtype)
+    for i in range(OH):
+        for j in range(OW):
+            for h in range(H):
+                for v in range(W):
+                    share = weight(coordinate(i, H, OH, SH), h, H) * weight(coordinate(j, W, OW, SW), v, W)
+                    y[:, :, i, j] += share * x[:, :, h, v] if share else 0
+    return y
+
+
 def softmax(x, *, axis=-1):
     """p[k] = e^x[k] / Σ_j e^x[j]"""
     rows = np.moveaxis(x, axis, -1)
@@ -260,6 +359,10 @@ def _around(padding, sizes, K, S, D):
         more, less = math.ceil(total / 2), math.floor(total / 2)
         ends.append((less, more) if padding == "same" else (more, less))
     return ends
+
+
+def _tuple(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def _pair(value):

@@ -1,6 +1,8 @@
 """Break the code at random places, one at a time, and see whether a test notices.
 
     python -m tests.mutate --count 400 --results mutants.jsonl          all of train, data, io, optim and inspect
+    python -m tests.mutate --results mutants.jsonl --again              those that no test noticed, after new tests
+    python -m tests.mutate --results mutants.jsonl --write              the score into tests/mutation_score.json
     python -m tests.mutate --count 40 --only minicnn/train/loop.py      of one file
     python -m tests.mutate --show minicnn/train/loop.py                 the mutants of a file, nothing is run
 
@@ -8,17 +10,20 @@ A *mutant* is the source with one change: another comparison or arithmetic opera
 `or`, a condition turned round, a statement left out, None returned. First each test runs once in a copy of the tree
 under a tracer, which notes the lines that it executes. Then each mutant, drawn by the seed, is written into the copy,
 and the tests that execute its line run, the quickest first, until one fails. The results are appended to a file as
-JSON, a line for each mutant; a second call goes on where the first one ended.
+JSON, a line for each mutant; a second call goes on where the first one ended, and two calls with `--part 1/2` and
+`--part 2/2` may share the file.
 
 *killed*: a test failed. *too long*: the tests ran into the time limit, which was noticed too. *survived*: all passed.
-*uncovered*: no test executes the line in this process. tests/mutants.json explains the survivors that change nothing
-anybody can see.
+*uncovered*: no test executes the line in this process. *gone*: the code was changed since, and has no such place any
+more. tests/mutants.json explains the survivors that change nothing anybody can see. Before the score is written, the
+tests that failed run once more together, with nothing changed, and must pass.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import contextlib
 import hashlib
 import json
@@ -43,9 +48,7 @@ PACKAGES = ("train", "data", "io", "optim", "inspect")
 SUITES = ("tests/train", "tests/data", "tests/io", "tests/optim", "tests/inspect", "tests/models/test_file.py",
           "tests/cli")
 EXPLAINED = Path(__file__).with_name("mutants.json")
-SECONDS = 40.0
-"""The most seconds of tests for one mutant, by the times of the first pass."""
-
+SCORE = Path(__file__).with_name("mutation_score.json")
 NOTICED = ("killed", "too long")
 
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -199,13 +202,17 @@ class Tracer:
 
 
 class Chosen:
-    """A plugin of pytest: only these tests, in this order."""
+    """A plugin of pytest: only these tests, in this order; the name of one that fails is written to a file."""
 
-    def __init__(self, names: list[str]):
-        self.rank = {name: i for i, name in enumerate(names)}
+    def __init__(self, names: list[str], failed: Path):
+        self.rank, self.failed = {name: i for i, name in enumerate(names)}, failed
 
     def pytest_collection_modifyitems(self, config, items):
         items[:] = sorted((i for i in items if i.nodeid in self.rank), key=lambda i: self.rank[i.nodeid])
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed.write_text(report.nodeid)
 
 
 QUIET = ("-q", "-p", "no:cacheprovider", "-m", "not slow", "--tb=no", "-rN")
@@ -214,7 +221,8 @@ QUIET = ("-q", "-p", "no:cacheprovider", "-m", "not slow", "--tb=no", "-rN")
 def forked(copy: Path, limit: float, work) -> tuple[int, float]:
     """(exit code of `work` in a forked process in the copy, seconds); the code is negative beyond the time limit.
 
-    limit: seconds of the processor; three times as many on the clock, without those in which both were stopped.
+    limit: seconds of the processor, for each process; three times as many in which all of them slept. The clock alone
+    would count what other programs take.
     """
     child = os.fork()
     if not child:
@@ -234,18 +242,31 @@ def forked(copy: Path, limit: float, work) -> tuple[int, float]:
                 code = int(work())
         finally:
             os._exit(code)
-    waited, last = 0.0, time.monotonic()
-    while waited < 3 * limit:
+    started = looked = time.monotonic()
+    slept = 0.0
+    while slept < 3 * limit and looked - started < 60 * limit:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return os.waitstatus_to_exitcode(status), waited
+            return os.waitstatus_to_exitcode(status), time.monotonic() - started
         time.sleep(0.02)
-        now = time.monotonic()
-        waited, last = waited + min(now - last, 0.1), now
+        if (now := time.monotonic()) - looked > 0.5:
+            slept, looked = slept + (0 if wants_processor(child) else 0.5), now
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return -9, waited
+    return -9, time.monotonic() - started
+
+
+def wants_processor(session: int) -> bool:
+    """Whether a thread of the session runs or waits for a processor or a disk; False where Linux's /proc is missing."""
+    def fields(file: Path) -> list[str]:
+        try:
+            return file.read_text("utf-8", "replace").rpartition(")")[2].split()    # state, parent, group, session, …
+        except OSError:                                                             # it ended meanwhile
+            return []
+
+    return any(fields(thread)[:1] in (["R"], ["D"]) for process in Path("/proc").glob("[0-9]*")
+               if fields(process / "stat")[3:4] == [str(session)] for thread in process.glob("task/*/stat"))
 
 
 def trace(copy: Path, suite: str) -> dict[str, dict]:
@@ -268,7 +289,7 @@ def trace(copy: Path, suite: str) -> dict[str, dict]:
 def traces(copy: Path, cache: Path, suites: list[str]) -> dict[str, dict]:
     """The same of all suites, kept in a file for the next call, by the content of the test and of what it executes."""
     def content(name: str) -> str:
-        return hashlib.sha256((ROOT / name).read_bytes()).hexdigest() if (ROOT / name).exists() else ""
+        return hashlib.sha256((copy / name).read_bytes()).hexdigest() if (copy / name).exists() else ""
 
     cached = json.loads(cache.read_text()) if cache.exists() else {}
     names = [path.relative_to(ROOT).as_posix() for suite in suites for path in sorted(
@@ -298,41 +319,98 @@ def defined(source: str, line: int) -> set[str]:
             targets = getattr(node, "targets", [getattr(node, "target", None)])
             found |= {target.id for target in targets if isinstance(target, ast.Name)}
             found |= {node.name} if isinstance(node, ast.FunctionDef) else set()
-    return found
+        if isinstance(node, ast.ClassDef) and any(isinstance(f, ast.FunctionDef) and f.name == "__init__" and
+                                                  f.lineno <= line <= (f.end_lineno or line) for f in node.body):
+            found.add(node.name)
+    return found - {"__init__"}
 
 
-def chosen(tests: dict[str, dict], file: str, line: int, last: int) -> list[str]:
-    """The tests that execute a line of lines…last, the quickest first.
+def in_function(tree: ast.AST, node: ast.AST) -> bool:
+    """Whether a node runs when a function is called. Other code runs on import, in whichever test imports it first."""
+    functions = (f for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.Lambda)))
+    return any(child is node for function in functions for part in (
+        function.body if isinstance(function.body, list) else [function.body]) for child in ast.walk(part))
 
-    A line that runs on import has none: then those of the test files with a name that it defines, or of all that
-    execute the source file.
+
+def chosen(tests: dict[str, dict], file: str, source: str, number: int, most: float) -> list[str]:
+    """The tests that execute what is changed, the quickest first, of `most` seconds in all.
+
+    For what runs on import, those that execute anything of the file: first those of test files with a name that the
+    line defines.
     """
-    some = [name for name, test in tests.items() if any(line <= n <= last for n in test["lines"].get(file, ()))]
-    if not some:
-        words = defined((ROOT / file).read_text("utf-8"), line)
+    tree = ast.parse(source)
+    node = list(sites(tree))[number][0]
+    line = node.lineno
+    last = (node.test.end_lineno if isinstance(node, (ast.If, ast.While)) else min(node.end_lineno, line + 8)) or line
+    if in_function(tree, node):
+        some = [name for name, test in tests.items() if any(line <= n <= last for n in test["lines"].get(file, ()))]
+        some.sort(key=lambda name: tests[name]["seconds"])
+    else:
+        words = defined(source, line)
         suites = {name.partition("::")[0] for name in tests}
         naming = {suite for suite in suites if words & set(re.findall(r"\w+", (ROOT / suite).read_text("utf-8")))}
-        some = [name for name in tests if name.partition("::")[0] in naming]
-    some = some or [name for name, test in tests.items() if file in test["lines"]]
-    some.sort(key=lambda name: tests[name]["seconds"])
+        some = [name for name, test in tests.items() if file in test["lines"] or name.partition("::")[0] in naming]
+        some.sort(key=lambda name: (name.partition("::")[0] not in naming, file not in tests[name]["lines"],
+                                    tests[name]["seconds"]))
     total, kept = 0.0, []
     for name in some:
         total += tests[name]["seconds"]
-        if total > SECONDS and kept:
+        if total > most and kept:
             break
         kept.append(name)
     return kept
 
 
-def run(copy: Path, names: list[str], expected: float) -> tuple[str, float]:
-    """("killed" | "too long" | "survived" | "error": no test ran, seconds) of these tests in the copy."""
+def run(copy: Path, names: list[str], expected: float) -> tuple[str, float, str]:
+    """("killed" | "too long" | "survived" | "error": no test ran, seconds, the test that failed) in the copy."""
     import pytest
 
-    suites = sorted({name.partition("::")[0] for name in names})
+    suites, failed = sorted({name.partition("::")[0] for name in names}), copy / "failed.txt"
+    failed.unlink(missing_ok=True)
     code, seconds = forked(copy, 20 + 2 * expected,
-                           lambda: pytest.main([*QUIET, "-x", *suites], plugins=[Chosen(names)]))
+                           lambda: pytest.main([*QUIET, "-x", *suites], plugins=[Chosen(names, failed)]))
     named = {0: "survived", 5: "error"}  # 4: not even the tests can be read, which is noticed
-    return named.get(code, "killed" if code > 0 else "too long"), seconds
+    return (named.get(code, "killed" if code > 0 else "too long"), seconds,
+            failed.read_text() if failed.exists() else "")
+
+
+def compile_tree(copy: Path, suites: list[str]) -> None:
+    """Compile the sources and the tests once. A mutant is newer than its compiled file, which Python then ignores."""
+    import pytest
+
+    def work() -> int:
+        sys.dont_write_bytecode = False
+        return pytest.main([*QUIET, "--collect-only", *suites])
+
+    compileall.compile_dir(copy / "minicnn", quiet=2)
+    forked(copy, 600, work)
+
+
+def attempt(copy: Path, file: str, text: str, names: list[str], expected: float) -> tuple[str, float, str]:
+    """The same for a mutant."""
+    path, saved = copy / file, copy / "saved.py"
+    shutil.copy2(path, saved)
+    path.write_text(text, "utf-8")
+    try:
+        return run(copy, names, expected)
+    finally:
+        shutil.copy2(saved, path)                          # with its old time: it is what was compiled
+
+
+def place(source: str, record: dict) -> int | None:
+    """The number that a mutant has now: other changes of its file may have moved it. None if it is gone."""
+    lines = source.splitlines()
+    found = [number for number, (node, _) in enumerate(sites(ast.parse(source)))
+             if lines[node.lineno - 1].strip() == record["source"] and mutant(source, number)[1] == record["mutation"]]
+    return min(found, key=lambda number: abs(number - record["number"]), default=None)
+
+
+def read(results: Path) -> tuple[list[dict], list[dict]]:
+    """(the first, the last result of each mutant)"""
+    records = [json.loads(text) for text in results.read_text("utf-8").splitlines()] if results.exists() else []
+    last = {(r["file"], r["number"]): r for r in records}
+    first = {(r["file"], r["number"]): r for r in reversed(records)}
+    return [first[key] for key in last], list(last.values())
 
 
 def main() -> None:
@@ -341,9 +419,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="mutants in all, with those of earlier calls")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no mutant after so long")
+    parser.add_argument("--tests", type=float, default=40, help="most seconds of tests for each mutant, by their times "
+                                                                "in the first pass")  # fmt: skip
     parser.add_argument("--only", help="a file, such as minicnn/train/loop.py")
     parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
     parser.add_argument("--again", action="store_true", help="run the survivors of the results again")
+    parser.add_argument("--part", default="1/1", help="of the mutants that are left, such as 1/2 and 2/2")
+    parser.add_argument("--write", action="store_true", help="write tests/mutation_score.json from the results")
     parser.add_argument("--suites", nargs="+", default=SUITES, help="files and folders of tests")
     parser.add_argument("--show", help="print the mutants of a file")
     given = parser.parse_args()
@@ -354,15 +436,20 @@ def main() -> None:
             print(f"{number:4} line {line}: {said}")
         return
     started = time.monotonic()
-    done = [json.loads(text) for text in given.results.read_text().splitlines()] if given.results.exists() else []
+    first, done = read(given.results)
     everything = [(name, number) for name in files(given.only)
                   for number in range(len(list(sites(ast.parse((ROOT / name).read_text("utf-8"))))))]
-    drawn = random.Random(given.seed).sample(everything, min(given.count, len(everything)))
+    known, explained = {(r["file"], r["number"]) for r in done}, json.loads(EXPLAINED.read_text("utf-8"))
+    part, parts = map(int, given.part.split("/"))
+    drawn = [{"file": file, "number": number} for file, number in random.Random(given.seed).sample(
+        everything, min(given.count, len(everything)))[part - 1 :: parts] if (file, number) not in known]
     if given.again:
-        drawn = [(r["file"], r["number"]) for r in done if r["outcome"] not in NOTICED]
-        done = [r for r in done if r["outcome"] in NOTICED]
-    known = {(r["file"], r["number"]) for r in done}
+        drawn = [r for r in done[part - 1 :: parts] if r["outcome"] not in (*NOTICED, "gone") and
+                 given.only in (None, r["file"]) and not is_explained(r, explained)]  # fmt: skip
+    drawn = [] if given.write else drawn
     os.environ |= {"MINICNN_CPU": "numpy", "OPENBLAS_NUM_THREADS": "1", "MINICNN_NUM_THREADS": "1"}
+    import numpy  # noqa: F401   imported once, before the processes are forked
+    import PIL.Image  # noqa: F401
     import typer  # noqa: F401
 
     with tempfile.TemporaryDirectory(prefix="minicnn-mutants-") as folder:
@@ -373,42 +460,66 @@ def main() -> None:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
         traced = traces(copy, given.results.with_suffix(".traces"), given.suites)
-        tests = {name: test for name, test in traced.items() if test["seconds"] < SECONDS / 4}
+        tests = {name: test for name, test in traced.items() if test["seconds"] < given.tests / 4}
+        if drawn:
+            compile_tree(copy, given.suites)
         quick = sorted(tests, key=lambda name: tests[name]["seconds"])[:50]
         if drawn and run(copy, quick, 60)[0] != "survived":
             raise SystemExit("the tests fail in the copy although nothing is changed: the results would mean nothing")
-        for name, number in drawn:
-            if (name, number) in known:
-                continue
+        if given.write:
+            killers = sorted({r["by"] for r in done if r["by"] in tests})
+            outcome, _, failed = run(copy, killers, sum(tests[name]["seconds"] for name in killers))
+            if outcome != "survived":
+                raise SystemExit(f"{failed or outcome}: fails although nothing is changed, so what it killed may live")
+            write(given.seed, first, done)
+        for i, before in enumerate(drawn):
             if time.monotonic() - started > given.seconds:
                 break
-            source = (ROOT / name).read_text("utf-8")
-            line, said, text = mutant(source, number)
-            node = list(sites(ast.parse(source)))[number][0]
-            names = chosen(tests, name, line, min(node.end_lineno or line, line + 8) if not isinstance(
-                node, (ast.If, ast.While)) else node.test.end_lineno or line)
-            outcome, seconds = "uncovered", 0.0
-            if names:
-                (copy / name).write_text(text, "utf-8")
-                outcome, seconds = run(copy, names, sum(tests[n]["seconds"] for n in names))
-                shutil.copy2(ROOT / name, copy / name)
-            done.append({"file": name, "number": number, "line": line, "mutation": said,
-                         "source": source.splitlines()[line - 1].strip(), "outcome": outcome,
-                         "tests": len(names), "seconds": round(seconds, 1)})  # fmt: skip
-            given.results.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in done), "utf-8")
-            print(f"{len(done):4} {outcome:9} {name}:{line}  {said[:100]!r}  {seconds:.1f} s", file=sys.stderr,
-                  flush=True)
-    report(done)
+            name, source = before["file"], (copy / before["file"]).read_text("utf-8")
+            number = place(source, before) if given.again else before["number"]
+            outcome, seconds, failed, names = "gone", 0.0, "", []
+            if number is not None:
+                line, said, text = mutant(source, number)
+                names = chosen(tests, name, source, number, given.tests)
+                before |= {"line": line, "mutation": said, "source": source.splitlines()[line - 1].strip()}
+                outcome = "uncovered"
+                if names:
+                    outcome, seconds, failed = attempt(copy, name, text, names, sum(tests[n]["seconds"] for n in names))
+            record = before | {"outcome": outcome, "tests": len(names), "seconds": round(seconds, 1), "by": failed}
+            with given.results.open("a", encoding="utf-8") as results:
+                results.write(json.dumps(record, ensure_ascii=False) + "\n")
+            print(f"{i + 1:4} {outcome:9} {name}:{record['line']}  {record['mutation'][:100]!r}  {seconds:.1f} s",
+                  file=sys.stderr, flush=True)
+    report(read(given.results)[1])
+
+
+def is_explained(record: dict, explained: list[dict]) -> bool:
+    """Whether tests/mutants.json says why nobody could notice a mutant."""
+    return any(all(record[key] == e[key] for key in ("file", "source", "mutation")) for e in explained)
 
 
 def report(done: list[dict]) -> None:
-    """The score, and the survivors that are not explained, as JSON."""
-    explained = {(e["file"], e["source"], e["mutation"]) for e in json.loads(EXPLAINED.read_text("utf-8"))}
+    """Print the counts, and the survivors that are not explained, as JSON."""
+    explained = json.loads(EXPLAINED.read_text("utf-8"))
     left = [r for r in done if r["outcome"] not in NOTICED]
-    open_ = [r for r in left if (r["file"], r["source"], r["mutation"]) not in explained]
-    counts = Counter(r["outcome"] for r in done)
-    print(json.dumps({"mutants": len(done), **counts, "explained": len(left) - len(open_), "open": open_}, indent=1,
+    open_ = [r for r in left if r["outcome"] != "gone" and not is_explained(r, explained)]
+    print(json.dumps({"mutants": len(done), **Counter(r["outcome"] for r in done), "open": open_}, indent=1,
                      ensure_ascii=False))  # fmt: skip
+
+
+def write(seed: int, first: list[dict], last: list[dict]) -> None:
+    """Write tests/mutation_score.json: the counts of the first run and of the last, and each mutant."""
+    def score(records: list[dict]) -> dict:
+        return {"noticed": sum(r["outcome"] in NOTICED for r in records), **Counter(r["outcome"] for r in records)}
+
+    explained, rows = json.loads(EXPLAINED.read_text("utf-8")), []
+    for r in sorted(last, key=lambda r: (r["file"], r["number"])):
+        why = ["explained"] if r["outcome"] not in NOTICED and is_explained(r, explained) else []
+        rows.append([r["file"], r["source"], r["mutation"], r["outcome"], *why])
+    head = {"seed": seed, "mutants": len(last), "first run": score(first), "now": score(last),
+            "explained": sum(len(row) == 5 for row in rows)}
+    lines = ",\n ".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    SCORE.write_text(f'{json.dumps(head)[:-1]},\n "list": [\n {lines}\n]}}\n', "utf-8")
 
 
 if __name__ == "__main__":

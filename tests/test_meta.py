@@ -32,8 +32,8 @@ def test_no_values_can_be_asked_for():
 
 
 FORWARD = ("add", "add_relu", "asarray", "avg_pool2d", "batch_norm_apply", "batch_norm_stats", "conv2d",
-           "cross_entropy", "dropout_mask", "elementwise", "evaluate", "local_response_norm", "lp_pool2d", "matmul",
-           "max_pool2d", "relu", "synchronize", "to_numpy")  # fmt: skip
+           "conv2d_dx", "cross_entropy", "dropout_mask", "elementwise", "evaluate", "local_response_norm",
+           "lp_pool2d", "matmul", "max_pool2d", "relu", "synchronize", "to_numpy")  # fmt: skip
 """The primitives of a forward pass; the others compute gradients, updates, or running sums for them."""
 
 
@@ -107,6 +107,41 @@ def test_the_field_is_the_box_of_pixels_that_have_a_gradient(name, place):
     if name == "dilated" and min(top, left) < 0:
         pytest.skip("a dilated window has gaps: where its box is cut off there may be one")
     assert see(net, shape, place) == (max(0, top), max(0, left), min(30, bottom), min(32, right))
+
+
+LARGER = {
+    "transposed": ([nn.Conv2d(1, 1, 3, 2, padding=1), nn.ConvTranspose2d(1, 1, 4, 2, padding=1)], (1, 1)),
+    "transposed, dilated": ([nn.MaxPool2d(3), nn.ConvTranspose2d(1, 1, (3, 2), (3, 2), padding=(1, 0), dilation=(1, 2),
+                             output_padding=1), nn.Conv2d(1, 1, 2)], (1, 1.5)),
+    "nearest": ([nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3, padding=1)], (1, 1)),
+    "bilinear": ([nn.AvgPool2d(4), nn.Upsample(scale_factor=2, mode="bilinear")], (2, 2)),
+    "shuffled": ([nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2), nn.Conv2d(1, 1, 3)], (0.5, 0.5)),
+    "unshuffled": ([nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 3)], (2, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGER)
+@pytest.mark.parametrize("place", [(0, 0), (4, 6), (6, 4), (3, 7), (5, 2)])
+def test_the_field_in_a_larger_map_holds_the_pixels_that_have_a_gradient(name, place):
+    """A pixel between two others sees what either sees: its box may be a step of the smaller map too large."""
+    layers, stride = LARGER[name]
+    net, shape = positive(nn.Sequential(*layers)), (1, 30, 36)
+    last = inspect.summary(net, shape).layers[-1]
+    assert last.total_stride == stride
+    rows, columns = inspect.box(net, shape, last.name, *place)
+    top, left, bottom, right = see(net, shape, place)
+    coarse = max(inspect.summary(net, shape).layers[0].total_stride)
+    for (start, end), first, past in ((rows, top, bottom + 1), (columns, left, right + 1)):
+        assert start <= first < past <= end
+        assert end - start <= past - first + 2.5 * coarse
+
+
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d(2), nn.GroupNorm(1, 2), nn.LayerNorm((2, 7, 7))])
+def test_the_statistics_of_an_image_see_all_of_it_and_move_no_window(norm):
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), norm)
+    last = inspect.summary(net, (1, 15, 15)).layers[-1]
+    assert last.total_stride == (2, 2)
+    assert min(last.field) >= 15
 
 
 def test_a_signals_windows_have_the_height_1():

@@ -1,13 +1,10 @@
-"""Draws the block of sums of docs/compiled.md: python docs/figures/compiled.py. Needs matplotlib."""
+"""The block of sums of docs/compiled.md."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-PICTURES = Path(__file__).parent.parent / "pictures"
 BLUE, ORANGE, GREEN = "#1f5fa8", "#d9822b", "#3c8a4e"
 WINDOWS, FILTERS, LANES = 6, 16, 8
 
@@ -46,8 +43,3 @@ def block() -> Figure:
 
 
 FIGURES = {"compiled-block.png": block}
-
-if __name__ == "__main__":
-    for name, draw in FIGURES.items():
-        draw().savefig(PICTURES / name)
-        print(PICTURES / name)

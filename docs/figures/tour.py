@@ -1,33 +1,17 @@
-"""Draws the pictures of the ten-minute tour and of transfer learning: python docs/figures/tour.py. Needs matplotlib.
+"""The pictures of the ten-minute tour and of transfer learning.
 
 Every number in them is computed by minicnn: the digit is in the package, the sums and shapes come from its code.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from docs.figures.style import BLUE, ORANGE, numbers
 from minicnn import data, inspect, models, reference
 from minicnn.geometry import Axis
-
-PICTURES = Path(__file__).parent.parent / "pictures"
-BLUE, ORANGE = "#1f5fa8", "#d9822b"
-
-
-def numbers(ax, matrix, size=9, colour="black") -> None:
-    """A matrix as a grid with its numbers."""
-    H, W = matrix.shape
-    for i, j in np.ndindex(H, W):
-        shown = colour(matrix[i, j]) if callable(colour) else colour
-        ax.text(j, i, f"{matrix[i, j] + 0.0:g}".replace("-", "−"), ha="center", va="center", fontsize=size, color=shown)
-    ax.set_xticks(np.arange(W + 1) - 0.5, [])
-    ax.set_yticks(np.arange(H + 1) - 0.5, [])
-    ax.tick_params(length=0)
-    ax.grid(color="0.75", linewidth=0.6)
 
 
 def image_as_matrix() -> Figure:
@@ -141,8 +125,3 @@ def transfer() -> Figure:
 
 FIGURES = {"tour-image.png": image_as_matrix, "tour-filter.png": one_filter, "tour-windows.png": windows,
            "tour-lenet.png": lenet_shapes, "transfer.png": transfer}  # fmt: skip
-
-if __name__ == "__main__":
-    for name, draw in FIGURES.items():
-        draw().savefig(PICTURES / name)
-        print(PICTURES / name)

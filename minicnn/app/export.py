@@ -13,10 +13,11 @@ MODEL = "best.safetensors"
 """As in a run folder: so `minicnn predict FOLDER` takes it, too."""
 NEEDED = ("numpy", "pillow", "threadpoolctl")
 """Pillow decodes pictures as `minicnn predict` does; the engine sets the threads of NumPy's BLAS with threadpoolctl."""
-LEFT_OUT = ("cli", "lab", "train", "explain", "bench", "gpu", "optim", "kernels", "ops_table.py", "cases.py",
-            "crossing_cases.py", "reference.py", "*.gz", "__pycache__")
-"""Parts of the package that the page does not use."""
-OF_TEACHING = ("teach.py", "retrain.py", "filing.py", "export.py")
+PARTS = ("app", "cpu", "data", "files", "inspect", "io", "models", "nn", "ops", "plan", "web")
+"""The folders of the package that the page uses, besides the files beside them."""
+LEFT_OUT = ("*.gz", "__pycache__", "ops_table.py", "cases.py", "crossing_cases.py", "reference.py",
+            "teach.py", "retrain.py", "filing.py", "export.py")  # fmt: skip
+"""Of these: the embedded digits, what checks the ops, and what files and trains."""
 START = '''"""Serves the classifier in this folder:    pip install -r requirements.txt    python app.py --help"""
 
 from pathlib import Path
@@ -69,8 +70,10 @@ def requirements() -> list[str]:
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
-    chosen = LEFT_OUT + (OF_TEACHING if Path(folder).name == "app" else ())
-    return set(shutil.ignore_patterns(*chosen)(folder, names))
+    left = set(shutil.ignore_patterns(*LEFT_OUT)(folder, names))
+    if Path(folder) == Path(minicnn.__file__).parent:
+        left |= {name for name in names if name not in PARTS and (Path(folder) / name).is_dir()}
+    return left
 
 
 def _licence(package: Path) -> Path:

@@ -15,7 +15,7 @@ import typer
 
 import minicnn
 from minicnn import launcher
-from minicnn.cli import console
+from minicnn.cli import console, language
 from minicnn.foreign import NoFontWarning
 
 TRAIN, LOOK, CHECK, MEASURE, DATA = "Train and use", "Look inside", "Check", "Measure", "Data"
@@ -74,6 +74,9 @@ VERBS = {
         "explain step --lr 0.1")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
+    "claim": Verb("claim:app", CHECK, "Measure a claim of the textbooks: holds, does not hold, cannot tell.", (
+        "claim list", "claim dropout", "claim relu-tanh --series 2", "claim all", "claim mine.py --seeds 5",
+        "claim report --write claims.md")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (
         "shape 227 -k 11 -s 4", "shape 32 -k 3 -p 1")),
     "course": Verb("course:app", CHECK, "Twelve exercises with starter files, checks and hints.", (
@@ -96,6 +99,11 @@ class Verbs(typer.core.TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         return name, load(name) if name in VERBS else command, rest
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The first screen, in the current language."""
+        language.translate_help(self)
+        super().format_help(ctx, formatter)
+
 
 def load(name: str) -> Any:
     """The click command of a verb, from its file."""
@@ -110,6 +118,7 @@ def load(name: str) -> Any:
         code.info.epilog = _epilog(verb)
     command = typer.main.get_command(code)
     command.name = name
+    language.translate_help(command)
     return command
 
 
@@ -133,12 +142,21 @@ def _version(wanted: bool):
         raise typer.Exit()
 
 
+def _language(name: str | None):
+    with console.usage_errors():
+        language.choose(name)
+
+
 @app.callback(epilog="Every verb has --help with examples; those that report have --json for programs.")
 def options(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    lang: Annotated[
+        str | None, typer.Option("--lang", help="The language of help and messages: en or ko; by default that of the "
+                                                "locale.", callback=_language, is_eager=True, metavar="en|ko")
+    ] = None,
 ):
     """Convolutional networks from scratch: train, look inside, check every gradient.
 

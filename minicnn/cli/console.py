@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from minicnn import foreign
+from minicnn.cli.language import translated
 from minicnn.launcher import launched
 from minicnn.names import quoted, unknown
 
@@ -32,6 +33,10 @@ class SafeConsole(Console):
         """The segments of anything that is printed; what rich itself sends to the terminal is in control segments."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(clean(segment.text), segment.style)
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print texts in the current language, and other objects."""
+        super().print(*(translated(thing) if isinstance(thing, str) else thing for thing in objects), **settings)
 
 
 out = SafeConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 160)
@@ -61,13 +66,13 @@ def one_rank(what: str) -> None:
 
 def fail(sentence: str, code: int) -> int:
     """Print an error on stderr. → the exit code"""
-    print(f"error: {foreign.terminal(sentence)}", file=sys.stderr)
+    print(translated(f"error: {foreign.terminal(sentence)}"), file=sys.stderr)
     return code
 
 
 def note(sentence: str) -> None:
     """Print a remark on stderr: the result, on stdout, may go into a file."""
-    print(foreign.terminal(sentence), file=sys.stderr)
+    print(translated(foreign.terminal(sentence)), file=sys.stderr)
 
 
 def clean(text: str) -> str:
@@ -104,7 +109,8 @@ def program() -> str:
 
 def suggest(title: str, commands: dict[str, str]) -> None:
     """Print commands with explanations, beside them or, in a narrow terminal, below."""
-    shown = {foreign.terminal(program() + command.removeprefix("minicnn")): why for command, why in commands.items()}
+    shown = {foreign.terminal(program() + command.removeprefix("minicnn")): translated(why)
+             for command, why in commands.items()}  # fmt: skip
     longest = max(map(len, shown))
     room = out.width if out.is_terminal else math.inf
     beside = 2 + longest + 3 + max(map(len, shown.values())) <= room
@@ -221,9 +227,10 @@ def show(table: Table, optional: Sequence[str] = ()) -> None:
         dropped = fewer if _least_width(table, fewer) <= room else dropped
     names = [str(c.header) for c in table.columns if c in dropped]
     if table.title:
-        out.print(Text(str(table.title), "italic"), soft_wrap=not out.is_terminal)
+        out.print(Text(translated(str(table.title)), "italic"), soft_wrap=not out.is_terminal)
     table = _with_columns([c for c in table.columns if c not in dropped])
     for column in table.columns:
+        column.header = translated(str(column.header))
         column.width = _natural_width(column)
     words = [c for c in table.columns[1:] if c.justify != "right"]
     while words and width(table) > room and (widest := max(words, key=_set_width)) and _set_width(widest) > 8:

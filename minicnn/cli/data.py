@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from minicnn import foreign
 from minicnn.cli import console
+from minicnn.cli.language import translated
 
 if TYPE_CHECKING:
     from minicnn.data import doctor
@@ -109,7 +110,7 @@ def _show(report: doctor.Report, seconds: float) -> None:
         for kind, names in report.problems.items():
             stops, meaning = doctor.KINDS[kind]
             more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-            table.add_row(f"[red]{kind}[/]" if stops else kind, str(len(names)), meaning,
+            table.add_row(f"[red]{kind}[/]" if stops else kind, str(len(names)), translated(meaning),
                           console.escape(", ".join(names[:EXAMPLES]) + more))
         console.show(table)
     for groups, word in ((report.exact, "the same file"), (report.near, "nearly the same")):

@@ -9,8 +9,7 @@ import typer
 
 from minicnn import data, foreign
 from minicnn.cli import console
-from minicnn.cli.model_name import model_path
-from minicnn.io import model_file
+from minicnn.cli.model_name import loaded
 from minicnn.train import plots
 from minicnn.train.assess import Assessment, assess
 from minicnn.train.config import known_dataset
@@ -19,7 +18,7 @@ from minicnn.train.source import SPLITS, preparer, split_of_run, whole_dataset
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     dataset: Annotated[
         str, typer.Option("--data", help="A dataset or a folder of pictures; by default the model's training data.")
     ] = "",
@@ -37,7 +36,7 @@ def evaluate(
     console.choose("split", split, SPLITS)
     with console.usage_errors():
         known_dataset("dataset", dataset or "digits")
-    model, about = model_file.load(model_path(run))
+    model, about = loaded(run)
     classes = about.classes
     if not dataset and (run / CONFIG).is_file():
         splits = split_of_run(run / CONFIG, split)

@@ -247,7 +247,7 @@ def _net(model: str, seed: int, weights: Path | None, labels: Path | None, setti
     from minicnn import models, rng
     from minicnn.cli import user_file
     from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
-    from minicnn.cli.model_name import model_path, of_zoo, parse, parse_shape
+    from minicnn.cli.model_name import loaded, of_zoo, parse, parse_shape
     from minicnn.io import model_file
 
     console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
@@ -275,7 +275,7 @@ def _net(model: str, seed: int, weights: Path | None, labels: Path | None, setti
         if settings:
             raise console.UsageError(f"--set is for a net that is built now; the options of the net in {model} are "
                                      "fixed")
-        return model_file.load(model_path(Path(model)))
+        return loaded(model)
     name, options = of_zoo(model, settings)
     shape = models.input_shape(name, options.get("variant", ""))
     shape = (options.get("in_channels", shape[0]), *shape[1:])

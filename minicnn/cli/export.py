@@ -9,11 +9,11 @@ import typer
 
 from minicnn import atomic
 from minicnn.cli import console
-from minicnn.cli.model_name import model_path
+from minicnn.cli.model_name import loaded, model_path
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     onnx: Annotated[
         Path | None, typer.Option(help="Write an ONNX file, for onnxruntime, OpenCV, TensorRT, a browser.")
     ] = None,
@@ -40,7 +40,7 @@ def export(
     wanted = [(path, ending) for path, ending in ((onnx, ".onnx"), (safetensors, ".safetensors")) if path]
     for path, ending in wanted:
         _check(path, ending, overwrite, model_path(run))
-    model, about = model_file.load(model_path(run))
+    model, about = loaded(run)
     reports = []
     if onnx:
         reports.append(_onnx(onnx, model, about, preprocess, fold))

@@ -1,4 +1,4 @@
-"""minicnn import MODEL WEIGHTS"""
+"""minicnn import MODEL WEIGHTS, minicnn import NET.onnx"""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import foreign, models
+from minicnn import atomic, foreign, models
 from minicnn.cli import console
-from minicnn.cli.model_name import ModelSettings, of_zoo
+from minicnn.cli.model_name import InputSize, ModelSettings, of_zoo, parse_shape
 from minicnn.data import NORMALISATIONS, imagenet
 from minicnn.data.preprocessing import Preprocessing
 from minicnn.io import model_file, normalisation
@@ -40,13 +40,22 @@ def prepared(shape: tuple[int, ...], preprocess: str) -> Preprocessing:
 
 
 def import_(
-    model: Annotated[str, typer.Argument(help="The net that the weights belong to: NAME or NAME:VARIANT.")],
-    weights: Annotated[Path, typer.Argument(help="A .safetensors, .npz, .pt or .pth file with PyTorch's names.")],
+    model: Annotated[
+        str, typer.Argument(help="An ONNX file, or the net that the weights belong to: NAME or NAME:VARIANT.")
+    ],
     out: Annotated[Path, typer.Option(help="The model file to write.")],
+    weights: Annotated[
+        Path | None, typer.Argument(help="A .safetensors, .npz, .pt or .pth file with PyTorch's names; none with an "
+                                         "ONNX file, which holds them.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Class names: a JSON list, a JSON object by index, or one per line.")
     ] = None,
     settings: ModelSettings = None,
+    input_size: InputSize = "",
+    as_python: Annotated[
+        Path | None, typer.Option(help="ONNX: also write the net as Python code, a net of your own: FILE.py::Net.")
+    ] = None,
     preprocess: Annotated[
         str, typer.Option(help="How pictures are normalised: " + ", ".join(PREPROCESSING) + "; auto: Caffe's way, or "
                                "the usual one, by the size of the scores.")
@@ -59,11 +68,27 @@ def import_(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ):
-    """Make a model file from PyTorch's weights, for `minicnn predict`. PyTorch is not needed."""
-    base, options = of_zoo(model, settings)
+    """Make a model file from PyTorch's weights, or from an ONNX file with its own net, for `minicnn predict`.
+
+    Neither PyTorch nor onnxruntime is needed.
+    """
     console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
     console.check_out(out, (), overwrite=overwrite)
-    net, about, said = assemble(base, weights, labels, options, preprocess, skip or (), prefix)
+    if model_file.is_onnx(model):
+        if weights or settings or skip or prefix is not None:
+            raise console.UsageError(f"{model} holds its own weights and settings: leave out WEIGHTS, --set, --skip "
+                                     "and --prefix")
+        net, about, said = _of_onnx(Path(model), labels, input_size, preprocess)
+    else:
+        base, options = of_zoo(model, settings)
+        if weights is None:
+            raise console.UsageError(f"WEIGHTS is missing: name the file with the weights of {model}")
+        if as_python or input_size:
+            raise console.UsageError(f"{'--as-python' if as_python else '--input'} is for an ONNX file, and {model} is "
+                                     "a net of the zoo")
+        net, about, said = assemble(base, weights, labels, options, preprocess, skip or (), prefix)
+    if as_python:
+        said.append(_write_python(net, out, as_python, overwrite))
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as folder:
         draft = Path(folder) / out.name
         model_file.save(draft, net, about)
@@ -74,6 +99,25 @@ def import_(
                 markup=False)
     for sentence in said:
         console.say(sentence, markup=False)
+
+
+def _of_onnx(path: Path, labels: Path | None, input_size: str,
+             preprocess: str) -> tuple[Module, model_file.Description, list[str]]:  # fmt: skip
+    from minicnn.io.onnx.read.classifier import classifier
+
+    shape = parse_shape(input_size) if input_size else None
+    names = _labels(labels) if labels else None
+    found = classifier(path, shape, names, preprocess)
+    return found.net, found.about, found.said
+
+
+def _write_python(net: Any, weights: Path, out: Path, overwrite: bool) -> str:
+    """Write the net's code. → a sentence"""
+    from minicnn.models.graph_source import source
+
+    console.check_out(out, (".py",), "--as-python", overwrite)
+    atomic.write(out, source(net, weights.name, out.name).encode())
+    return f"{out}: the same net as Python code; `minicnn lab {out}::Net --weights {weights}` uses it"
 
 
 def assemble(

@@ -13,7 +13,7 @@ import typer
 from minicnn import data, models
 from minicnn.cli import console, user_file
 from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
-from minicnn.cli.model_name import BEST, InputSize, ModelSettings, model_path, of_zoo, parse, parse_shape
+from minicnn.cli.model_name import BEST, InputSize, ModelSettings, loaded, of_zoo, parse, parse_shape
 from minicnn.io import model_file
 from minicnn.lab.session import Session, site
 from minicnn.nn import Module
@@ -96,7 +96,7 @@ def _session(run: str, weights: Path | None, labels: Path | None, settings: list
         return Session(net, [], prepared(shape, preprocess), run)
     if settings:
         raise console.UsageError(f"--set is for a net that is built now; the options of the net in {run} are fixed")
-    net, about = model_file.load(model_path(Path(run)))
+    net, about = loaded(run)
     name = f"{about.model} · {run}"
     return Session(net, about.classes, about.preprocessing, name, _samples(Path(run), about), reload)
 

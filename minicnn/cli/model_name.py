@@ -1,4 +1,6 @@
-"""How every verb names a net: NAME, NAME:VARIANT, FILE.py::NET, a run folder or a model file; --set for its options."""
+"""How every verb names a net: NAME, NAME:VARIANT, FILE.py::NET, a run folder, a model file or an ONNX file; --set for
+its options.
+"""
 
 from __future__ import annotations
 
@@ -111,9 +113,38 @@ def _of_file(path: Path, model: str, options: dict[str, Any], shape) -> Named:
 
     if options:
         raise console.UsageError(f"--set is for a net that is built now; the options of the net in {model} are fixed")
+    if model_file.is_onnx(path):
+        return _of_onnx(path, model, shape)
     about = model_file.description(path)
     made_for = (about.input[0], about.input[1], about.input[2])
     return Named(model, _built(about.model, about.options), shape or made_for, about.options, made_for)
+
+
+def _of_onnx(path: Path, model: str, shape) -> Named:
+    """Any net that is read, also one that is no classifier."""
+    from minicnn.io.onnx.read.load import content, image_shape, load
+
+    net = load(path, shape)
+    made_for = image_shape(content(path), shape)
+    if len(made_for) != 3:
+        raise ValueError(f"{model} takes no images (C, H, W), but {list(made_for)}: load it in Python, with "
+                         "minicnn.io.onnx.load")
+    return Named(model, net, (made_for[0], made_for[1], made_for[2]), {}, made_for)
+
+
+def loaded(run: str | Path) -> tuple[Any, Any]:
+    """(the net, its description) of a run folder, a model file or an ONNX file; of the last what was assumed is said"""
+    from minicnn.io import model_file
+
+    path = model_path(Path(run))
+    if not model_file.is_onnx(path):
+        return model_file.load(path)
+    from minicnn.io.onnx.read.classifier import classifier
+
+    found = classifier(path)
+    for sentence in found.said:
+        console.note(sentence)
+    return found.net, found.about
 
 
 def _built(name: str, options: dict[str, Any]):
@@ -125,7 +156,7 @@ def _built(name: str, options: dict[str, Any]):
 
 
 def _is_path(model: str) -> bool:
-    return Path(model).exists() or "/" in model or os.sep in model or model.endswith(".safetensors")
+    return Path(model).exists() or "/" in model or os.sep in model or model.endswith((".safetensors", ".onnx"))
 
 
 def model_path(run: Path) -> Path:

@@ -11,11 +11,11 @@ import typer
 
 from minicnn import foreign
 from minicnn.cli import console
-from minicnn.cli.model_name import model_path
+from minicnn.cli.model_name import loaded
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a model file (.safetensors).")],
+    run: Annotated[Path, typer.Argument(help="A run folder, a model file (.safetensors), or an ONNX file.")],
     images: Annotated[list[str], typer.Argument(help="Picture files, folders of them, or - for standard input.")],
     top: Annotated[int, typer.Option(help="How many classes to show.", min=1)] = 5,
     invert: Annotated[
@@ -25,11 +25,10 @@ def predict(
     as_json: console.Json = False,
 ):
     """Classify pictures: the most probable classes, with their softmax probabilities as bars."""
-    from minicnn.io import model_file
     from minicnn.plan import classify, predictor
     from minicnn.train.source import preparer
 
-    model, about = model_file.load(model_path(run))
+    model, about = loaded(run)
     model.to(console.device(device))
     preprocessing, prepare = about.preprocessing, preparer(device)
     answers: list[dict[str, Any]] = []

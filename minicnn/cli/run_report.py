@@ -173,13 +173,15 @@ def _what_next(run: Run) -> None:
     folder = quoted(str(run.folder))
     sample = run.folder / "sample.png" if run.splits.in_memory else run.splits.train.picture(0)
     sample = sample if isinstance(sample, Path) else "PICTURE"  # in a tar
+    own = run.config.model == "graph"                      # its description is too long for a command
+    options = {} if own else run.config.options
     chosen = "".join(f" --set {quoted(f'{key}={value if isinstance(value, str) else json.dumps(value)}')}"
-                     for key, value in run.config.options.items())  # fmt: skip
+                     for key, value in options.items())  # fmt: skip
     hints = {
         f"minicnn predict {folder} {quoted(str(sample))}":
             "your own pictures too; --invert for ink on paper" if run.splits.in_memory else "your own pictures too",
         f"minicnn eval {folder} --split train": "does it know its training images better?",
-        f"minicnn summary {run.config.model}{chosen}": "the net, layer by layer",
+        f"minicnn summary {folder if own else run.config.model}{chosen}": "the net, layer by layer",
     }
     if run.config.weights:
         hints[f"minicnn eval {folder}"] = "results by class, and a picture of the worst mistakes"

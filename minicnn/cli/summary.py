@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def summary(
     model: Annotated[
-        str, typer.Argument(help="A net: NAME, NAME:VARIANT, FILE.py::NET of your own, a run folder or a model file.")
+        str, typer.Argument(help="A net: NAME, NAME:VARIANT, FILE.py::NET of your own, a run folder, a model file or "
+                                 "an ONNX file.")
     ],
     input_size: InputSize = "",
     settings: ModelSettings = None,

@@ -13,7 +13,7 @@ from minicnn import foreign
 from minicnn.cli import console, run_report
 from minicnn.cli.settings import given, with_settings
 from minicnn.data import NORMALISATIONS
-from minicnn.io.model_file import description
+from minicnn.io.model_file import description, is_onnx
 from minicnn.train.config_files import from_toml, read
 from minicnn.train.transfer import transfer as solve_head
 
@@ -27,7 +27,10 @@ def transfer(
     dataset: Annotated[
         str, typer.Argument(help="A folder of pictures with a folder for each class, or a dataset by name.")
     ],
-    weights: Annotated[Path, typer.Option(help="The body's weights: a model file, .safetensors, .npz, .pt or .pth.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="The body's weights: a model file, an ONNX file, .safetensors, .npz, .pt or "
+                                       ".pth; by default --model, where that is a file.")
+    ] = None,
     preprocess: Annotated[
         str, typer.Option(help=f"The body's normalisation: {', '.join(NORMALISATIONS)}. auto: that of a model file, or "
                                "the best in cross-validation on the training pictures.")
@@ -54,9 +57,15 @@ def transfer(
     console.one_rank("minicnn transfer")
     started = time.perf_counter()
     values = {**DEFAULTS, **(from_toml(config) if config else {}), **given(settings), "dataset": dataset}
+    named = str(values.get("model", ""))
+    if is_onnx(named) or named.endswith(".safetensors"):   # --model names a file, which says what its net is
+        del values["model"]
+        weights = weights or Path(named)
+    if weights is None:
+        raise console.UsageError("--weights is missing: name a file with the body's weights")
     values["weights"] = str(weights)
     if "model" not in values:
-        values["model"], options = _model_of(weights)
+        values["model"], options = _model_of(Path(named or weights))
         values["options"] = {**options, **values.get("options", {})}
     if not values.get("unfreeze"):
         values["validation"] = 0.0
@@ -83,6 +92,8 @@ def _model_of(weights: Path) -> tuple[str, dict[str, Any]]:
     try:
         about = description(weights)
     except (ValueError, OSError):
+        if is_onnx(weights):
+            raise
         raise console.UsageError(f"--model is missing, and {weights} does not name its net") from None
     return about.model, {k: v for k, v in about.options.items() if k not in ("num_classes", "in_channels")}
 

@@ -14,7 +14,7 @@ import typer
 from minicnn import foreign, inspect
 from minicnn.cli import console
 from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble
-from minicnn.cli.model_name import ModelSettings, model_path, of_zoo
+from minicnn.cli.model_name import ModelSettings, loaded, of_zoo
 from minicnn.inspect import deconvnet, grad_cam, occlusion, plots, saliency, units
 from minicnn.io import model_file
 from minicnn.nn import Conv2d, Module
@@ -115,7 +115,7 @@ def _model(run, weights, labels, settings, preprocess) -> tuple[Module, model_fi
         return net, about
     if settings:
         raise console.UsageError(f"--set needs --weights: {run} holds a net whose options are fixed")
-    return model_file.load(model_path(Path(run)))
+    return loaded(run)
 
 
 # ---------------------------------------------------------------------------------------------- one function a picture

@@ -82,12 +82,12 @@ def _arrays(got: Any, right: Any, name: str) -> Finding | None:
         return Finding("wrong type", f"{name} is {show(got)}, but must be {wanted(right)}.")
     if got.shape != right.shape:
         return Finding("wrong shape", f"{name} has the shape {got.shape}, but must have the shape {right.shape}.")
+    if got.dtype.kind == "f" and got.dtype.itemsize < 8 and np.allclose(got, right, 1e-2, 1e-2 * _size(right)):
+        return Finding("single precision", f"{name} is of {got.dtype}, which rounds its numbers: compute in float64, "
+                       "the dtype of the arguments.")  # fmt: skip
     wrong = ~np.isclose(got, right, rtol=TOLERANCE, atol=TOLERANCE * _size(right), equal_nan=True)
     if not wrong.any():
         return None
-    if got.dtype.kind == "f" and got.dtype.itemsize < 8 and np.allclose(got, right, 1e-2, 1e-2 * _size(right)):
-        return Finding("single precision", f"{name} is of {got.dtype}, and its last digits are wrong: compute in "
-                       "float64, the dtype of the arguments.")  # fmt: skip
     place = tuple(int(i) for i in np.argwhere(wrong)[0]) if right.ndim else ()
     where = f"{name}[{', '.join(map(str, place))}]" if place else name
     digits = 6 if f"{got[place]:.6g}" != f"{right[place]:.6g}" else 12

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minicnn.cpu.threads import parallel_for, parts
+from minicnn.cpu.threads import limit_blas, parallel_for, parts
 
 MIN_PARALLEL_MACS = 1 << 22
 """Multiply-adds below which a product is too small to be worth waking a thread: it takes as long, 80 µs."""
@@ -17,6 +17,7 @@ OPENBLAS_SMALL_MACS = 1_000_000
 def matmul(a, b, bias=None):
     (M, K), L = a.shape, b.shape[1]
     if M * K * L < MIN_PARALLEL_MACS:
+        limit_blas()
         y = a @ b
     elif M <= MAX_TRANSPOSED_ROWS and 4 * M <= L:                  # yᵀ = bᵀ·aᵀ has more rows to split among threads
         y = np.ascontiguousarray(_matmul_by_rows(b.T, a.T).T)                 # (M, L)

@@ -110,7 +110,7 @@ def parallel_for(body: Callable[[Any], object], tasks: Iterable[Any], values: fl
     tasks = list(tasks)
     helpers = min(num_threads(), len(tasks)) - 1
     if helpers < 1 or values < MIN_PARALLEL_VALUES or _in_task.get():
-        _limit_blas()
+        limit_blas()
         for task in tasks:
             body(task)
         return
@@ -214,14 +214,15 @@ def drop_scratch() -> None:
 def _get_pool() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
-        _limit_blas()
+        limit_blas()
         with _lock:
             if _pool is None:
                 _pool = ThreadPoolExecutor(num_threads() - 1, thread_name_prefix="minicnn")
     return _pool
 
 
-def _limit_blas() -> None:
+def limit_blas() -> None:
+    """Hold BLAS at one thread: minicnn splits the work itself, in parts that give the same bits."""
     global _blas
     if _blas is None:
         with _lock:

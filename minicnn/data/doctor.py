@@ -37,7 +37,7 @@ KINDS = {
     "duplicate": (False, "equal files: a random split may put one into training and one into test"),
     "near duplicate": (False, "nearly equal pictures, with the same risk"),
     "blank": (False, "a single colour"),
-    "huge": (False, "over 16 megapixels: slow to decode; save a smaller copy"),
+    "huge": (False, f"over {decode.BIG // 2**20} megapixels: slow to decode; save a smaller copy"),
     "tiny": (False, "a side below 32 pixels"),
     "narrow": (False, "one side more than 4 times the other: much of it is cropped"),
     "animated": (False, "only the first frame is used"),
@@ -48,8 +48,6 @@ KINDS = {
     "not a picture": (False, "the file name is not that of a picture, so it is not read"),
 }
 """Every problem that a file can have, the worst first."""
-
-HUGE = 16 * 2**20
 
 
 @dataclass
@@ -204,7 +202,7 @@ def _decode(path: Path, finding: Finding) -> None:
         finding.samples = str(meaning)
         finding.width, finding.height, finding.format = image.width, image.height, image.format
         add = finding.kinds.append
-        if image.width * image.height > HUGE:
+        if image.width * image.height > decode.BIG:
             add("huge")
         if min(image.size) < 32:
             add("tiny")

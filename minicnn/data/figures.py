@@ -52,6 +52,7 @@ def sheet(images: np.ndarray, titles: Sequence[str], columns: int = 8) -> Any:
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, image, title in zip(axes.flat, images, titles):
-        ax.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255)
+        shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        ax.imshow(shown, cmap="gray", vmin=0, vmax=1 if image.dtype.kind == "f" else 255)
         ax.set_title(foreign.picture(title), fontsize=8)
     return fig

@@ -69,7 +69,7 @@ _told: set[str] = set()
 
 
 def _invisible(c: str) -> bool:
-    return c.isspace() or unicodedata.category(c) in ("Cc", "Cf", "Mn") or 0xFE00 <= ord(c) <= 0xFE0F
+    return c.isspace() or unicodedata.category(c) in ("Cc", "Cf", "Mn")
 
 
 @cache

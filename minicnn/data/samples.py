@@ -94,10 +94,8 @@ def _to_8_bits(picture: Any, meaning: Samples) -> Any:
 
 
 def _raw_mode(picture: Any) -> str:
-    """How the pixels are stored, by Pillow's name, such as "L;2"; "" where the file has none."""
-    tiles = getattr(picture, "tile", None)
-    arguments = tiles[0][3] if tiles else ""
-    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+    """How the pixels of a PNG are stored, by Pillow's name, such as "L;2"; "" where the file has none."""
+    return str(picture.tile[0][3]) if picture.tile else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------- TIFF

@@ -19,12 +19,17 @@ ELEMENTS = {
     "relu": "y = max(x, 0)", "relu6": "y = min(max(x, 0), 6)", "leaky_relu": "y = x where x > 0, else s·x",
     "tanh": "y = tanh(x)", "sigmoid": "y = 1/(1 + e^(−x))", "silu": "y = x/(1 + e^(−x))",
     "hardsigmoid": "y = min(max(x + 3, 0), 6)/6", "hardswish": "y = x·min(max(x + 3, 0), 6)/6",
+    "elu": "y = x where x > 0, else α·(e^x − 1)", "selu": "y = 1.050701·x where x > 0, else 1.758099·(e^x − 1)",
+    "gelu": "y = x·(1 + erf(x/√2))/2", "softplus": "y = ln(1 + e^(β·x))/β", "mish": "y = x·tanh(ln(1 + e^x))",
+    "prelu": "y = x where x > 0, else w·x", "erf": "y = erf(x)", "maximum": "y = max(a, b)", "minimum": "y = min(a, b)",
     "negative": "y = −x", "power": "y = x^p", "exp": "y = e^x", "log": "y = ln(x)", "sqrt": "y = √x", "abs": "y = |x|",
     "clip": "y = min(max(x, low), high)", "add": "y = a + b", "subtract": "y = a − b", "multiply": "y = a · b",
     "divide": "y = a / b", "add_relu": "y = max(a + b, 0)",
 }  # fmt: skip
 """The formulas of ops that compute each element from the elements at the same place."""
-LETTERS = {"negative_slope": "s", "exponent": "p", "low": "low", "high": "high"}
+GELU_TANH = "y = x·(1 + tanh(√(2/π)·(x + 0.044715·x^3)))/2"
+"""That of gelu with approximate="tanh"."""
+LETTERS = {"negative_slope": "s", "exponent": "p", "low": "low", "high": "high", "alpha": "α", "beta": "β"}
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.explain.cell import ELEMENTS, LETTERS, Array, Box, Call, Cell, Index, Part, one, take
+from minicnn.explain.cell import ELEMENTS, GELU_TANH, LETTERS, Array, Box, Call, Cell, Index, Part, one, take
 from minicnn.geometry import Axis, Conv2dGeometry, Pool2dGeometry
 from minicnn.ops.adaptive_pool import bounds
 from minicnn.ops.axes import normalise_axes, normalise_axis
+from minicnn.ops.conv import transposed
+from minicnn.ops.resize import taps
 
 
 def explain(op: Callable[..., Any], args: Sequence[Any], hyper: Mapping[str, Any], y: Array, at: Index) -> Cell:
@@ -66,6 +68,41 @@ def _convolution(c: Call) -> Cell:
     window = c.part(0, box, w[o : o + 1][turn])
     parts = [window, c.part(1, (range(o, o + 1), *_whole(w)[1:]), window.values[turn])]
     return _products(c, parts, b, o, "y = Σ w·x")
+
+
+def _transposed_convolution(c: Call) -> Cell:
+    """The pixels from which a tap reaches y[at], and that tap of each."""
+    (x, w, b), (n, o, *place), h = (*c.args, None)[:3], c.at, c.hyper
+    g = transposed(x.shape, w.shape, None, *(h[k] for k in ("stride", "padding", "output_padding", "groups",
+                                                            "dilation")))  # fmt: skip
+    first, k = o // w.shape[1] * (x.shape[1] // g.G), o % w.shape[1]
+    channels = range(first, first + x.shape[1] // g.G)
+    (rows, p), (columns, q) = (_reaching(axis, i) for axis, i in zip((g.vertical, g.horizontal), place))
+    window, used = (range(n, n + 1), channels, rows, columns), (channels, range(k, k + 1), p, q)
+    values, filters = take(x, window), take(w, used)
+    parts = [c.part(0, window, filters.swapaxes(0, 1)), c.part(1, used, values.swapaxes(0, 1))]
+    return _products(c, parts, b, o, "y = Σ w·x")
+
+
+def _reaching(axis: Axis, i: int) -> tuple[range, range]:
+    """(the pixels h, the taps p) with i = h·stride + p·dilation − before, h ascending."""
+    used = [p for p in range(axis.kernel) if (i + axis.before - p * axis.dilation) % axis.stride == 0]
+    if not used:
+        return range(0), range(0)
+    step = used[1] - used[0] if len(used) > 1 else axis.stride
+    low, high = ((i + axis.before - p * axis.dilation) // axis.stride for p in (used[-1], used[0]))
+    return range(low, high + 1, step * axis.dilation // axis.stride), range(used[-1], used[0] - 1, -step)
+
+
+def _resize(c: Call) -> Cell:
+    (n, o, i, j), h = c.at, c.hyper
+    rows, columns = taps(c.args[0].shape, *(h[k] for k in ("size", "scale", "mode", "coordinates", "rounding")))
+    (down, across) = (dict(axis[k]) for axis, k in ((rows, i), (columns, j)))
+    box = (*one(n, o), *(range(min(t), max(t) + 1) for t in (down, across)))
+    weights = np.outer([down[p] for p in box[2]], [across[p] for p in box[3]])
+    if weights.size == 1:
+        return c.cell("copy", [c.part(0, box, 1.0)], "y = x")
+    return c.cell("products", [c.part(0, box, weights)], "y = Σ w·x", bias=0.0)
 
 
 def _linear(c: Call) -> Cell:
@@ -192,13 +229,22 @@ def _element(c: Call) -> Cell:
     name = c.op.__name__
     parts = _local(c, [None if not isinstance(a, np.ndarray) else
                        one(*(0 if n == 1 else i for i, n in zip(c.at[c.y.ndim - a.ndim :], a.shape))) for a in c.args])
-    letters = ("a", "b") if len(c.args) == 2 else ("x",)
+    letters = ("x", "p") if name == "power" else ("a", "b") if len(c.args) == 2 else ("x",)
+    formula = GELU_TANH if c.hyper.get("approximate") == "tanh" else ELEMENTS[name]
     numbers = {k: float(a if isinstance(a, (int, float)) else 0) for k, a in zip(letters, c.args)}
     numbers |= {letters[p.argument]: float(p.values.item()) for p in parts}
     numbers |= {LETTERS[k]: float(v) for k, v in c.hyper.items() if k in LETTERS and v is not None}
     if name == "clip":
         numbers = {"low": -math.inf, "high": math.inf} | numbers
-    return c.cell("formula", parts, ELEMENTS[name], numbers)
+    return c.cell("formula", parts, formula, numbers)
+
+
+def _prelu(c: Call) -> Cell:
+    x, w = c.args
+    k = c.at[1] if x.ndim > 1 and w.size > 1 else 0
+    value, slope = float(x[c.at]), float(w[k])
+    parts = [c.part(0, one(*c.at), 1.0 if value > 0 else slope), c.part(1, one(k), 0.0 if value > 0 else value)]
+    return c.cell("formula", parts, ELEMENTS["prelu"], {"x": value, "w": slope})
 
 
 def _batch_norm(c: Call) -> Cell:
@@ -208,6 +254,35 @@ def _batch_norm(c: Call) -> Cell:
     parts = _local(c, [one(*c.at), *(None if a is None else one(k) for a in c.args[1:])])
     numbers = {"γ": 1.0 if gamma is None else float(gamma[k]), "x": float(x[c.at]), "μ": float(mean[k]),
                "σ²": float(var[k]), "ε": eps, "β": 0.0 if beta is None else float(beta[k])}  # fmt: skip
+    return c.cell("formula", parts, "y = γ·(x − μ)/√(σ² + ε) + β", numbers)
+
+
+def _norm(c: Call) -> Cell:
+    """Norms within an image: γ and β belong to a channel, or to a place of the last axes."""
+    x, gamma, beta = (*c.args, None, None)[:3]
+    name, eps = c.op.__name__, float(c.hyper["eps"])
+    if name == "layer_norm":
+        shape = c.hyper["normalized_shape"]
+        first = x.ndim - (len(shape) if isinstance(shape, (tuple, list)) else 1)
+        box: Box = (*one(*c.at[:first]), *map(range, x.shape[first:]))
+        own: Index = c.at[first:]
+        small: Box = one(*own)
+    else:
+        C = x.shape[1]
+        size = C // c.hyper["num_groups"] if name == "group_norm" else 1
+        start = c.at[1] // size * size
+        box, own = (*one(c.at[0]), range(start, start + size), *map(range, x.shape[2:])), (c.at[1],)
+        small = one(c.at[1])
+    values = take(x, box).astype(float)
+    mean, std = float(values.mean()), float(np.sqrt(values.var() + eps))
+    xhat, g = (values - mean) / std, 1.0 if gamma is None else float(gamma[own])
+    at = tuple(i - r.start for i, r in zip(c.at, box))
+    factors = -g / std * (1 + xhat * xhat[at]) / values.size                  # through μ and σ²
+    factors[at] += g / std
+    parts = [c.part(0, box, factors.astype(x.dtype))]
+    parts += [c.part(k, small, factor) for k, a, factor in ((1, gamma, xhat[at]), (2, beta, 1.0)) if a is not None]
+    numbers = {"γ": g, "x": float(x[c.at]), "μ": mean, "σ²": float(values.var()), "ε": eps,
+               "β": 0.0 if beta is None else float(beta[own])}  # fmt: skip
     return c.cell("formula", parts, "y = γ·(x − μ)/√(σ² + ε) + β", numbers)
 
 
@@ -221,6 +296,17 @@ def _softmax(c: Call) -> Cell:
     most = float(parts[0].values.max())
     numbers = {"x": float(x[c.at]), "m": most, "s": float(np.exp(parts[0].values.astype(float) - most).sum())}
     return c.cell("formula", parts, "y = x − m − ln(s)" if log else "y = e^(x − m)/s", numbers)
+
+
+def _logsumexp(c: Call) -> Cell:
+    parts = _local(c, [_reduced(c)], None, c.hyper | {"axis": None, "keepdims": False})
+    most = float(parts[0].values.max())
+    total = float(np.exp(parts[0].values.astype(float) - most).sum())
+    return c.cell("formula", parts, "y = m + ln(s)", {"m": most, "s": total})
+
+
+def _prod(c: Call) -> Cell:
+    return c.cell("formula", _local(c, [_reduced(c)], None, c.hyper | {"axis": None, "keepdims": False}), "y = Π x")
 
 
 def _local_response_norm(c: Call) -> Cell:
@@ -280,6 +366,8 @@ _KINDS: dict[str, Callable[[Call], Cell]] = {
     "max": lambda c: _extreme(c, _reduced(c)), "min": lambda c: _extreme(c, _reduced(c), low=True),
     "batch_norm_inference": _batch_norm, "softmax": _softmax, "log_softmax": _softmax,
     "local_response_norm": _local_response_norm, "concat": _concat,
-    **dict.fromkeys(("reshape", "transpose", "squeeze", "flatten", "pad", "pad2d", "getitem"), _copy),
-    **dict.fromkeys(ELEMENTS, _element),
+    "conv_transpose2d": _transposed_convolution, "resize": _resize, "logsumexp": _logsumexp, "prod": _prod,
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), _norm),
+    **dict.fromkeys(("reshape", "broadcast_to", "transpose", "squeeze", "flatten", "pad", "pad2d", "getitem"), _copy),
+    **dict.fromkeys(ELEMENTS, _element), "prelu": _prelu,
 }  # fmt: skip

@@ -21,7 +21,7 @@ import numpy as np
 from minicnn.inspect.units import Rules, backpropagate_from, unit_index
 from minicnn.nn import Module
 
-RECTIFYING = ("relu", "relu6", "leaky_relu", "silu", "hardswish")
+RECTIFYING = ("relu", "relu6", "leaky_relu", "prelu", "silu", "hardswish", "elu", "selu", "gelu", "softplus", "mish")
 
 RULES: Rules = {
     **{name: lambda dy, dx: dy.clip(0) for name in RECTIFYING},

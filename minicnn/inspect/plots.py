@@ -86,7 +86,7 @@ def first_layer(model: Module, x: Tensor, image: np.ndarray, path: str | Path) -
     axes = fig.subplots(2, count + 1, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
-    axes[1, 0].imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+    _show(axes[1, 0], image)
     axes[1, 0].set_title("the image", fontsize=9)
     for i in range(count):
         shown = axes[0, i + 1].imshow(weights[i], cmap="RdBu_r", vmin=-limit, vmax=limit)

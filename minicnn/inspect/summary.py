@@ -43,8 +43,9 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
         if not isinstance(output, Tensor):
             return
         name, kind, shape = names.get(id(module), ""), type(module).__name__, tuple(output.shape[1:])
-        down, across = output.data.fields
-        sight = (down.size, across.size), (down.jump, across.jump), (down.start, across.start)
+        fields = output.data.fields
+        starts, sizes = zip(*(f.pixels for f in fields))
+        sight = sizes, tuple(f.jump for f in fields), starts
         members = [type(m) for _, m in module.members()]
         holds, is_block = (any(issubclass(m, kind) for m in members) for kind in ((Parameter, Buffer), Module))
         if is_block:
@@ -88,7 +89,7 @@ def box(model: Module, input_shape: tuple[int, ...], name: str, i: int, j: int) 
                          "earlier layer")  # fmt: skip
     layer = found[name]
     down, across = (
-        [max(0, o + n * step), min(side, o + n * step + size)]
+        [max(0, math.floor(o + n * step)), min(side, math.ceil(o + n * step + size))]
         for o, n, step, size, side in zip(layer.offset, (i, j), layer.total_stride, layer.field, input_shape[1:])
     )
     return down, across

@@ -32,7 +32,7 @@ class Layer:
     """Output values of any layer: training keeps them all."""
     field: tuple[int, int]
     """The receptive field: how many pixels down and across an output element depends on."""
-    total_stride: tuple[int, int]
+    total_stride: tuple[float, float]
     """The distance in pixels between the fields of neighbouring elements."""
     offset: tuple[int, int]
     """The first pixel of the field of element (0, 0); negative inside the padding."""
@@ -175,7 +175,7 @@ def html(report: Summary) -> str:
     ])  # fmt: skip
 
 
-def times(shape: Sequence[int]) -> str:
+def times(shape: Sequence[float]) -> str:
     """"3×224×224" for (3, 224, 224)."""
     return "×".join(map(str, shape))
 
@@ -207,6 +207,6 @@ def _field(layer: Layer) -> tuple[str, str, str]:
     return both(layer.field), both(layer.total_stride), both(layer.offset)
 
 
-def both(pair: Sequence[int] | None) -> str:
+def both(pair: Sequence[float] | None) -> str:
     """"11" for (11, 11), "1×7" for (1, 7)."""
     return "" if pair is None else str(pair[0]) if pair[0] == pair[1] else times(pair)

@@ -9,11 +9,15 @@ metadata is JSON:
 The last four, "fit", "interpolation", "background" and "margin" are a `data.Preprocessing`; the last four of these are
 left out if they have their default values.
 
+A net that is in no zoo, such as one from an ONNX file, is the model "graph", whose description as steps
+(models/graph.py) is the option "graph".
+
 The arrays have PyTorch's names, torchvision's where it has the net: safetensors.torch.load_file gives a state dict.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -89,8 +93,8 @@ def save(path: str | os.PathLike[str], model: Module, description: Description) 
     path = arguments.path(path)
     arguments.instance("model", model, Module)
     arguments.instance("description", description, Description)
-    _check(path, description, "correct the description")
-    if description.model.partition(":")[0] not in models.MODELS:
+    check(path, description, "correct the description")
+    if not models.known(description.model):
         raise ValueError(f"{path} can't be written: {short(description.model)} is not a net of the zoo, so load can't "
                          "build it: for a net of your own use net.save(path)")
     try:
@@ -125,15 +129,27 @@ def torch_state(model: Module) -> dict[str, np.ndarray]:
 
 
 def description(path: str | os.PathLike[str]) -> Description:
-    """The description in a model file, without building the model. Errors as `load`."""
+    """The description in a model file, without building the model; of an ONNX file as well. Errors as `load`."""
+    if is_onnx(path):
+        return load(path)[1]
     return _read(path)[0]
+
+
+def is_onnx(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an ONNX file by its name, for which the functions here give what its conversion would."""
+    return os.fspath(path).lower().endswith(".onnx")
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
     """The model in `path`, in eval mode, and its description.
 
-    FileNotFoundError where there is no such file; ValueError, one sentence, where it is damaged or no model file.
+    An ONNX file is read as a classifier (io/onnx/read/classifier.py). FileNotFoundError where there is no such file;
+    ValueError, one sentence, where it is damaged or no model file.
     """
+    if is_onnx(path):
+        above = importlib.import_module("minicnn.io.onnx.read.classifier")     # when called: it is built on this file
+        found = above.classifier(arguments.path(path))
+        return found.net, found.about
     description, shapes = _read(path)
     count = len(description.classes)
     try:
@@ -193,11 +209,12 @@ def _read(path: str | os.PathLike[str]) -> tuple[Description, dict[str, tuple[in
         description = Description(**said)
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as problem:
         raise ValueError(f"{path}: its description can't be read ({problem}): write the file again") from None
-    _check(path, description, "write the file again")
+    check(path, description, "write the file again")
     return description, shapes
 
 
-def _check(path: str | os.PathLike[str], description: Description, fix: str) -> None:
+def check(path: str | os.PathLike[str], description: Description, fix: str) -> None:
+    """ValueError, one sentence that begins with the path, for the first field of the description that is invalid."""
     for name, fits, rule in _rules(description):
         if not fits:
             raise ValueError(f"{path}: its description's {name} ({short(getattr(description, name))}) must be {rule}: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 
@@ -14,11 +15,9 @@ def find(theirs: Iterable[str], mine: Collection[str]) -> str:
     names = list(theirs)
     plain, under = sum(name in mine for name in names), Counter[str]()
     for name in names:
-        at = name.find(".")
-        while at >= 0:
-            if name[at + 1 :] in mine:
-                under[name[: at + 1]] += 1
-            at = name.find(".", at + 1)
+        for dot in re.finditer(r"\.", name):
+            if name[dot.end() :] in mine:
+                under[name[: dot.end()]] += 1
     most = max(under.values(), default=0)
     if most <= plain or 2 * most < len(mine):
         return ""

@@ -1,4 +1,4 @@
-"""Weights files: safetensors, NumPy's .npz and PyTorch checkpoints, recognised by their content.
+"""Weights files: safetensors, NumPy's .npz and PyTorch checkpoints, recognised by their content, and ONNX files.
 
 Reading never runs code: no name in a file is imported. Every length is compared with the size of the file before it is
 used, and the arrays can't take more than four times that size plus 32 MiB (arrays.FACTOR, EXTRA).
@@ -6,8 +6,10 @@ used, and the arrays can't take more than four times that size plus 32 MiB (arra
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,8 @@ def _read(path: str | os.PathLike[str], wanted: Wanted) -> dict[str, np.ndarray]
         raise ValueError(f"{path}: expected a file of weights, found {other_formats.of_folder(path)}")
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}: check the name and the folder")
+    if path.suffix.lower() == ".onnx":
+        return _of_onnx(path, wanted)
     with open(path, "rb") as file:
         begin = file.read(1024)
         file.seek(0)
@@ -69,6 +73,13 @@ def _read(path: str | os.PathLike[str], wanted: Wanted) -> dict[str, np.ndarray]
                              f"{other_formats.of_bytes(begin)}" if begin else "it is empty: get it again")
         except ValueError as problem:
             raise ValueError(f"{path}: {problem}") from None
+
+
+def _of_onnx(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
+    """The arrays of an ONNX file, under the names of the net that is read from it."""
+    above = importlib.import_module("minicnn.io.onnx.read.classifier")         # when called: it is built on this file
+    state = above.classifier(path, preprocess="none").net.named_state()
+    return {name: tensor.numpy() for name, tensor in state if wanted(name, tensor.shape)}
 
 
 def _read_zip(archive: zip_file.Archive, budget: arrays.MemoryBudget, wanted: Wanted) -> dict[str, np.ndarray]:

@@ -17,7 +17,8 @@ from minicnn.lab.look import Graph, Look
 from minicnn.names import short
 
 Answer = dict[str, Any]
-FLAT = ("relu", "relu6", "leaky_relu", "hardsigmoid", "hardswish", "clip", "sigmoid", "tanh", "silu")
+FLAT = ("relu", "relu6", "leaky_relu", "hardsigmoid", "hardswish", "clip", "sigmoid", "tanh", "silu", "elu", "selu",
+        "gelu", "softplus", "mish", "prelu", "erf")  # fmt: skip
 THUMB = 24
 """The most pixels a side of a small map."""
 LOOK_BYTES = 400_000
@@ -144,7 +145,7 @@ def why_zero(seen: Look, node: int, at: tuple[int, ...], k: int) -> Answer:
             reasons.append(("behind", reader.id))
         elif reader.op in FLAT:
             reasons.append(("off", reader.id))
-        elif "max" in reader.op or reader.op == "min":
+        elif "max" in reader.op or reader.op in ("min", "minimum"):
             reasons.append(("loses", reader.id))
         else:
             factor = reader.op in ("multiply", "divide", "linear", "matmul")
@@ -165,7 +166,7 @@ def _pixels(graph: Graph, node: int, at: tuple[int, ...]) -> list[list[int]] | N
     if field is None:
         return None
     places = at[1:] if len(at) == 3 else (0, 0)
-    return [[max(0, start + i * step), min(side, start + i * step + size)]
+    return [[max(0, math.floor(start + i * step)), min(side, math.ceil(start + i * step + size))]
             for (start, size, step), i, side in zip(field, places, graph.shape[1:])]  # fmt: skip
 
 

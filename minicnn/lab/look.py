@@ -43,7 +43,7 @@ class Node:
     parameters: int
     """Of those that no node before has."""
     macs: int
-    field: tuple[tuple[int, int, int], tuple[int, int, int]] | None
+    field: tuple[tuple[int, int, float], tuple[int, int, float]] | None
     """The receptive field, down and across: (first pixel for element 0, pixels, step from element to element)."""
 
 
@@ -161,13 +161,15 @@ def _used(run: Run) -> list[int]:
 
 def _macs(op: str, args: list[Any], y: Any) -> int:
     """Multiply-adds for one image, as in `inspect.summary`: of convolutions and matrix products."""
+    if op == "conv_transpose2d":
+        return math.prod(args[0].shape[1:]) * math.prod(args[1].shape[1:])
     if op.startswith(("conv1d", "conv2d")):
         return math.prod(y.shape[1:]) * math.prod(args[1].shape[1:])
     return math.prod(y.shape[1:]) * args[0].shape[-1] if op in ("linear", "matmul") else 0
 
 
-def _field(fields: Any) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+def _field(fields: Any) -> tuple[tuple[int, int, float], tuple[int, int, float]] | None:
     if fields is None:
         return None
-    down, across = ((f.start, f.size, f.jump) for f in fields)
+    down, across = ((*f.pixels, f.jump) for f in fields)
     return down, across

@@ -8,9 +8,9 @@ For training (nn/module.py), `net.aux_weights` are the weights of a net's auxili
 """
 
 from minicnn.models.file import check_is, load, save
-from minicnn.models.zoo import MODELS, PAPERS, VARIANT_INPUTS, build, input_shape, names, resolve, variants
+from minicnn.models.zoo import MODELS, PAPERS, VARIANT_INPUTS, build, input_shape, known, names, resolve, variants
 
 __all__ = [
-    "MODELS", "PAPERS", "VARIANT_INPUTS", "build", "check_is", "input_shape", "load", "names", "resolve", "save",
-    "variants",
+    "MODELS", "PAPERS", "VARIANT_INPUTS", "build", "check_is", "input_shape", "known", "load", "names", "resolve",
+    "save", "variants",
 ]  # fmt: skip

@@ -35,10 +35,10 @@ def save(path: str | os.PathLike[str], net: Module, *, classes: Sequence[str] = 
                          "build it again: use net.save(path), and net.load(path) on a net of the same structure")
     name, options = built
     check_is(net, name, options)
-    default = {key: value.default for key, value in inspect.signature(zoo.MODELS[name][0]).parameters.items()}
+    default = {key: value.default for key, value in inspect.signature(zoo.builder(name)).parameters.items()}
     values = {**default, **options}
     K, C = values["num_classes"], values["in_channels"]
-    H, W = zoo.input_shape(name, options.get("variant", ""))[1:]
+    H, W = zoo.input_shape(name, options.get("variant", ""), options)[1:]
     for what, given, count in (("classes", classes, K), ("mean", mean, C), ("std", std, C)):
         if given and len(given) != count:
             raise ValueError(f"{what} has {len(given)} entries, but this {name} has {count} "
@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Module:
 def check_is(net: Module, name: str, options: Mapping[str, Any]) -> None:
     """ValueError unless `net` has the parameters of the zoo's net with this name and these options."""
     advice = "use net.save(path), and net.load(path) on a net of the same structure"
-    if name.partition(":")[0] not in zoo.MODELS:
+    if not zoo.known(name):
         raise ValueError(f"{name!r} is not the name of a net of the zoo, so the file could not be loaded: {advice}")
     with init.shapes_only():
         expected = _shapes(zoo.build(name, **options))

@@ -12,6 +12,7 @@ from minicnn.models import (
     alexnet,
     densenet,
     googlenet,
+    graph,
     inception,
     lenet,
     mobilenet_v1,
@@ -72,6 +73,11 @@ VARIANT_INPUTS = {("lenet5", "1998"): (1, 32, 32), ("alexnet", "paper"): (3, 227
 """Variants with another input shape than the model's default."""
 
 
+def known(name: str) -> bool:
+    """Whether `build` can build the net of this name: one of the zoo, or "graph", a net that is data."""
+    return name == graph.NAME or name.partition(":")[0] in MODELS
+
+
 def names() -> list[str]:
     """The names of all nets, in the order of the papers."""
     return list(MODELS)
@@ -103,7 +109,8 @@ def resolve(name: str, options: Mapping[str, Any] | None = None) -> tuple[str, d
 def build(name: str, **options: Any) -> Module:
     """The net called `name` with random initial weights: "lenet5", or with a variant "lenet5:1998".
 
-    options: its builder's arguments, such as num_classes=10.
+    options: its builder's arguments, such as num_classes=10. The name "graph" builds a net from its description, the
+    option graph (models/graph.py).
     """
     base, options = resolve(name, options)
     net = _entry(base)[0](**options)
@@ -111,10 +118,18 @@ def build(name: str, **options: Any) -> Module:
     return net
 
 
-def input_shape(name: str, variant: str = "") -> tuple[int, int, int]:
-    """The input shape (channels, height, width) of a model or its variant ("lenet5:1998")."""
+def input_shape(name: str, variant: str = "", options: Mapping[str, Any] | None = None) -> tuple[int, int, int]:
+    """The input shape (channels, height, width) of a model or its variant ("lenet5:1998"); of a graph by its options"""
+    if name == graph.NAME and options:
+        C, H, W = graph.input_of(options["graph"])
+        return C, H, W
     base, options = resolve(name, {"variant": variant} if variant else {})
     return VARIANT_INPUTS.get((base, options.get("variant", "")), _entry(base)[1])
+
+
+def builder(name: str) -> Callable[..., Module]:
+    """The function or class that builds the net called `name`."""
+    return _entry(name)[0]
 
 
 def variants(name: str) -> list[str]:
@@ -128,6 +143,8 @@ def variants(name: str) -> list[str]:
 
 
 def _entry(name: str) -> tuple[Callable[..., Module], tuple[int, int, int]]:
+    if name == graph.NAME:
+        return graph.Graph, IMAGENET
     if name not in MODELS:
         raise ValueError(unknown("model", name, MODELS))
     return MODELS[name]

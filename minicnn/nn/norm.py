@@ -8,6 +8,7 @@ from minicnn.nn import init
 from minicnn.nn.module import Buffer, Module, Parameter
 from minicnn.ops.batch_norm import batch_norm, batch_norm_inference
 from minicnn.ops.lrn import local_response_norm
+from minicnn.ops.normalise import group_norm, instance_norm, layer_norm
 from minicnn.ops.shared import shared_batch_norm
 from minicnn.piece import present
 from minicnn.tensor import Tensor
@@ -61,6 +62,62 @@ class BatchNorm2d(Module):
 
     def _update_running(self, running: Buffer, batch: Array) -> None:
         running.data = (1 - self.momentum) * running.data + self.momentum * batch
+
+
+class LayerNorm(Module):
+    """Normalises over the last axes, whose sizes are `normalized_shape`.   x (…, normalized_shape) → y like x
+
+    weight ones and bias zeros, both of normalized_shape, are learned (elementwise_affine=False: there are none;
+    bias=False: no bias).   Ba et al. 2016
+    """
+
+    def __init__(self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, elementwise_affine: bool = True,
+                 bias: bool = True):
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        self.normalized_shape = tuple(positive("normalized_shape", n) for n in shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = Parameter(init.constant(self.normalized_shape, 1)) if elementwise_affine else None
+        self.bias = Parameter(init.constant(self.normalized_shape, 0)) if elementwise_affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x → y, the same shape"""
+        return layer_norm(x, self.weight, self.bias, normalized_shape=self.normalized_shape, eps=self.eps)
+
+
+class GroupNorm(Module):
+    """Normalises each image's groups of neighbouring channels.   x (N,C,…) → y like x   (Wu & He 2018)
+
+    weight (C,) ones and bias (C,) zeros are learned (affine=False: there are none).
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True):
+        self.num_groups, self.num_channels = positive("num_groups", num_groups), positive("num_channels", num_channels)
+        if num_channels % num_groups:
+            raise ValueError(f"num_channels (={num_channels}) must be divisible by num_groups (={num_groups})")
+        self.eps, self.affine = eps, affine
+        self.weight = Parameter(init.constant((num_channels,), 1)) if affine else None
+        self.bias = Parameter(init.constant((num_channels,), 0)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,C,…) → (N,C,…)"""
+        return group_norm(x, self.weight, self.bias, num_groups=self.num_groups, eps=self.eps)
+
+
+class InstanceNorm2d(Module):
+    """Normalises each channel of each image.   x (N,C,H,W) → y like x   (Ulyanov et al. 2016)
+
+    affine=True: weight (C,) ones and bias (C,) zeros are learned; by default, as in PyTorch, there are none. There are
+    no running statistics: eval mode uses those of the image, too.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False):
+        self.num_features, self.eps, self.affine = positive("num_features", num_features), eps, affine
+        self.weight = Parameter(init.constant((num_features,), 1)) if affine else None
+        self.bias = Parameter(init.constant((num_features,), 0)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N,C,H,W) → (N,C,H,W)"""
+        return instance_norm(x, self.weight, self.bias, eps=self.eps)
 
 
 class LocalResponseNorm(Module):

@@ -1,9 +1,12 @@
 """Elementwise arithmetic. Two arguments broadcast as in NumPy; one of them may be a number."""
 
+import math
+
 from minicnn import devices, formulas
 from minicnn.deferred import Later, fusable
 from minicnn.device import Array
-from minicnn.op_checks import brief, number
+from minicnn.error_function import erf as error_function
+from minicnn.op_checks import number
 from minicnn.ops.axes import unbroadcast
 from minicnn.tensor import op
 
@@ -40,20 +43,48 @@ def divide(a: Array | float, b: Array | float):
     return y, (lambda dy: unbroadcast(dy / b, a), lambda dy: unbroadcast(-dy * y / b, b))
 
 
+@op(numbers=("a", "b"))
+def maximum(a: Array | float, b: Array | float):
+    """y = the larger of a and b, element by element; NaN if one is NaN.   da = dy where a > b, db = dy where b > a
+
+    Where a = b each gets dy/2, as in PyTorch.
+    """
+    return _larger("maximum", a, b, lambda one, other: one < other)
+
+
+@op(numbers=("a", "b"))
+def minimum(a: Array | float, b: Array | float):
+    """y = the smaller of a and b, element by element; NaN if one is NaN.   da = dy where a < b, db = dy where b < a
+
+    Where a = b each gets dy/2, as in PyTorch.
+    """
+    return _larger("minimum", a, b, lambda one, other: one > other)
+
+
 @op
 def negative(x: Array):
     """y = −x.   dx = −dy"""
     return -x, lambda dy: -dy
 
 
-@op
-def power(x: Array, *, exponent: float):
-    """y = x^e, e a number.   dx = dy·e·x^(e−1)"""
-    if devices.find(exponent):
-        raise TypeError(f"power: exponent must be a number, not {brief(exponent)}: for b ** t with a Tensor t write "
-                        "exp(t * log(b))")
-    exponent = number("power", "exponent", exponent)
-    return x**exponent, lambda dy: dy * exponent * x ** (exponent - 1)
+@op(numbers=("x", "exponent"))
+def power(x: Array | float, exponent: Array | float):
+    """y = x^e.   dx = dy·e·x^(e−1), 0 for e = 0;   de = dy·y·ln x for x > 0, 0 for x = 0, NaN for x < 0"""
+    if isinstance(exponent, (int, float)):
+        e = number("power", "exponent", exponent)
+        return x**e, (lambda dy: dy * e * x ** (e - 1), None)
+    xp, y = devices.of(exponent).xp, _apply("power", x, exponent)
+
+    def dx(dy):
+        slope = xp.where(exponent == 0, 0, exponent * _apply("power", x, xp.where(exponent == 0, 1, exponent - 1)))
+        return unbroadcast(dy * slope, x)
+
+    def de(dy):
+        if isinstance(x, (int, float)):
+            return unbroadcast(dy * y * (math.log(x) if x > 0 else math.nan if x < 0 else 0), exponent)
+        return unbroadcast(dy * xp.where(x == 0, 0, y * xp.log(xp.where(x == 0, 1, x))), exponent)
+
+    return y, (dx, de)
 
 
 @op
@@ -69,6 +100,18 @@ def log(x: Array):
     """y = ln x.   dx = dy/x"""
     device = devices.of(x)
     return device.elementwise(device.xp.log, x), lambda dy: device.elementwise(lambda x, dy: dy / x, x, dy)
+
+
+@op
+def erf(x: Array):
+    """y = 2/√π · ∫₀ˣ e^(−t²) dt, the error function.   dx = dy·2/√π·e^(−x²)"""
+    device, xp = devices.of(x), devices.of(x).xp
+
+    def slope(x, dy):
+        near = xp.clip(x, -30, 30)                                            # beyond, e^(−x²) is 0
+        return dy * (xp.exp(-near * near) * (2 / math.sqrt(math.pi)))
+
+    return device.evaluate(error_function, x), lambda dy: device.elementwise(slope, x, dy)
 
 
 @op
@@ -97,6 +140,16 @@ def clip(x: Array, *, low: float | None = None, high: float | None = None):
     device = devices.of(x)
     return (device.evaluate(formulas.clip, x, low, high),
             lambda dy: device.evaluate(formulas.clip_dx, x, dy, low, high))
+
+
+def _larger(name, a, b, loses):
+    """maximum, or minimum with the other comparison."""
+    xp = next(device for x in (a, b) if (device := devices.find(x)) is not None).xp
+
+    def to(one, other):
+        return lambda dy: unbroadcast(xp.where(loses(one, other), 0, xp.where(one == other, dy / 2, dy)), one)
+
+    return _apply(name, a, b), (to(a, b), to(b, a))
 
 
 def _apply(function, *arguments):

@@ -1,9 +1,9 @@
-"""Convolution, of images and of signals."""
+"""Convolution, of images and of signals, and transposed convolution."""
 
 from minicnn import devices
 from minicnn.deferred import Later, fusable
 from minicnn.device import Array
-from minicnn.geometry import LARGEST, Conv2dGeometry, Padding, Pair, positive
+from minicnn.geometry import LARGEST, Conv2dGeometry, Padding, Pair, pair, positive, sides
 from minicnn.op_checks import flag
 from minicnn.tensor import op
 
@@ -60,6 +60,56 @@ def conv1d(x: Array, w: Array, b: Array | None = None, *, stride: int = 1, paddi
     def db(dy): return vjps[2](dy)
 
     return Later(later.device, (g.N, g.O, g.OW), x.dtype, y), (dx, dw, db)
+
+
+@op
+def conv_transpose2d(x: Array, w: Array, b: Array | None = None, *, stride: Pair = 1, padding: Padding = 0,
+                     output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1):
+    """Send each pixel through the filters the other way: the gradient of conv2d's x, used as a layer.
+
+        y[n,o,i,j] = b[o] + Σ w[c,o,p,q] · x[n,c,h,v] over all c, p, q, h, v with i = h·S + p·D − P, j = v·S + q·D − P
+
+    x (N,C,H,W)   w (C,O/G,KH,KW)   b (O,)   →   y (N,O,OH,OW),   OH = (H − 1)·S + D(KH−1) + 1 − P − P' + output_padding
+    padding: pixels cut off the border: an integer, (down, across) or ((top, bottom), (left, right)).
+    output_padding: rows and columns more at the bottom and right, fewer than the stride: conv2d with a stride gives
+    images of several sizes the same OH × OW, and this says which of them to return to.
+    dx = conv2d(dy, w), dw as conv2d's with x and dy exchanged.   Kept for backward: x and w.
+    Zeiler et al. 2010 (deconvolutional networks); Long et al. 2015, §3.3; Dumoulin & Visin 2016, §4
+    """
+    device = devices.of(x)
+    g = transposed(x.shape, w.shape, None if b is None else b.shape, stride, padding, output_padding, groups, dilation)
+    y = device.conv2d_dx(x, w, g)                                             # (N, O, OH, OW)
+    def dx(dy): return device.conv2d(dy, w, None, g)
+    def dw(dy): return device.conv2d_dw(x, dy, g)
+    def db(dy): return device.channel_sums(dy)
+
+    return y if b is None else y + b.reshape(1, -1, 1, 1), (dx, dw, db)
+
+
+def transposed(x_shape, w_shape, b_shape, stride, padding, output_padding, groups, dilation) -> Conv2dGeometry:
+    """The geometry of conv_transpose2d, checked: of the convolution whose images are y and whose outputs are x."""
+    for name, shape, axes in (("x", x_shape, "(N, C, H, W)"), ("w", w_shape, "(C, O/groups, KH, KW)")):
+        if len(shape) != 4 or 0 in shape[1:]:
+            raise ValueError(f"conv_transpose2d: {name} must have 4 axes {axes}, none of them empty, not shape {shape}")
+    (N, C, *size), (C_filters, O_group, *K) = x_shape, w_shape
+    G, S, D = positive("groups", groups), pair("stride", stride), pair("dilation", dilation)
+    P, more, O = sides(padding), pair("output_padding", output_padding, 0), O_group * G
+    if C_filters != C or C % G:
+        raise ValueError(f"conv_transpose2d: x has {C} channels in {G} group(s), so w must have shape ({C}, O/{G}, KH, "
+                         f"KW) and {C} be divisible by {G}, but w is {w_shape}")
+    if b_shape not in (None, (O,)):
+        raise ValueError(f"conv_transpose2d: b has shape {b_shape}, but there are {O} output channels: b must have "
+                         f"shape ({O},)")
+    if isinstance(P, str):
+        raise ValueError(f"conv_transpose2d: padding must be pixels to cut off, not {P!r}, which fits several sizes "
+                         "of y")
+    if any(m >= s for m, s in zip(more, S)):
+        raise ValueError(f"conv_transpose2d: output_padding (={more}) must be smaller than the stride (={S})")
+    out = [(n - 1) * s + d * (k - 1) + 1 - sum(p) + m for n, s, d, k, p, m in zip(size, S, D, K, P, more)]
+    if min(out) < 1:
+        raise ValueError(f"conv_transpose2d: padding (={P}) cuts off all of y, which would have {out[0]}×{out[1]} "
+                         "pixels: use less padding")
+    return Conv2dGeometry.of((N, O, *out), w_shape, S, P, D, G)
 
 
 def _convolution(x, w, b, g, flip):

@@ -10,10 +10,24 @@ from collections.abc import Callable
 import numpy as np
 
 from minicnn import devices
-from minicnn.ops.arithmetic import abs, add, clip, divide, exp, log, multiply, negative, power, sqrt, subtract
+from minicnn.ops.arithmetic import (
+    abs,
+    add,
+    clip,
+    divide,
+    exp,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    sqrt,
+    subtract,
+)
 from minicnn.ops.axes import normalise_axis
 from minicnn.ops.linear import matmul
-from minicnn.ops.reduce import max, mean, min, sum
+from minicnn.ops.reduce import max, mean, min, prod, sum
 from minicnn.ops.shape import flatten, getitem, reshape, squeeze, transpose
 from minicnn.tensor import Op, Tensor
 
@@ -103,21 +117,22 @@ def _argmax(self, axis=None):
 
 
 _METHODS = {
-    "__pow__": lambda self, exponent: power(self, exponent=exponent),
     "__getitem__": lambda self, index: getitem(self, index=index),
     "__neg__": negative, "__abs__": abs, "abs": abs, "exp": exp, "log": log, "sqrt": sqrt, "clip": _clip,
     "sum": _reduction(sum), "mean": _reduction(mean), "max": _reduction(max), "min": _reduction(min),
+    "prod": _reduction(prod),
     "argmax": _argmax, "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "squeeze": _squeeze,
     "T": property(_transpose, doc="The axes reversed."),
     **{f"__{name}__": _comparison(name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     "__array_ufunc__": _ArrayFunction(),
 }  # fmt: skip
-_BINARY: dict[str, Op] = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "matmul": matmul}
+_BINARY: dict[str, Op] = {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "matmul": matmul,
+                         "pow": power}
 for _name, _op in _BINARY.items():
     _METHODS |= {f"__{_name}__": _op, f"__r{_name}__": _swapped(_op)}
 _COMPARISONS = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt",
                 "greater_equal": "ge"}  # fmt: skip
-_SAME_NAME = (add, subtract, multiply, divide, matmul, negative, exp, log, sqrt)
+_SAME_NAME = (add, subtract, multiply, divide, matmul, negative, exp, log, sqrt, power, maximum, minimum)
 _NUMPY: dict[str, Callable] = {function.__name__: function for function in _SAME_NAME}
 _NUMPY |= {name: _on_arrays(getattr(operator, symbol)) for name, symbol in _COMPARISONS.items()} | {"absolute": abs}
 for _name, _method in _METHODS.items():

@@ -1,4 +1,4 @@
-"""Sums, means and extremes over axes: `axis` is None for all, an integer, or several."""
+"""Sums, products, means and extremes over axes: `axis` is None for all, an integer, or several."""
 
 import math
 
@@ -24,6 +24,22 @@ def mean(x: Array, *, axis: Axes = None, keepdims: bool = False):
     if m == 0:
         raise ValueError(f"mean: there are no values to average over axis {axis} of shape {x.shape}")
     return x.mean(axes, keepdims=keepdims), lambda dy: xp.broadcast_to(restore_axes(dy, x, axes) / m, x.shape)
+
+
+@op
+def prod(x: Array, *, axis: Axes = None, keepdims: bool = False):
+    """y = Π x over `axis`, 1 if there are no values.   dx = dy · the product of the others, also where an x is 0"""
+    xp, axes, keepdims = devices.of(x).xp, normalise_axes("prod", x, axis), flag("prod", "keepdims", keepdims)
+    zero = x == 0
+    filled = xp.where(zero, 1, x)
+
+    def dx(dy):
+        product = filled.prod(axes, keepdims=True)                            # of those that are not 0
+        zeros = zero.sum(axes, keepdims=True)
+        others = xp.where(zeros == zero, product / filled, 0)                 # no 0 among them: it is x itself, or none
+        return restore_axes(dy, x, axes) * others
+
+    return x.prod(axes, keepdims=keepdims), dx
 
 
 @op

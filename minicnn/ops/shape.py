@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from minicnn import devices
 from minicnn.device import Array
 from minicnn.geometry import positive
-from minicnn.ops.axes import normalise_axes, normalise_axis
-from minicnn.tensor import Axes, op
+from minicnn.ops.axes import normalise_axes, normalise_axis, unbroadcast
+from minicnn.tensor import Axes, Tensor, op
 
 
 @op
@@ -36,6 +36,17 @@ def reshape(x: Array, *, shape: int | Sequence[int]):
         raise ValueError(f"reshape: shape {x.shape} has {x.size} values, which do not fill {extents}"
                          f"{': at most one size may be -1' if extents.count(-1) > 1 else ''}")
     return x.reshape(extents), lambda dy: dy.reshape(x.shape)
+
+
+@op
+def broadcast_to(x: Array, *, shape: int | Sequence[int]):
+    """y = x, repeated along new axes in front and along axes of size 1.   dx = dy, summed over the repeats"""
+    extents = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    extents = tuple(positive("broadcast_to: shape", n, least=0) for n in extents)
+    if len(extents) < x.ndim or any(n not in (1, e) for n, e in zip(x.shape[::-1], extents[::-1])):
+        raise ValueError(f"broadcast_to: shape {x.shape} does not broadcast to {extents}: counted from the last, each "
+                         "axis of x must have the same size, or size 1")
+    return devices.of(x).xp.broadcast_to(x, extents), lambda dy: unbroadcast(dy, x)
 
 
 @op
@@ -83,3 +94,37 @@ def concat(*xs: Array, axis: int = 1):
         return lambda dy: dy[(*whole, slice(start, end))]
 
     return xp.concatenate(xs, axis), tuple(map(piece, ends, ends[1:]))
+
+
+# ------------------------------------------------------------------------------------- blocks of pixels as channels
+
+
+def pixel_shuffle(x: Tensor | Array, *, upscale_factor: int) -> Tensor:
+    """y[n,c,r·i+p,r·j+q] = x[n, c·r² + p·r + q, i, j]: channels become r × r blocks of pixels.   Shi et al. 2016, eq. 4
+
+    x (N,C·r²,H,W)   →   y (N,C,r·H,r·W)
+    """
+    r, (N, C, H, W) = positive("upscale_factor", upscale_factor), _images("pixel_shuffle", x)
+    if C % (r * r):
+        raise ValueError(f"pixel_shuffle: x has {C} channels, which must be divisible by upscale_factor² (={r * r})")
+    blocks = reshape(x, shape=(N, C // r**2, r, r, H, W))
+    return reshape(transpose(blocks, axes=(0, 1, 4, 2, 5, 3)), shape=(N, C // r**2, H * r, W * r))
+
+
+def pixel_unshuffle(x: Tensor | Array, *, downscale_factor: int) -> Tensor:
+    """y[n, c·r² + p·r + q, i, j] = x[n,c,r·i+p,r·j+q]: r × r blocks of pixels become channels.
+
+    x (N,C,r·H,r·W)   →   y (N,C·r²,H,W)
+    """
+    r, (N, C, H, W) = positive("downscale_factor", downscale_factor), _images("pixel_unshuffle", x)
+    if H % r or W % r:
+        raise ValueError(f"pixel_unshuffle: the sides of {H}×{W} images must be divisible by downscale_factor (={r})")
+    blocks = reshape(x, shape=(N, C, H // r, r, W // r, r))
+    return reshape(transpose(blocks, axes=(0, 1, 3, 5, 2, 4)), shape=(N, C * r**2, H // r, W // r))
+
+
+def _images(name, x):
+    shape = getattr(x, "shape", ())
+    if len(shape) != 4:
+        raise ValueError(f"{name}: x must have 4 axes (N, C, H, W), not {len(shape)} (shape {shape})")
+    return shape

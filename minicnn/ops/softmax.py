@@ -6,8 +6,8 @@ from numbers import Real
 
 from minicnn import arguments, devices
 from minicnn.device import Array
-from minicnn.op_checks import brief, number
-from minicnn.ops.axes import normalise_axes
+from minicnn.op_checks import brief, flag, number
+from minicnn.ops.axes import normalise_axes, restore_axes
 from minicnn.tensor import Axes, op
 
 SUM_TOLERANCE = 1e-3
@@ -35,6 +35,22 @@ def log_softmax(x: Array, *, axis: Axes = -1):
     z = x - x.max(axes, keepdims=True)
     y = z - xp.log(xp.exp(z).sum(axes, keepdims=True))
     return y, lambda dy: dy - xp.exp(y) * dy.sum(axes, keepdims=True)
+
+
+@op
+def logsumexp(x: Array, *, axis: Axes = None, keepdims: bool = False):
+    """y = ln Σ_j e^x[j] over `axis`, a smooth maximum; the largest x is subtracted first against overflow.
+
+    dx = dy·p, p = e^(x − y), the softmax.   Kept for backward: x and y.
+    """
+    xp, keepdims = devices.of(x).xp, flag("logsumexp", "keepdims", keepdims)
+    axes = _axes("logsumexp", x, axis) if x.ndim else ()
+    most = x.max(axes, keepdims=True)
+    most = xp.where(xp.isfinite(most), most, 0)                               # ∞ − ∞ would be NaN
+    y = most + xp.log(xp.exp(x - most).sum(axes, keepdims=True))
+    def dx(dy): return restore_axes(dy, x, axes) * xp.exp(x - y)
+
+    return y if keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in axes]), dx
 
 
 @op(constants=("labels",))

@@ -18,12 +18,13 @@ def progress(work: Iterable[T], what: str = "working") -> Iterator[T]:
     The bar and the lines are on stderr, so what the program prints stays as it is.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track
 
     total = len(work) if isinstance(work, Sized) else None
-    console = Console(stderr=True, highlight=False, emoji=False, markup=False)
+    console = Console(stderr=True, emoji=False, markup=False)
     if console.is_terminal or console.is_jupyter:
-        yield from track(work, what, total=total, console=console, transient=True)
+        yield from track(work, escape(what), total=total, console=console, transient=True)
         return
     last = time.monotonic()
     for done, item in enumerate(work, 1):

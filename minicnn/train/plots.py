@@ -19,12 +19,12 @@ def curves(records: list[dict]) -> Any:
     best = max((r["epoch"] for r in records if r["best"]), default=None)
     fig = figure(11, 3.6)
     loss, error, rate = fig.subplots(1, 3)
-    for ax, key, title, scale in ((loss, "loss", "loss (cross entropy)", 1), (error, "accuracy", "error, %", 100)):
+    for ax, key, title in ((loss, "loss", "loss (cross entropy)"), (error, "accuracy", "error, %")):
         for prefix, label in (("", "training, with dropout and shifts if any"), ("val_", "validation")):
             if prefix + key not in records[0]:
                 continue
             values = np.array([r[prefix + key] for r in records])
-            values = scale * (1 - values) if key == "accuracy" else values
+            values = 100 * (1 - values) if key == "accuracy" else values
             ax.plot(epochs, values, marker="o", markersize=3, label=label)
         ax.set_title(title)
         if best:

@@ -49,7 +49,7 @@ def open_splits(config: Config, preprocessing: Preprocessing | None = None, team
 
 def input_shape(config: Config) -> tuple[int, int, int]:
     """(channels, height, width) of the images that the settings' model was made for."""
-    return models.input_shape(config.model, config.options.get("variant", ""))
+    return models.input_shape(config.model, config.options.get("variant", ""), config.options)
 
 
 def some_batches(split: Any, batches: int, config: Config) -> Any:

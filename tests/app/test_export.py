@@ -81,6 +81,9 @@ def test_the_folder_serves_the_same_answers_without_any_other_package(read_only_
     with started(sys.executable, "-c", ONLY, tmp_path / "out", where=tmp_path) as ask, minicnn.cpu_path("numpy"):
         same_answers(ask, path, exactly=True)              # NumPy's path on both sides
         assert json.loads(ask("/api/about"))["teach"] is None
+    parts = {p.name for p in (tmp_path / "out" / "minicnn").iterdir() if p.is_dir()} - {"__pycache__"}
+    assert not parts & {"cli", "course", "train", "lab", "bench", "gpu"}
+    assert not list((tmp_path / "out").rglob("*.gz"))
     assert (tmp_path / "out" / "best.safetensors").read_bytes() == path.read_bytes()
     assert (tmp_path / "out" / "minicnn" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 

@@ -176,6 +176,10 @@ minicnn.release_blas()
 assert blas() == before
 parallel_for(lambda task: None, range(4))
 assert blas() == {1}
+minicnn.release_blas()
+from minicnn.cpu import gemm
+gemm.matmul(numpy.ones((8, 8)), numpy.ones((8, 8)))
+assert blas() == {1}, "a small product, on no thread but this one"
 print("good")
 """)
     assert done.stdout == "good\n", done.stderr

@@ -108,6 +108,17 @@ def test_digits_can_be_made_again_to_the_byte(tmp_path):
         assert gzip.decompress(first) == gzip.decompress((FOLDER / f"{stem}.gz").read_bytes())
 
 
+def test_what_making_digits_prints_stands_in_the_readme(digits, tmp_path, monkeypatch, capsys):
+    """Made of themselves, all of them are chosen."""
+    row = re.compile(r"^\| `([\w-]+)\.gz` \| \d+ \| (\d+) \| `(\w+)` \|$", re.MULTILINE)
+    written = row.findall((FOLDER / "README.md").read_text())
+    assert len(written) == 4
+    monkeypatch.setattr(make, "load_mnist", lambda: digits)
+    monkeypatch.setattr(make, "OFFICIAL_MD5", {stem: md5 for stem, _, md5 in written})
+    make.main(tmp_path)
+    assert row.findall(capsys.readouterr().out) == written
+
+
 def test_digits_are_not_made_of_other_files_than_the_official_ones(tmp_path, monkeypatch):
     whole = needs("mnist")
     whole.train.images[7, 0, 3, 3] ^= 1
@@ -265,6 +276,12 @@ def test_a_damaged_idx_file_is_one_sentence(file, case):
     assert str(caught.value).startswith(f"{path}: expected ")
     assert str(caught.value).endswith("it is damaged or another file, get it again from where the dataset comes from")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("shape", "product"), [((6,), "6"), ((2, 3), "2 × 3 = 6")])
+def test_a_damaged_idx_file_of_labels_or_a_table(file, shape, product):
+    with pytest.raises(ValueError, match=f"expected {product} bytes of values, as its header announces, found only 5"):
+        idx.read(file(raw_idx(shape, range(5))), rank=len(shape))
 
 
 def test_the_limit_is_exact(file, monkeypatch):

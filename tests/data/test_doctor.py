@@ -107,7 +107,7 @@ def test_the_report_is_json(report):
 
 def test_huge_pictures(tmp_path, monkeypatch):
     make_folder(tmp_path, {"a": 1, "b": 1}, size=(40, 50))
-    monkeypatch.setattr(doctor, "HUGE", 1999)
+    monkeypatch.setattr(decode, "BIG", 1999)
     monkeypatch.setattr(decode, "MAX_PIXELS", 2000)
     assert list(doctor.examine(tmp_path).problems) == ["huge"]
     monkeypatch.setattr(decode, "MAX_PIXELS", 1999)
@@ -185,6 +185,35 @@ def test_the_contact_sheet_shows_what_was_found(report, tmp_path):
     assert not (pixels[top + 2 : top + 110, 130:238] == 255).all()
     for row, column in ((20, 20), (20, 91), (56, 56)):     # and the first one is crossed out
         assert (pixels[8 + 26 + row, 8 + column] == (176, 32, 32)).all()
+
+
+def test_on_a_sheet_nothing_lies_on_a_picture_and_the_texts_stand_beside_it(tmp_path):
+    colours = [(40 + 14 * i, 255 - 14 * i, 90) for i in range(15)]
+    for i, colour in enumerate(colours):
+        Image.new("RGB", (50, 50), colour).save(tmp_path / f"{i}.png")
+    cells = [contact_sheet.Cell(tmp_path / f"{i}.png", f"folder/{i}.png", "a remark" * (i > 12)) for i in range(15)]
+    contact_sheet.draw([("first", cells[:13]), ("second", cells[13:])], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+    boxes = []
+    for colour in colours:
+        rows, columns = np.nonzero((abs(pixels - colour) <= 2).all(2))
+        boxes.append((rows.min(), rows.max() + 1, columns.min(), columns.max() + 1))
+        assert len(rows) == 110 * 110 == np.ptp(rows) * np.ptp(columns) + 2 * 109 + 1, "112 × 112 within a thin frame"
+    assert [box[2] for box in boxes[:10]] == sorted({box[2] for box in boxes}), "ten in a line"
+    assert [box[2] for box in boxes[10:]] == [boxes[i][2] for i in (0, 1, 2, 0, 1)]
+    tops = [boxes[i][0] for i in (0, 10, 13)]
+    assert [box[0] for box in boxes] == [tops[0]] * 10 + [tops[1]] * 3 + [tops[2]] * 2
+
+    def lines(top, bottom, left, right):
+        """How many lines of text there are."""
+        ink = (pixels[top:bottom, left:right] < 200).all(2).any(1)
+        return int(ink[0]) + np.count_nonzero(np.diff(ink.astype(int)) == 1)
+
+    assert lines(0, tops[0] - 1, 0, pixels.shape[1]) == 1, "the heading"
+    for (_, bottom, left, right), below in zip(boxes, [tops[1] - 2] * 10 + [tops[2] - 27] * 3 + [len(pixels)] * 2):
+        assert lines(bottom + 1, below, left, right) == (3 if below == len(pixels) else 2), "folder and name"
+    assert lines(boxes[12][1] + 1, tops[2] - 1, 0, pixels.shape[1]) == 3
 
 
 def test_a_sheet_of_nothing(tmp_path):

@@ -27,6 +27,7 @@ class Server:
 
     def __init__(self):
         self.files, self.asked, self.break_off, self.ranges, self.encode = {}, [], [], True, False
+        self.from_0 = False                                # all of it is sent, as the part that was asked for
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,8 +40,9 @@ class Server:
                 if content is None:
                     return self.send_error(404)
                 start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and server.ranges else 0
-                self.send_response(206 if start else 200)
-                if start:
+                partial = start or (wanted and server.from_0)
+                self.send_response(206 if partial else 200)
+                if partial:
                     self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
                 if server.encode:
                     self.send_header("Content-Encoding", "gzip")
@@ -117,8 +119,9 @@ def test_and_in_the_next_call(server, tmp_path):
     assert told[0] > 300_000
 
 
-def test_a_server_without_ranges_begins_again(server, tmp_path):
-    server.ranges = False
+@pytest.mark.parametrize("from_0", [False, True])
+def test_a_server_without_ranges_begins_again(server, tmp_path, from_0):
+    server.ranges, server.from_0 = False, from_0
     (tmp_path / "file.bin.part").write_bytes(b"what was here before" * 10)
     assert fetch(server.remote(), tmp_path).read_bytes() == CONTENT
     assert server.asked == [("/file.bin", "bytes=200-")]

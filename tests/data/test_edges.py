@@ -49,6 +49,23 @@ def test_a_picture_is_blank_within_two_grey_values(tmp_path):
     assert blank == {"a/2.png": True, "a/3.png": False}
 
 
+def test_a_side_of_31_pixels_is_tiny_and_more_than_4_times_as_long_is_narrow(tmp_path, rng):
+    (tmp_path / "a").mkdir()
+    for width, height in ((31, 40), (32, 40), (40, 160), (40, 161)):
+        grey = rng.integers(0, 256, (height, width)).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / "a" / f"{height}.{width}.png")
+    kinds = {f.name: f.kinds for f in doctor.examine(tmp_path).findings}
+    assert kinds == {"a/40.31.png": ["tiny"], "a/40.32.png": [], "a/160.40.png": [], "a/161.40.png": ["narrow"]}
+
+
+def test_a_folder_of_pictures_is_a_class_even_if_it_has_the_name_of_a_split(tmp_path, rng):
+    for name in ("train/x.png", "train/a/y.png", "b/z.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)).save(tmp_path / name)
+    found = {f.name: (f.split, f.label) for f in doctor.examine(tmp_path).findings}
+    assert found == {"train/x.png": ("", "train"), "train/a/y.png": ("train", "a"), "b/z.png": ("", "b")}
+
+
 def test_lighting_beyond_its_range_is_refused():
     with pytest.raises(ValueError, match="lighting"):
         augment.parse("lighting:11")

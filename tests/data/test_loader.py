@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -150,6 +151,29 @@ def test_workers_are_ahead_but_not_further_than_asked(files):
         until(lambda: slow.begun == 8)
         batches.close()
     assert all(name.startswith("minicnn-loader") for name in slow.threads)
+
+
+def test_closing_waits_for_the_batch_that_is_being_read_and_drops_those_that_wait(files, monkeypatch):
+    go, begun = threading.Event(), []
+
+    def read(pictures, labels, rng):
+        begun.append(len(pictures))
+        assert len(begun) == 1 or go.wait(NEVER)           # the second batch, and all others
+        return np.zeros((len(labels), 1), np.float32), None
+
+    def shut(pool, **how):
+        shutdown(pool, wait=False, **how)
+        go.set()
+        shutdown(pool)
+
+    shutdown = ThreadPoolExecutor.shutdown
+    ahead = data.Loader(files, 1, transform=read, workers=1, prefetch=9)
+    batches = iter(ahead)
+    next(batches)
+    until(lambda: len(begun) == 2)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", shut)
+    ahead.close()
+    assert len(begun) == 2
 
 
 def test_leaving_early_leaves_no_thread_behind(files):

@@ -9,12 +9,27 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import decode, decode_memory
+from minicnn.data import crop, decode, decode_memory
 from minicnn.data.transforms import ten_crop
 from minicnn.io.model_file import Description
 from tests.data.pictures import noise
 
 IMAGENET = {"size": (224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "resize": 256}
+
+
+def test_inceptions_normalisation_is_minus_1_to_1():
+    pixels = np.array([0, 255], np.uint8)
+    normal = data.normalise(np.broadcast_to(pixels, (1, 3, 1, 2)), *data.NORMALISATIONS["inception"])
+    np.testing.assert_array_equal(normal, np.broadcast_to([-1, 1], (1, 3, 1, 2)))
+
+
+@pytest.mark.parametrize("side", [49, 98, 103, 107])
+def test_a_box_of_the_pictures_own_shape_is_all_of_it_to_the_last_bit(side):
+    """side · (n / side) is not n for all n: 49 · (1 / 49) = 0.9999999999999999."""
+    assert any(side * (n / side) != n for n in range(1, 500))
+    for n in range(1, 500):
+        for part in (crop.middle, crop.around):
+            assert part(n, n, (side, side)) == (0, 0, n, n)
 
 
 def values(**changes):
@@ -141,6 +156,9 @@ def test_draft_shrinks_the_decoding_and_hardly_the_picture(tmp_path, monkeypatch
     full, quick = prepare.read(path), prepare.read(path, draft=True)
     assert decoded == [(640, 512), (80, 64)]
     assert np.abs(full.astype(int) - quick).mean() < 2
+    for side, part in ((64, 8), (65, 4), (128, 4), (129, 2), (256, 2), (257, 1)):
+        data.Preprocessing((side, side), (0.5,) * 3, (0.5,) * 3).read(path, draft=True)
+        assert decoded[-1] == (640 // part, 512 // part), "the smallest that is at least as large as is asked"
     # a small part of the picture needs all of its pixels
     prepare.read(path, lambda w, h: (0, 0, 100, 100), draft=True)
     assert decoded[-1] == (640, 512)

@@ -188,6 +188,20 @@ def test_tiff_colours_that_are_refused_by_name(file):
         "is a TIFF with 16-bit grey with alpha")
 
 
+@pytest.mark.parametrize(("photometric", "name"), [
+    (4, "mask"), (9, "L*a*b*"), (10, "L*a*b*"), (32803, "raw camera"), (32844, "LogL"), (32845, "LogLuv"),
+    (34892, "raw camera"), (7, "unknown")])  # fmt: skip
+def test_the_colours_of_tiff_that_pillow_lacks_have_their_names(file, photometric, name):
+    """TIFF 6.0, its supplements, DNG 1.4 and libtiff's tiff.h."""
+    assert refusal(file, tiff(numbers(8, H, W, 3), 8, photometric)) == f"is a TIFF with 8-bit {name}"
+
+
+@pytest.mark.parametrize(("kind", "name"), [(4, "undefined "), (5, "complex "), (6, "complex "), (7, "unknown ")])
+def test_the_numbers_of_tiff_that_pillow_lacks_have_their_names(file, kind, name):
+    content = tiff(numbers(16, H, W), 16, BLACK_IS_0, more={339: (3, [kind])})
+    assert f"16-bit {name}grey" in refusal(file, content)
+
+
 @pytest.mark.parametrize("deflate", [False, True])
 @pytest.mark.parametrize("orientation", TURNED)
 def test_tiff_is_turned_once_and_cropped_upright(file, orientation, deflate):

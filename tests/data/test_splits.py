@@ -81,6 +81,8 @@ def test_what_is_shown_is_what_the_net_gets():
     for ax, image in zip(axes, DIGITS.train.images):
         np.testing.assert_allclose(ax.images[0].get_array(), image[0] / 255, atol=1e-6)
     assert sum(bool(ax.images) for ax in DIGITS.show(count=9).axes) == 9
+    extreme = DIGITS.show((np.array([[[[-99.0, 99.0]]]], np.float32), [3])).axes[0].images[0].get_array()
+    assert extreme.tolist() == [[0, 1]], "what augmentation makes of it may lie outside"
 
 
 def test_showing_without_matplotlib(monkeypatch):
@@ -102,6 +104,16 @@ def test_a_fingerprint_changes_with_every_pixel_label_and_name(tmp_path):
     images[13, 0, 5, 5] ^= 1
     other = small.with_preprocessing(small.preprocessing)
     assert (other.fingerprint != before, other.names_fingerprint == small.names_fingerprint) == (True, True)
+    labels[13] ^= 1
+    third = small.with_preprocessing(small.preprocessing)
+    assert (third.fingerprint != other.fingerprint, third.names_fingerprint != other.names_fingerprint) == (True, True)
+    where = folder_of(tmp_path / "mine")
+    named = data.load(where, test=0)
+    before = named.fingerprint, named.names_fingerprint
+    (where / "a" / "3.png").rename(where / "a" / "30.png")           # still in the same place of the order
+    renamed = data.load(where, test=0)
+    assert np.array_equal(named.train.labels, renamed.train.labels)
+    assert (renamed.fingerprint != before[0], renamed.names_fingerprint != before[1]) == (True, True)
 
 
 def test_a_fingerprint_of_files_sees_changed_bytes_under_an_old_name_size_and_time(tmp_path):
@@ -124,6 +136,15 @@ def test_of_much_data_size_beginning_and_end_are_hashed(tmp_path, monkeypatch):
                              (whole[:100] + bytes([whole[100] ^ 1]) + whole[101:], False)):
         path.write_bytes(content)
         assert (data.load(where, test=0).fingerprint != before) == differs
+
+
+@pytest.mark.parametrize(("size", "whole"), [(128, True), (129, False)])
+def test_files_of_which_both_ends_are_all_need_no_stamp(tmp_path, monkeypatch, size, whole):
+    monkeypatch.setattr(data.splits, "HASHED", 1)                    # 64 bytes of each end then
+    where = folder_of(tmp_path / "mine")
+    for path in where.glob("*/*.png"):
+        path.write_bytes(bytes(size))
+    assert (data.load(where, test=0).stamp == "") == whole
 
 
 # -------------------------------------------------------------------------------------------------------------- margin

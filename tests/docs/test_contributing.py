@@ -1,6 +1,8 @@
 """docs/contributing.md: its lists of files, compared with the code."""
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,12 @@ EXAMPLES = {
         "minicnn/io/onnx/pooling.py",
         "minicnn/nn/pool.py", "minicnn/reference.py", "minicnn/explain/cells.py", "minicnn/explain/pooling.py",
         "minicnn/cpu/compiled/__init__.py", "minicnn/cpu/compiled/pool.py"}),                # "Add a compiled kernel"
-    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {"docs/contributing.md", "tests/nn/test_repr.py"}),
-    "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {"docs/contributing.md"}),
+    "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {
+        "docs/contributing.md", "docs/learn/07-activations.md", "tests/nn/test_repr.py"}),
+    "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {
+        "docs/contributing.md", "docs/corrections.md", "docs/ko/corrections.md", "docs/notes.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
+    "Add a claim": (r"\boverlap-pool\b", "minicnn", set()),
     "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),
     "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and others of the same name
         "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/conv.py",
@@ -56,3 +61,16 @@ def test_no_other_file_names_the_example(title):
     inside = {path for path, _ in LISTS[title] if any(path.startswith(place) for place in places.split())}
     named = {path for path in inside if re.search(name, (ROOT / path).read_text("utf-8"))}
     assert found - users == named
+
+
+def test_the_mutation_score_is_the_one_that_was_measured():
+    score = json.loads((ROOT / "tests" / "mutation_score.json").read_text("utf-8"))
+    outcomes = Counter(row[3] for row in score["list"])
+    assert sum(outcomes.values()) == score["mutants"]
+    noticed = outcomes["killed"] + outcomes["too long"]
+    assert score["now"] == {"noticed": noticed, **outcomes}
+    assert all(row[4:] == ["explained"] for row in score["list"] if row[3] in ("survived", "uncovered", "error"))
+    words = " ".join(SECTIONS["Tests"].split())
+    share = f"{100 * noticed / score['mutants']:.0f} %"
+    assert f"Of a sample of {score['mutants']}, {noticed} are noticed ({share})" in words
+    assert f"it was {score['first run']['noticed']}; {score['explained']} are explained" in words

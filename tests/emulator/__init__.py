@@ -15,8 +15,8 @@ __all__ = ["Emulated", "make", "problem"]
 
 FUNCTIONS = {
     "abs", "add", "arange", "argsort", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "divide", "exp",
-    "full", "log", "log1p", "maximum", "minimum", "multiply", "ones", "ones_like", "pad", "sign", "sqrt", "stack",
-    "subtract", "sum", "tanh", "where", "zeros", "zeros_like",
+    "expm1", "full", "isfinite", "log", "log1p", "maximum", "minimum", "multiply", "ones", "ones_like", "pad",
+    "power", "sign", "sqrt", "stack", "subtract", "sum", "tanh", "where", "zeros", "zeros_like",
 }  # fmt: skip
 """The functions of the array module that minicnn may call; each is also a function of CuPy 14."""
 

@@ -150,8 +150,8 @@ def _in_place(function):
     return call
 
 
-for _name in ("sum", "mean", "var", "max", "min", "argmax", "argmin", "reshape", "transpose", "swapaxes", "copy",
-              "astype", "ravel", "view", "__neg__", "__abs__", "__invert__"):  # fmt: skip
+for _name in ("sum", "prod", "mean", "var", "max", "min", "argmax", "argmin", "reshape", "transpose", "swapaxes",
+              "copy", "astype", "ravel", "view", "__neg__", "__abs__", "__invert__"):  # fmt: skip
     setattr(HiddenArray, _name, _method(_name))
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
     _function = getattr(operator, f"__{_name}__")

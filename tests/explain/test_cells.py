@@ -1,5 +1,6 @@
 """One number of any op: its value, what it reads and the factors, against the op's definition and its gradients."""
 
+import math
 import re
 
 import numpy as np
@@ -66,7 +67,8 @@ def test_a_cell_reads_what_the_definition_says_and_passes_back_what_the_engine_d
 @pytest.mark.parametrize(("row", "case"), [p for p in CASES if p.values[0].name in {
     "relu", "relu6", "leaky_relu", "tanh", "sigmoid", "silu", "hardsigmoid", "hardswish", "negative", "power", "exp",
     "log", "sqrt", "abs", "clip", "add", "subtract", "multiply", "divide", "add_relu", "batch_norm_inference",
-    "softmax", "log_softmax", "local_response_norm", "lp_pool2d"}])  # fmt: skip
+    "softmax", "log_softmax", "local_response_norm", "lp_pool2d", "elu", "selu", "gelu", "softplus", "mish", "prelu",
+    "erf", "maximum", "minimum", "logsumexp", "layer_norm", "group_norm", "instance_norm"}])  # fmt: skip
 def test_the_formula_with_the_numbers_in_it_is_the_number(row, case):
     arrays = case.inputs(0)
     y = np.asarray(row.definition(*arrays, **case.hyper))
@@ -83,7 +85,7 @@ def evaluated(said):
         said = said.replace(text, code)
     said = re.sub(r"√([\d.]+(?:e-?\d+)?)", r"sqrt(\1)", said).replace("√", "sqrt")
     said = re.sub(r"\|(.*?)\|", r"abs(\1)", said)
-    names = {"max": max, "min": min, "e": np.e, "inf": np.inf, "abs": abs}
+    names = {"max": max, "min": min, "e": np.e, "inf": np.inf, "abs": abs, "erf": math.erf, "π": np.pi}
     return eval(said, {n: getattr(np, n) for n in ("sqrt", "tanh", "log")} | names)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from minicnn import Tensor, nn
-from minicnn.inspect import plots
+from minicnn.data import figures
+from minicnn.inspect import accuracy_chart, plots
 
 pytest.importorskip("matplotlib")
 
@@ -13,7 +14,8 @@ pytest.importorskip("matplotlib")
 def drawn(monkeypatch):
     """The figures, instead of files."""
     kept = []
-    monkeypatch.setattr(plots, "write", lambda fig, path: kept.append(fig))
+    for module in (plots, accuracy_chart):
+        monkeypatch.setattr(module, "write", lambda fig, path: kept.append(fig))
     return kept
 
 
@@ -57,6 +59,8 @@ def test_feature_maps_are_those_with_the_highest_means_a_row_for_each_layer(draw
     for (_, found), (_, expected) in zip(shown, wanted):
         np.testing.assert_array_equal(found, expected)
     assert [ax.texts[0].get_text() for ax in fig.axes if ax.texts] == ["a\n11×4×4", "b\n3×2×2"]
+    assert {ax.get_subplotspec().colspan.start for ax in fig.axes if ax.texts} == {0}, "left of the maps"
+    assert all(ax.texts[0].get_transform() == ax.transAxes for ax in fig.axes if ax.texts)
     assert not any(ax.axison for ax in fig.axes)
     many = rng.normal(size=(70, 2, 2))
     plots.feature_maps(image, {"one": many}, "x.png", "maps")
@@ -86,6 +90,13 @@ def test_the_first_layer_has_its_map_below_each_filter(drawn, rng):
     assert fig.get_suptitle() == "1: 18 filters of 3×3×3 and their feature maps"
 
 
+def test_a_grey_image_beside_the_first_layer_keeps_its_brightness(drawn):
+    image = np.full((1, 1, 4), 99, np.uint8)
+    plots.first_layer(nn.Conv2d(1, 2, 1), Tensor(np.ones((1, 1, 1, 4), np.float32)), image, "x.png")
+    shown, = (ax.images[0] for ax in drawn[0].axes if ax.get_title() == "the image")
+    assert (shown.get_array().tolist(), shown.get_clim()) == ([[99] * 4], (0, 255))
+
+
 def test_projections_stand_above_the_part_of_the_image(drawn, rng):
     image = rng.integers(0, 256, (3, 6, 6)).astype(np.uint8)
     units = [plots.Projection(f"map {i}", rng.integers(0, 256, (3, 2, 2)).astype(np.uint8), rng.normal(size=(3, 2, 2)))
@@ -97,3 +108,47 @@ def test_projections_stand_above_the_part_of_the_image(drawn, rng):
         np.testing.assert_array_equal(rest[2 * i], plots.around_grey(unit.projection).transpose(1, 2, 0))
         np.testing.assert_array_equal(rest[2 * i + 1], unit.part.transpose(1, 2, 0))
     assert [ax.get_title() for ax in drawn[0].axes] == ["", "map 0", "", "map 1", ""]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_heatmap_lies_beside_the_image_and_on_its_grey_values(drawn, rng, reverse):
+    image, values = rng.integers(0, 256, (3, 6, 8)).astype(np.uint8), rng.normal(size=(3, 4))
+    plots.heatmap(image, values, "x.png", "Grad-CAM", "share", reverse)
+    left, middle, right, bar = drawn[0].axes
+    np.testing.assert_array_equal(left.images[0].get_array(), image.transpose(1, 2, 0))
+    below, above = right.images
+    np.testing.assert_array_equal(below.get_array(), image.mean(0))
+    assert (below.get_cmap().name, below.get_clim()) == ("gray", (0, 255))
+    for shown in (middle.images[0], above):
+        np.testing.assert_array_equal(shown.get_array(), values)
+        assert shown.get_extent() == [-0.5, 7.5, 5.5, -0.5], "the pixels of the image"
+        assert shown.get_cmap().name == ("inferno_r" if reverse else "inferno")
+    assert 0 < above.get_alpha() < 1
+    assert bar.get_ylabel() == "share"
+    assert not any(ax.axison for ax in (left, middle, right))
+
+
+def test_a_sheet_shows_black_and_white_as_they_are(rng):
+    for images_, white in ((rng.integers(0, 256, (9, 3, 4, 5)).astype(np.uint8), 255), (rng.random((9, 1, 4, 5)), 1)):
+        fig = figures.sheet(images_, [str(i) for i in range(9)])
+        shown = [ax for ax in fig.axes if ax.images]
+        assert [ax.get_title() for ax in shown] == [str(i) for i in range(9)]
+        for ax, image in zip(shown, images_):
+            np.testing.assert_array_equal(ax.images[0].get_array(), image.transpose(1, 2, 0).squeeze())
+            assert ax.images[0].get_clim() == (0, white)
+        assert not any(ax.axison for ax in fig.axes)
+        assert {ax.get_subplotspec().get_gridspec().get_geometry() for ax in shown} == {(2, 8)}
+
+
+@pytest.mark.parametrize("unit", ["MB", "million"])
+def test_the_areas_of_the_chart_and_of_its_legend_are_to_one_scale(drawn, unit):
+    accuracy_chart.draw(["vgg16", "resnet18"], [15.0, 1.8], [71.6, 69.8], [60.0, 20.0], "x.png", unit=unit)
+    discs, dots, *legend = drawn[0].axes[0].collections
+    for points in (discs, dots):
+        np.testing.assert_array_equal(points.get_offsets(), [(15.0, 71.6), (1.8, 69.8)])
+    np.testing.assert_allclose(discs.get_sizes() / discs.get_sizes()[1], [3, 1])
+    assert dots.get_sizes() < discs.get_sizes().min()
+    named = [disc.get_label().split() for disc in legend]
+    assert {name for _, name in named} == {unit}
+    for (size, _), disc in zip(named, legend):
+        np.testing.assert_allclose(disc.get_sizes() / discs.get_sizes()[1], float(size) / 20)

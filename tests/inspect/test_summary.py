@@ -112,6 +112,11 @@ def test_a_net_in_float64_and_a_net_without_parameters():
     assert inspect.summary(nn.ReLU(), (2, 3)).layers[0].output == (2, 3)
 
 
+def test_a_pool_that_keeps_the_size_has_activations_and_a_reshape_has_none():
+    net = nn.Sequential(nn.MaxPool2d(3, 1, 1), nn.Flatten(), nn.ReLU())
+    assert [layer.activations for layer in inspect.summary(net, (2, 5, 7)).layers] == [70, 0, 0]
+
+
 LENET5 = [  # outputs of its layers, and whether they multiply or look through a window
     (6 * 28 * 28, True), (6 * 28 * 28, False), (6 * 14 * 14, True), (16 * 10 * 10, True), (16 * 10 * 10, False),
     (16 * 5 * 5, True), (400, False), (120, True), (120, False), (84, True), (84, False), (10, True)]  # fmt: skip

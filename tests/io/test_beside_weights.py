@@ -227,6 +227,13 @@ def test_a_prefix_that_is_not_needed_ambiguous_or_given(tmp_path):
         load_into(net(), path, prefix="body.")
 
 
+def test_a_prefix_holds_half_of_the_models_names_and_more_than_there_are_without():
+    assert prefix.find(["x.a", "x.b"], list("abcd")) == "x."
+    assert prefix.find(["x.a", "x.b"], list("abcde")) == ""
+    assert prefix.find(["x.a", "x.b", "c"], list("abcd")) == "x."
+    assert prefix.find(["x.a", "x.b", "c", "d"], list("abcd")) == ""
+
+
 def test_a_prefix_of_some_names_only(tmp_path):
     """timm's and many others' files: the body under a prefix, the head without."""
     values, path = net().state_dict(), tmp_path / "w.npz"

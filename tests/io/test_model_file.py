@@ -277,6 +277,18 @@ def test_a_description_that_is_none(net, tmp_path, text):
     ({"std": [0]}, "its description's std ([0]) must be above 0"),
     ({"std": [-1.0]}, "its description's std ([-1.0]) must be above 0"),
     ({"trained_on": 5}, "its description's trained_on (5) must be a name"),
+    ({"resize": 27}, "its description's resize (27) must be 0, or the shorter side that pictures are resized to"),
+    ({"resize": 2**14 + 1}, "its description's resize (16385) must be 0, or"),
+    ({"fit": "squeeze"}, "its description's fit ('squeeze') must be one of crop, "),
+    ({"fit": "pad", "resize": 32}, "crop if it resizes"),
+    ({"interpolation": "cubic"}, "its description's interpolation ('cubic') must be one of nearest, "),
+    ({"background": [0, 0, 256]}, "its description's background ([0, 0, 256]) must be [red, green, blue], each from 0"),
+    ({"background": [-1, 0, 0]}, "its description's background ([-1, 0, 0]) must be [red, green, blue]"),
+    ({"background": [0, 0]}, "its description's background ([0, 0]) must be [red, green, blue]"),
+    ({"background": 0}, "its description's background (0) must be [red, green, blue]"),
+    ({"margin": [28, 0]}, "its description's margin ([28, 0]) must be [rows, columns] of background, from 0 to less"),
+    ({"margin": [0, -1]}, "its description's margin ([0, -1]) must be [rows, columns]"),
+    ({"margin": [0]}, "its description's margin ([0]) must be [rows, columns]"),
 ], ids=lambda v: str(v)[:50] if isinstance(v, dict) else "")  # fmt: skip
 def test_a_description_that_contradicts_itself(net, tmp_path, changes, sentence):
     assert sentence in sentence_of(written(tmp_path / "m.safetensors", net, **changes))

@@ -45,6 +45,18 @@ def test_the_normalisation_of_the_training_is_found(name, how, side, options):
     assert found == ("caffe" if how == "caffe" else "imagenet"), spread
 
 
+@pytest.mark.parametrize(("spread", "found"), [(2.0, "caffe"), (0.5, "caffe"), (0.1, "imagenet"), (0.0, "imagenet")])
+def test_a_spread_within_a_factor_of_ten_of_the_usual_one_tells(spread, found):
+    """The usual one is 2. A linear net's scores grow with its input, and Caffe's numbers are 60 times as large."""
+    seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
+    net[1].weight.data = net[1].weight.data * (spread / normalisation.detect(net, (3, 8, 8))[1]["caffe"])
+    best, measured = normalisation.detect(net, (3, 8, 8))
+    assert measured["caffe"] == pytest.approx(spread, rel=1e-4)
+    assert measured["imagenet"] <= spread / 20
+    assert best == found
+
+
 def test_the_pictures_have_the_statistics_of_photographs():
     """Power 1/f² at frequency f, Field 1987; mean, deviation and correlation of the channels as documented."""
     x = normalisation.photographs(40, (64, 64)).astype(float) / 255

@@ -88,10 +88,11 @@ def test_the_net_is_left_as_it_was(net):
 # ------------------------------------------------------------------------------------------------------------- folding
 
 
-def test_a_folded_filter_is_the_scaled_one(rng):
-    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3, eps=0.1))
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_folded_filter_is_the_scaled_one(rng, with_bias):
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=with_bias), nn.BatchNorm2d(3, eps=0.1))
     conv, norm = net
-    for tensor in (conv.bias, norm.weight, norm.bias, norm.running_mean):
+    for tensor in (*[conv.bias] * with_bias, norm.weight, norm.bias, norm.running_mean):
         tensor.data = rng.standard_normal(3).astype(np.float32)
     norm.running_var.data = rng.uniform(0.5, 2, 3).astype(np.float32)
     before = net.state_dict()
@@ -99,9 +100,10 @@ def test_a_folded_filter_is_the_scaled_one(rng):
     assert fold_batch_norm(graph) == 1
     scale = before["1.weight"] / np.sqrt(before["1.running_var"] + 0.1)
     np.testing.assert_allclose(graph.constants["0.weight"], before["0.weight"] * scale[:, None, None, None], rtol=1e-6)
-    bias = scale * (before["0.bias"] - before["1.running_mean"]) + before["1.bias"]
+    bias = scale * (before.get("0.bias", 0) - before["1.running_mean"]) + before["1.bias"]
     np.testing.assert_allclose(graph.constants["0.bias"], bias, rtol=1e-5)
     assert sorted(graph.constants) == ["0.bias", "0.weight"]
+    assert [(node.op, node.inputs[1:]) for node in graph.nodes] == [("Conv", ["0.weight", "0.bias"])]
     assert all(np.array_equal(before[k], v) for k, v in net.state_dict().items()), "the net itself is left alone"
 
 

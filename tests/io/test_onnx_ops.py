@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn import Tensor, nn
+from minicnn import Tensor, nn, ops
 from minicnn.io.onnx import Graph
 from minicnn.io.onnx.file import checked_proto
 from minicnn.io.onnx.handlers import HANDLERS, TRAINING_ONLY
@@ -17,6 +17,8 @@ from minicnn.ops_table import ROWS, TABLE
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
+
+from tests.io.onnx_cases import compare  # noqa: E402 - which needs onnx
 
 
 class Call(nn.Module):
@@ -45,7 +47,9 @@ def test_each_op_has_a_counterpart_or_is_for_training_alone():
 CASES = [pytest.param(row, case, i, id=f"{row.name}-{n}-{i}")
          for row in TABLE if row.name not in TRAINING_ONLY for n, case in enumerate(row.cases)
          for i, draw in enumerate(case.draws) if draw is not None
-         if i == 0 or row.name in ("add", "subtract", "multiply", "divide", "matmul", "concat")]  # fmt: skip
+         if i == 0 or row.name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "matmul", "concat",
+                                   "prelu", "conv_transpose2d", "layer_norm", "group_norm",
+                                   "trainable_avg_pool2d")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("row", "case", "i"), CASES)
@@ -56,6 +60,16 @@ def test_it_computes_what_the_definition_says(row, case, i):
     assert found.shape == np.shape(wanted)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-6 * max(1, np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize(("row", "case", "i"), CASES)
+def test_what_is_written_is_read_back(row, case, i):
+    """The nodes of each op, read as ops again, compute what the op's definition says."""
+    arrays = [a if a is None else a.astype(np.float32) for a in case.inputs(seed=4)]
+    wanted = row.definition(*(None if a is None else a.astype(np.float64) for a in arrays), **case.hyper)
+    graph = record(Call(row.op, arrays, i, case.hyper), Tensor(arrays[i]))
+    written = checked_proto(graph, row.name, dynamic_batch=False).SerializeToString()
+    compare(written, {"image": arrays[i]}, [wanted], rtol=0, atol=3e-6 * max(1, np.abs(wanted).max()))
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
@@ -103,10 +117,11 @@ def test_a_pool_of_signals(rng):
     np.testing.assert_array_equal(found, np.stack([padded[..., i : i + 4].max(-1) for i in (0, 3, 6, 9)], -1))
 
 
-def test_padding_that_is_as_large_as_the_kernel_is_laid_out(rng):
+@pytest.mark.parametrize("kernel", [2, (2, 3), (3, 2)])
+def test_padding_that_is_as_large_as_the_kernel_is_laid_out(rng, kernel):
     """onnxruntime refuses to pad a maximum by the kernel's size, which a dilated window may need."""
     x = rng.standard_normal((1, 2, 6, 7)).astype(np.float32)
-    hyper = {"kernel_size": 2, "stride": 1, "dilation": 3, "padding": 2}
+    hyper = {"kernel_size": kernel, "stride": 1, "dilation": 3, "padding": 2}
     found, graph = run(max_pool2d, [x], 0, hyper)
     assert [node.op for node in graph.nodes] == ["Pad", "MaxPool"]
     np.testing.assert_array_equal(found, ROWS["max_pool2d"].definition(x, **hyper))
@@ -187,6 +202,43 @@ def test_a_small_constant_is_kept_once(rng):
     graph.add("ReduceSum", x, graph.ints(2, 3))
     graph.add("ReduceSum", x, graph.ints(3, 2))
     assert [list(a) for a in graph.constants.values()] == [[2, 3], [3, 2]]
+
+
+FITS = {
+    "broadcast_to": lambda x: ops.broadcast_to(ops.mean(x, axis=(2, 3), keepdims=True), shape=x.shape) * x,
+    "resize to a size": lambda x: ops.resize(x, size=(9, 7), mode="linear"),
+    "resize by a factor": lambda x: ops.interpolate(x, scale_factor=2),
+    "resize without an operator": lambda x: ops.resize(x, size=(9, 7), mode="linear",
+                                                       coordinates="half_pixel_symmetric"),
+    "group_norm": lambda x: ops.group_norm(x, num_groups=2),
+    "layer_norm": lambda x: ops.layer_norm(x, normalized_shape=(4, 5)),
+    "pixel_shuffle": lambda x: ops.pixel_shuffle(x, upscale_factor=2),
+    "prelu": lambda x: ops.prelu(x, np.array([0.1, 0.2, 0.3, -0.4], np.float32)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FITS)
+def test_the_nodes_fit_a_batch_of_any_length(what, rng):
+    x = rng.standard_normal((2, 4, 4, 5)).astype(np.float32)
+    graph = record(Call(lambda x: FITS[what](x), [x], 0, {}), Tensor(x))
+    session = ort.InferenceSession(checked_proto(graph, what, dynamic_batch=True).SerializeToString(),
+                                   providers=["CPUExecutionProvider"])  # fmt: skip
+    for N in (1, 2, 7):
+        x = rng.standard_normal((N, 4, 4, 5)).astype(np.float32)
+        np.testing.assert_allclose(session.run(None, {"image": x})[0], FITS[what](x).numpy(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "coordinates", "rounding", "operator"), [
+    ((14, 10), "asymmetric", "floor", "Resize"), ((14, 10), "half_pixel", "round_prefer_floor", "Resize"),
+    ((21, 15), "half_pixel", "round_prefer_ceil", "Resize"), ((8, 10), "asymmetric", "round_prefer_ceil", "MatMul"),
+    ((9, 5), "half_pixel", "floor", "MatMul"), ((19, 8), "half_pixel", "ceil", "MatMul")])
+def test_a_pixel_that_float32_would_not_choose_is_written_as_a_product(size, coordinates, rounding, operator, rng):
+    """8/7 is no float32: 4/(8/7) may come out on either side of 3½. So the file says itself which pixel is read."""
+    x = rng.standard_normal((2, 3, 7, 5)).astype(np.float32)
+    hyper = {"size": size, "coordinates": coordinates, "rounding": rounding}
+    found, graph = run(ops.resize, [x], 0, hyper)
+    assert operator in {node.op for node in graph.nodes}
+    np.testing.assert_array_equal(found, ROWS["resize"].definition(x, **hyper))
 
 
 def test_the_zero_channels_of_a_shortcut_fit_a_batch_of_any_length(rng):

@@ -8,6 +8,7 @@ import pytest
 from minicnn.io.weights import load_weights
 from tests.io import make_checkpoints
 from tests.io.make_checkpoints import CASES, FOLDER, WAYS
+from tests.io.weight_files import number, numbers, state, storage, zip_checkpoint
 
 KEPT = sorted(path.name for path in FOLDER.glob("*.pt"))
 
@@ -28,6 +29,27 @@ def test_the_kept_files_are_those_of_the_cases():
 @pytest.mark.parametrize("name", KEPT)
 def test_kept_files(name):
     check(load_weights(FOLDER / name), CASES[name.split("-")[0]])
+
+
+PLACE = b"(" + storage() + number(0) + numbers((2, 3)) + numbers((3, 1)) + b"\x89)t"
+
+
+@pytest.mark.parametrize(("function", "arguments", "refused"), [
+    (b"ctorch._utils\n_rebuild_tensor_v2\n", PLACE, ""),
+    (b"ctorch._utils\n_rebuild_tensor_v2\n", b"]", "'a' is a 'a tensor of a class of its own'"),
+    (b"ctorch._utils\n_rebuild_sparse_tensor\n", PLACE, "'a' is made by 'torch._utils._rebuild_sparse_tensor'"),
+    (b"ctorch\nFloatStorage\n", PLACE, "'a' is a 'a tensor of a class of its own'"),
+    (number(3), PLACE, "'a' is a 'a tensor of a class of its own'")])
+def test_a_tensor_with_attributes_is_saved_as_a_call_that_makes_it(tmp_path, function, arguments, refused):
+    """As `t.note = 1; torch.save({"a": t}, …)` writes it, by pickletools."""
+    call = b"ctorch._tensor\n_rebuild_from_type_v2\n(" + function + b"ctorch\nTensor\n" + arguments + b"}tR"
+    values = np.arange(6, dtype="<f4")
+    (tmp_path / "a.pt").write_bytes(zip_checkpoint(state(("a", call)), (("0", values.tobytes()),)))
+    if refused:
+        with pytest.raises(ValueError, match=refused):
+            load_weights(tmp_path / "a.pt")
+    else:
+        check(load_weights(tmp_path / "a.pt"), {"a": values.reshape(2, 3)})
 
 
 @pytest.mark.parametrize("way", ["zip", "legacy"])

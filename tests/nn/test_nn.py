@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minicnn import Tensor, models, nn, reference, seed
+from minicnn import Tensor, models, nn, optim, reference, seed
 from minicnn.gradient_check import check_directions
 from minicnn.nn import Buffer, Module, Parameter, Sequential
 
@@ -184,6 +184,31 @@ def _conv1d(**hyper):
     return layer, signal, reference.conv1d(signal, layer.weight.data, layer.bias.data, **hyper)
 
 
+def _conv_transpose(**hyper):
+    layer = filled(nn.ConvTranspose2d(4, 6, (3, 2), **hyper))
+    return layer, X, reference.conv_transpose2d(X, layer.weight.data, layer.bias.data, **hyper)
+
+
+def _normed(make, definition, **hyper):
+    layer = filled(make())
+    return layer, X, definition(X, layer.weight.data, layer.bias.data, **hyper)
+
+
+def _prelu(count):
+    layer = filled(nn.PReLU(count))
+    return layer, X, np.where(X > 0, X, X * layer.weight.data.reshape(-1, 1, 1))
+
+
+def _shuffled(x, r):
+    """Pixel by pixel: channel c·r² + p·r + q is pixel (p, q) of each block of map c."""
+    N, C, H, W = x.shape
+    y = np.zeros((N, C // r**2, H * r, W * r))
+    for c, p, q in np.ndindex(C // r**2, r, r):
+        for i, j in np.ndindex(H, W):
+            y[:, c, r * i + p, r * j + q] = x[:, c * r**2 + p * r + q, i, j]
+    return y
+
+
 def _linear(bias):
     layer = filled(nn.Linear(7, 4, bias=bias))
     return layer, ROW, reference.linear(ROW, layer.weight.data, layer.bias.data if bias else None)
@@ -237,20 +262,35 @@ LAYERS = {
     "ZeroPad2d": lambda: (nn.ZeroPad2d(((1, 0), (0, 2))), X, reference.pad(X, padding=((1, 0), (0, 2)))),
     "Conv2d, same": lambda: _conv(padding="same", bias=False),
     "Conv2d, groups": lambda: _conv(groups=2, dilation=(1, 2)),
+    "ConvTranspose2d": lambda: _conv_transpose(stride=(2, 3), padding=(1, 0), output_padding=(1, 2)),
+    "ConvTranspose2d, groups": lambda: _conv_transpose(padding=((0, 1), (2, 0)), groups=2, dilation=(1, 2)),
     "Dropout": lambda: (nn.Dropout(0.5).eval(), X, X),
     "Dropout2d": lambda: (nn.Dropout2d(0.5).eval(), X, X),
     "StochasticDepth": lambda: (nn.StochasticDepth(0.5).eval(), X, X),
+    "ELU": lambda: (nn.ELU(0.4), ROW, np.where(ROW > 0, ROW, 0.4 * (np.exp(ROW) - 1))),
     "Flatten": lambda: (nn.Flatten(), X, X.reshape(2, 120)),
     "Flatten, from 2": lambda: (nn.Flatten(start_axis=2), X, X.reshape(2, 4, 30)),
+    "GELU": lambda: (nn.GELU(), ROW, ROW * np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2)(ROW)),
+    "GELU, tanh": lambda: (nn.GELU(approximate="tanh"), ROW, ROW / 2 * (
+        1 + np.tanh(math.sqrt(2 / math.pi) * (ROW + 0.044715 * ROW**3)))),
     "GlobalAvgPool2d": lambda: (nn.GlobalAvgPool2d(), X, reference.adaptive_avg_pool2d(X, output_size=1)[..., 0, 0]),
     "GlobalMaxPool2d": lambda: (nn.GlobalMaxPool2d(), X, reference.adaptive_max_pool2d(X, output_size=1)[..., 0, 0]),
+    "GroupNorm": lambda: _normed(lambda: nn.GroupNorm(2, 4, eps=1e-3), reference.group_norm, num_groups=2, eps=1e-3),
+    "GroupNorm, not affine": lambda: (nn.GroupNorm(4, 4, affine=False), X, reference.group_norm(X, num_groups=4)),
     "Hardsigmoid": lambda: (nn.Hardsigmoid(), 3 * ROW, np.clip(3 * ROW / 6 + 0.5, 0, 1)),
     "Hardswish": lambda: (nn.Hardswish(), 3 * ROW, 3 * ROW * np.clip(3 * ROW / 6 + 0.5, 0, 1)),
     "Identity": lambda: (nn.Identity(), X, X),
+    "InstanceNorm2d": lambda: (nn.InstanceNorm2d(4), X, reference.instance_norm(X)),
+    "InstanceNorm2d, affine": lambda: _normed(lambda: nn.InstanceNorm2d(4, eps=0.1, affine=True),
+                                              reference.instance_norm, eps=0.1),
     "LPPool2d": lambda: (nn.LPPool2d(3, (3, 2), stride=2), X,
                          reference.lp_pool2d(X, norm_type=3, kernel_size=(3, 2), stride=2)),
     "LPPool2d, padded": lambda: (nn.LPPool2d(2, 2, padding=((1, 0), (0, 1)), dilation=2), X, reference.lp_pool2d(
         X, kernel_size=2, padding=((1, 0), (0, 1)), dilation=2)),
+    "LayerNorm": lambda: _normed(lambda: nn.LayerNorm((6, 5), eps=0.1), reference.layer_norm,
+                                 normalized_shape=(6, 5), eps=0.1),
+    "LayerNorm, not affine": lambda: (nn.LayerNorm(5, elementwise_affine=False), X,
+                                      reference.layer_norm(X, normalized_shape=5)),
     "LeakyReLU": lambda: (nn.LeakyReLU(0.2), ROW, np.where(ROW > 0, ROW, 0.2 * ROW)),
     "LeakyReLU, default": lambda: (nn.LeakyReLU(), ROW, np.where(ROW > 0, ROW, ROW / 100)),
     "Linear": lambda: _linear(True),
@@ -264,14 +304,28 @@ LAYERS = {
     "MaxPool2d, same": lambda: (nn.MaxPool2d(3, 2, padding="same_lower"), X,
                                 reference.max_pool2d(X, kernel_size=3, stride=2, padding="same_lower")),
     "MaxPool2d, overlapping": lambda: (nn.MaxPool2d(3, 1), X, reference.max_pool2d(X, kernel_size=3, stride=1)),
+    "Mish": lambda: (nn.Mish(), ROW, ROW * np.tanh(np.log(1 + np.exp(ROW)))),
+    "PReLU": lambda: _prelu(4),
+    "PReLU, one slope": lambda: _prelu(1),
+    "PixelShuffle": lambda: (nn.PixelShuffle(2), X, _shuffled(X, 2)),
+    "PixelUnshuffle": lambda: (nn.PixelUnshuffle(2), _shuffled(X, 2), X),
     "ReLU": lambda: (nn.ReLU(), ROW, np.where(ROW > 0, ROW, 0)),
     "ReLU6": lambda: (nn.ReLU6(), 8 * ROW, np.minimum(np.maximum(8 * ROW, 0), 6)),
+    "SELU": lambda: (nn.SELU(), ROW, 1.0507009873554805 * np.where(ROW > 0, ROW, 1.6732632423543772 * np.expm1(ROW))),
     "SiLU": lambda: (nn.SiLU(), ROW, ROW * SIGMA(ROW)),
     "Sigmoid": lambda: (nn.Sigmoid(), ROW, SIGMA(ROW)),
     "Softmax": lambda: (nn.Softmax(), ROW, reference.softmax(ROW)),
     "Softmax, axis": lambda: (nn.Softmax(axis=1), X, reference.softmax(X, axis=1)),
+    "Softplus": lambda: (nn.Softplus(beta=0.7), ROW, np.log(1 + np.exp(0.7 * ROW)) / 0.7),
     "Tanh": lambda: (nn.Tanh(), ROW, (np.exp(2 * ROW) - 1) / (np.exp(2 * ROW) + 1)),
     "TrainableAvgPool2d": _trainable,
+    "Upsample": lambda: (nn.Upsample(scale_factor=2), X, X.repeat(2, 2).repeat(2, 3)),
+    "Upsample, to a size": lambda: (nn.Upsample((9, 7), mode="nearest-exact"), X, reference.resize(
+        X, size=(9, 7), rounding="round_prefer_ceil")),
+    "Upsample, bilinear": lambda: (nn.Upsample(scale_factor=(2, 1.5), mode="bilinear"), X,
+                                   reference.resize(X, scale=(2, 1.5), mode="linear")),
+    "Upsample, corners": lambda: (nn.Upsample(7, mode="bilinear", align_corners=True), X, reference.resize(
+        X, size=7, mode="linear", coordinates="align_corners")),
 }  # fmt: skip
 LOSSES = {"CrossEntropyLoss", "MSELoss", "BCEWithLogitsLoss"}
 MACHINERY = {"Buffer", "LoadReport", "Module", "Parameter", "Sequential", "watch"}
@@ -375,6 +429,37 @@ def test_whole_net_gradients_of_a_small_net(rng):
     report = check_directions(lambda: loss(net(x), labels), {**dict(net.named_parameters()), "x": x}, directions=20)
     assert report.worst <= 1e-6
     assert (report.coordinates, report.kinks) == (20, [])
+
+
+def grows():
+    """Maps become smaller and larger again: the layers of nets that paint images."""
+    return Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.GroupNorm(2, 4), nn.GELU(), nn.ConvTranspose2d(4, 6, 4, 2, 1, bias=False),
+        nn.InstanceNorm2d(6, affine=True), nn.PReLU(6), nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.Conv2d(6, 8, 3), nn.PixelShuffle(2), nn.ELU(), nn.Upsample(scale_factor=0.5), nn.SELU(),
+        nn.PixelUnshuffle(2), nn.LayerNorm((8, 5, 5)), nn.Softplus(), nn.Conv2d(8, 3, 1), nn.Mish(), nn.Flatten(),
+        nn.Linear(75, 5))  # fmt: skip
+
+
+def test_whole_net_gradients_of_a_net_whose_maps_grow(rng):
+    net, x = grows().astype("float64"), Tensor(rng.standard_normal((2, 3, 7, 7)), True)
+    loss, labels = nn.CrossEntropyLoss(), Tensor(np.array([2, 0]))
+    report = check_directions(lambda: loss(net(x), labels), {**dict(net.named_parameters()), "x": x}, directions=20)
+    assert report.worst <= 1e-6
+    assert (report.coordinates, report.kinks) == (20, [])
+
+
+def test_the_net_whose_maps_grow_learns_one_batch():
+    net, images = grows(), np.random.default_rng(5).standard_normal((6, 3, 7, 7)).astype(np.float32)
+    labels, losses = Tensor(np.array([0, 1, 2, 3, 4, 0])), []
+    update = optim.Adam(net.parameters(), lr=0.01)
+    for _ in range(25):
+        update.zero_grad()
+        loss = nn.CrossEntropyLoss()(net(Tensor(images)), labels)
+        loss.backward()
+        update.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_a_wrong_gradient_in_a_whole_net_is_caught(rng):

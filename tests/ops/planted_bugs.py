@@ -168,6 +168,24 @@ def conv1d_dx_sides_swapped(dy, x, w, b):
     return cpu.conv2d_dx(dy[:, :, None], w[:, :, None], g)[:, :, 0]
 
 
+UP = normal(4, 3, 3, 3)                                            # X's 4 channels to 3
+
+
+@bug(ops.conv_transpose2d, "x", X, UP, B, stride=2)
+def conv_transpose_dx_with_turned_filters(dy, x, w, b):
+    return cpu.conv2d(dy, w[:, :, ::-1, ::-1].copy(), None, Conv2dGeometry.of(dy.shape, w.shape, 2))
+
+
+@bug(ops.conv_transpose2d, "w", X, UP, B, stride=2, padding=((1, 0), (0, 1)))
+def conv_transpose_dw_sides_swapped(dy, x, w, b):
+    return cpu.conv2d_dw(x, dy, Conv2dGeometry.of(dy.shape, w.shape, 2, ((0, 1), (1, 0))))
+
+
+@bug(ops.conv_transpose2d, "x", X, UP, None, stride=2, output_padding=1)
+def conv_transpose_dx_output_padding_in_front(dy, x, w, b):
+    return cpu.conv2d(dy[:, :, 1:, 1:].copy(), w, None, Conv2dGeometry.of(dy[:, :, 1:, 1:].shape, w.shape, 2))
+
+
 @bug(ops.conv2d, "b", X, W, B)
 def conv_db_over_the_wrong_axes(dy, x, w, b):
     return dy.sum((1, 2, 3))  # 3 images, 3 filters: the shape gives nothing away
@@ -291,6 +309,25 @@ def global_avg_pool_not_divided(dy, x):
     return np.broadcast_to(dy[:, :, None, None], x.shape)
 
 
+@bug(ops.resize, "x", MAP, scale=2)
+def resize_of_nearest_averages_instead_of_adding(dy, x):
+    return dy.reshape(*x.shape[:3], 2, x.shape[3], 2).mean((3, 5)) if dy.shape[2] == 2 * x.shape[2] else dy
+
+
+@bug(ops.resize, "x", MAP, scale=2, mode="linear")
+def resize_linear_as_if_nearest(dy, x):
+    N, C, H, W = x.shape
+    return dy.reshape(N, C, H, 2, W, 2).sum((3, 5))
+
+
+@bug(ops.resize, "x", MAP, size=(4, 3), coordinates="asymmetric", rounding="floor")
+def resize_to_less_spreads_over_the_block(dy, x):
+    dx = np.zeros_like(x)
+    for h, v in np.ndindex(x.shape[2:]):
+        dx[:, :, h, v] = dy[:, :, h * 4 // x.shape[2], v * 3 // x.shape[3]]
+    return dx
+
+
 # ------------------------------------------------------------------------------------------------------- normalisation
 
 MAPS = normal(2, 7, 3)
@@ -406,6 +443,49 @@ def batch_norm_inference_dvar_without_the_half(dy, x, gamma, beta, mean, var):
     return -gamma * inv_var * (dy * (x - mean[:, None]) * np.sqrt(inv_var)[:, None]).sum((0, 2))
 
 
+LEFT, RIGHT = normal(2, 6, 3, 2), normal(6)
+
+
+def _standard(x, axes):
+    """(x̂, √(σ² + ε)) of the parts over these axes."""
+    centred = x - x.mean(axes, keepdims=True)
+    std = np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-5)
+    return centred / std, std
+
+
+@bug(ops.layer_norm, "x", normal(3, 4, 5), normal(5), normal(5), normalized_shape=5)
+def layer_norm_means_of_dy_instead_of_g(dy, x, gamma, beta):
+    xhat, std = _standard(x, -1)
+    rest = dy.mean(-1, keepdims=True) + xhat * (dy * xhat).mean(-1, keepdims=True)
+    return gamma * (dy - rest) / std
+
+
+@bug(ops.layer_norm, "gamma", normal(3, 4, 4), normal(4), normal(4), normalized_shape=4)
+def layer_norm_dgamma_over_the_wrong_axes(dy, x, gamma, beta):
+    return (dy * _standard(x, -1)[0]).sum((0, 2))
+
+
+@bug(ops.group_norm, "x", LEFT, RIGHT, RIGHT, num_groups=3)
+def group_norm_dx_of_single_channels(dy, x, gamma, beta):
+    g, (xhat, std) = dy * gamma[:, None, None], _standard(x, (2, 3))
+    return (g - g.mean((2, 3), keepdims=True) - xhat * (g * xhat).mean((2, 3), keepdims=True)) / std
+
+
+@bug(ops.group_norm, "beta", LEFT, RIGHT, RIGHT, num_groups=3)
+def group_norm_dbeta_averaged_over_images(dy, x, gamma, beta):
+    return dy.sum((2, 3)).mean(0)
+
+
+@bug(ops.instance_norm, "x", LEFT, None, None)
+def instance_norm_as_if_the_statistics_were_given(dy, x, *_):
+    return dy / _standard(x, (2, 3))[1]
+
+
+@bug(ops.instance_norm, "gamma", LEFT, RIGHT, RIGHT)
+def instance_norm_dgamma_without_normalising(dy, x, gamma, beta):
+    return (dy * x).sum((0, 2, 3))
+
+
 # ------------------------------------------------------------------------------------------------------ softmax, losses
 
 LOGITS, LABELS = normal(5, 4), np.array([0, 3, 1, 1, 2])
@@ -440,6 +520,11 @@ def softmax_along_the_wrong_axis(dy, x):
 @bug(ops.log_softmax, "x", LOGITS)
 def log_softmax_without_the_sum(dy, x):
     return dy - _softmax(x) * dy
+
+
+@bug(ops.logsumexp, "x", LOGITS, axis=1)
+def logsumexp_to_the_largest_alone(dy, x):
+    return dy[:, None] * np.eye(4)[x.argmax(1)]
 
 
 def _wanted(labels, smoothing=0.0):
@@ -543,14 +628,22 @@ def divide_db_b_not_squared(dy, a, b):
     return -dy * a / b
 
 
-@bug(power, "x", normal(3, 4), exponent=3)
-def power_exponent_off_by_one(dy, x):
-    return dy * 3 * x**3
+BASE, EXPONENT = abs(normal(3, 4)) + 0.5, normal(3, 4, seed=1)
 
 
-@bug(power, "x", normal(3, 4), exponent=3)
-def power_factor_dropped(dy, x):
-    return dy * x**2
+@bug(power, "x", BASE, EXPONENT)
+def power_exponent_off_by_one(dy, x, e):
+    return dy * e * x**e
+
+
+@bug(power, "x", BASE, EXPONENT)
+def power_factor_dropped(dy, x, e):
+    return dy * x ** (e - 1)
+
+
+@bug(power, "exponent", BASE, EXPONENT)
+def power_de_without_the_logarithm(dy, x, e):
+    return dy * x**e
 
 
 @bug(ops.log, "x", abs(normal(3, 4)) + 0.5)
@@ -566,6 +659,36 @@ def sqrt_without_the_half(dy, x):
 @bug(ops.exp, "x", normal(3, 4))
 def exp_passes_dy(dy, x):
     return dy
+
+
+@bug(ops.maximum, "b", apart(3, 4), apart(3, 4, low=-3, high=2.5))
+def maximum_db_of_a(dy, a, b):
+    return dy * (a > b)
+
+
+@bug(ops.minimum, "a", apart(3, 4), apart(3, 1, low=-1, high=1.3))
+def minimum_of_the_larger(dy, a, b):
+    return dy * (a > b)
+
+
+@bug(ops.prod, "x", normal(3, 4), axis=1)
+def prod_of_all_including_itself(dy, x):
+    return np.broadcast_to((dy * x.prod(1))[:, None], x.shape)
+
+
+@bug(ops.prod, "x", normal(3, 4) * np.array([[1, 0, 1, 1], [1, 1, 1, 1], [0, 1, 0, 1]]), axis=1)
+def prod_has_no_gradient_where_a_factor_is_0(dy, x):
+    return (dy * x.prod(1))[:, None] / np.where(x == 0, 1, x)
+
+
+@bug(ops.erf, "x", normal(3, 4))
+def erf_slope_without_the_factor(dy, x):
+    return dy * np.exp(-x * x)
+
+
+@bug(ops.broadcast_to, "x", normal(3, 1), shape=(2, 3, 4))
+def broadcast_to_averages(dy, x):
+    return dy.mean((0, 2))[:, None]
 
 
 @bug(total, "x", normal(3, 3), axis=1)
@@ -657,6 +780,47 @@ def batch_norm_relu_gamma_ungated(dy, x, gamma, beta):
 @bug(ops.batch_norm_add_relu, "z", FEATURES, GAMMA, BETA, FEATURES[::-1].copy())
 def batch_norm_add_relu_shortcut_ungated(dy, x, gamma, beta, z):
     return dy
+
+
+@bug(ops.elu, "x", CURVE, alpha=0.3)
+def elu_slope_y_plus_1(dy, x):
+    return dy * np.where(x > 0, 1, 0.3 * (np.exp(x) - 1) + 1)
+
+
+@bug(ops.selu, "x", CURVE)
+def selu_slope_1_above(dy, x):
+    return dy * np.where(x > 0, 1, 1.0507009873554805 * 1.6732632423543772 * np.exp(x))
+
+
+@bug(ops.gelu, "x", CURVE)
+def gelu_without_the_density(dy, x):
+    return dy * ops.gelu(x).numpy() / x
+
+
+@bug(ops.gelu, "x", normal(3, 4), approximate="tanh")
+def gelu_tanh_with_the_slope_of_the_exact_one(dy, x):
+    return ops.gelu.__wrapped__(x)[1](dy)
+
+
+@bug(ops.softplus, "x", CURVE, beta=0.5)
+def softplus_beta_forgotten(dy, x):
+    return dy / (1 + np.exp(-x))
+
+
+@bug(ops.mish, "x", CURVE)
+def mish_without_its_sigmoid(dy, x):
+    t = np.tanh(np.log(1 + np.exp(x)))
+    return dy * (t + x * (1 - t * t))
+
+
+@bug(ops.prelu, "w", apart(3, 4, 5), normal(4))
+def prelu_dw_of_all_values(dy, x, w):
+    return (dy * x).sum((0, 2))
+
+
+@bug(ops.prelu, "x", apart(3, 4, 4), normal(4))
+def prelu_slope_of_the_wrong_axis(dy, x, w):
+    return np.where(x > 0, dy, dy * w)
 
 
 # ---------------------------------------------------------------------------------------------- dropout, moving about

@@ -442,16 +442,15 @@ WRONG = {
         TypeError,
         "concat: xs must be a Tensor or an array, not a list: pass several Tensors one by one",
     ),
-    "power of a Tensor": (
-        lambda: Tensor(LOGITS) ** Tensor(2.0),
+    "power by a word": (
+        lambda: power(LOGITS, exponent="2"),
         TypeError,
-        "power: exponent is a Tensor, but hyper-parameters are plain Python values: pass exponent=exponent.item(), or "
-        "exponent=exponent.data for an index",
+        "power: exponent must be a Tensor, an array or a number, not '2'",
     ),
-    "power of an array": (
-        lambda: power(LOGITS, exponent=LOGITS),
-        TypeError,
-        "power: exponent must be a number, not a ndarray: for b ** t with a Tensor t write exp(t * log(b))",
+    "power by no number": (
+        lambda: Tensor(LOGITS) ** float("nan"),
+        ValueError,
+        "power: exponent (=nan) must be finite",
     ),
     "pad of three": (
         lambda: pad2d(X, padding=(1, 2, 3)),

@@ -138,6 +138,47 @@ def test_conv1d(first):
                 f"conv1d {x.shape} {w.shape} {left} {right} {how}")  # fmt: skip
 
 
+@batches("conv_transpose2d", 500)
+def test_conv_transpose2d(first):
+    for rng in each(first, 110):
+        G, K, S, D = int_(rng, 1, 3), two(rng, 1, 4), two(rng, 1, 4), two(rng, 1, 3)
+        more = tuple(int_(rng, 0, s - 1) for s in S)
+        size = two(rng, 1, 6)
+        P = tuple(int_(rng, 0, ((n - 1) * s + d * (k - 1) + m) // 2) for n, s, d, k, m in zip(size, S, D, K, more))
+        x, w = rng.standard_normal((2, 2 * G, *size)), rng.standard_normal((2 * G, 3, *K))
+        b = rng.standard_normal(3 * G) if rng.random() < 0.5 else None
+        compare_op(rng, "conv_transpose2d", [x, w, b], {"stride": S, "padding": P, "output_padding": more, "groups": G,
+                                                        "dilation": D})  # fmt: skip
+
+
+@batches("interpolate", 500)
+def test_interpolate(first):
+    """To a size, and by a factor, which PyTorch rounds down as well.
+
+    No factors such as 2.25, of 3 pixels: where the size comes out twice as large, PyTorch reads as for the factor 2.
+    """
+    for rng in each(first, 111):
+        x = rng.standard_normal((2, 3, *two(rng, 1, 9)))
+        mode = str(rng.choice(["nearest", "nearest-exact", "bilinear"]))
+        corners = mode == "bilinear" and bool(rng.random() < 0.5)
+        how = {"size": two(rng, 1, 12)} if rng.random() < 0.6 else {
+            "scale_factor": tuple(float(s) for s in rng.choice([1.0, 2.0, 3.0, 1.5, 2.5, 4.0], 2))}
+        theirs = {"mode": mode, **how, **({"align_corners": corners} if mode == "bilinear" else {})}
+        compare(rng, lambda t: ops.interpolate(t, mode=mode, align_corners=corners, **how),
+                lambda t: F.interpolate(t, **theirs), [x], f"interpolate {x.shape} {theirs}")  # fmt: skip
+
+
+@batches("pixel_shuffle", 500)
+def test_pixel_shuffle(first):
+    for rng in each(first, 112):
+        r, (H, W) = int_(rng, 1, 4), two(rng, 1, 5)
+        x, wide = rng.standard_normal((2, 3 * r * r, H, W)), rng.standard_normal((2, 3, H * r, W * r))
+        compare(rng, lambda t: ops.pixel_shuffle(t, upscale_factor=r), lambda t: F.pixel_shuffle(t, r), [x],
+                f"pixel_shuffle {x.shape} {r}")  # fmt: skip
+        compare(rng, lambda t: ops.pixel_unshuffle(t, downscale_factor=r), lambda t: F.pixel_unshuffle(t, r), [wide],
+                f"pixel_unshuffle {wide.shape} {r}")  # fmt: skip
+
+
 @batches("pad", 500)
 def test_pad(first):
     for rng in each(first, 103):
@@ -308,6 +349,30 @@ def normalised(rng):
     return x, *((rng.standard_normal(C) if affine else None) for _ in range(2)), float(rng.choice([1e-5, 1e-3, 0.1]))
 
 
+@batches("norms-in-an-image", 500)
+def test_layer_group_and_instance_norm(first):
+    """Where few values are normalised, dx nearly cancels. PyTorch refuses γ without β: it gets ones and zeros."""
+    def theirs(norm, size):
+        ones = torch.ones(size, dtype=torch.float64)
+        return lambda x, g, b: norm(x, ones if g is None else g, 0 * ones if b is None else b)
+
+    for rng in each(first, 117):
+        x, G = rng.standard_normal((int_(rng, 1, 3), 6, *rng.integers(2, 5, int_(rng, 1, 3)))), int(rng.integers(1, 4))
+        x, eps = x * rng.uniform(0.5, 3) + rng.normal(), float(rng.choice([1e-5, 1e-3, 0.1]))
+        shape = x.shape[-int_(rng, 1, x.ndim - 1) :]
+        for what, size, ours, norm in (
+            ("group_norm", 6, lambda *a: ops.group_norm(*a, num_groups=G, eps=eps),
+             lambda x, g, b: F.group_norm(x, G, g, b, eps)),
+            ("instance_norm", 6, lambda *a: ops.instance_norm(*a, eps=eps),
+             lambda x, g, b: F.instance_norm(x, weight=g, bias=b, eps=eps)),
+            ("layer_norm", shape, lambda *a: ops.layer_norm(*a, normalized_shape=shape, eps=eps),
+             lambda x, g, b: F.layer_norm(x, shape, g, b, eps)),
+        ):  # fmt: skip
+            gamma, beta = (rng.standard_normal(size) if rng.random() < 0.7 else None for _ in range(2))
+            compare(rng, ours, theirs(norm, size), [x, gamma, beta], f"{what} {x.shape} {size} {G} {eps}",
+                    tolerance=1e-11, cancels=True)  # fmt: skip
+
+
 @batches("batch_norm", 500)
 def test_batch_norm(first):
     for rng in each(first, 10):
@@ -419,10 +484,38 @@ def test_losses_far_out_stay_finite_and_equal():
     compare(rng, lambda t: ops.log_softmax(t), lambda t: F.log_softmax(t, -1), [x], "log_softmax")
 
 
+@batches("logsumexp", 500)
+def test_logsumexp(first):
+    for rng in each(first, 113):
+        x = rng.standard_normal(tuple(rng.integers(1, 6, int_(rng, 1, 4)))) * rng.choice([1, 20, 1000])
+        axes = tuple(int(a) for a in rng.permutation(x.ndim)[: int_(rng, 1, x.ndim)])
+        keep = bool(rng.random() < 0.5)
+        compare(rng, lambda t: ops.logsumexp(t, axis=axes, keepdims=keep),
+                lambda t: torch.logsumexp(t, axes, keep), [x], f"logsumexp {x.shape} {axes} {keep}")  # fmt: skip
+
+
+def test_logsumexp_of_minus_infinity():
+    x = np.array([[-np.inf, -np.inf], [0.5, -np.inf], [np.inf, 1.0]])
+    with np.errstate(divide="ignore"):                             # ln 0
+        y = ops.logsumexp(x, axis=1).numpy()
+    np.testing.assert_array_equal(y, torch.logsumexp(torch.tensor(x), 1).numpy())
+
+
+@batches("prod", 500)
+def test_prod(first):
+    """With zeros: none, one or several among the factors."""
+    for rng in each(first, 114):
+        x = rng.standard_normal(tuple(rng.integers(1, 5, int_(rng, 1, 3))))
+        x[rng.random(x.shape) < rng.choice([0, 0.2])] = 0
+        axis = int_(rng, -x.ndim, x.ndim - 1)
+        compare(rng, lambda t: ops.prod(t, axis=axis), lambda t: torch.prod(t, axis), [x], f"prod {x.shape} {axis}")
+
+
 # --------------------------------------------------------------------------------------------------------- activations
 
 CURVES = {"relu": F.relu, "relu6": F.relu6, "leaky_relu": F.leaky_relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid,
-          "silu": F.silu, "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish}  # fmt: skip
+          "silu": F.silu, "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish, "elu": F.elu, "selu": F.selu,
+          "gelu": F.gelu, "softplus": lambda x: F.softplus(x, threshold=500), "mish": F.mish}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CURVES)
@@ -443,7 +536,9 @@ def test_activation(name):
         y.backward(np.array([0.7]))
         expected.backward(torch.tensor([0.7], dtype=torch.float64))
         # e^−800 is 0 in float64, and near it silu and sigmoid round differently: an absolute floor of 1e-300
-        assert abs(y.item() - expected.item()) <= 1e-12 * abs(expected.item()) + 1e-300, v
+        # PyTorch's gelu is x·(1 + erf)/2, which loses its digits where erf is nearly −1
+        floor = 1e-15 * abs(v) if name == "gelu" else 1e-300
+        assert abs(y.item() - expected.item()) <= 1e-12 * abs(expected.item()) + floor, v
         assert abs(mine.grad[0] - other.grad.item()) <= tolerance * max(abs(other.grad.item()), 1e-3), v
 
 
@@ -459,8 +554,80 @@ def test_leaky_relu_with_other_slopes():
         compare_op(np.random.default_rng(1), "leaky_relu", [x], {"negative_slope": slope})
 
 
+@batches("prelu", 500)
+def test_prelu(first):
+    for rng in each(first, 115):
+        x = rng.standard_normal(tuple(rng.integers(1, 6, int_(rng, 1, 4))))
+        w = rng.standard_normal(x.shape[1] if x.ndim > 1 and rng.random() < 0.7 else 1)
+        compare_op(rng, "prelu", [x, w])
+
+
+def test_prelu_at_0():
+    compare_op(np.random.default_rng(0), "prelu", [np.array([[0.0, -0.0], [1.0, -1.0]]), np.array([0.3, -2.0])])
+
+
+def test_elu_softplus_and_gelu_with_their_settings():
+    x = np.concatenate([np.arange(-64, 65) / 8, [-1e3, 1e3]])
+    rng = np.random.default_rng(1)
+    for alpha in (0.0, 0.5, 2.0):
+        compare_op(rng, "elu", [x], {"alpha": alpha})
+    for beta in (0.1, 2.0):
+        compare(rng, lambda t: ops.softplus(t, beta=beta), lambda t: F.softplus(t, beta, 500), [x], "softplus")
+    compare_op(rng, "gelu", [x], {"approximate": "tanh"})
+
+
+def test_erf():
+    x = np.concatenate([np.arange(-256, 257) / 32, [-1e3, -1e-9, 1e-300, 1e3]])
+    for v in x:
+        mine, other = Tensor(np.array([v]), True), torch.tensor([v], requires_grad=True)
+        y, expected = ops.erf(mine), torch.erf(other)
+        y.backward(np.array([0.7]))
+        expected.backward(torch.tensor([0.7], dtype=torch.float64))
+        assert abs(y.item() - expected.item()) <= 4e-15 * abs(expected.item()), v
+        assert abs(mine.grad[0] - other.grad.item()) <= 1e-13 * abs(other.grad.item()) + 1e-300, v
+
+
+@batches("power", 500)
+def test_power(first):
+    """By arrays, and a number or an array by arrays; of negative numbers by whole ones, where de is NaN."""
+    for rng in each(first, 118):
+        full = tuple(int(v) for v in rng.integers(1, 5, 3))
+        shapes = [tuple(n if rng.random() < 0.7 else 1 for n in full)[int_(rng, 0, 2) :] for _ in range(2)]
+        x, e = rng.uniform(0.3, 2, shapes[0]), rng.standard_normal(shapes[1])
+        x[rng.random(x.shape) < 0.1] = 0
+        e = abs(e) + 1 if (x == 0).any() else e
+        compare(rng, ops.power, torch.pow, [x, e], f"power {shapes}")
+        compare(rng, lambda e: 1.7**e, lambda e: 1.7**e, [e], f"power 1.7 {shapes}")
+        whole = rng.integers(-2, 4, shapes[1]).astype(float)
+        compare(rng, ops.power, torch.pow, [-0.3 - x, whole], f"power of negative {shapes}", constants=(1,))
+
+
+@batches("maximum", 500)
+def test_maximum_and_minimum(first):
+    """With ties, which PyTorch gives half of dy each, with broadcasting, and with NaN."""
+    for rng in each(first, 116):
+        full = tuple(int(v) for v in rng.integers(1, 5, 3))
+        shapes = (tuple(n if rng.random() < 0.7 else 1 for n in full)[int_(rng, 0, 2) :] for _ in range(2))
+        a, b = (rng.integers(-2, 3, shape).astype(float) for shape in shapes)
+        for name in ("maximum", "minimum"):
+            compare(rng, getattr(ops, name), getattr(torch, name), [a, b], f"{name} {a.shape} {b.shape}")
+
+
+def test_a_nan_wins_maximum_and_minimum():
+    a, b = np.array([np.nan, 1.0, np.nan, 2.0]), np.array([0.5, np.nan, np.nan, 1.0])
+    for name in ("maximum", "minimum"):
+        mine, others = [Tensor(v, True) for v in (a, b)], [torch.tensor(v, requires_grad=True) for v in (a, b)]
+        y, expected = getattr(ops, name)(*mine), getattr(torch, name)(*others)
+        np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
+        y.backward(np.arange(1.0, 5))
+        expected.backward(torch.arange(1.0, 5, dtype=torch.float64))
+        for m, o in zip(mine, others):
+            np.testing.assert_array_equal(m.grad, o.grad.numpy())
+
+
 def test_all_activations_are_compared():
-    assert set(CURVES) == {n for n, f in vars(ops).items() if getattr(f, "__module__", "") == "minicnn.ops.activation"}
+    family = {n for n, f in vars(ops).items() if getattr(f, "__module__", "") == "minicnn.ops.activation"}
+    assert {*CURVES, "prelu"} == family
 
 
 # --------------------------------------------------------------------------------------------------- the engine's own

@@ -25,13 +25,19 @@ WRONG = {
     "dilation": WINDOW,
     "kernel_size": [*WINDOW, 2**31],
     "output_size": WINDOW,
+    "output_padding": [*INTEGER, -1, (1, 2, 3), 1],
+    "scale": ["abc", {"a": 1}, [1.0], NAN, float("inf"), 1j, 10**400, True, 0, -1, (1, 2, 3), (1, "a"), 1e-3, 1e9],
+    "coordinates": ["Half_pixel", "tf_crop_and_resize", 3, None, {"a": 1}, object()],
+    "rounding": ["round", 3, None, {"a": 1}, object()],
+    "approximate": ["erf", 3, None, {"a": 1}, object()],
+    "num_groups": [*INTEGER, 0, -1, 4],
+    "normalized_shape": [*INTEGER, 0, -1, (), (4, 6), (3, 4, 5, 6)],
     "groups": [*INTEGER, 0, -1, (1, 1)],
     "size": [*INTEGER, 0, -1],
     "start_axis": [*AXIS, None],
     "axis": AXIS,
     "axes": [v for v in AXIS if not isinstance(v, int)] + [(0, 0, 0), (0,), 0],
     "shape": ["abc", {"a": 1}, None, 2.5, (7, 7), (-1, -1), (-2, 6), (0, -1), ("a",), 13, object()],
-    "exponent": NUMBER,
     "negative_slope": NUMBER,
     "norm_type": [*NUMBER, 0.5, -1],
     "eps": [*NUMBER, -1e-5],
@@ -52,6 +58,10 @@ WRONG = {
     "count_include_pad": FLAG,
     "keepdims": FLAG,
 }  # fmt: skip
+WRONG["beta:softplus"] = [*NUMBER, 0, -1]
+WRONG["size:resize"] = [v for v in (*WINDOW, 3) if v is not None]                # which has a scale already
+WRONG["mode:resize"] = ["bilinear", 3, None, {"a": 1}, object()]
+WRONG["padding:conv_transpose2d"] = [*WRONG["padding"], "same", 9]
 WRONG["padding:pad"] = [*INTEGER, -1, (1, 2, 3), "same", (1, 2)]
 for _name, _values in (("stride", WRONG["stride"]), ("dilation", WINDOW)):
     WRONG[f"{_name}:conv1d"] = [*_values, (1, 1)]
@@ -116,7 +126,9 @@ ANY_SHAPE = {"add", "subtract", "multiply", "divide", "negative", "power", "abs"
              "relu6", "leaky_relu", "tanh", "sigmoid", "silu", "hardsigmoid", "hardswish", "sum", "mean", "max", "min",
              "getitem", "transpose", "squeeze", "reshape", "softmax", "log_softmax", "matmul", "flatten", "pad",
              "batch_norm", "batch_norm_inference", "local_response_norm", "dropout2d", "stochastic_depth",
-             "batch_norm_relu", "batch_norm_inference_relu"}  # fmt: skip
+             "batch_norm_relu", "batch_norm_inference_relu", "maximum", "minimum", "prod", "erf", "broadcast_to",
+             "logsumexp", "elu", "selu", "gelu", "softplus", "mish", "prelu", "layer_norm", "group_norm",
+             "instance_norm"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("row", "i", "array"), [*arguments()])

@@ -47,6 +47,12 @@ def test_schedule_is_its_closed_form(name):
         np.testing.assert_allclose(got, [formula(t, 0.4), formula(t, 0.01)], rtol=1e-12, atol=1e-18, err_msg=f"t = {t}")
 
 
+def test_one_cycle_is_by_default_that_of_pytorch():
+    """A 25th at the start, the whole after 30 % of the steps, and 10⁻⁴ of the start at the end."""
+    found = [got for got, in rates(lambda o: optim.OneCycleLR(o, 20), 20, lrs=(0.4,))]
+    assert (found[0], found[5], found[-1]) == pytest.approx((0.4 / 25, 0.4, 0.4 / 25e4))
+
+
 def test_the_cosine_ends_at_eta_min_and_stays():
     *_, before, last, after = rates(lambda o: optim.CosineAnnealingLR(o, 5, eta_min=1e-3), 7, lrs=(0.4,))
     assert last == after == [pytest.approx(1e-3, rel=1e-12)]

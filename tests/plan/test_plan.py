@@ -275,6 +275,18 @@ def test_activations(path, name):
         lambda x, w: ops.conv2d(x, w.reshape((100, 1, 1, 1))[:10], groups=10, padding=1),
         lambda x, w: ops.conv2d(x, w.reshape((20, 5, 1, 1)), groups=2, stride=2, dilation=2),
         lambda x, w: ops.batch_norm_inference(x, w[0], None, w[1], np.square(w[2].data) + 1),
+        lambda x, w: ops.conv_transpose2d(x, w.reshape((10, 1, 5, 2)), w[0, :1], stride=2, padding=1),
+        lambda x, w: ops.resize(x, scale=(2, 1.5), mode="linear"),
+        lambda x, w: ops.interpolate(x, size=(5, 11)),
+        lambda x, w: ops.pixel_unshuffle(ops.pixel_shuffle(x[:, :8], upscale_factor=2), downscale_factor=2),
+        lambda x, w: ops.layer_norm(x, normalized_shape=(9, 8)),
+        lambda x, w: ops.group_norm(x, w[0], w[1], num_groups=5),
+        lambda x, w: ops.instance_norm(x, None, w[1]),
+        lambda x, w: ops.prelu(x, w[0]) + ops.mish(x),
+        lambda x, w: ops.maximum(x, w[0].reshape(10, 1, 1)) * ops.minimum(x, 0.5),
+        lambda x, w: x + ops.broadcast_to(x.mean((2, 3), keepdims=True), shape=x.shape),
+        lambda x, w: ops.logsumexp(x, axis=1, keepdims=True) * x.prod(1, keepdims=True),
+        lambda x, w: ops.gelu(x) + ops.elu(x) + ops.selu(x) + ops.softplus(x) + ops.erf(x) + abs(x) ** w[0, 0],
     ],
 )
 def test_every_kind_of_step(path, forward):

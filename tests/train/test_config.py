@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from minicnn import data
-from minicnn.data import Dataset, Splits
+from minicnn.data import NORMALISATIONS, Dataset, Splits
 from minicnn.io import model_file
 from minicnn.train import Config, Run
+from minicnn.train.source import open_splits
+from tests.data.pictures import make_folder
 from tests.train.tiny import TINY
 
 
@@ -76,6 +78,7 @@ def test_optimisers_and_schedules_of_a_run(tmp_path, name, schedule):
     ({"label_smoothing": 1.0}, ValueError, "label_smoothing (=1.0) must be at least 0 and below 1"),
     ({"validation": 0.0}, ValueError, "validation (=0.0) must be between 0 and 1: it is the share"),
     ({"validation": 1}, ValueError, "validation (=1) must be between 0 and 1"),
+    ({"validation": 0.0, "weights": "a.npz", "unfreeze": "all"}, ValueError, "validation (=0.0) must be between 0 and"),
     ({"lr": 0.0}, ValueError, "lr (=0.0) must be a number above 0"),
     ({"lr": math.nan}, ValueError, "lr (=nan) must be a number above 0"),
 ], ids=str)  # fmt: skip
@@ -86,8 +89,11 @@ def test_every_bad_value_has_its_sentence_before_a_folder_is_made(tmp_path, chan
     assert not (tmp_path / "run").exists()
 
 
-def test_a_good_config_gives_itself():
-    c = Config()
+@pytest.mark.parametrize("changes", [
+    {}, {"validation": 1e-6}, {"validation": 0.0, "weights": "a.npz"},
+    {"milestones": [1, 19], "schedule": "multistep"}])  # fmt: skip
+def test_a_good_config_gives_itself(changes):
+    c = Config(**changes)
     assert c.check() is c
 
 
@@ -95,6 +101,21 @@ def shaped(C, H, W, classes=2):
     images = np.random.default_rng(0).integers(0, 256, (20, C, H, W)).astype(np.uint8)
     half = Dataset(images, np.arange(20) % classes)
     return Splits.of_arrays("shaped", half, half, tuple(map(str, range(classes))), (0.5,) * C, (0.25,) * C)
+
+
+@pytest.mark.parametrize(("fit", "size", "resize"), [("crop", 0, 256), ("crop", 56, 64), ("stretch", 0, 0),
+                                                     ("pad", 56, 0)])
+def test_a_crop_is_7_8_of_the_shorter_side_as_for_imagenet(tmp_path, fit, size, resize):
+    make_folder(tmp_path, {"a": 4, "b": 4})
+    splits = open_splits(Config(dataset=str(tmp_path), model="resnet18", fit=fit, size=size))
+    assert (splits.preprocessing.size, splits.preprocessing.resize) == ((size or 224,) * 2, resize)
+    assert (splits.preprocessing.mean, splits.preprocessing.std) == NORMALISATIONS["imagenet"]
+
+
+def test_grey_pictures_become_numbers_from_minus_2_to_2(tmp_path):
+    make_folder(tmp_path, {"a": 4, "b": 4})
+    prepare = open_splits(Config(dataset=str(tmp_path), model="lenet5")).preprocessing
+    assert prepare.normalise(np.array([0, 255], np.uint8).reshape(1, 1, 1, 2)).tolist() == [[[[-2, 2]]]]
 
 
 def test_images_of_a_wrong_size_are_told_before_anything_is_written(tmp_path, monkeypatch):

@@ -104,6 +104,26 @@ def test_validation_is_a_share_of_each_class_or_data_of_your_own():
     assert history.best["val_loss"] == pytest.approx(cross_entropy(logits, Y[:30]).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_validation_split_of_the_data_is_kept(share):
+    net, splits = Own(), TINY.with_validation(0.25, seed=1)
+    history = quiet(net, splits, validation=share, epochs=1)
+    logits = net(Tensor(data.normalise(splits.validation.images, TINY.mean, TINY.std)))
+    assert history.best["val_loss"] == pytest.approx(cross_entropy(logits, splits.validation.labels).item(), rel=1e-5)
+
+
+def test_balanced_classes_weigh_in_the_loss():
+    labels = np.where(Y < 7, 0, Y)
+    seed(0)
+    net, same = Own(), Own()
+    same.load_state_dict(net.state_dict())
+    quiet(net, [(X, labels)], epochs=1, optimizer=optim.SGD(net.parameters(), 0.1), class_weights="balanced")
+    weight = [len(labels) / (10 * max(1, (labels == k).sum())) for k in range(10)]
+    cross_entropy(same(Tensor(X)), labels, weight=weight).backward()
+    for name, p in same.named_parameters():
+        np.testing.assert_allclose(net.state_dict()[name], p.data - 0.1 * p.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_ctrl_c_keeps_the_best_and_returns():
     def interrupt(record):
         if record["epoch"] == 2:
@@ -138,6 +158,14 @@ def test_what_is_seen(capsys):
     assert png.getvalue().startswith(b"\x89PNG")
     assert isinstance(history, History)
     assert minicnn.fit is fit
+
+
+def test_in_a_terminal_a_bar_shows_the_loss_of_each_step(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    fit(Own(), TINY, epochs=1)
+    out = capsys.readouterr().out
+    assert re.search(r"epoch 1.*━.*4/4.*loss \d\.\d{4}", out)
 
 
 def test_a_schedule_falls_over_the_epochs():

@@ -232,6 +232,22 @@ def test_the_search_grows_the_rate_and_finds_where_the_loss_falls(tmp_path, monk
         assert search.smoothed[t - 1] == pytest.approx(s / (1 - 0.9**t))
     finder.draw(search, tmp_path / "lr.png")
     assert (tmp_path / "lr.png").read_bytes().startswith(b"\x89PNG")
+    by_default = finder.find_lr(run)                       # docs/training.md: a hundred steps, from 1e-6 to 1
+    assert by_default.rates == pytest.approx(np.geomspace(1e-6, 1, 100)[: len(by_default.rates)])
+
+
+def test_the_picture_of_the_search_has_both_curves_and_three_marks(tmp_path, monkeypatch):
+    figure, kept = pytest.importorskip("matplotlib.figure"), []
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *args: kept.append(self))
+    finder.draw(finder.Search([1e-3, 1e-2, 1e-1], [2.0, 1.0, 3.0], [2.0, 1.5, 1.8], 1e-2, 2e-3, 1e-3), "lr.png")
+    ax = kept[0].axes[0]
+    losses, smoothed, *marks = ax.lines
+    assert (list(losses.get_xdata()), list(losses.get_ydata())) == ([1e-3, 1e-2, 1e-1], [2.0, 1.0, 3.0])
+    assert (list(smoothed.get_xdata()), list(smoothed.get_ydata())) == ([1e-3, 1e-2, 1e-1], [2.0, 1.5, 1.8])
+    assert [mark.get_xdata()[0] for mark in marks] == [2e-3, 1e-2, 1e-3]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "loss of each batch", "smoothed", "falls fastest at 0.002", "is least at 0.01", "a tenth of that: 0.001"]
+    assert (ax.get_xlabel(), ax.get_xscale(), ax.get_ylim()[0]) == ("learning rate", "log", 0)
 
 
 def test_a_search_that_finds_nothing():

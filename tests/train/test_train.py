@@ -397,9 +397,9 @@ def test_runs_and_results_say_what_they_are(tmp_path):
 def test_progress_gives_every_item_and_says_where_it_is(monkeypatch, capsys):
     now = iter(range(0, 1000, 4))
     monkeypatch.setattr("minicnn.train.bar.time.monotonic", lambda: next(now))
-    assert list(progress([5, 6, 7, 8, 9], "epoch 1")) == [5, 6, 7, 8, 9]
+    assert list(progress([5, 6, 7, 8, 9], "[red] :cat: 1")) == [5, 6, 7, 8, 9]
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "epoch 1: 3 of 5\n"), "after 12 seconds; not at the end"
+    assert (out, err) == ("", "[red] :cat: 1: 3 of 5\n"), "after 12 seconds; not at the end"
     assert list(progress(iter([1, 2, 3, 4]))) == [1, 2, 3, 4]
     assert capsys.readouterr().err == "working: 3\n"
 
@@ -407,8 +407,8 @@ def test_progress_gives_every_item_and_says_where_it_is(monkeypatch, capsys):
 def test_progress_in_a_terminal_is_a_bar_that_goes_away(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    assert list(progress([1, 2], "epoch [1]")) == [1, 2]
+    assert list(progress([1, 2], "epoch [red]")) == [1, 2]
     out, err = capsys.readouterr()
     assert out == ""
-    assert "epoch [1]" in err
+    assert "epoch [red]" in err
     assert "━" in err

@@ -165,6 +165,18 @@ def test_the_minimum_of_a_quadratic_and_of_rosenbrocks_valley():
     np.testing.assert_allclose(linear_head.minimise(valley, np.array([-1.2, 1.0]), tolerance=1e-9), [1, 1], rtol=1e-6)
 
 
+def test_a_flat_function_needs_hardly_more_steps_than_unknowns():
+    """With the estimate of the Hessian begun at sᵀy/yᵀy, as Nocedal says; begun at 1 it takes 198."""
+    curvature, best, computed = np.geomspace(1e-3, 1e-1, 6), np.arange(1.0, 7), []
+
+    def value(x):
+        computed.append(x)
+        return (curvature * (x - best) ** 2).sum() / 2, curvature * (x - best)
+
+    np.testing.assert_allclose(linear_head.minimise(value, np.zeros(6), tolerance=1e-9), best, rtol=1e-6)
+    assert len(computed) < 60
+
+
 def test_the_head_is_at_the_minimum(rng):
     """A function that is strictly convex has its minimum where its gradient is 0, here counted by a loop."""
     V, N, F, K, strength = 2, 30, 4, 3, 0.05

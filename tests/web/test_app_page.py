@@ -155,7 +155,7 @@ def test_with_the_keyboard_alone(app, open_page, tmp_path):  # noqa: F811
 
     to("#file")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files({"name": "x.png", "mimeType": "image/png", "buffer": png(noise(4))})
     page.wait_for_selector("#correct", state="visible", timeout=WAIT)
     to("#bars button")

@@ -30,7 +30,7 @@ const WORDS = {
     filedAs: "“{0}”(으)로 저장했습니다: {1}", already: "이미 “{0}”(으)로 저장되어 있습니다: {1}", undo: "되돌리기", undone: "되돌렸습니다.",
     teach: "바로잡은 사진으로 학습", count: "{1}에 있는 바로잡은 사진: {0}장", none: "{0}에 아직 바로잡은 사진이 없습니다.",
     train: "다시 학습", meanwhile: "백그라운드에서 학습하며, 그동안에도 답합니다.", stop: "멈추기", progress: "다시 학습의 진행",
-    what: { start: "시작", features: "특징 계산", training: "학습", comparing: "비교" }, left: "{0} {1} %, {2}", seconds: "약 {0}초 남음",
+    what: { start: "시작", features: "특성 계산", training: "학습", comparing: "비교" }, left: "{0} {1} %, {2}", seconds: "약 {0}초 남음",
     old: "이전 모델", new: "새 모델", heldTest: "학습에 쓰지 않은 시험 사진 {0}장 가운데 맞힌 것", heldValidation: "에폭을 고르는 데 쓴 검증 사진 {0}장 가운데 맞힌 것",
     corrected: "학습에 쓴 바로잡은 사진 {0}장 가운데 맞힌 것", notEvidence: "새 모델은 바로잡은 사진으로 학습했으므로 그것은 증거가 아닙니다.",
     differ: "따로 둔 사진 가운데 이전 모델만 맞힌 것은 {0}장, 새 모델만 맞힌 것은 {1}장입니다. 몇 장의 차이는 우연일 수 있습니다.", leftOut: "바로잡은 사진이기도 해서 뺀 것: {0}장.", nothingHeld: "따로 둔 사진이 없어서 두 모델을 비교할 수 없습니다.",
@@ -187,12 +187,12 @@ $("undo").onclick = act(async () => {
 
 // -------------------------------------------------------------------------------------------------------- retraining
 
-$("train").onclick = act(async () => { await ask("/api/train", {}); await state(); $("stop").focus(); });
-$("stop").onclick = act(async () => { await ask("/api/stop", {}); await state(); $("train").focus(); });
+$("train").onclick = act(async () => { await ask("/api/train", {}); await state(); });
+$("stop").onclick = act(async () => { await ask("/api/stop", {}); await state(); });
 $("other").onclick = act(async () => { await ask("/api/choose", { model: $("other").dataset.model }); await state(); });
 async function state() { teach(await ask("/api/state")); }
 function teach(s) {
-  const t = s.training, running = t.state === "running";
+  const t = s.training, running = t.state === "running", focused = document.activeElement;
   about.teach = s;
   $("teach").hidden = false;
   $("count").textContent = s.filed ? fill(W.count, s.filed, s.folder) : fill(W.none, s.folder);
@@ -200,6 +200,7 @@ function teach(s) {
   $("missing").hidden = !s.missing; $("missing").textContent = fill(W.cannot, s.missing);
   $("start").hidden = running || !!s.missing; $("train").disabled = !s.filed;
   $("running").hidden = !running;
+  if (focused === $(running ? "train" : "stop")) $(running ? "stop" : "train").focus();   // not lost with the button
   if (running) {
     const share = t.of ? t.done / t.of : 0;
     if (t.of) $("bar").value = share; else $("bar").removeAttribute("value");

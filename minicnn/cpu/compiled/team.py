@@ -79,7 +79,7 @@ class _Team:
     def start(self, count):
         self.close()
         self.closed = False
-        threads._limit_blas()
+        threads.limit_blas()
         for _ in range(count):
             helper = _Helper(self)
             helper.start()

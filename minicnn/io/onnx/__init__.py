@@ -8,6 +8,7 @@ layers.py, pooling.py and shapes.py), fold.py, file.py.
 from minicnn.io.onnx.file import IR_VERSION, OPSET, content, save
 from minicnn.io.onnx.graph import Graph
 from minicnn.io.onnx.handlers import HANDLERS
+from minicnn.io.onnx.read import READERS, load
 from minicnn.io.onnx.trace import trace
 
-__all__ = ["HANDLERS", "IR_VERSION", "OPSET", "Graph", "content", "save", "trace"]
+__all__ = ["HANDLERS", "IR_VERSION", "OPSET", "READERS", "Graph", "content", "load", "save", "trace"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.formulas import SELU_ALPHA, SELU_SCALE
 from minicnn.io.onnx.graph import Graph, Value
 
 
@@ -29,11 +30,6 @@ def _one_row(a: Value, other: Value) -> Value:
     return a
 
 
-def power(graph: Graph, x: Value, *, exponent: float) -> Value:
-    """Pow, by a constant."""
-    return graph.add("Pow", x, graph.constant(exponent, np.float32))
-
-
 def matmul(graph: Graph, a: Value, b: Value) -> Value:
     """MatMul, which broadcasts as in NumPy."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -50,7 +46,7 @@ def reduce_sum(graph: Graph, x: Value, *, axis: Any, keepdims: bool) -> Value:
 
 
 def reduce(operator: str, graph: Graph, x: Value, *, axis: Any, keepdims: bool) -> Value:
-    """ReduceMean, ReduceMax or ReduceMin, whose axes are an attribute up to opset 17."""
+    """ReduceMean, ReduceMax, ReduceMin, ReduceProd, ReduceLogSumExp; their axes are an attribute up to opset 17."""
     axes, shape = _reduced(x, axis, keepdims)
     return graph.add(operator, x, shape=shape, axes=axes, keepdims=int(keepdims))
 
@@ -84,6 +80,50 @@ def leaky_relu(graph: Graph, x: Value, *, negative_slope: float) -> Value:
 def silu(graph: Graph, x: Value) -> Value:
     """x·Sigmoid(x): the operator Swish came after opset 17."""
     return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+def gelu(graph: Graph, x: Value, *, approximate: str) -> Value:
+    """½·x·(1 + Erf(x/√2)), or with Tanh: the operator Gelu came after opset 17."""
+    if approximate == "tanh":
+        cube = graph.add("Pow", x, graph.constant(3, np.float32))
+        sum_ = graph.add("Add", x, graph.add("Mul", cube, graph.constant(0.044715, np.float32)))
+        inner = graph.add("Mul", sum_, graph.constant(math.sqrt(2 / math.pi), np.float32))
+        s = graph.add("Tanh", inner)
+    else:
+        s = graph.add("Erf", graph.add("Mul", x, graph.constant(math.sqrt(0.5), np.float32)))
+    half = graph.add("Mul", x, graph.constant(0.5, np.float32))
+    return graph.add("Mul", half, graph.add("Add", s, graph.constant(1, np.float32)))
+
+
+def selu(graph: Graph, x: Value) -> Value:
+    """Selu, whose λ is called gamma."""
+    return graph.add("Selu", x, alpha=SELU_ALPHA, gamma=SELU_SCALE)
+
+
+def elu(graph: Graph, x: Value, *, alpha: float) -> Value:
+    """Elu."""
+    return graph.add("Elu", x, alpha=float(alpha))
+
+
+def softplus(graph: Graph, x: Value, *, beta: float) -> Value:
+    """Softplus, which has no β: ln(1 + e^(βx))/β."""
+    if beta == 1:
+        return graph.add("Softplus", x)
+    b = graph.constant(beta, np.float32)
+    return graph.add("Div", graph.add("Softplus", graph.add("Mul", x, b)), b)
+
+
+def mish(graph: Graph, x: Value) -> Value:
+    """x·Tanh(Softplus(x)): the operator Mish came after opset 17."""
+    return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
+
+
+def prelu(graph: Graph, x: Value, w: Value) -> Value:
+    """PRelu, whose slope broadcasts to x: a channel's stands before axes of length 1."""
+    shape = (-1, *[1] * (x.ndim - 2))
+    slope = graph.constant(w.array.reshape(shape), name=w.name) if w.array is not None else graph.add(
+        "Reshape", w, graph.ints(*shape), shape=(w.shape[0], *shape[1:]))
+    return graph.add("PRelu", x, slope)
 
 
 def hardsigmoid(graph: Graph, x: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def content(model: Module, description: Description, *, preprocess: bool = False
                          "--safetensors, which has no limit")
     proto = checked_proto(graph, description.model, dynamic_batch=True)
     proto.doc_string = _preprocessing_text(description, preprocess)
+    options = {key: value for key, value in description.options.items() if key != "graph"}   # which the nodes say
     onnx.helper.set_model_props(proto, {
-        "minicnn": to_json(description),
+        "minicnn": to_json(replace(description, options=options)),
         "labels": json.dumps(description.classes, ensure_ascii=False),
         "preprocessing": proto.doc_string,
     })  # fmt: skip

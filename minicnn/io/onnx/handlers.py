@@ -17,36 +17,48 @@ from functools import partial
 from minicnn.io.onnx import arithmetic, fused, layers, pooling, shapes
 from minicnn.io.onnx.graph import Value
 
-UNARY = {"negative": "Neg", "abs": "Abs", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "relu": "Relu", "tanh": "Tanh",
-         "sigmoid": "Sigmoid", "hardswish": "HardSwish"}  # fmt: skip
-BINARY = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div"}
+UNARY = {"negative": "Neg", "abs": "Abs", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "erf": "Erf", "relu": "Relu",
+         "tanh": "Tanh", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}  # fmt: skip
+BINARY = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
+          "power": "Pow"}  # fmt: skip
 """Ops that are exactly one ONNX operator: of one array, and of two with NumPy's broadcasting."""
 
 HANDLERS: dict[str, Callable[..., Value]] = {
     **{name: partial(arithmetic.unary, operator) for name, operator in UNARY.items()},
     **{name: partial(arithmetic.binary, operator) for name, operator in BINARY.items()},
-    "power": arithmetic.power,
     "matmul": arithmetic.matmul,
     "sum": arithmetic.reduce_sum,
     "mean": partial(arithmetic.reduce, "ReduceMean"),
     "max": partial(arithmetic.reduce, "ReduceMax"),
     "min": partial(arithmetic.reduce, "ReduceMin"),
+    "prod": partial(arithmetic.reduce, "ReduceProd"),
+    "logsumexp": partial(arithmetic.reduce, "ReduceLogSumExp"),
     "clip": arithmetic.clip,
     "relu6": arithmetic.relu6,
     "leaky_relu": arithmetic.leaky_relu,
     "silu": arithmetic.silu,
     "hardsigmoid": arithmetic.hardsigmoid,
+    "elu": arithmetic.elu,
+    "selu": arithmetic.selu,
+    "gelu": arithmetic.gelu,
+    "softplus": arithmetic.softplus,
+    "mish": arithmetic.mish,
+    "prelu": arithmetic.prelu,
     "softmax": partial(arithmetic.softmax, "Softmax"),
     "log_softmax": partial(arithmetic.softmax, "LogSoftmax"),
     "conv1d": layers.conv1d,
     "conv2d": layers.conv2d,
     "conv2d_relu": fused.then_relu(layers.conv2d),
     "add_relu": fused.then_relu(partial(arithmetic.binary, "Add")),
+    "conv_transpose2d": layers.conv_transpose2d,
     "linear": layers.linear,
     "batch_norm_inference": layers.batch_norm_inference,
     "batch_norm_inference_relu": fused.then_relu(layers.batch_norm_inference),
     "batch_norm_inference_add": fused.then_add(layers.batch_norm_inference),
     "batch_norm_inference_add_relu": fused.then_relu(fused.then_add(layers.batch_norm_inference)),
+    "layer_norm": layers.layer_norm,
+    "group_norm": layers.group_norm,
+    "instance_norm": layers.instance_norm,
     "local_response_norm": layers.local_response_norm,
     "max_pool2d": pooling.max_pool2d,
     "avg_pool2d": pooling.avg_pool2d,
@@ -56,8 +68,10 @@ HANDLERS: dict[str, Callable[..., Value]] = {
     "adaptive_max_pool2d": pooling.adaptive_max_pool2d,
     "global_avg_pool2d": partial(pooling.global_pool2d, "ReduceMean"),
     "global_max_pool2d": partial(pooling.global_pool2d, "ReduceMax"),
+    "resize": pooling.resize,
     "flatten": shapes.flatten,
     "reshape": shapes.reshape,
+    "broadcast_to": shapes.broadcast_to,
     "transpose": shapes.transpose,
     "squeeze": shapes.squeeze,
     "concat": shapes.concat,

@@ -1,4 +1,4 @@
-"""Handlers of pooling ops.
+"""Handlers of pooling ops, and of resizing.
 
 Runtimes disagree about ceil_mode but not about padding. The size of the image is known, so the pixels by which
 ceil_mode lets the last windows extend past the edge are written as padding. Where the operator of this opset lacks the
@@ -8,6 +8,7 @@ a depthwise Conv of ones.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from minicnn.geometry import Axis, Pool2dGeometry, Window2d, pair
 from minicnn.io.onnx.graph import Graph, Value
 from minicnn.ops.adaptive_pool import bounds
+from minicnn.ops.resize import COORDINATES, ROUNDING, taps
 
 
 def pads(g: Window2d) -> list[int]:
@@ -126,6 +128,40 @@ def adaptive_max_pool2d(graph: Graph, x: Value, *, output_size: Any) -> Value:
     if H % OH == W % OW == 0:
         return _max_pool(graph, x, Pool2dGeometry.of(x.shape, (H // OH, W // OW)))
     return _window_maxima(graph, _window_maxima(graph, x, 2, OH), 3, OW)
+
+
+def resize(graph: Graph, x: Value, *, size: Any, scale: Any, mode: str, coordinates: str, rounding: str) -> Value:
+    """Resize; or a matrix product from each side, where runtimes might read other pixels.
+
+    Opset 17 lacks "half_pixel_symmetric". And runtimes compute coordinates in float32: one that lies halfway between
+    two pixels may be rounded to the other one.
+    """
+    read = taps(x.shape, size, scale, mode, coordinates, rounding)
+    outs = [len(axis) for axis in read]
+    scales = scale if isinstance(scale, (tuple, list)) else (scale, scale)
+    if scale is None:
+        scales = [out / n for out, n in zip(outs, x.shape[2:])]
+    shape = (*x.shape[:2], *outs)
+    if coordinates != "half_pixel_symmetric" and all(
+            _same_in_float32(n, out, s, mode, coordinates, rounding, scale is None)
+            for n, out, s in zip(x.shape[2:], outs, scales)):  # fmt: skip
+        how = {"mode": mode, "coordinate_transformation_mode": coordinates, "nearest_mode": rounding}
+        if scale is not None:
+            return graph.add("Resize", x, None, graph.constant([1, 1, *scales], np.float32), shape=shape, **how)
+        lead = graph.add("Shape", x, start=0, end=2, shape=(2,))
+        sizes = graph.add("Concat", lead, graph.ints(*outs), axis=0, shape=(4,))
+        return graph.add("Resize", x, None, None, sizes, shape=shape, **how)
+    left, right = (np.array([[dict(pixels).get(p, 0) for p in range(n)] for pixels in axis], np.float32)
+                   for n, axis in zip(x.shape[2:], read))                     # (OH, H), (OW, W)
+    down = graph.add("MatMul", graph.constant(left), x, shape=(*shape[:3], x.shape[3]))
+    return graph.add("MatMul", down, graph.constant(right.T.copy()), shape=shape)
+
+
+def _same_in_float32(n: int, out: int, s: float, mode: str, coordinates: str, rounding: str, sized: bool) -> bool:
+    """Whether the size of an axis, and the pixels that "nearest" reads, are the same if computed in float32."""
+    place, nearest, single = COORDINATES[coordinates], ROUNDING[rounding], np.float32(s)
+    return (sized or math.floor(single * np.float32(n)) == out) and (mode == "linear" or all(
+        nearest(float(place(np.float32(i), n, out, single))) == nearest(place(i, n, out, s)) for i in range(out)))
 
 
 def _window_maxima(graph: Graph, x: Value, axis: int, out: int) -> Value:

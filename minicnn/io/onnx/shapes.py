@@ -32,6 +32,13 @@ def reshape(graph: Graph, x: Value, *, shape: Any) -> Value:
                      shape=whole)  # fmt: skip
 
 
+def broadcast_to(graph: Graph, x: Value, *, shape: Any) -> Value:
+    """Expand, where a length of 1 in its shape keeps that of x: so the batch may have any length."""
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    given = (*[None] * (len(shape) - x.ndim), *x.shape)
+    return graph.add("Expand", x, graph.ints(*(1 if n == e else e for n, e in zip(given, shape))), shape=shape)
+
+
 def transpose(graph: Graph, x: Value, *, axes: Any) -> Value:
     """Transpose."""
     order = [a % x.ndim for a in axes] if axes is not None else list(reversed(range(x.ndim)))

@@ -46,7 +46,7 @@ const WORDS = {
     weight: "가중치", pixel: "픽셀", set: "바꾸기", off: "필터 끄기 (× 0)", turn: "뒤집기 (× −1)", twice: "× 2",
     noGradient: "확률은 점수 S 다음에 오므로 여기에는 S의 기울기가 없습니다.", padding: "패딩",
     loss: "손실", before: "이전", after: "이후", values: "‖w‖", slope: "‖∂L/∂w‖", change: "‖Δw‖", steepest: "가장 가파른 가중치: w − 학습률 · ∂L/∂w",
-    parameters: "매개변수", sees: "숫자 하나가 {0} × {1} 픽셀을 봅니다", wait: "…", lost: "실험실이 응답하지 않습니다. 아직 실행 중인가요?",
+    parameters: "파라미터", sees: "숫자 하나가 {0} × {1} 픽셀을 봅니다", wait: "…", lost: "실험실이 응답하지 않습니다. 아직 실행 중인가요?",
     epoch: "에폭", accuracy: "정확도", validation: "검증", training: "학습", image: "이미지", more_channels: "채널 더 보기",
   },
 };
