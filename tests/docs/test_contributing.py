@@ -21,7 +21,7 @@ EXAMPLES = {
         # the files of its op and its layer, and its loops
         "minicnn/ops/__init__.py", "minicnn/ops/pool.py", "minicnn/ops_table.py", "minicnn/io/onnx/handlers.py",
         "minicnn/crossing_cases.py",
-        "minicnn/io/onnx/pooling.py",
+        "minicnn/io/onnx/pooling.py", "minicnn/io/onnx/read/windows.py", "minicnn/models/graph_code.py",
         "minicnn/nn/pool.py", "minicnn/reference.py", "minicnn/explain/cells.py", "minicnn/explain/pooling.py",
         "minicnn/cpu/compiled/__init__.py", "minicnn/cpu/compiled/pool.py"}),                # "Add a compiled kernel"
     "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {

@@ -18,7 +18,7 @@ from tests.thinned import thinned
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
 
-QUICK = ("lenet5", "resnet20", "squeezenet1_0", "mobilenet_v3_small")
+QUICK = ("lenet5", "resnet20", "squeezenet1_1", "mobilenet_v3_small")
 """Nets for `make test`; the others take `make slow` some minutes."""
 
 LOGITS, GRADIENTS = 1e-6, 1e-5

@@ -21,16 +21,9 @@ from minicnn import nn
 from minicnn.io.onnx.read import norms
 from minicnn.io.onnx.read.build import Call, Value
 from minicnn.models.graph import MAX_NAME
+from minicnn.models.graph_code import OPS
 
-PLAIN = {
-    "relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "silu": "SiLU",
-    "hardsigmoid": "Hardsigmoid", "hardswish": "Hardswish", "elu": "ELU", "selu": "SELU", "gelu": "GELU",
-    "softplus": "Softplus", "mish": "Mish", "softmax": "Softmax", "log_softmax": "LogSoftmax", "flatten": "Flatten",
-    "max_pool2d": "MaxPool2d", "avg_pool2d": "AvgPool2d", "lp_pool2d": "LPPool2d",
-    "adaptive_avg_pool2d": "AdaptiveAvgPool2d", "adaptive_max_pool2d": "AdaptiveMaxPool2d",
-    "global_avg_pool2d": "GlobalAvgPool2d", "global_max_pool2d": "GlobalMaxPool2d",
-    "local_response_norm": "LocalResponseNorm",
-}  # fmt: skip
+PLAIN = {op: layer for layer, op in OPS.items()}
 """Ops of one array, and their layers, whose arguments have the same names as the op's settings."""
 
 TRAINED = ("add", "multiply", "matmul", "conv1d", "conv2d", "conv_transpose2d", "linear", "batch_norm",
