@@ -74,7 +74,7 @@ VERBS = {
         "explain step --lr 0.1")),
     "gradcheck": Verb("gradcheck:check", CHECK, "Check gradients, also of your functions, by finite differences.", (
         "gradcheck all", "gradcheck conv2d --seeds 20", "gradcheck mine.py::f --shapes 2x3x5x4,6x3x3x2")),
-    "claim": Verb("claim:app", CHECK, "Measure a claim of the textbooks: holds, does not hold, cannot tell.", (
+    "claim": Verb("claim:app", CHECK, "Measure a textbook's claim: it holds, or not, or can't be told.", (
         "claim list", "claim dropout", "claim relu-tanh --series 2", "claim all", "claim mine.py --seeds 5",
         "claim report --write claims.md")),
     "shape": Verb("shape:shape", CHECK, "Compute how many windows fit on an image, by floor and by ceil.", (

@@ -130,7 +130,7 @@ def torch_state(model: Module) -> dict[str, np.ndarray]:
 
 def description(path: str | os.PathLike[str]) -> Description:
     """The description in a model file, without building the model; of an ONNX file as well. Errors as `load`."""
-    if is_onnx(path):
+    if is_onnx(arguments.path(path)):
         return load(path)[1]
     return _read(path)[0]
 
@@ -146,7 +146,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Module, Description]:
     An ONNX file is read as a classifier (io/onnx/read/classifier.py). FileNotFoundError where there is no such file;
     ValueError, one sentence, where it is damaged or no model file.
     """
-    if is_onnx(path):
+    if is_onnx(arguments.path(path)):
         above = importlib.import_module("minicnn.io.onnx.read.classifier")     # when called: it is built on this file
         found = above.classifier(arguments.path(path))
         return found.net, found.about

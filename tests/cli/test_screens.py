@@ -52,7 +52,8 @@ def test_each_verb_has_examples_that_it_understands(minicnn_, verb):
         assert words[0] == verb
         command = app.load(verb)
         if hasattr(command, "commands") and len(words) > 1:
-            command, words = command.commands[words[1]], words[1:]
+            _, command, rest = command.resolve_command(command.make_context(verb, words[1:]), words[1:])
+            words = [verb, *rest]
         command.make_context(verb, words[1:], resilient_parsing=False)
 
 

