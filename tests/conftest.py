@@ -1,5 +1,6 @@
 """What all tests share: reproducible draws."""
 
+import collections
 import zlib
 
 import hypothesis
@@ -7,10 +8,23 @@ import numpy as np
 import pytest
 
 import minicnn
+from tests.long_tests import EVERY
 
 # Derandomised, so that a red build is red on every machine; more examples are a matter of --hypothesis-seed.
 hypothesis.settings.register_profile("minicnn", deadline=None, derandomize=True, database=None, max_examples=100)
 hypothesis.settings.load_profile("minicnn")
+
+
+@pytest.hookimpl(tryfirst=True)                          # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Mark cases of long tests as slow: of each test every n-th case stays."""
+    seen = collections.Counter()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        if name in EVERY and item.get_closest_marker("slow") is None:
+            if not EVERY[name] or seen[name] % EVERY[name]:
+                item.add_marker("slow")
+            seen[name] += 1
 
 
 @pytest.fixture
