@@ -57,7 +57,6 @@ EVERY = {
     "tests/models/test_every_net.py::test_the_gradient_of_the_whole_net": 5,
     "tests/models/test_every_net_in_onnx.py::test_it_gives_the_same_logits": 4,
     "tests/models/test_googlenet.py::test_gradients_of_the_whole_net": 2,
-    "tests/models/test_how_nets_train.py::test_nets_without_auxiliary_heads_have_no_weights_and_no_loss_of_their_own": 0,
     "tests/models/test_inception.py::test_gradients_of_the_whole_net": 2,
     "tests/models/test_preact_resnet.py::test_gradients": 2,
     "tests/models/test_resnet.py::test_gradients": 2,
