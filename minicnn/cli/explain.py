@@ -24,8 +24,8 @@ Cell = Annotated[str, typer.Option(help="ROW,COLUMN of the map, from 0; by defau
 Image = Annotated[str, typer.Argument(help="A picture file, digits:N, or mouse, edge, slash, backslash, vertical, "
                                            "horizontal, dot, numbers.")]
 Filter = Annotated[str, typer.Option("--filter", help="vertical, horizontal, diagonal, antidiagonal, curve, "
-                                                      "numbers, or a "
-                                                      "file with a row of numbers on each line, or .npy.")]  # fmt: skip
+                                                      "numbers, or a file with a row of numbers on each "
+                                                      "line, or .npy.")]  # fmt: skip
 Model = Annotated[str, typer.Argument(help="A run folder, a model file, a net of the zoo, or FILE.py::NET of your own; "
                                            "without --weights those two are random.")]  # fmt: skip
 Weights = Annotated[Path | None, typer.Option(help="Weights for NAME or FILE.py::NET.")]
@@ -56,14 +56,11 @@ def unit(
     model: Model,
     image: Annotated[str, typer.Argument(help="A picture file, or digits:N.")],
     layer: Annotated[str, typer.Option(help="A layer's name, such as features.3; `minicnn summary` lists them. By "
-                                            "default "
-                                            "the first with weights.")] = "",
+                                            "default the first with weights.")] = "",
     at: Annotated[str, typer.Option("--unit", help="CHANNEL,ROW,COLUMN or FEATURE of its output, from 0; by default "
-                                                   "the "
-                                                   "largest number.")] = "",
+                                                   "the largest number.")] = "",
     class_: Annotated[str, typer.Option("--class", help="The class whose score the gradient is of: a name or a "
-                                                        "number; by "
-                                                        "default the most probable.")] = "",
+                                                        "number; by default the most probable.")] = "",
     weights: Weights = None,
     labels: Labels = None,
     settings: ModelSettings = None,
@@ -232,53 +229,13 @@ def _class(wanted: str, classes: list[str]) -> int | None:
 
 
 def _prepared(model: str, image: str, seed: int, *given: Any) -> tuple[Any, Any, Any]:
-    """(the net, its description, the picture as the net takes it: (C,H,W) float32)"""
+    """(the net, its description, the picture as the net takes it: (C,H,W) float32); without weights it is bytes/255"""
+    from minicnn import rng
+    from minicnn.cli.net_to_see import net_to_see
     from minicnn.explain.samples import digit
 
-    net, about = _net(model, seed, *given)
+    rng.seed(seed)
+    net, about, _ = net_to_see(model, *given, random="none")
     source = digit(image)[0] if image.partition(":")[0] == "digits" else Path(image)
     preprocessing = about.preprocessing
     return net.eval(), about, preprocessing.normalise(preprocessing.read(source))
-
-
-def _net(model: str, seed: int, weights: Path | None, labels: Path | None, settings: list[str] | None,
-         input_size: str, preprocess: str) -> tuple[Any, Any]:  # fmt: skip
-    """(the net, its description); a net of the zoo has random weights, classes without names, and x = bytes/255."""
-    from minicnn import models, rng
-    from minicnn.cli import user_file
-    from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
-    from minicnn.cli.model_name import loaded, of_zoo, parse, parse_shape
-    from minicnn.io import model_file
-
-    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
-    rng.seed(seed)
-    if "::" in model:
-        if not input_size:
-            raise console.UsageError(f"--input is missing: {model} does not define its image size; give channels x "
-                                     "height x width, such as --input 3x32x32")  # fmt: skip
-        if labels:
-            raise console.UsageError("--labels is for a net of the zoo: a net of your own shows the classes' numbers")
-        prepare = prepared(parse_shape(input_size), preprocess)
-        net = user_file.with_weights(model, parse(settings), weights)
-        return net, model_file.Description.of(model, {}, [], prepare)
-    if input_size:
-        raise console.UsageError(f"--input is for FILE.py::NET: {model} defines its image size")
-    if weights:
-        name, options = of_zoo(model, settings)
-        net, about, said = assemble(name, weights, labels, options, preprocess)
-        for sentence in said:
-            console.note(sentence)
-        return net, about
-    if labels:
-        raise console.UsageError("--labels needs --weights: a model file has its own class names")
-    if model.partition(":")[0] not in models.names() or Path(model).exists():
-        if settings:
-            raise console.UsageError(f"--set is for a net that is built now; the options of the net in {model} are "
-                                     "fixed")
-        return loaded(model)
-    name, options = of_zoo(model, settings)
-    shape = models.input_shape(name, options.get("variant", ""))
-    shape = (options.get("in_channels", shape[0]), *shape[1:])
-    with console.usage_errors(TypeError):
-        net = models.build(name, **options)
-    return net, model_file.Description(name, options, [], list(shape), [0.0] * shape[0], [1.0] * shape[0])

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from minicnn import data, models
-from minicnn.cli import console, user_file
-from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
-from minicnn.cli.model_name import BEST, InputSize, ModelSettings, loaded, of_zoo, parse, parse_shape
+from minicnn import data
+from minicnn.cli import console
+from minicnn.cli.import_ import AUTO, PREPROCESSING
+from minicnn.cli.model_name import BEST, InputSize, ModelSettings
+from minicnn.cli.net_to_see import net_to_see
 from minicnn.io import model_file
 from minicnn.lab.session import Session, site
 from minicnn.nn import Module
@@ -49,7 +50,6 @@ def lab(
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ):  # fmt: skip
     """Open a page to look inside a net: draw or drop a picture, and have any number of any layer explained."""
-    console.choose("preprocessing", preprocess, (AUTO, *PREPROCESSING))
     run = run or (str(DEMO) if DEMO.is_dir() else "")
     if not run:
         raise console.UsageError("name a run folder or a model file: there is no runs/demo, which `make demo` trains")
@@ -60,45 +60,19 @@ def lab(
         console.say(f"{folder} has no model yet: the lab opens after its first epoch. Ctrl-C stops.", markup=False)
         while not (folder / BEST).exists():                # written atomically: there at once, and whole
             time.sleep(0.3)
-    session = _session(run, weights, labels, settings, input_size, preprocess, _newest(folder) if follow else None)
+    session = _session(run, _newest(folder) if follow else None, weights, labels, settings, input_size, preprocess)
     with console.usage_errors():
         serve(site(session, folder if follow else None), port, host, token, browser=not no_browser,
               say=lambda line: console.say(line, markup=False), warm_up=session.warm_up)
 
 
-def _session(run: str, weights: Path | None, labels: Path | None, settings: list[str] | None, input_size: str,
-             preprocess: str, reload: Any) -> Session:  # fmt: skip
-    if "::" in run:
-        if not input_size:
-            raise console.UsageError(f"--input is missing: {run} does not define its image size; give channels x "
-                                     "height x width, such as --input 3x32x32")  # fmt: skip
-        if labels:
-            raise console.UsageError("--labels is for a net of the zoo: a net of your own shows the classes' numbers")
-        net = user_file.with_weights(run, parse(settings), weights)
-        return Session(net, [], prepared(parse_shape(input_size), preprocess), run)
-    if input_size:
-        raise console.UsageError(f"--input is for FILE.py::NET: {run} defines its image size")
-    if weights:
-        name, options = of_zoo(run, settings)
-        net, about, said = assemble(name, weights, labels, options, preprocess)
-        for sentence in said:
-            console.note(sentence)
-        return Session(net, about.classes, about.preprocessing, run, _samples(None, about))
-    if labels:
-        raise console.UsageError("--labels needs --weights: a model file has its own class names")
-    if run.partition(":")[0] in models.names() and not Path(run).exists():
-        name, options = of_zoo(run, settings)
-        with console.usage_errors(TypeError):
-            net = models.build(name, **options)
-        shape = models.input_shape(name, options.get("variant", ""))
-        shape = (options.get("in_channels", shape[0]), *shape[1:])
+def _session(run: str, reload: Any, *given: Any) -> Session:
+    net, about, source = net_to_see(run, *given)
+    if source == "random":
         console.say(f"{run} has random weights: --weights gives it trained ones.", markup=False)
-        return Session(net, [], prepared(shape, preprocess), run)
-    if settings:
-        raise console.UsageError(f"--set is for a net that is built now; the options of the net in {run} are fixed")
-    net, about = loaded(run)
-    name = f"{about.model} · {run}"
-    return Session(net, about.classes, about.preprocessing, name, _samples(Path(run), about), reload)
+    name = f"{about.model} · {run}" if source == "file" else run
+    samples = _samples(Path(run) if source == "file" else None, about)
+    return Session(net, about.classes, about.preprocessing, name, samples, reload)
 
 
 def _samples(run: Path | None, about: model_file.Description) -> Any:

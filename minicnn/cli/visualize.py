@@ -13,8 +13,9 @@ import typer
 
 from minicnn import foreign, inspect
 from minicnn.cli import console
-from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble
-from minicnn.cli.model_name import ModelSettings, loaded, of_zoo
+from minicnn.cli.import_ import AUTO, PREPROCESSING
+from minicnn.cli.model_name import ModelSettings, loaded
+from minicnn.cli.net_to_see import with_weights
 from minicnn.inspect import deconvnet, grad_cam, occlusion, plots, saliency, units
 from minicnn.io import model_file
 from minicnn.nn import Conv2d, Module
@@ -108,11 +109,7 @@ def which(wanted: str, classes: list[str]) -> int:
 
 def _model(run, weights, labels, settings, preprocess) -> tuple[Module, model_file.Description]:
     if weights:
-        model, options = of_zoo(run, settings)
-        net, about, said = assemble(model, weights, labels, options, preprocess)
-        for sentence in said:
-            console.note(sentence)
-        return net, about
+        return with_weights(run, weights, labels, settings, preprocess)
     if settings:
         raise console.UsageError(f"--set needs --weights: {run} holds a net whose options are fixed")
     return loaded(run)
