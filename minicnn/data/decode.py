@@ -248,14 +248,20 @@ def _resize(picture: Any, box: Box, W: int, H: int, background: tuple[int, int, 
 
 def _flat(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
     """The picture with 8 bits, without transparency, in grey or RGB."""
+    picture = _opaque(picture, background)
+    mode = "L" if channels == 1 else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _opaque(picture: Any, background: tuple[int, int, int]) -> Any:
+    """The picture with 8 bits, without transparency."""
     from PIL import Image
 
     picture = samples.known(picture)
-    if picture.has_transparency_data:
-        behind = Image.new("RGBA", picture.size, background)
-        picture = Image.alpha_composite(behind, picture if picture.mode == "RGBA" else picture.convert("RGBA"))
-    mode = "L" if channels == 1 else "RGB"
-    return picture if picture.mode == mode else picture.convert(mode)
+    if not picture.has_transparency_data:
+        return picture
+    behind = Image.new("RGBA", picture.size, background)
+    return Image.alpha_composite(behind, picture if picture.mode == "RGBA" else picture.convert("RGBA"))
 
 
 def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> Any:
@@ -263,10 +269,13 @@ def _averaged(picture: Any, channels: int, background: tuple[int, int, int]) -> 
     from PIL import Image
 
     part = math.ceil(math.sqrt(picture.width * picture.height / (BIG / 4)))
-    small = Image.new("L" if channels == 1 else "RGB", (-(-picture.width // part), -(-picture.height // part)))
+    mode = "L" if channels == 1 else "RGB"
+    small = Image.new(mode, (-(-picture.width // part), -(-picture.height // part)))
     rows = part * max(1, STRIP // (picture.width * part))
     for top in range(0, picture.height, rows):
         strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
-        small.paste(_flat(strip, channels, background).reduce(part), (0, top // part))
+        strip = _opaque(strip, background)
+        strip = strip if strip.mode == "L" else strip.convert(mode)    # grey becomes RGB when it is small
+        small.paste(strip.reduce(part).convert(mode), (0, top // part))
     small.info["exif"] = picture.getexif().tobytes()       # with the orientation
     return small
