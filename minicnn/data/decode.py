@@ -43,8 +43,8 @@ LARGE = 96 * 2**20
 BIG = 16 * 2**20
 """A picture of more pixels is first averaged down to about a quarter of this, strip by strip."""
 
-STRIP = 2**18
-"""Pixels of a strip, few enough to stay in the cache between its conversions."""
+STRIP = 2**20
+"""Pixels of a strip."""
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Pillow's filters; all but the first average over the pixels that a smaller one replaces (antialiasing)."""
