@@ -119,6 +119,7 @@ def opened(source: str | PathLike[str] | Packed) -> Iterator[Any]:
                 raise _TooMuchError(f"{memory / 2**20:.0f}")
             meaning = picture.info[samples.KEY] = samples.of(picture)
             if picture.format == "TIFF":
+                samples.check_strips(picture)
                 samples.palette_of_bytes(picture)
             with _ONE_AT_A_TIME if memory > LARGE else nullcontext():
                 yield picture

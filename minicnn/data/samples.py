@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-WIDTH, HEIGHT, BITS, PHOTOMETRIC = 256, 257, 258, 262
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES = 256, 257, 258, 262, 277
 PLANAR, COLOURS, EXTRA, FORMAT = 284, 320, 338, 339
 """Tags of TIFF."""
 
@@ -149,6 +149,16 @@ def _described(tags: Any) -> tuple[Samples, int]:
 
 def _numbers(value: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in value) if isinstance(value, tuple) else (int(value),)
+
+
+def check_strips(picture: Any) -> None:
+    """OSError where the strips or tiles of a TIFF are fewer than its pixels need; Pillow would make up the others."""
+    tags = picture.tag_v2
+    W, H = tags[WIDTH], tags[HEIGHT]
+    planes = tags.get(SAMPLES, 1) if tags.get(PLANAR, 1) == 2 else 1
+    there = sum((min(right, W) - left) * (min(bottom, H) - top) for _, (left, top, right, bottom), *_ in picture.tile)
+    if picture.tile and picture.tile[0][0] == "raw" and there < W * H * planes:
+        raise OSError(f"truncated: it has the data of {there:,} of {W * H * planes:,} pixels")
 
 
 def palette_of_bytes(picture: Any) -> None:

@@ -2,6 +2,7 @@
 PNG and JFIF, or is refused by its own name. The files are put together byte by byte.
 """
 
+import io
 import itertools
 import json
 import struct
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from minicnn import data
-from minicnn.data import crop, decode, decode_memory, samples
+from minicnn.data import crop, decode, decode_memory, doctor, samples
 from tests.data.pictures import noise
 from tests.data.test_picture import TURNED, png
 from tests.data.tiff_files import (
@@ -380,3 +381,25 @@ def test_doctor_says_which_depth_and_polarity_it_saw(tmp_path):
     assert "64-bit floating-point grey" in json.dumps(report.as_dict())
     assert report.problems["other depth"] == ["a/deep.tif", "a/twelve.tif"]
     assert report.fatal
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "LA", "RGB"])
+def test_a_tiff_without_its_last_strips_is_truncated(tmp_path, mode):
+    """The height in its header is changed; Pillow alone would make up the rows that have no data."""
+    pixels = np.arange(12 * 20, dtype=np.uint16).reshape(12, 20)
+    image = Image.fromarray(pixels) if mode == "I;16" else Image.fromarray(pixels.astype(np.uint8)).convert(mode)
+    out = io.BytesIO()
+    image.save(out, "TIFF")
+    content = out.getvalue()
+    height = struct.pack("<HHII", 257, 4, 1, 12)                    # the tag, LONG, one, 12
+    assert content.count(height) == 1
+    path = tmp_path / "short.tif"
+    path.write_bytes(content)
+    prepare = data.Preprocessing((12, 20), (0.0,), (1.0,), 1)
+    assert prepare.read(path).shape == (1, 12, 20)
+    path.write_bytes(content.replace(height, struct.pack("<HHII", 257, 4, 1, 13)))
+    with pytest.raises(ValueError, match=r"short\.tif .*truncated: it has the data of 240 of 260 pixels"):
+        prepare.read(path)
+    (tmp_path / "a").mkdir()
+    path.rename(tmp_path / "a" / "short.tif")
+    assert doctor.examine(tmp_path).problems["truncated"] == ["a/short.tif"]
