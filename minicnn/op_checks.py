@@ -61,6 +61,8 @@ def arguments(op, args, hyper):
             continue
         if device is None:
             device, first, kind_of_array = home, name, type(a)
+        elif device is not home and name in op.constants and isinstance(a, np.ndarray):
+            a = device.asarray(a)                                  # labels as a loader makes them
         elif device is not home:
             raise ValueError(f"{op.__name__}: {first} is on {device.name} but {name} is on {home.name}: "
                              f"move one of them with .to({device.name!r})")

@@ -338,6 +338,12 @@ Lanes<T> from_all_lanes(const T &mine, int line) {
     wait_at(AT_WARP, line, 0xffffffffu);
     return {S.current & ~31, turn};
 }
+// A tensor core adds its products exactly and cuts the sum off towards zero (Fasi et al. 2021, "Numerical behavior of
+// NVIDIA tensor cores"): a sum over many steps is too small in the last digits, which rounding to nearest would hide.
+static inline float toward_zero(double exact) {
+    const float nearest = (float)exact;
+    return fabs((double)nearest) > fabs(exact) ? nextafterf(nearest, 0.f) : nearest;
+}
 static inline unsigned ballot(unsigned mask, bool yes, int line) {
     from_lane(mask, (int)yes, 0, line);
     unsigned all = 0;

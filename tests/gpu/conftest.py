@@ -62,6 +62,13 @@ def gpu(request):
 
 
 @pytest.fixture
+def device(gpu, monkeypatch):
+    """The name of each backend in turn, under which it can be asked for."""
+    monkeypatch.setitem(devices._backends, gpu.name, gpu)
+    return gpu.name
+
+
+@pytest.fixture
 def traced():
     """The emulated device with every access watched: a race is an error."""
     return emulate(trace=True)

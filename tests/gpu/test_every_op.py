@@ -13,13 +13,6 @@ every_case = pytest.mark.parametrize(("row", "case"), CASES)
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 
 
-@pytest.fixture
-def device(gpu, monkeypatch):
-    """The backend's name, under which it can be asked for."""
-    monkeypatch.setitem(devices._backends, gpu.name, gpu)
-    return gpu.name
-
-
 def run(row, case, device, dtype, layout=lambda a: a):
     """(y, gradients) as NumPy arrays, all arguments on `device`."""
     tensors = []

@@ -53,7 +53,7 @@ BUGS = {  # in which file, for which algorithm: what it is, what stood there, wh
          "            put(buffer ^ 1);", RACE),
         ("no barrier before the loop", "    put(0);\n    __syncthreads();", "    put(0);", RACE),
         ("no barrier before a slice is written",
-         "        __syncthreads();  // the last step, or the last slice, has been read\n",
+         "        __syncthreads();  // wait until all threads have read the last step or slice\n",
          "", RACE),
         ("no barrier before a slice is read", "        tile.put(s, rows);\n        __syncthreads();",
          "        tile.put(s, rows);", RACE),
@@ -94,7 +94,8 @@ BUGS = {  # in which file, for which algorithm: what it is, what stood there, wh
         ("the wrong stride between parts", "parts[p * size + i]", "parts[p + count * i]", VALUES),
     ],
     ("mma.cuh", "tensor_core"): [
-        ("a term of three left out", "                        mma_tf32(sum[m][j], a_low, b[j]);\n", "", VALUES),
+        ("a term of three left out", "                    mma_tf32(part, a_low, b[j]);\n", "", VALUES),
+        ("all sums in the tensor core, which cuts them off", "float part[4] = {};", "float(&part)[4] = sum[m][j];", VALUES),
         ("the rest not taken off", "low = to_tf32(x - __int_as_float(high));", "low = to_tf32(x);", VALUES),
         ("rows of A exchanged", "A[k + t + i / 2 * 4][top + m * 16 + g + i % 2 * 8]",
          "A[k + t + i % 2 * 4][top + m * 16 + g + i / 2 * 8]", VALUES),

@@ -10,8 +10,9 @@ from minicnn.gpu.conv import implicit_gemm
 from minicnn.settings import tf32_allowed
 
 FILE = "tensor_core.cu"
-TILES = {terms: {shape: f"TensorTile<{terms},{shape[0]},{shape[1]}>" for shape in ((128, 128), (64, 128), (64, 64))}
-         for terms in (1, 3)}  # fmt: skip
+SHAPES = {1: ((128, 128), (64, 128), (64, 64)), 3: ((64, 128), (64, 64))}     # 3: 128 × 128 takes too many registers
+TILES = {terms: {(rows, columns): f"TensorTile<{terms},{rows},{columns}>" for rows, columns in shapes}
+         for terms, shapes in SHAPES.items()}  # fmt: skip
 
 
 def supports(gpu, g, dtype):
