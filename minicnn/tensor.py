@@ -230,8 +230,8 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
     gradients: a tuple with one function dy → dx per array, in order (for a single array, only that function);
     None for the arguments named in `constants` (labels, masks), which may have any dtype, get no gradient, and are
     copied to the device of the others if they are NumPy arrays. A third item, a tuple of plain arrays, becomes the
-    Tensor's `.aux`. An argument may be None if it has a default or is named in `optional`, a plain number if it is named
-    in `numbers`. The undecorated function is `.__wrapped__`.
+    Tensor's `.aux`. An argument may be None if it has a default or is named in `optional`, a plain number if it is
+    named in `numbers`. The undecorated function is `.__wrapped__`.
     """
     if function is None:
         return functools.partial(op, constants=constants, optional=optional, numbers=numbers)

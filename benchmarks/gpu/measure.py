@@ -1,4 +1,4 @@
-"""The GPU: convolutions and whole nets, compared with two CPU threads and with PyTorch's cuDNN; transfers.
+"""The GPU: convolutions and whole nets, compared with the CPU and with PyTorch's cuDNN; transfers.
 
     python -m benchmarks.gpu.measure --peers torch          everything, in about four minutes
     python -m benchmarks.gpu.measure --only conv --cases depthwise
@@ -22,8 +22,8 @@ from minicnn.bench.conv import BOTH, POLICY, TF32, WHAT
 from minicnn.bench.suite import SUITE, ConvCase
 
 PRECISIONS = {"fp32": POLICY, "tf32": TF32}
-NETS = {"resnet50": ({}, 32), "resnet20": (None, 128), "lenet5": (None, 128), "vgg11_cifar": (None, 64),
-        "alexnet": (None, 16), "squeezenet1_1": (None, 8), "mobilenet_v1": (None, 16)}  # fmt: skip
+NETS = {"lenet5": (None, 128), "resnet20": (None, 128), "vgg11_cifar": (None, 64), "mobilenet_v1": (None, 16),
+        "squeezenet1_1": (None, 8), "alexnet": (None, 16), "resnet50": ({}, 32)}  # fmt: skip
 """name: (options of the zoo's net, or None for the net of minicnn.bench.model; images in a training step)"""
 SIDES = (4, 8, 16, 32, 64, 128, 256)
 """Image sizes of the convolution that shows where the GPU becomes faster."""
@@ -36,12 +36,12 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line."""
     args = harness.options("gpu.measure", __doc__, argv, {
         "--only": {"nargs": "+", "choices": list(SECTIONS), "help": "some of the sections"},
-        "--cpu-threads": {"type": int, "default": 2, "help": "threads of the CPU in the comparison"},
+        "--cpu-threads": {"type": int, "default": 0, "help": "threads of the CPU in the comparison; 0: one per core"},
         "--limit": {"type": float, "default": 600, "help": "no case starts after this many seconds"},
         "--tiny": {"action": "store_true", "help": "small cases, to try everything out"},
         "--device": {"default": "cuda:0", "help": "or emulated, to try everything out; needs --out"},
         "--torch-device": {"default": "cuda", "help": "or cpu, to try everything out"},
-    }, rounds=3, seconds=0.02, pause=0.02)  # fmt: skip
+    }, rounds=3, seconds=0.01, pause=0.02)  # fmt: skip
     if args.device == "emulated" and not args.out:
         sys.exit("error: --device emulated needs --out: benchmarks/results is for real measurements")
     report = Report(args)
@@ -180,7 +180,7 @@ def net_row(name: str, report: Report) -> dict:
 
 SECTIONS = {"rates": lambda report: {"rates": partial(rates, report)},
             "transfer": lambda report: {"transfer": partial(transfer, report)},
-            "growth": growth, "conv": conv, "nets": nets}  # fmt: skip
+            "growth": growth, "nets": nets, "conv": conv}  # fmt: skip
 """name: function(report) → its cases, {name: function → row}"""
 
 

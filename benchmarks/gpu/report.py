@@ -49,14 +49,14 @@ def stages(folder: Path) -> list[Stage]:
     sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--print-limit", "20", "--tool"]
     quiet = ["--report-api-errors", "no"]              # CuPy makes some calls to see whether they fail
     small = [*tests, "-k", SANITIZED]
-    bench = [python, "-m", "benchmarks.gpu.measure", "--peers", "torch", "--limit", "200",
+    bench = [python, "-m", "benchmarks.gpu.measure", "--peers", "torch", "--limit", "220",
              "--out", f"{folder}/gpu.json"]
     page = ["--results", str(folder), "--docs", str(folder)]
     return [
         Stage("machine", ["nvidia-smi"], 20),
         Stage("device", [python, "-c", USABLE], 30),
         Stage("tests", [*tests, *parallel], 140, clean),
-        Stage("benchmarks", bench, 230),
+        Stage("benchmarks", bench, 245),
         Stage("page", [python, "-m", "benchmarks.render", "gpu", *page], 30),
         Stage("memcheck", [*sanitizer, "memcheck", *quiet, *small], 90, {**clean, "MINICNN_GPU_POOL": "0"}),
         Stage("racecheck", [*sanitizer, "racecheck", *small], 90, clean),

@@ -9,9 +9,14 @@ import numpy as np
 
 from minicnn.settings import tf32_allowed
 
-REAL = {"float32": 0, "float64": 1}                                # cudaDataType: CUDA_R_32F, CUDA_R_64F
+FLOAT64 = np.dtype(np.float64)
+REAL_32F, REAL_64F = 0, 1                                          # cudaDataType: CUDA_R_32F, CUDA_R_64F
 COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F = 68, 77, 70       # cublasComputeType_t
 DEFAULT_ALGORITHM = -1                                             # CUBLAS_GEMM_DEFAULT
+FACTORS = {dtype: np.array([0, 1], dtype) for dtype in (np.dtype(np.float32), FLOAT64)}
+"""0 and 1 in memory that cuBLAS reads."""
+AT = {dtype: (pair.ctypes.data, pair.ctypes.data + dtype.itemsize) for dtype, pair in FACTORS.items()}
+"""Their addresses."""
 
 
 def matmul(gpu, a, b, bias=None):
@@ -22,8 +27,8 @@ def matmul(gpu, a, b, bias=None):
     return y
 
 
-def gemm(gpu, a, b, out, accumulate=False):
-    """out = a · b, or out += a · b; for a batch, one product for each item.
+def gemm(gpu, a, b, out, accumulate=False, rounded=True):
+    """out = a · b, or out += a · b; for a batch, one product for each item. rounded: to TF32, where that is allowed
 
     a (M,K) or (B,M,K)   b (K,L) or (B,K,L)   out (M,L) or (B,M,L), stored row by row. A 2-D operand is used for the
     whole batch. Operands may be stored row by row or column by column, with gaps; they are not copied.
@@ -47,13 +52,14 @@ def gemm(gpu, a, b, out, accumulate=False):
     same, ldc, stride_c, c_turned = _laid_out(xp, out)
     if same is not out or c_turned:
         raise ValueError("gemm: out must be stored row by row")
-    one, beta = np.array(1, out.dtype), np.array(int(accumulate), out.dtype)
-    real = REAL[out.dtype.name]
-    compute = COMPUTE_64F if real else COMPUTE_32F_FAST_TF32 if tf32_allowed() else COMPUTE_32F
+    zero, one = AT[out.dtype]
+    real, compute = REAL_32F, COMPUTE_32F_FAST_TF32 if rounded and tf32_allowed() else COMPUTE_32F
+    if out.dtype == FLOAT64:
+        real, compute = REAL_64F, COMPUTE_64F
     xp.cuda.cublas.gemmStridedBatchedEx(
-        xp.cuda.get_cublas_handle(), int(b_turned), int(a_turned), L, M, K, one.ctypes.data,
+        xp.cuda.get_cublas_handle(), int(b_turned), int(a_turned), L, M, K, one,
         b.data.ptr, real, ldb, stride_b, a.data.ptr, real, lda, stride_a,
-        beta.ctypes.data, out.data.ptr, real, ldc, stride_c, batch, compute, DEFAULT_ALGORITHM,
+        one if accumulate else zero, out.data.ptr, real, ldc, stride_c, batch, compute, DEFAULT_ALGORITHM,
     )  # fmt: skip
 
 

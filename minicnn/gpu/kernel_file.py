@@ -11,7 +11,6 @@ CuPy compiles a kernel at its first launch, for the machine's GPU, and stores th
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ OPTIONS = ("-std=c++17", "-lineinfo")
 LARGEST = 2**31 - 2**22
 """The most elements in an array: 2³¹ minus the threads of a grid, so that kernels can count beyond the end in `int`."""
 
+_NULL = np.uint64(0)
 _INCLUDE = re.compile(r'^[ \t]*#include "([^"]+)"[^\n]*$', re.M)
 _HOST_ONLY = "cuda_host.h"
 _KERNEL = re.compile(
@@ -94,20 +94,21 @@ class KernelFile:
         self.xp, self.name = xp, path.name
         self.source = expand(path)
         self.signatures, self.instances = signatures(self.source), instances(self.source)
-        self._kernels: dict[str, Kernel] = {}
+        self._kernels: dict[tuple[str, tuple[Any, ...]], Kernel] = {}
 
     def kernel(self, name: str, *arguments: Any) -> Kernel:
         """The kernel with this name and these template arguments: dtypes, integers, booleans, names."""
-        expression = f"{name}<{','.join(map(_spelled, arguments))}>" if arguments else name
-        if expression not in self._kernels:
+        key = name, arguments
+        if key not in self._kernels:
+            expression = f"{name}<{','.join(map(_spelled, arguments))}>" if arguments else name
             if expression not in self.instances:
                 raise ValueError(f"{self.name} has no {expression}: its instances are {', '.join(self.instances)}")
             module = self.xp.RawModule(code=self.source, options=OPTIONS, name_expressions=(expression,))
             template, parameters = self.signatures[name]
             types = dict(zip(template, map(_spelled, arguments)))
             resolved = [(*_resolved(kind, types), parameter) for kind, parameter in parameters]
-            self._kernels[expression] = Kernel(self, expression, module.get_function(expression), resolved)
-        return self._kernels[expression]
+            self._kernels[key] = Kernel(self, expression, module.get_function(expression), resolved)
+        return self._kernels[key]
 
 
 class Kernel:
@@ -116,6 +117,7 @@ class Kernel:
     def __init__(self, file: KernelFile, expression: str, function: Any, parameters: list[tuple[np.dtype, bool, str]]):
         self.xp, self.expression, self.function, self.parameters = file.xp, expression, function, parameters
         self.where = f"{file.name}: {expression}"
+        self._names = tuple(name for *_, name in parameters)
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0,
                  **named: Any) -> None:
@@ -126,16 +128,32 @@ class Kernel:
         parameter's type, or refused.
         """
         if named:
-            names = [name for *_, name in self.parameters[len(arguments) :]]
-            if wrong := set(names) ^ set(named):
-                raise TypeError(f"{self.where} takes the arguments {', '.join(names)} by name: "
-                                f"{', '.join(sorted(wrong))} missing or unknown")
-            arguments = (*arguments, *(named[name] for name in names))
+            names = self._names[len(arguments) :]
+            if tuple(named) != names:
+                if wrong := set(names) ^ set(named):
+                    raise TypeError(f"{self.where} takes the arguments {', '.join(names)} by name: "
+                                    f"{', '.join(sorted(wrong))} missing or unknown")
+                named = {name: named[name] for name in names}
+            arguments = (*arguments, *named.values())
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.where} takes {len(self.parameters)} arguments, not {len(arguments)}")
-        ready = tuple(self._checked(a, *parameter) for a, parameter in zip(arguments, self.parameters))
-        if math.prod(grid):
-            self.function(tuple(map(int, grid)), tuple(map(int, block)), ready, shared_mem=shared)
+        ready, array = [], self.xp.ndarray                         # a small net waits for these lines, not for the GPU
+        for argument, (dtype, is_array, name) in zip(arguments, self.parameters):
+            if not is_array:
+                try:
+                    ready.append(dtype.type(argument))
+                except OverflowError:
+                    raise ValueError(f"{self.where}: {name} (={argument}) does not fit into {dtype}: "
+                                     "use a smaller batch") from None
+            elif (isinstance(argument, array) and argument.dtype == dtype and argument.size <= LARGEST
+                  and argument.flags.c_contiguous):  # fmt: skip
+                ready.append(argument)
+            elif argument is None:                                 # a pointer that may be null: no bias
+                ready.append(_NULL)
+            else:
+                raise self._refusal(argument, dtype, name)
+        if 0 not in grid:
+            self.function(tuple(map(int, grid)), tuple(map(int, block)), tuple(ready), shared_mem=shared)
 
     def over(self, items: int, *arguments: Any, block: int = 256) -> None:
         """Launch a kernel whose threads loop over `items` items (GRID_STRIDE)."""
@@ -144,25 +162,16 @@ class Kernel:
                              "use a smaller batch")
         self((min(-(-items // block), 2048),), (block,), *arguments)
 
-    def _checked(self, argument, dtype, is_array, name):
-        if not is_array:
-            try:
-                return dtype.type(argument)
-            except OverflowError:
-                raise ValueError(f"{self.where}: {name} (={argument}) does not fit into {dtype}: "
-                                 "use a smaller batch") from None
-        if argument is None:                                       # a pointer that may be null: no bias
-            return np.uint64(0)
+    def _refusal(self, argument, dtype, name):
+        """The error of an argument that is no contiguous array of this dtype."""
         if not isinstance(argument, self.xp.ndarray):
-            raise TypeError(f"{self.where}: {name} must be an array of the device, not a {type(argument).__name__}")
+            return TypeError(f"{self.where}: {name} must be an array of the device, not a {type(argument).__name__}")
         if argument.dtype != dtype:
-            raise TypeError(f"{self.where}: {name} must be {dtype}, not {argument.dtype}")
+            return TypeError(f"{self.where}: {name} must be {dtype}, not {argument.dtype}")
         if not argument.flags.c_contiguous:
-            raise ValueError(f"{self.where}: {name} must be C-contiguous: use ascontiguousarray")
-        if argument.size > LARGEST:
-            raise ValueError(f"{self.where}: {name} has {argument.size:,} elements, and a kernel can count "
-                             f"{LARGEST:,}: use a smaller batch")
-        return argument
+            return ValueError(f"{self.where}: {name} must be C-contiguous: use ascontiguousarray")
+        return ValueError(f"{self.where}: {name} has {argument.size:,} elements, and a kernel can count "
+                          f"{LARGEST:,}: use a smaller batch")
 
 
 def _spelled(argument) -> str:

@@ -46,6 +46,9 @@ LAYERS = {  # x, w, stride, padding, dilation, groups
 }
 
 
+F32 = np.dtype("float32")
+
+
 def two(value):
     return value if isinstance(value, tuple) else (value, value)
 
@@ -132,8 +135,9 @@ def test_drawn_geometries(emulated, name, layer, seed):
     compare(got, in_float64(x, w, b, dy, *layer[2:]), 1e-12, "float64")
 
 
-@pytest.mark.parametrize(("name", "tile"), [("implicit_gemm", tile) for tile in implicit_gemm.TILES["float32"]]
-                         + [("tensor_core", tile) for tile in tensor_core.TILES[3]])
+@pytest.mark.parametrize(("name", "tile"), [
+    (name, tile) for name, tiles in (("implicit_gemm", implicit_gemm.TILES[F32]), ("tensor_core", tensor_core.TILES[3]))
+    for tile in tiles])  # fmt: skip
 def test_every_tile_makes_the_same_result(gpu, name, tile, monkeypatch):
     """Which tile is taken depends on the GPU's size: here each is made to be."""
     layer = ((1, 3, 9, 13), (67, 3, 3, 3), 1, 1, 1, 1)
@@ -162,7 +166,7 @@ def test_tile_sizes():
         multiprocessors = 132
 
     def chosen(M, N, **more):
-        return implicit_gemm.choose_tile(Gpu, implicit_gemm.TILES["float32"], M, N, 1, **more)
+        return implicit_gemm.choose_tile(Gpu, implicit_gemm.TILES[F32], M, N, 1, **more)
 
     assert chosen(256, 100352) == (128, 128)
     assert chosen(64, 100352) == (64, 128)
@@ -208,19 +212,24 @@ def test_large_batches_go_through_in_pieces(emulated, name, monkeypatch):
 
 
 def test_the_policy(emulated):
-    gpu = emulated()
+    def chosen(C, O, K, S=1, G=1, dtype="float32", what="y", N=64, gpu=emulated()):  # noqa: B008
+        g = Conv2dGeometry.of((N, C, 28, 28), (O, C // G, K, K), S, K // 2, 1, G)
+        return conv.choose(gpu, g, np.dtype(dtype), what)
 
-    def chosen(C, O, K, S=1, G=1, dtype="float32"):
-        return conv.choose(gpu, Conv2dGeometry.of((4, C, 28, 28), (O, C // G, K, K), S, K // 2, 1, G), np.dtype(dtype))
-
-    assert chosen(64, 64, 3) == "tensor_core"
+    assert chosen(64, 64, 3) == "winograd"
+    assert chosen(64, 64, 3, N=1) == "implicit_gemm"
     assert chosen(64, 64, 3, dtype="float64") == "implicit_gemm"
-    assert chosen(64, 64, 3, S=2, G=4) == "tensor_core"
-    assert chosen(64, 32, 1) == "pointwise"
-    assert chosen(64, 32, 1, S=2) == "tensor_core"
+    assert chosen(64, 64, 3, S=2, G=4) == "implicit_gemm"
+    assert [chosen(64, 32, 1, what=what) for what in ("y", "dx", "dw")] == ["pointwise", "pointwise", "implicit_gemm"]
+    assert chosen(64, 32, 1, S=2) == "implicit_gemm"
     assert chosen(64, 128, 3, G=64) == "depthwise"
-    gpu.compute_capability = 75
-    assert chosen(64, 64, 3) == "implicit_gemm"
+    assert [chosen(3, 96, 11, 4, what=what) for what in ("y", "dx")] == ["implicit_gemm", "im2col"]
+    with minicnn.allow_tf32():
+        assert chosen(64, 64, 3) == "winograd"
+        assert chosen(64, 64, 5) == "tensor_core"
+        old = emulated()
+        old.compute_capability = 75
+        assert chosen(64, 64, 5, gpu=old) == "implicit_gemm"
 
 
 def test_an_algorithm_can_be_asked_for(emulated, monkeypatch):
@@ -232,9 +241,9 @@ def test_an_algorithm_can_be_asked_for(emulated, monkeypatch):
         with minicnn.conv_algorithm(name):
             assert conv.choose(gpu, g, f32) == name
     with minicnn.conv_algorithm("winograd"):
-        assert conv.choose(gpu, strided, f32) == "tensor_core"     # what it can't do the policy does
+        assert conv.choose(gpu, strided, f32) == "implicit_gemm"   # what it can't do the policy does
     with minicnn.conv_algorithm("tiled"):
-        assert conv.choose(gpu, g, f32) == "tensor_core"           # the CPU's
+        assert conv.choose(gpu, g, f32) == "implicit_gemm"         # the CPU's
     monkeypatch.setenv("MINICNN_CONV", "im2col")
     assert conv.choose(gpu, g, f32) == "im2col"
     used = []
@@ -255,7 +264,7 @@ def test_a_window_too_wide_for_the_table_of_taps_is_left_to_im2col(emulated):
 # ----------------------------------------------------------------------------------------------------------------- TF32
 
 
-@pytest.mark.parametrize("name", ["tensor_core", "im2col", "pointwise", "winograd"])
+@pytest.mark.parametrize("name", ["tensor_core", "im2col", "pointwise"])
 def test_tf32_is_off_unless_allowed(gpu, name):
     """Allowed, products lose digits, which shows; not allowed, they must not."""
     K = 1 if name == "pointwise" else 3
@@ -273,6 +282,15 @@ def test_tf32_is_off_unless_allowed(gpu, name):
     errors = [abs(a - e).max() / abs(e).max() for a, e in zip(got, exact)]
     least = 3e-5 if name == "tensor_core" or gpu.name == "emulated" else 0     # cuBLAS may take it or leave it
     assert all(least <= error < 1e-2 for error in errors), errors
+
+
+def test_winograds_products_are_never_rounded(gpu):
+    """Its transforms enlarge an error of a product up to a hundred times."""
+    layer = ((2, 40, 6, 5), (9, 40, 3, 3), 1, 1, 1, 1)
+    x, w, b, dy, g = drawn(layer, "float32")
+    with minicnn.allow_tf32():
+        got = computed(gpu, winograd, x, w, b, dy, g)
+    compare(got, in_float64(x, w, b, dy, *layer[2:]), SHARPER["winograd"], "float32")
 
 
 def test_how_tf32_is_asked_for(monkeypatch):

@@ -95,7 +95,8 @@ def test_every_tile_is_free_of_conflicts(traced, monkeypatch):
     """All sizes, also those that the small layers above do not choose."""
     g = Conv2dGeometry.of((1, 2, 4, 32), (128, 2, 1, 3), padding=(0, 1))
     x, w = (traced.asarray(np.ones(s, np.float32)) for s in ((1, 2, 4, 32), (128, 2, 1, 3)))
-    for algorithm, tiles in ((implicit_gemm, implicit_gemm.TILES["float32"]), (tensor_core, tensor_core.TILES[3])):
+    of_float32 = implicit_gemm.TILES[np.dtype("float32")]
+    for algorithm, tiles in ((implicit_gemm, of_float32), (tensor_core, tensor_core.TILES[3])):
         for tile in tiles:
             monkeypatch.setattr(implicit_gemm, "choose_tile", lambda *args, tile=tile, **more: tile)
             algorithm.conv2d(traced, x, w, None, g)

@@ -95,7 +95,7 @@ BUGS = {  # in which file, for which algorithm: what it is, what stood there, wh
     ],
     ("mma.cuh", "tensor_core"): [
         ("a term of three left out", "                    mma_tf32(part, a_low, b[j]);\n", "", VALUES),
-        ("all sums in the tensor core, which cuts them off", "float part[4] = {};", "float(&part)[4] = sum[m][j];", VALUES),
+        ("all sums in the tensor core", "float part[4] = {};", "float(&part)[4] = sum[m][j];", VALUES),
         ("the rest not taken off", "low = to_tf32(x - __int_as_float(high));", "low = to_tf32(x);", VALUES),
         ("rows of A exchanged", "A[k + t + i / 2 * 4][top + m * 16 + g + i % 2 * 8]",
          "A[k + t + i % 2 * 4][top + m * 16 + g + i / 2 * 8]", VALUES),

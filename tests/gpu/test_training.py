@@ -1,4 +1,4 @@
-"""Training on the GPU backend, as users start it: `minicnn train`, `fit`, and a loop of one's own with labels of NumPy."""
+"""Training on the GPU backend, as users start it: `minicnn train`, `fit`, and a loop of one's own."""
 
 import json
 
@@ -15,8 +15,8 @@ from tests.train.tiny import TINY
 
 def small_net():
     minicnn.seed(3)
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                         nn.Linear(4 * 4 * 4, 3))  # fmt: skip
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Flatten(), nn.Linear(4 * 4 * 4, 3))  # fmt: skip
 
 
 def pictures(count=12):

@@ -15,9 +15,9 @@ from itertools import product
 import numpy as np
 
 TILES = {
-    "float32": {(128, 128): "FmaTile<float,128,128,8,8,8>", (64, 128): "FmaTile<float,64,128,8,4,8>",
+    np.dtype("float32"): {(128, 128): "FmaTile<float,128,128,8,8,8>", (64, 128): "FmaTile<float,64,128,8,4,8>",
                 (64, 64): "FmaTile<float,64,64,16,4,4>"},
-    "float64": {(64, 64): "FmaTile<double,64,64,8,4,4>"},
+    np.dtype("float64"): {(64, 64): "FmaTile<double,64,64,8,4,4>"},
 }  # fmt: skip
 """{dtype: {(rows, columns) of the result that a block computes: the tile's name in kernels/}}"""
 FILE = "implicit_gemm.cu"
@@ -29,15 +29,15 @@ def supports(gpu, g, dtype):
 
 
 def conv2d(gpu, x, w, b, g, relu=False):
-    return gathered(gpu, x, w, b, g, FILE, TILES[x.dtype.name], relu)
+    return gathered(gpu, x, w, b, g, FILE, TILES[x.dtype], relu)
 
 
 def conv2d_dx(gpu, dy, w, g):
-    return gathered_dx(gpu, dy, w, g, FILE, TILES[dy.dtype.name])
+    return gathered_dx(gpu, dy, w, g, FILE, TILES[dy.dtype])
 
 
 def conv2d_dw(gpu, dy, x, g):
-    return gathered_dw(gpu, dy, x, g, FILE, TILES[x.dtype.name])
+    return gathered_dw(gpu, dy, x, g, FILE, TILES[x.dtype])
 
 
 # ------------------------------------------------------------------------------ the same for any kernel file and tiles
@@ -59,10 +59,8 @@ def gathered_dx(gpu, dy, w, g, file, tiles):
     xp = gpu.xp
     dx, dy = xp.empty((g.N, g.C, g.H, g.W), dy.dtype), xp.ascontiguousarray(dy)
     w = filters(w, g).transpose(0, 3, 4, 1, 2)                                # (G, KH, KW, O/G, C/G)
-    for phase in product(g.vertical.phases(), g.horizontal.phases()):
-        first, pixels, taps = zip(*phase)                                     # (down, across) each
-        p, q = (slice(t.start, t.stop, t.step) for t in taps)
-        gather(gpu, file, tiles, dy, xp.ascontiguousarray(w[:, p, q]), None, dx, dx_table(gpu, g, phase), g.G,
+    for first, pixels, p, q, table in dx_phases(gpu, g):
+        gather(gpu, file, tiles, dy, xp.ascontiguousarray(w[:, p, q]), None, dx, table, g.G,
                pixels=pixels, start=first, every=(g.vertical.stride, g.horizontal.stride))  # fmt: skip
     return dx
 
@@ -137,35 +135,45 @@ def choose_tile(gpu, tiles, M, N, G, splittable=False):
 
 def y_table(gpu, g):
     """The table of taps for y and dw: tap (p, q) of channel c."""
-    def taps():
+    def taps(g):
         c, p, q = np.indices((g.C // g.G, g.KH, g.KW)).reshape(3, -1)
         row = p * g.vertical.dilation - g.vertical.before
         column = q * g.horizontal.dilation - g.horizontal.before
-        return (c * g.H + row) * g.W + column, row, column
+        return _table(gpu, (c * g.H + row) * g.W + column, row, column)
 
-    return _cached_table(gpu, ("y", g), taps)
-
-
-def dx_table(gpu, g, phase):
-    """The table of taps for a phase of dx, (down, across): the taps that read its pixels, for each filter o."""
-    def taps():
-        i, j, o = np.indices((*(len(taps) for _, _, taps in phase), g.O // g.G)).reshape(3, -1)
-        row, column = ((first + axis.before - np.array(taps, int)[k] * axis.dilation) // axis.stride     # no remainder
-                       for axis, (first, _, taps), k in zip((g.vertical, g.horizontal), phase, (i, j)))  # fmt: skip
-        return (o * g.OH + row) * g.OW + column, row, column
-
-    return _cached_table(gpu, ("dx", g, phase), taps)
+    return _remembered(gpu, "taps of y", g, taps)
 
 
-def _cached_table(gpu, key, taps):
-    """The table on the device, K × (offset, row and column in 16 bits each); the same for any number of images."""
-    what, g, *phase = key
-    key = ("taps", what, replace(g, N=1), *phase)
-    if key not in gpu.cache:
-        offset, row, column = taps()
-        both = np.stack([row, column], 1).astype(np.int16).view(np.int32)     # (K, 1)
-        gpu.cache[key] = gpu.xp.asarray(np.concatenate([offset[:, None].astype(np.int32), both], 1))
-    return gpu.cache[key]
+def dx_phases(gpu, g):
+    """The phases of dx: [(first pixel, pixels, rows of taps, columns of taps, the table of these taps)]"""
+    def phases(g):
+        found = []
+        for phase in product(g.vertical.phases(), g.horizontal.phases()):
+            i, j, o = np.indices((*(len(taps) for _, _, taps in phase), g.O // g.G)).reshape(3, -1)
+            row, column = ((first + axis.before - np.array(taps, int)[k] * axis.dilation) // axis.stride    # exactly
+                           for axis, (first, _, taps), k in zip((g.vertical, g.horizontal), phase, (i, j)))  # fmt: skip
+            first, pixels, taps = zip(*phase)                                 # (down, across) each
+            table = _table(gpu, (o * g.OH + row) * g.OW + column, row, column)
+            found.append((first, pixels, *(slice(t.start, t.stop, t.step) for t in taps), table))
+        return found
+
+    return _remembered(gpu, "phases of dx", g, phases)
+
+
+def _remembered(gpu, what, g, make):
+    """make(g), computed once for all numbers of images."""
+    if (what, g) not in gpu.cache:
+        one = replace(g, N=1)
+        if (what, one) not in gpu.cache:
+            gpu.cache[what, one] = make(one)
+        gpu.cache[what, g] = gpu.cache[what, one]
+    return gpu.cache[what, g]
+
+
+def _table(gpu, offset, row, column):
+    """A table on the device, K × (offset, row and column in 16 bits each)."""
+    both = np.stack([row, column], 1).astype(np.int16).view(np.int32)         # (K, 1)
+    return gpu.xp.asarray(np.concatenate([offset[:, None].astype(np.int32), both], 1))
 
 
 def filters(w, g):

@@ -2,7 +2,8 @@
 
     V = Bᵀ x B     U = G w Gᵀ     M = U · V, 36 matrix products     y = Aᵀ M A
 
-It is fast for many channels: the transforms read and write each image 2¼ times, for any number of filters.
+It is fast for many channels: the transforms read and write each image 2¼ times, for any number of filters. The
+transforms cost a digit; rounding the products to TF32 would cost three more, so minicnn.allow_tf32() does not.
 dx is the convolution of dy with the filters turned by 180°; dw = Gᵀ [ Σ (A dy Aᵀ) · Vᵀ ] G.
 """
 
@@ -27,7 +28,7 @@ def conv2d(gpu, x, w, b, g, relu=False):
     y, U = xp.empty((g.N, g.O, g.OH, g.OW), x.dtype), transformed_filters(gpu, w)         # U (36, O, C)
     for chunk, n, P in chunks(g, x.dtype):
         M = xp.empty((36, g.O, P), x.dtype)
-        gemm(gpu, U, transformed_images(gpu, x[chunk], g), M)                  # (36, O, C) · (36, C, P) → (36, O, P)
+        gemm(gpu, U, transformed_images(gpu, x[chunk], g), M, rounded=False)   # (36, O, C) · (36, C, P) → (36, O, P)
         gpu.kernel("winograd.cu", "winograd_outputs", x.dtype).over(
             g.O * P, M, b, y[chunk], n, g.O, g.OH, g.OW, *tiles(g), g.OW % 4 == 0, relu
         )
@@ -53,7 +54,7 @@ def conv2d_dw(gpu, dy, x, g):
             g.O * P, dy[chunk], D, n, g.O, g.OH, g.OW, *tiles(g)
         )
         V = transformed_images(gpu, x[chunk], g)
-        gemm(gpu, D, V.transpose(0, 2, 1), dU, accumulate=True)               # (36, O, P) · (36, P, C) → (36, O, C)
+        gemm(gpu, D, V.transpose(0, 2, 1), dU, accumulate=True, rounded=False)   # (36, O, P) · (36, P, C) → (36, O, C)
     gpu.kernel("winograd.cu", "winograd_filter_gradients", x.dtype)((-(-g.O * g.C // 256),), (256,), dU, dw, g.O * g.C)
     return dw
 
