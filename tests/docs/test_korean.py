@@ -52,6 +52,7 @@ def figures(text):
 
 def test_the_pages_that_readers_need_first():
     assert {"readme.md", "index.md", "transfer.md", "app.md", "corrections.md"} <= set(NAMES)
+    assert {f"learn/{page.name}" for page in (ROOT / "docs" / "learn").glob("*.md")} <= set(NAMES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
