@@ -25,7 +25,8 @@ EXAMPLES = {
         "minicnn/nn/pool.py", "minicnn/reference.py", "minicnn/explain/cells.py", "minicnn/explain/pooling.py",
         "minicnn/cpu/compiled/__init__.py", "minicnn/cpu/compiled/pool.py"}),                # "Add a compiled kernel"
     "Add a layer": (r"\bLeakyReLU\b", "minicnn tests docs", {
-        "docs/contributing.md", "docs/learn/07-activations.md", "tests/nn/test_repr.py"}),
+        "docs/contributing.md", "docs/learn/07-activations.md", "docs/ko/learn/07-activations.md",
+        "tests/nn/test_repr.py"}),
     "Add a model": (r"\bsqueezenet1_0\b", "minicnn docs tests/models", {
         "docs/contributing.md", "docs/corrections.md", "docs/ko/corrections.md", "docs/notes.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),

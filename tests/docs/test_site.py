@@ -34,15 +34,21 @@ def test_every_link_of_the_markdown_leads_to_a_file_and_its_heading(page):
             assert anchor in anchors(goal.read_text("utf-8")), f"{target}: no such heading"
 
 
+def named_in(nav):
+    """The pages and folders of a navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    return [page for entry in (nav.values() if isinstance(nav, dict) else nav) for page in named_in(entry)]
+
+
 def test_every_page_is_in_the_navigation():
     nav = tomllib.loads((DOCS / "site" / "zensical.toml").read_text("utf-8"))["project"]["nav"]
-    entries = [entry for section in nav for entries in section.values() for entry in entries]
-    named = [page for entry in entries for page in (entry.values() if isinstance(entry, dict) else [entry])]
+    named = named_in(nav)
     for page in DOCS.glob("**/*.md"):
         place = page.relative_to(DOCS).as_posix()
         assert any(place == entry or (entry.endswith("/") and place.startswith(entry)) for entry in named), (
             f"docs/{place} is in no section of docs/site/zensical.toml")
-    made = ("reference/", "source/", "ko/", "readme.md")
+    made = ("reference/", "source/", "readme.md")
     assert [entry for entry in named if not entry.startswith(made) and not (DOCS / entry).exists()] == []
 
 
@@ -109,8 +115,9 @@ def test_a_folder_in_the_navigation_stands_for_its_pages():
     made = {"index.md", "models/index.md", "models/vgg.md", "models/alexnet.md"}
     assert build.expand([{"Zoo": ["models/"]}, {"None": ["ko/"]}], made) == [
         {"Zoo": ["models/index.md", "models/alexnet.md", "models/vgg.md"]}]
-    titled = [{"Start": [{"Tour": "index.md"}, {"No": "no.md"}]}]
-    assert build.expand(titled, made) == [{"Start": [{"Tour": "index.md"}]}]
+    titled = [{"Start": [{"Tour": "index.md"}, {"No": "no.md"}, {"Nets": ["models/"]}]}]
+    nets = {"Nets": ["models/index.md", "models/alexnet.md", "models/vgg.md"]}
+    assert build.expand(titled, made) == [{"Start": [{"Tour": "index.md"}, nets]}]
 
 
 GOOD = '<a href="b.html#here">b</a><img src="p.png"><a href="https://example.org">out</a>'
