@@ -50,10 +50,20 @@ def test_the_commands_to_try_exist(page):
         assert {word for word in words if word.startswith("-")} <= options, command
 
 
-def test_the_changelog_counts_the_ops():
+def test_changelog_and_results_count_the_ops():
     from minicnn.ops_table import TABLE
 
     assert f"{len(TABLE)} ops" in (ROOT / "docs" / "changelog.md").read_text()
+    assert f"{len(TABLE)} of {len(TABLE)} ops right" in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_readme_counts_the_lines_of_the_core():
+    core = ("tensor", "geometry", "device", "reference", "gradient_check")
+    files = [ROOT / "minicnn" / f"{name}.py" for name in core]
+    files += [file for name in ("ops", "nn") for file in (ROOT / "minicnn" / name).glob("*.py")]
+    lines = sum(len(file.read_text("utf-8").splitlines()) for file in files)
+    said = re.search(r"is about ([\d,]+) lines", (ROOT / "README.md").read_text("utf-8"))[1]
+    assert abs(lines / int(said.replace(",", "")) - 1) < 0.05
 
 
 def test_the_program_knows_every_verb_of_the_readme():

@@ -78,6 +78,20 @@ def figure(values, label="label"):
     return fig
 
 
+def test_the_numbers_of_the_windows_are_counted_by_hand():
+    text = "\n".join(contents(FIGURES["tensorflow-same.png"]()))       # 13 pixels, windows of 6, stride 5
+    assert "'VALID: 2 windows, 2 pixels in none'" in text               # 1–6, 6–11
+    assert "'SAME: 3 windows'" in text                                  # ⌈13/5⌉
+    assert "'padding=1: 2 windows, 3 pixels in none'" in text           # 0–5, 5–10
+    text = "\n".join(contents(FIGURES["gpu-warp.png"]()))
+    assert all(f"step {step}: {sectors} sectors" in text for step, sectors in ((1, 4), (2, 8), (8, 32)))
+
+
+def test_every_image_of_the_batch_has_one_rank():
+    text = [line for line in contents(FIGURES["ranks-batch.png"]()) if "'image" in line]
+    assert [line.split("'")[1] for line in text] == [f"image {row}" for row in range(10)]
+
+
 VALUES = np.array([[1.0, 2.5], [-3.0, 4.0]])
 
 
