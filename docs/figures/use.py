@@ -1,4 +1,4 @@
-"""The pictures of the pages about using minicnn: data, training, TensorFlow's padding, ranks and the GPU."""
+"""The pictures of the pages about using minicnn: data, training, padding, plans, ranks and the GPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+import minicnn
 from docs.figures.style import BLUE, GREY, ORANGE, PALE_BLUE, PALE_ORANGE, panels, plain
-from minicnn import data, optim
+from minicnn import data, models, optim
 from minicnn.geometry import around
 from minicnn.nn import Parameter
 from minicnn.piece import piece
@@ -123,6 +124,33 @@ def warp() -> Figure:
     return fig
 
 
+def planned() -> list[tuple[str, ...]]:
+    """The first steps of ResNet-20's plan: for each, the ops of the net that it computes."""
+    plan = minicnn.compile(models.build("resnet20").eval(), (1, 3, 32, 32))
+    return [(row.op, *row.folded) for row in plan.explain().rows[:4]]
+
+
+def folded() -> Figure:
+    """The ops of ResNet-20 up to its first sum, and the steps of the plan that compute them."""
+    fig, (ax,) = panels(1, 9.4, 1.7)
+    x = 0
+    for step in planned():
+        colour = PALE_BLUE if step[0] == "conv2d" else PALE_ORANGE
+        for place, name in enumerate(step):
+            ax.add_patch(_box(x + place + 0.04, 1.2, 0.92, 0.6, colour, "0.5"))
+            ax.text(x + place + 0.5, 1.5, name.replace("_inference", "").replace("_", "\n"), ha="center", va="center",
+                    fontsize=8)  # fmt: skip
+            middle = x + place + 0.5
+            ax.annotate("", (middle, 0.85), (middle, 1.15), arrowprops={"arrowstyle": "->", "color": GREY})
+        ax.add_patch(_box(x + 0.04, 0.2, len(step) - 0.08, 0.6, colour, "0.5"))
+        ax.text(x + len(step) / 2, 0.5, "one step", ha="center", va="center", fontsize=8)
+        x += len(step)
+    ax.text(-0.15, 1.5, "the net", ha="right", va="center", fontsize=9)
+    ax.text(-0.15, 0.5, "the plan", ha="right", va="center", fontsize=9)
+    plain(ax, -1.1, x + 0.1, 0, 1.9)
+    return fig
+
+
 def _box(x: float, y: float, width: float, height: float, colour: str, edge: str):
 
 
@@ -130,4 +158,5 @@ def _box(x: float, y: float, width: float, height: float, colour: str, edge: str
 
 
 FIGURES = {"data-augment.png": augmentations, "training-schedules.png": schedules,
-           "tensorflow-same.png": same_and_valid, "ranks-batch.png": ranks, "gpu-warp.png": warp}  # fmt: skip
+           "tensorflow-same.png": same_and_valid, "ranks-batch.png": ranks, "gpu-warp.png": warp,
+           "inference-plan.png": folded}  # fmt: skip
