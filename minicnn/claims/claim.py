@@ -46,8 +46,10 @@ class Plan:
     classes        only these classes of the data, renumbered from 0; (): all
     rates          the learning rates of the pilot, ascending; a single one is used without a pilot
     pilot_seeds    trainings for each rate in the pilot, on other seeds than the experiment's
-    pilot_by       the quantity whose mean chooses the rate, the smallest: validation_loss, or for claims about training
-                   train_loss or epochs
+    pilot_by       the quantity whose mean chooses the rate, the smallest: validation_error, or for claims about
+                   training train_loss or epochs
+    clip           the largest norm of all gradients together: without a limit, one step at the beginning can end a
+                   training whose rate is good for all later ones; 0: no limit
     goal           training ends at this training error, in %; the quantity `epochs` is when that was
     measure        further quantities of a net, from its `training.Trained`: {name: number}, or a list of numbers for a
                    picture of layers
@@ -70,7 +72,8 @@ class Plan:
     augment: str = ""
     rates: tuple[float, ...] = (0.01, 0.03, 0.1)
     pilot_seeds: int = 1
-    pilot_by: str = "validation_loss"
+    pilot_by: str = "validation_error"
+    clip: float = 5.0
     seeds: int = 10
     goal: float | None = None
     measure: Callable[[Any], dict[str, Any]] | None = None

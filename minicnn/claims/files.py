@@ -11,6 +11,9 @@ from minicnn.claims.claim import Claim
 from minicnn.names import quoted, unknown
 
 FOLDER = Path(__file__).with_name("catalogue")
+RULES = 2
+"""The number of the rules that all claims share (pilot.py, training.py, verdict.py). 1 had no distance from rates that
+fail, no limit of the gradients, chose rates by the validation loss, and took a net that guesses for a trained one."""
 
 NAMES = (
     "relu-tanh", "degradation", "overlap-pool", "dropout", "lrn", "batch-norm", "three-3x3", "augmentation",
@@ -50,5 +53,5 @@ def load(name: str) -> Claim:
 
 
 def digest(name: str) -> str:
-    """The SHA-256 of a claim's file, in hexadecimal; the line ends of the system do not matter."""
-    return hashlib.sha256(path(name).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    """The SHA-256 of a claim's file and of RULES, in hexadecimal; the line ends of the system do not matter."""
+    return hashlib.sha256(path(name).read_bytes().replace(b"\r\n", b"\n") + b"rules %d" % RULES).hexdigest()

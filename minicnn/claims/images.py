@@ -61,7 +61,10 @@ def source(plan_data: str, folder: str, size: int) -> Splits:
 
 
 class Images:
-    """What one training may use: `train`, `validation` and, sealed, `test`; `splits` knows how to read them."""
+    """What one training may use: `train`, `validation` and, sealed, `test`; `splits` knows how to read them.
+
+    most_frequent: the share of the training images that the most frequent class has.
+    """
 
     def __init__(self, plan: Plan, arm: Arm, seed: int, pilot: bool, folder: str = ""):
         splits = source(plan.data, folder, plan.size)
@@ -80,6 +83,7 @@ class Images:
         self.splits, self.classes = splits, len(plan.classes) or len(splits.classes)
         self.train, self.validation = parts["train"], parts.get("validation")
         self.test = Sealed(parts["test"], pilot)
+        self.most_frequent = float(np.bincount(self.train.labels).max() / len(self.train))
 
 
 def changed(arm: Arm, part: Dataset, name: str, seed: int) -> Dataset:

@@ -82,10 +82,12 @@ docs/claims.md` writes this page from the results; nothing on it is written by h
 - `minicnn claim list` shows the claims, `minicnn claim dropout` runs one, `minicnn claim all` all of them. A stopped or
   killed one continues with the same command. `minicnn claim mine.py` runs a claim of your own, written as ours are.
 - A claim is [one small file](../minicnn/claims/catalogue/dropout.py): the sentence and its source, the experiment, and
-  the threshold of the verdict, all written before the first run. Its SHA-256 is in every result; whoever changes the
-  rule after the run gets another number, and the results of the old file are no longer shown.
+  the threshold of the verdict, all written before the first run. Its SHA-256, with the number of the common rules, is
+  in every result; whoever changes the rule after the run gets another one, and the results of the old file are no
+  longer shown.
 - Each seed draws training images, weights and order; all arms of a seed share them. Each arm has its own best learning
-  rate, chosen by a pilot on other seeds and on validation images. Test images are opened after each training.
+  rate, chosen by a pilot on other seeds and on validation images, [away from rates that
+  fail](../minicnn/claims/pilot.py). Test images are opened after each training.
 - The interval is for the mean of the paired differences, or of their logarithms for a ratio: Student's t, or the
   studentised bootstrap. With k comparisons it has the level 1 − 0.05/k. It covers the draw of the seeds; the test
   images are the same for all seeds. [How often it contains the truth](results.md#the-intervals-of-the-claims-lab).

@@ -17,6 +17,9 @@ from minicnn.train import build
 from minicnn.train.loop import Evaluation, NonFiniteLossError, evaluate, train_epoch
 from minicnn.train.source import preparer
 
+NO_BETTER = 0.98
+"""A net has not learned if its training error is this share of that of always saying the most frequent class."""
+
 
 @dataclass
 class Trained:
@@ -72,7 +75,8 @@ def _train(plan: Plan, model: Module, images: Images, rate: float, seed: int, de
     prepare = preparer(device)
     with loader:
         for _ in range(plan.epochs):
-            _, right = train_epoch(model, loader, prepare, optimizer, schedule, first_step=schedule.t)
+            _, right = train_epoch(model, loader, prepare, optimizer, schedule, first_step=schedule.t,
+                                   clip=plan.clip)  # fmt: skip
             record["curve"].append(_rounded(100 * (1 - right)))
             if plan.goal is not None and record["curve"][-1] <= plan.goal:
                 record["reached"] = True
@@ -86,13 +90,16 @@ def _values(plan: Plan, model: Module, images: Images, seed: int, device: str, r
         values["epochs"] = crossing(record["curve"], plan.goal) if record["reached"] else float(plan.epochs)
         return values
     trained = Trained(model, images, plan, seed, device)
-    if record["diverged"]:
-        guessing = 100 * (1 - 1 / images.classes)
-        held_out = "validation_error" if record["pilot"] else "test_error"
-        return values | {"train_error": guessing, held_out: guessing, "gap": 0.0}
-    if plan.epochs:
+    if plan.epochs and not record["diverged"]:
         result = trained.evaluate(images.train)
         values |= {"train_error": _error(result), "train_loss": result.loss}
+        # dead units, for example, learn nothing any more
+        record["diverged"] = values["train_error"] >= NO_BETTER * 100 * (1 - images.most_frequent)
+    if record["diverged"]:
+        guessing = _guessing(images)
+        held_out = "validation_error" if record["pilot"] else "test_error"
+        return {"train_error": guessing, held_out: guessing, "gap": 0.0}
+    if plan.epochs:
         if record["pilot"] and images.validation is not None:
             result = trained.evaluate(images.validation)
             values |= {"validation_error": _error(result), "validation_loss": result.loss}
@@ -102,6 +109,11 @@ def _values(plan: Plan, model: Module, images: Images, seed: int, device: str, r
     if plan.measure is not None and not record["pilot"]:
         values |= plan.measure(trained)
     return values
+
+
+def _guessing(images: Images) -> float:
+    """The error of guessing, in %."""
+    return 100 * (1 - 1 / images.classes)
 
 
 def crossing(curve: list[float], goal: float) -> float:

@@ -1,4 +1,4 @@
-"""From the numbers of every seed to a verdict. The rule is the same for all claims; the thresholds are theirs.
+"""From the numbers of every seed to a verdict. The rules are the same for all claims; the thresholds are theirs.
 
 1. d of each seed: the difference or ratio of two quantities of the same seed, so that arms are compared in pairs.
 2. The interval for the mean of d, or of log d. A claim with k comparisons has intervals at level 1 − 0.05/k, so that
@@ -9,7 +9,8 @@
    spread, and no interval can be computed from them.
 5. A training that did not reach its goal counts with its whole budget: d is then only a bound. A bound can support the
    verdict that it implies, never the opposite one.
-6. A training that diverged counts with the error of guessing, and as one that did not reach its goal.
+6. A training that diverged (its loss was infinite, or it ended no better than guessing) counts with the error of
+   guessing, and as one that did not reach its goal.
 7. The claim holds if all its comparisons hold, and does not hold if one of them does not.
 """
 

@@ -21,7 +21,8 @@ def shuffled(images, labels, split, rng):
 '''
 
 CLAIM = '''
-PLAN = Plan(arms=ARMS, data="digits", train=100, validation=100, test=300, epochs=2, rates={rates}, seeds={seeds})
+PLAN = Plan(arms=ARMS, data="digits", train=100, validation=100, test=300, epochs=2, rates={rates}, seeds={seeds},
+            pilot_by="validation_loss")
 CLAIM = Claim("planted", "The first arm is worse.", "this test",
               (Comparison("worse", ("first", "test_error"), ("second", "test_error"), at_least={threshold}),),
               PLAN, PLAN, dict.fromkeys(("holds", "does not hold", "this size cannot tell"), "nothing"), "nothing")
@@ -37,7 +38,7 @@ ARMS = {
 
 def write(where: Path, kind: str, seeds: int = 5, threshold: float = 0.1) -> Path:
     """A claim file of that kind in the folder. → its path"""
-    rates = (0.0001, 0.0003) if kind == "RATES" else (0.02,)
+    rates = (0.004, 0.012) if kind == "RATES" else (0.02,)
     path = where / f"{kind.lower()}.py"
     text = CLAIM.format(rates=rates, seeds=seeds, threshold=threshold)
     path.write_text(f"{HEAD}ARMS = ({ARMS[kind]})\n{text}", "utf-8")

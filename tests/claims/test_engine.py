@@ -46,10 +46,10 @@ def test_an_experiment_leaves_records_and_a_result(tmp_path):
     names = {file.stem for file in (experiment.folder / "records").iterdir()}
     pilots = {name for name in names if name.startswith("pilot-")}
     # two rates, and one or two more, because the larger was better; pilots and experiment share no seed
-    assert {f"pilot-second-{rate}-1900" for rate in ("0.0001", "0.0003", "0.0009", "0.0027")} <= pilots
+    assert {f"pilot-second-{rate}-1900" for rate in ("0.004", "0.012", "0.036", "0.108")} <= pilots
     assert {name.rpartition("-")[2] for name in names - pilots} == {"1000", "1001"}
     assert result["arms"]["second"] | {"values": 0, "tried": 0} == {
-        "rate": 0.0027, "at_edge": True, "diverged": 0, "reached": 2, "values": 0, "tried": 0}  # fmt: skip
+        "rate": 0.108, "at_edge": True, "diverged": 0, "reached": 2, "values": 0, "tried": 0}  # fmt: skip
     assert [done for done, _ in told] == list(range(1, len(told) + 1))
     assert told[-1][0] == told[-1][1] == len(names)
     assert cpu_seconds(experiment.folder) > 0

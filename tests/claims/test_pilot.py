@@ -10,7 +10,7 @@ PLAN = Plan(arms=(Arm("a", Flatten),), rates=(0.01, 0.03, 0.1), pilot_seeds=2)
 
 
 def record(loss, diverged=False, **more):
-    return {"diverged": diverged, "values": {"validation_loss": loss}, "curve": [50.0, more.get("last", 40.0)]}
+    return {"diverged": diverged, "values": {"validation_error": loss}, "curve": [50.0, more.get("last", 40.0)]}
 
 
 def run(losses, plan=PLAN):
@@ -39,8 +39,16 @@ def test_the_grid_grows_beyond_a_best_rate_at_its_end_and_stops():
 
 
 def test_a_rate_whose_training_diverged_is_the_worst():
-    pilot, _ = run({0.01: (3, 3), 0.03: (2, 2), 0.1: (0.1, None)}.__getitem__)
-    assert (pilot.best, pilot.scores[0.1]) == (0.03, None)
+    pilot, _ = run({0.01: (0.1, None), 0.03: (3, 3), 0.1: (4, 4)}.__getitem__)
+    assert (pilot.best, pilot.scores[0.01]) == (0.03, None)
+
+
+def test_a_rate_keeps_its_distance_from_those_that_fail():
+    losses = {0.00111: (6, 6), 0.00333: (5, 5), 0.01: (3, 3), 0.03: (2, 2), 0.1: (0.1, None), 0.333: (9, 9)}
+    pilot, rounds = run(losses.__getitem__)
+    assert (pilot.best, rounds) == (0.01, [[0.01, 0.03, 0.1], [0.00333]]), "the next larger one of 0.03 fails"
+    pilot, _ = run(lambda rate: (1, None))
+    assert pilot.best == 0.00111, "where all fail there is nothing to keep away from"
 
 
 def test_one_rate_needs_no_pilot_and_an_arm_may_have_its_own():

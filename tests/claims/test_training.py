@@ -11,7 +11,7 @@ from minicnn.claims import training
 from minicnn.claims.claim import Arm, Plan
 from minicnn.claims.images import Images, SealedError
 from minicnn.data import Dataset
-from minicnn.nn import Flatten, Linear, Sequential
+from minicnn.nn import Flatten, Linear, ReLU, Sequential
 
 
 def linear():
@@ -126,6 +126,31 @@ def test_a_training_that_diverges_counts_as_guessing():
     record = training.run(replace(PLAN, epochs=3), ARM, 1e38, 5)
     assert record["diverged"]
     assert record["values"] == {"train_error": 90.0, "test_error": 90.0, "gap": 0.0}
+
+
+def test_a_net_that_guesses_to_the_end_has_diverged():
+    def dead():
+        net = Sequential(Flatten(), Linear(784, 10), ReLU())
+        net.parameters()[1].data -= 1e6                    # no pixel brings a unit back above 0
+        return net
+
+    record = training.run(replace(PLAN, epochs=2), Arm("x", dead), 0.02, 5)
+    assert record["diverged"]
+    assert record["curve"] == pytest.approx([90, 90], abs=3)
+    assert record["values"] == {"train_error": 90.0, "test_error": 90.0, "gap": 0.0}
+    assert not training.run(replace(PLAN, epochs=2), ARM, 0.02, 5)["diverged"]
+
+
+def test_no_step_is_larger_than_the_limit_allows():
+    """A rate of 1000 leads far away at once; with a limit of 1, each step leads at most 1000 away."""
+    def length(clip):
+        kept = []
+        training.run(replace(PLAN, epochs=1, clip=clip, momentum=0.0, schedule="constant"),
+                     Arm("x", lambda: kept.append(linear()) or kept[-1]), 1e3, 5)  # fmt: skip
+        return float(np.sqrt(sum((p.numpy() ** 2).sum() for p in kept[0].parameters())))
+
+    steps = -(-PLAN.train // PLAN.batch_size)
+    assert length(1.0) <= 1.01 * steps * 1e3 < length(0.0)
 
 
 def test_the_goal_ends_the_training_and_its_time_is_between_two_epochs():
