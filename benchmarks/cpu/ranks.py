@@ -105,7 +105,7 @@ def _count_waits(team: ranks.Alone) -> list[float]:
     """[the CPU time that this rank spends in MPI's waits from now on]"""
     spent = [0.0]
     if isinstance(team, ranks.Mpi):
-        waiting = ranks.Mpi._waiting
+        waiting = ranks.Mpi.waiting
 
         @contextlib.contextmanager
         def counted(self: ranks.Mpi) -> Iterator[None]:
@@ -114,7 +114,7 @@ def _count_waits(team: ranks.Alone) -> list[float]:
                 yield
             spent[0] += time.process_time() - before
 
-        ranks.Mpi._waiting = counted  # type: ignore[method-assign]
+        ranks.Mpi.waiting = counted  # type: ignore[method-assign]
     return spent
 
 
