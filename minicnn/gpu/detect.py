@@ -54,7 +54,7 @@ def nccl(xp) -> Any:
     if not hasattr(xp.cuda, "nccl"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")                        # CuPy warns of the missing library
-            import cupy.cuda.nccl
+            import cupy.cuda.nccl  # noqa: F401
     return xp.cuda.nccl
 
 

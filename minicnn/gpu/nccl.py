@@ -28,6 +28,8 @@ from minicnn.ranks import Alone, Pending
 
 PAUSE = 5e-5
 """Seconds between two looks at an event."""
+NOT_READY = 600
+"""cudaErrorNotReady: an event that is still to come."""
 HOSTS = "through the hosts' memory, by MPI"
 """How sums are made where NCCL makes none."""
 
@@ -72,7 +74,9 @@ class _Sum(Pending):
     def wait(self) -> None:
         """The host looks again and again, not to miss an error: a stream that waits would wait for ever."""
         with self.of.team.waiting():
-            while not self.done.done:
+            while status := self.of.gpu.xp.cuda.runtime.eventQuery(self.done.ptr):
+                if status != NOT_READY:
+                    self.done.synchronize()                # raises CUDA's error
                 self.of.comm.check_async_error()
                 time.sleep(PAUSE)
 

@@ -17,9 +17,14 @@ import numpy as np
 
 FLOAT32, FLOAT64, SUM = 7, 8, 0                            # nccl.h: ncclFloat32, ncclFloat64, ncclSum
 DTYPES = {FLOAT32: np.float32, FLOAT64: np.float64}
+NOT_READY, ILLEGAL_ADDRESS = 600, 700                      # driver_types.h: cudaErrorNotReady, …
 IDENTITY = bytes(range(128))
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+class CUDARuntimeError(RuntimeError):
+    """CuPy's."""
 
 
 class NcclError(RuntimeError):
@@ -28,13 +33,15 @@ class NcclError(RuntimeError):
 
 def install(xp, comm=None):
     """Give the emulated CuPy `xp` streams, events and NCCL. → xp.cuda.nccl"""
-    calls, streams = [], {}
+    calls, streams, events = [], {}, []
 
     class Event:
-        """An event; `done` is false at first where a stream's work is asked for, as on a GPU."""
+        """An event, which is still to come when a stream is asked for it the first time."""
 
         def __init__(self, *, disable_timing=False):
             self.stream, self.at, self.asked = None, None, False
+            self.ptr = 5000 + len(events)
+            events.append(self)
 
         def record(self, stream=None):
             calls.append(("record", "compute" if stream is None else "side"))
@@ -42,14 +49,8 @@ def install(xp, comm=None):
             if stream is not None:
                 stream.work.append(self)
 
-        @property
-        def done(self):
-            if self.stream is None or self not in self.stream.work:
-                return True
-            if self.asked:
-                self.stream.run(self)
-            self.asked = True
-            return self not in self.stream.work
+        def synchronize(self):
+            raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
     class Stream:
         """A stream beside the compute stream."""
@@ -113,11 +114,21 @@ def install(xp, comm=None):
             calls.append(("abort",))
             self.ended = True
 
+    def event_query(ptr):
+        event = events[ptr - 5000]
+        if nccl.fault:
+            return ILLEGAL_ADDRESS
+        if event.asked:
+            event.stream.run(event)
+        event.asked = True
+        return NOT_READY if event in event.stream.work else 0
+
     nccl = types.SimpleNamespace(
-        available=True, calls=calls, get_unique_id=lambda: IDENTITY, NcclError=NcclError,
+        available=True, calls=calls, fault=False, get_unique_id=lambda: IDENTITY, NcclError=NcclError,
         NcclCommunicator=NcclCommunicator, NCCL_FLOAT32=FLOAT32, NCCL_FLOAT64=FLOAT64, NCCL_SUM=SUM,
     )  # fmt: skip
     xp.cuda.nccl, xp.cuda.Event, xp.cuda.Stream = nccl, Event, Stream
+    xp.cuda.runtime = types.SimpleNamespace(eventQuery=event_query)
     return nccl
 
 

@@ -136,6 +136,14 @@ def test_an_error_of_nccl_ends_the_wait_and_all_ranks(standin):
     assert real.calls[-1] == ("abort",), "or the GPU would go on waiting"
 
 
+def test_an_error_of_the_gpu_ends_the_wait(standin):
+    gpu, real = standin
+    sum_ = nccl.Nccl(gpu, Team()).start_sum(gpu.xp.zeros(4))
+    real.fault = True
+    with pytest.raises(RuntimeError, match="cudaErrorIllegalAddress"):
+        sum_.wait()
+
+
 def test_gpus_that_cannot_be_connected(standin):
     gpu, real = standin
 
