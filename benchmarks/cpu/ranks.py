@@ -60,15 +60,20 @@ def main(argv: list[str] | None = None) -> None:
     return None
 
 
+def mpiexec() -> str | None:
+    """The launcher beside this Python, or that of the PATH."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else shutil.which("mpiexec")
+
+
 def start(size: int, args: argparse.Namespace) -> dict:
     """The measurements of rank 0 of `size` ranks; of a process without mpiexec if size is 0."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if size and mpiexec is None:
+    launcher = mpiexec()
+    if size and launcher is None:
         raise SystemExit('mpiexec is not installed: pip install "minicnn-numpy[mpi]"')
     words = [sys.executable, "-m", "benchmarks.cpu.ranks", "--member", "--net", args.net, "--batch", str(args.batch),
              "--steps", str(args.steps)]  # fmt: skip
-    done = subprocess.run([mpiexec, "-n", str(size), *words] if size else words, stdout=subprocess.PIPE, text=True,
+    done = subprocess.run([launcher, "-n", str(size), *words] if size else words, stdout=subprocess.PIPE, text=True,
                           check=True, env={**os.environ, "MINICNN_NUM_THREADS": "1"})  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
 
