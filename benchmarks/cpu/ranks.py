@@ -31,7 +31,7 @@ from minicnn.piece import piece
 from minicnn.tensor import Tensor
 from minicnn.train.shared import Shared
 
-SIZES = (4, 4096, 61_706 * 4, 272_474 * 4, 2**24)
+SIZES = (4, 4096, 61_706 * 4, 269_722 * 4, 2**24)
 """Bytes of the all-reduces: LeNet-5's and ResNet-20's gradients are the third and the fourth."""
 
 
