@@ -18,12 +18,12 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from minicnn.launcher import launched
+from minicnn.launcher import launched, own_gpu
 
 Array = Any  # numpy.ndarray
 
@@ -41,6 +41,10 @@ class Alone:
     rank, size = 0, 1
     threads = 0
     """How many threads this rank should use, so that the ranks of one machine share its cores; 0: it may decide."""
+
+    def __init__(self) -> None:
+        self.at_abort: list[Callable[[], None]] = []
+        """What `abort` calls before it ends the ranks, such as to free a GPU that waits for the others."""
 
     @property
     def part(self) -> tuple[int, int]:
@@ -85,11 +89,14 @@ class Alone:
             raise RuntimeError(f"the ranks hold different {what}: their checksums, in the order of the ranks, are "
                                f"{', '.join(seen)}; all ranks need the same minicnn, NumPy and data")
 
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Around any other wait for the ranks: within the block the watchdog looks at the time."""
+        return contextlib.nullcontext()
+
     def abort(self, sentence: str, code: int = 1) -> None:
         """Say the sentence on stderr, with rank and host, and end all ranks now."""
         self._say(sentence)
         os._exit(code)
-
 
     def _say(self, sentence: str) -> None:
         stream = sys.__stderr__                            # not sys.stderr, which all but rank 0 silence
@@ -112,6 +119,7 @@ class Mpi(Alone):
     """The ranks of an MPI job.   limit: seconds after which a rank that waits for the others ends all; 0: never"""
 
     def __init__(self, mpi: Any, comm: Any, limit: float) -> None:
+        super().__init__()
         self.mpi, self.comm = mpi, comm
         self.rank, self.size = comm.rank, comm.size
         self.waits: dict[int, float] = {}
@@ -120,7 +128,7 @@ class Mpi(Alone):
             threading.Thread(target=self._watch, args=(limit,), name="minicnn-ranks", daemon=True).start()
 
     @contextlib.contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def waiting(self) -> Iterator[None]:
         """Within the block the watchdog looks at the time; also for messages of other channels."""
         me = threading.get_ident()
         self.waits[me] = time.monotonic()
@@ -131,7 +139,7 @@ class Mpi(Alone):
 
     def sum(self, array: Array) -> Array:
         """The sum over the ranks, in place: the same bits on each of them."""
-        with self._waiting():
+        with self.waiting():
             self.comm.Allreduce(self.mpi.IN_PLACE, array, self.mpi.SUM)
         return array
 
@@ -142,13 +150,13 @@ class Mpi(Alone):
     def gather(self, array: Array) -> Array:
         """(size, …): the arrays of all ranks, in their order, on each of them."""
         everybodys = np.empty((self.size, *array.shape), array.dtype)
-        with self._waiting():
+        with self.waiting():
             self.comm.Allgather(np.ascontiguousarray(array), everybodys)
         return everybodys
 
     def broadcast(self, array: Array) -> Array:
         """Rank 0's values, in place."""
-        with self._waiting():
+        with self.waiting():
             flat = array.reshape(-1)                       # pieces, because MPI counts with 32 bits
             for start in range(0, flat.size, 2**27):
                 self.comm.Bcast(flat[start : start + 2**27], 0)
@@ -156,10 +164,10 @@ class Mpi(Alone):
 
     def channel(self) -> Mpi:
         """The same ranks for messages of another kind, which never wait for those of this one."""
-        with self._waiting():
+        with self.waiting():
             comm = self.comm.Dup()
         other = Mpi(self.mpi, comm, 0)
-        other.waits, other.threads = self.waits, self.threads
+        other.waits, other.threads, other.at_abort = self.waits, self.threads, self.at_abort
         return other
 
     def abort(self, sentence: str, code: int = 1) -> None:
@@ -167,6 +175,9 @@ class Mpi(Alone):
         self._say(sentence)
         if hasattr(signal, "alarm"):                       # where the network is gone, Abort hangs, and holds the GIL:
             signal.alarm(2)                                # the system then ends this process
+        for free in self.at_abort:
+            with contextlib.suppress(Exception):
+                free()
         self.comm.Abort(code)
 
     def _watch(self, limit: float) -> None:
@@ -188,7 +199,7 @@ class _Sum(Pending):
         self.request.Test()
 
     def wait(self) -> None:
-        with self.ranks._waiting():
+        with self.ranks.waiting():
             self.request.Wait()
 
 
@@ -214,7 +225,10 @@ def join(wait: float = WAIT) -> Alone:
         raise RuntimeError(f"a launcher started {told} ranks, but MPI sees only one ({_library(MPI)}): use the mpiexec "
                            "that belongs to it, or with srun the option --mpi that it needs (srun --mpi=list)")
     team = Mpi(MPI, MPI.COMM_WORLD.Dup(), wait)            # a communicator of our own: nobody else's messages
-    team.threads = _threads(MPI)
+    here = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks of this machine
+    team.threads = _threads(here)
+    own_gpu(here.rank)
+    here.Free()
     return team
 
 
@@ -222,15 +236,13 @@ def _library(mpi: Any) -> str:
     return " ".join(mpi.Get_library_version().split())[:40]
 
 
-def _threads(mpi: Any) -> int:
+def _threads(here: Any) -> int:
     """The ranks of one machine share its cores, unless the launcher has given each its own."""
-    here = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     mine = np.array([zlib.crc32(repr(cores).encode())], np.int64)
     everybodys = np.empty((here.size, 1), np.int64)
     here.Allgather(mine, everybodys)
     sharing = int((everybodys == mine).sum())
-    here.Free()
     return max(1, len(cores) // sharing)
 
 

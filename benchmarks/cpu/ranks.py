@@ -31,7 +31,7 @@ from minicnn.piece import piece
 from minicnn.tensor import Tensor
 from minicnn.train.shared import Shared
 
-SIZES = (4, 4096, 61_706 * 4, 272_474 * 4, 2**24)
+SIZES = (4, 4096, 61_706 * 4, 269_722 * 4, 2**24)
 """Bytes of the all-reduces: LeNet-5's and ResNet-20's gradients are the third and the fourth."""
 
 
@@ -60,15 +60,20 @@ def main(argv: list[str] | None = None) -> None:
     return None
 
 
+def mpiexec() -> str | None:
+    """The launcher beside this Python, or that of the PATH."""
+    beside = Path(sys.executable).parent / "mpiexec"
+    return str(beside) if beside.exists() else shutil.which("mpiexec")
+
+
 def start(size: int, args: argparse.Namespace) -> dict:
     """The measurements of rank 0 of `size` ranks; of a process without mpiexec if size is 0."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if size and mpiexec is None:
+    launcher = mpiexec()
+    if size and launcher is None:
         raise SystemExit('mpiexec is not installed: pip install "minicnn-numpy[mpi]"')
     words = [sys.executable, "-m", "benchmarks.cpu.ranks", "--member", "--net", args.net, "--batch", str(args.batch),
              "--steps", str(args.steps)]  # fmt: skip
-    done = subprocess.run([mpiexec, "-n", str(size), *words] if size else words, stdout=subprocess.PIPE, text=True,
+    done = subprocess.run([launcher, "-n", str(size), *words] if size else words, stdout=subprocess.PIPE, text=True,
                           check=True, env={**os.environ, "MINICNN_NUM_THREADS": "1"})  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -105,7 +110,7 @@ def _count_waits(team: ranks.Alone) -> list[float]:
     """[the CPU time that this rank spends in MPI's waits from now on]"""
     spent = [0.0]
     if isinstance(team, ranks.Mpi):
-        waiting = ranks.Mpi._waiting
+        waiting = ranks.Mpi.waiting
 
         @contextlib.contextmanager
         def counted(self: ranks.Mpi) -> Iterator[None]:
@@ -114,7 +119,7 @@ def _count_waits(team: ranks.Alone) -> list[float]:
                 yield
             spent[0] += time.process_time() - before
 
-        ranks.Mpi._waiting = counted  # type: ignore[method-assign]
+        ranks.Mpi.waiting = counted  # type: ignore[method-assign]
     return spent
 
 

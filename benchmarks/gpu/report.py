@@ -3,13 +3,15 @@
     make gpu-report                                  or
     python -m benchmarks.gpu.report --out FOLDER
 
-The stages run one after the other, each with a limit in seconds; one that fails or takes too long does not stop the
+Where there are two GPUs, two ranks share a step and measure all-reduces; elsewhere that is reported as unmeasured. The
+stages run one after the other, each with a limit in seconds; one that fails or takes too long does not stop the
 next. Nothing is installed and no network is needed: the Python that runs it must have CuPy, PyTorch, pytest and what
 minicnn needs. The folder then holds report.json, the log of each stage, gpu.json, and its page.
 """
 
 import argparse
 import datetime
+import functools
 import importlib.util
 import json
 import os
@@ -20,12 +22,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.cpu.ranks import mpiexec
 from benchmarks.harness import ROOT
 
 BUDGET = 470.0
 """Seconds for all stages together."""
 SANITIZED = "test_without_it_all_is_well"
 """The tests that launch every kernel once on small arrays: compute-sanitizer makes each launch many times slower."""
+UNMEASURED = "unmeasured: needs two GPUs"
 USABLE = "import sys; from minicnn import devices; sys.exit(devices.why_no_gpu() or print('the GPU is usable'))"
 
 
@@ -37,6 +41,8 @@ class Stage:
     command: list[str]
     limit: float
     environment: dict[str, str] = field(default_factory=dict)
+    gpus: int = 1
+    """It is left out where there are fewer."""
 
 
 def stages(folder: Path) -> list[Stage]:
@@ -58,6 +64,9 @@ def stages(folder: Path) -> list[Stage]:
         Stage("tests", [*tests, *parallel], 140, clean),
         Stage("benchmarks", bench, 245),
         Stage("page", [python, "-m", "benchmarks.render", "gpu", *page], 30),
+        Stage("two GPUs", [*tests, "-k", "two_gpus"], 60, clean, gpus=2),
+        Stage("all-reduce", [mpiexec() or "mpiexec", "-n", "2", python, "-m", "benchmarks.gpu.nccl",
+                             "--out", f"{folder}/nccl.json"], 60, gpus=2),
         Stage("memcheck", [*sanitizer, "memcheck", *quiet, *small], 90, {**clean, "MINICNN_GPU_POOL": "0"}),
         Stage("racecheck", [*sanitizer, "racecheck", *small], 90, clean),
     ]
@@ -70,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     report = run_all(stages(args.out.resolve()), args.out.resolve())
-    bad = [name for name, of in report["stages"].items() if of["result"] != "ok"]
+    bad = [name for name, of in report["stages"].items() if of["result"] not in ("ok", UNMEASURED)]
     print(f"results: {args.out}")
     if bad:
         sys.exit(f"error: {', '.join(bad)} did not succeed: see report.json and the logs")
@@ -92,6 +101,8 @@ def run(stage: Stage, folder: Path, limit: float) -> dict:
     """One stage: its result, seconds, command, and last line of output."""
     found = {"result": "no time left", "seconds": 0.0, "limit": round(max(limit, 0), 1), "last": "",
              "command": " ".join(stage.command).replace(str(folder), "FOLDER").replace(sys.executable, "python")}
+    if stage.gpus > gpus():
+        return {**found, "result": UNMEASURED}
     if limit <= 0:
         return found
     if not shutil.which(stage.command[0]):
@@ -106,6 +117,15 @@ def run(stage: Stage, folder: Path, limit: float) -> dict:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     return {**found, "result": result, "seconds": round(time.monotonic() - begun, 1),
             "last": next((line for line in reversed(lines) if line.strip()), "")}  # fmt: skip
+
+
+@functools.cache
+def gpus() -> int:
+    """How many GPUs nvidia-smi lists."""
+    if not shutil.which("nvidia-smi"):
+        return 1                                           # the stage `machine` says so
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from rich.text import Text
 
 from minicnn import foreign
 from minicnn.cli.language import translated
-from minicnn.launcher import launched
 from minicnn.names import quoted, unknown
 
 T = TypeVar("T")
@@ -55,13 +54,6 @@ PIPE_SECONDS = 10.0
 def silence() -> None:
     """Print nothing from now on: another rank prints the same."""
     sys.stdout = sys.stderr = out.file = open(os.devnull, "w")  # noqa: SIM115 - until the end of the process
-
-
-def one_rank(what: str) -> None:
-    """RuntimeError where a launcher started several ranks, because `what` runs in one process."""
-    if launched() > 1:
-        raise RuntimeError(f"{what} runs in one process, and a launcher started {launched()} ranks: start it without "
-                           "mpiexec or srun")
 
 
 def fail(sentence: str, code: int) -> int:

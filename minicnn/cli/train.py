@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-import minicnn
 from minicnn import ranks
 from minicnn.cli import console, run_report
+from minicnn.cli.rank_settings import RankWait, joined
 from minicnn.cli.settings import given, with_settings
 from minicnn.environment import differences, environment
 from minicnn.train import Config, Run, finder
@@ -49,9 +46,7 @@ def train(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only one JSON document, at the end.")
     ] = False,
-    rank_wait: Annotated[
-        float, typer.Option(help="Seconds that a rank waits for the others before all end; 0: for ever.", min=0)
-    ] = ranks.WAIT,
+    rank_wait: RankWait = ranks.WAIT,
     **settings: Any,
 ):
     """Train a net, test it, and leave model, metrics and pictures in a run folder.
@@ -64,16 +59,16 @@ def train(
     if resume:
         if said or config or out or overwrite or find_lr or fast_dev_run:
             raise console.UsageError(f"--resume uses the settings in {resume}/config.json: leave out all other options")
-        with _team(rank_wait) as team:
+        with joined(rank_wait) as team:
             return run_report.go(_resumed(resume, team), as_json)
     if fast_dev_run:
         said |= {"epochs": 1, "limit_batches": 3, "schedule": "constant", "milestones": []}
     chosen = _settings(config, said)
     if find_lr:
-        console.one_rank("--find-lr")
-        return _find_lr(chosen, out, as_json)
+        with joined(rank_wait) as team:
+            return _find_lr(chosen, out, as_json, team)
     usual = chosen.model == AUTO
-    with _team(rank_wait) as team:
+    with joined(rank_wait) as team:
         if not fast_dev_run or out:
             return run_report.go(Run(chosen, out, overwrite, team), as_json, usual=usual)
         with tempfile.TemporaryDirectory(prefix="minicnn-") as folder:
@@ -81,15 +76,6 @@ def train(
         if not as_json:
             console.say("A fast dev run: training, saving, testing and drawing work; its temporary folder was deleted.")
         return None
-
-
-@contextlib.contextmanager
-def _team(wait: float) -> Iterator[ranks.Alone]:
-    """The ranks that a launcher started; those of one machine share its cores."""
-    with ranks.joined(wait) as team:
-        if team.threads and not os.environ.get("MINICNN_NUM_THREADS", "").strip():
-            minicnn.set_num_threads(team.threads)
-        yield team
 
 
 def _settings(config: Path | None, given: dict) -> Config:
@@ -114,16 +100,16 @@ def _resumed(folder: Path, team: ranks.Alone) -> Run:
     return run
 
 
-def _find_lr(settings: Config, path: Path | None, as_json: bool):
+def _find_lr(settings: Config, path: Path | None, as_json: bool, team: ranks.Alone):
     if path:
         console.check_out(path, console.PICTURES)
-    run, started = Run.without_folder(settings), time.perf_counter()
+    run, started = Run.without_folder(settings, team), time.perf_counter()
     with console.progress(as_json) as progress:
         bar = progress.add_task("learning rates", total=100, loss="")
         search = finder.find_lr(run, on_step=lambda done: progress.update(bar, completed=done))
     seconds = time.perf_counter() - started
     picture = None
-    if path:
+    if path and run.writes:
         try:
             finder.draw(search, path)
             picture = str(path)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from minicnn import foreign
+from minicnn import foreign, ranks
 from minicnn.cli import console, run_report
+from minicnn.cli.rank_settings import RankWait, joined
 from minicnn.cli.settings import given, with_settings
 from minicnn.data import NORMALISATIONS
 from minicnn.io.model_file import description, is_onnx
@@ -43,6 +44,7 @@ def transfer(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print only one JSON document, at the end.")
     ] = False,
+    rank_wait: RankWait = ranks.WAIT,
     **settings: Any,
 ):
     """Adapt a net that was trained elsewhere to your classes: a new head on a fixed or slowly trained body.
@@ -54,7 +56,6 @@ def transfer(
     Batch norm in training mode would replace its statistics of a million pictures by those of a few batches, even at a
     learning rate of 0. So they stay frozen.
     """
-    console.one_rank("minicnn transfer")
     started = time.perf_counter()
     values = {**DEFAULTS, **(from_toml(config) if config else {}), **given(settings), "dataset": dataset}
     named = str(values.get("model", ""))
@@ -74,18 +75,21 @@ def transfer(
         console.choose("preprocessing", preprocess, NORMALISATIONS)
     with console.usage_errors():
         chosen = read(values)
-    with console.progress(as_json) as progress:
-        bar = progress.add_task("", loss="")
+    with joined(rank_wait) as team:
+        with console.progress(as_json) as progress:
+            bar = progress.add_task("", loss="")
 
-        def on_batch(what, done, all_):
-            progress.update(bar, description=what, completed=done, total=all_)
+            def on_batch(what, done, all_):
+                progress.update(bar, description=what, completed=done, total=all_)
 
-        run = solve_head(chosen, out, normalisation=preprocess, overwrite=overwrite, on_batch=on_batch)
-    head = json.loads((run.folder / "head.json").read_text())
-    head["seconds"] = time.perf_counter() - started
-    if not as_json:
-        say(head)
-    run_report.go(run, as_json, {"head": head})
+            run = solve_head(chosen, out, normalisation=preprocess, overwrite=overwrite, on_batch=on_batch, team=team)
+        head = {}
+        if run.writes:
+            head = json.loads((run.folder / "head.json").read_text())
+            head["seconds"] = time.perf_counter() - started
+            if not as_json:
+                say(head)
+        run_report.go(run, as_json, {"head": head})
 
 
 def _model_of(weights: Path) -> tuple[str, dict[str, Any]]:

@@ -197,6 +197,8 @@ def _make(dataset: Source, transform: Callable[..., Any], part: tuple[int, int],
     rng = np.random.default_rng([seed, epoch, 1 + b])      # [seed, epoch] gives the order
     labels, pictures = dataset.labels[chosen], _Pictures(dataset, chosen)
     rank, ranks = part
+    if announce := getattr(dataset, "announce", None):     # pictures in tars: the slow part is to wait for the disk
+        announce(chosen[piece(len(chosen), rank, ranks).rows])
     if ranks == 1:
         images, mixed = transform(pictures, labels, rng)
         return Batch(images, labels, chosen, mixed)

@@ -70,6 +70,11 @@ class Tar:
             start, size = start + len(part), size - len(part)
         return b"".join(parts)
 
+    def announce(self, start: int, size: int) -> None:
+        """Say that these bytes will be read soon: the system may fetch them meanwhile."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.handle, start, size, os.POSIX_FADV_WILLNEED)
+
     def __del__(self) -> None:
         if hasattr(self, "handle"):
             os.close(self.handle)
@@ -82,14 +87,14 @@ class Tars:
         self.kept: OrderedDict[Path, Tar] = OrderedDict()
         self.lock = threading.Lock()
 
-    def read(self, path: Path, start: int, size: int) -> bytes:
-        """`size` bytes of a tar from `start` on; fewer where it ends before."""
+    def opened(self, path: Path) -> Tar:
+        """The tar, open."""
         with self.lock:
             tar = self.kept.pop(path, None) or Tar(path)
             self.kept[path] = tar
             if len(self.kept) > KEPT:                      # a thread that still reads it keeps it open
                 self.kept.popitem(last=False)
-        return tar.read(start, size)
+        return tar
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return Tars, ()                                    # another process opens its own
@@ -111,10 +116,15 @@ class Shards(Source):
     def picture(self, index: int) -> Packed:
         """The bytes of the picture, as `Preprocessing.read` takes them. ValueError where the tar was cut short."""
         which, start, size = map(int, self.places[index])
-        content = self.tars.read(self.paths[which], start, size)
+        content = self.tars.opened(self.paths[which]).read(start, size)
         if len(content) != size:
             raise ValueError(f"{self.paths[which]} ends within {self.names[index]}: it is cut short, copy it again")
         return Packed(f"{self.paths[which]}: {self.names[index]}", content)
+
+    def announce(self, indices: Any) -> None:
+        """Say that these pictures will be read soon, in the order of their places: the system fetches them together."""
+        for which, start, size in sorted(self.places[indices].tolist()):
+            self.tars.opened(self.paths[which]).announce(start, size)
 
     def select(self, indices: Any) -> Shards:
         """Some of the pictures, in that order."""

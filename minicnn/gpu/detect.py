@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from types import ModuleType
+from typing import Any
 
 INSTALL = "pip install 'minicnn-numpy[gpu]' (CUDA 13) or 'minicnn-numpy[gpu12]' (CUDA 12)"
 
@@ -45,6 +47,15 @@ def _problem(cupy) -> str:
     except (ImportError, RuntimeError) as error:                   # DynamicLibNotFoundError is a RuntimeError
         return f"a CUDA library is missing ({_first_line(error)}): pip install 'cupy-cuda13x[ctk]'"
     return ""
+
+
+def nccl(xp) -> Any:
+    """CuPy's binding of NCCL; its `available` is false where NCCL's library is missing, which is no part of CuPy."""
+    if not hasattr(xp.cuda, "nccl"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")                        # CuPy warns of the missing library
+            import cupy.cuda.nccl  # noqa: F401
+    return xp.cuda.nccl
 
 
 def facts(cupy) -> dict:

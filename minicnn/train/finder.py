@@ -16,6 +16,7 @@ import numpy as np
 
 from minicnn.data.figures import figure
 from minicnn.train.loop import NonFiniteLossError, train_epoch
+from minicnn.train.shared import Shared
 
 if TYPE_CHECKING:
     from minicnn.train.run import Run
@@ -45,7 +46,8 @@ def find_lr(run: Run, low: float = 1e-6, high: float = 1.0, steps: int = 100,
             on_step: Callable[[int], None] = lambda done: None) -> Search:  # fmt: skip
     """Train `steps` steps while the rate grows from low to high, by the same factor each time. This ruins the model.
 
-    The loss is smoothed as s ← 0.9·s + 0.1·loss, divided by 1 − 0.9ᵗ. ValueError where it never falls.
+    The loss is smoothed as s ← 0.9·s + 0.1·loss, divided by 1 − 0.9ᵗ. ValueError where it never falls. Of several ranks
+    (run.team) each computes a piece of the batches, and all get the same result.
     """
     if not 0 < low < high:
         raise ValueError(f"the rates to try, {low:g} to {high:g}, must be above 0, the lower one first")
@@ -89,7 +91,7 @@ def find_lr(run: Run, low: float = 1e-6, high: float = 1.0, steps: int = 100,
         train_epoch(
             run.model, batches(), run.prepare, run.state.optimizer, growing,  # type: ignore[arg-type]
             weight=run.weight, label_smoothing=run.config.label_smoothing, accumulate=run.config.accumulate,
-            on_step=after,
+            shared=Shared(run.model, run.team), on_step=after,
         )  # fmt: skip
     least, steepest = _marks(rates, smoothed)
     return Search(rates, losses, smoothed, least, steepest, least / 10)

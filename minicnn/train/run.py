@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,6 +30,17 @@ from minicnn.train.stop import Request, Stopped
 from minicnn.train.tensorboard import EventFile
 
 NOBODY = Request()
+
+
+def _of_rank_0(path: Path, team: Alone) -> tuple[Module, model_file.Description]:
+    """The model in a file of the run's folder, which only rank 0 reads: the others may not see the folder."""
+    if team.size == 1:
+        return model_file.load(path)
+    content = team.broadcast_bytes(path.read_bytes() if team.rank == 0 else b"")
+    with tempfile.TemporaryDirectory(prefix="minicnn-") as place:
+        copy = Path(place) / path.name
+        copy.write_bytes(content)
+        return model_file.load(copy)
 
 
 class Run:
@@ -90,21 +102,18 @@ class Run:
         return run
 
     @classmethod
-    def without_folder(cls, config: Config) -> Run:
+    def without_folder(cls, config: Config, team: Alone | None = None) -> Run:
         """Data, model and optimiser without a folder, for a learning-rate search; nothing is written."""
         run = cls.__new__(cls)
-        run.config, run.folder = complete(config.check()), Path()
+        run.config, run.folder, run.team = complete(config.check()), Path(), team or Alone()
         run._build(run.folder)
         return run
 
     def _build(self, where: Path) -> None:
         """Build data, model and optimiser from the settings, with the solved head in `where` for transfer learning."""
         c = self.config
-        if c.weights and self.team.size > 1:
-            raise ValueError("transfer learning runs in one process, and a launcher started "
-                             f"{self.team.size} ranks: start it without mpiexec or srun")  # fmt: skip
         rng.seed(c.seed)
-        start, about = model_file.load(where / folder.HEAD) if c.weights else (None, None)
+        start, about = _of_rank_0(where / folder.HEAD, self.team) if c.weights else (None, None)
         splits = open_splits(c, about.preprocessing if about else None, self.team)
         name, options = build.model_options(c, splits)
         model = (start or models.build(name, **options)).to(c.device)
@@ -231,12 +240,12 @@ class Run:
         """With transfer learning the solved head is the best model until an epoch is better."""
         if not self.config.weights:
             return
-        start, _ = model_file.load(self.folder / folder.HEAD)
+        start, _ = _of_rank_0(self.folder / folder.HEAD, self.team)
         if self.validation:
-            batches = self.splits.evaluated(self.validation)
-            result = evaluate(start.to(self.config.device), batches, self.prepare, len(self.splits.classes))
+            result = evaluate(start.to(self.config.device), self._evaluated(self.validation), self.prepare,
+                              len(self.splits.classes), self.team)  # fmt: skip
             self.initial_score = (result.accuracy, -result.loss)
-        if not any(r["best"] for r in self.metrics):
+        if self.writes and not any(r["best"] for r in self.metrics):
             model_file.save(self.folder / folder.BEST, start, self.description)
 
     def _end_epoch(self, epoch: int, asked: Request) -> dict:

@@ -25,6 +25,8 @@ import numpy as np
 from minicnn import devices
 from minicnn.data.augment import Mixed
 from minicnn.data.loader import Batch, Whole
+from minicnn.gpu import nccl
+from minicnn.gpu.nccl import Nccl
 from minicnn.nn import Module
 from minicnn.piece import computing, piece
 from minicnn.ranks import Alone, Pending
@@ -34,6 +36,8 @@ from minicnn.train.stop import Request
 
 BUCKET = 1 << 18
 """Bytes of a bucket: small enough that the first is on its way early, large enough that its latency does not count."""
+GPU_BUCKET = 1 << 23
+"""The same between GPUs, whose links are faster: sending a bucket should take longer than its launch."""
 NUMBERS = 4
 """Numbers that travel with the last bucket: up to three, and whether a rank is asked to stop."""
 
@@ -42,16 +46,23 @@ class Shared:
     """What the ranks `team` do together for one model, whose weights all get from rank 0.
 
     asked: a stop request of this rank, such as a signal.   agreed: becomes true on all ranks after the same step.
+    way: how gradients are added up: "by NCCL" between GPUs, or "through the hosts' memory, by MPI", and why.
     """
 
     def __init__(self, model: Module, team: Alone, asked: Request | None = None):
         self.ranks, self.agreed = team, Request()
         self.asked = Request() if asked is None else asked  # not `or`: a request is false until it is made
-        self.norm, self.gradients = team.channel(), team.channel()  # batch norm's messages come between the buckets'
-        self.model = model
+        self.norm = team.channel()                         # batch norm's messages come between the buckets'
+        self.gradients: Alone | Nccl = team.channel()
+        self.model, self.way = model, ""
         share_state(model, team)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.buckets = _buckets(self.parameters) if team.size > 1 else []
+        self.buckets: list[_Bucket] = []
+        if team.size > 1 and self.parameters:
+            device = devices.of(self.parameters[0].data)
+            by_nccl, self.way = nccl.sums(device, team)
+            self.gradients = by_nccl or self.gradients
+            self.buckets = _buckets(self.parameters, device if by_nccl else devices.get("cpu"))
         self._of = {id(p): (bucket, view) for bucket in self.buckets for p, view in bucket.views}
         self._factor: float | None = None
 
@@ -117,27 +128,30 @@ class Shared:
             _, view = self._of[id(p)]
             if p.grad is not view:                         # nothing reached it in the last backward, or it is elsewhere
                 _put(p, view)
-        told = self.buckets[-1].buffer[-NUMBERS:]
-        told[:] = 0
-        told[: len(numbers)], told[-1] = numbers, bool(self.asked)
+        last = self.buckets[-1].buffer[-NUMBERS:]
+        own = [*numbers, *[0.0] * (NUMBERS - 1 - len(numbers)), bool(self.asked)]
+        last[...] = devices.of(last).asarray(np.array(own, last.dtype))
         while len(self._waits) < len(self.buckets):
             self._send()
         for sum_ in self._waits:
             sum_.wait()
         for p in self.parameters:
             device = devices.of(p.data)
-            if device.name != "cpu":
-                p.grad = device.asarray(self._of[id(p)][1])
+            if devices.of(p.grad) is not device:           # added up on the host
+                p.grad = device.asarray(p.grad)
+        told = devices.of(last).to_numpy(last)
         if told[-1] and not self.agreed:
             self.agreed.signal = self.asked.signal or signal.SIGTERM
         return told[: len(numbers)].tolist()
 
 
 def _put(p: Tensor, view: Any) -> None:
-    """Copy p's gradient into its part of a bucket; on the CPU p.grad is then this part."""
-    view[...] = 0 if p.grad is None else devices.of(p.grad).to_numpy(p.grad)
-    if p.grad is None or isinstance(p.grad, np.ndarray):
-        p.grad = view
+    """Copy p's gradient into its part of a bucket, also from a GPU to the host. p.grad is then this part."""
+    if isinstance(p.grad, type(view)):
+        view[...] = p.grad
+    else:
+        view[...] = 0 if p.grad is None else devices.of(p.grad).to_numpy(p.grad)
+    p.grad = view
 
 
 class Pieces:
@@ -195,9 +209,9 @@ def share_state(model: Module, team: Alone) -> None:
 class _Bucket:
     """Gradients that are sent together: `buffer`, flat, and a view of each parameter's part."""
 
-    def __init__(self, parameters: list[Any], more: int):
+    def __init__(self, parameters: list[Any], more: int, device: Any):
         dtype = parameters[0].dtype
-        self.buffer = np.zeros(sum(p.size for p in parameters) + more, dtype)
+        self.buffer = device.xp.zeros(sum(p.size for p in parameters) + more, dtype)
         self.views: list[tuple[Any, Any]] = []
         self.missing = 0
         at = 0
@@ -206,12 +220,13 @@ class _Bucket:
             at += p.size
 
 
-def _buckets(parameters: list[Any]) -> list[_Bucket]:
-    """The buckets of some parameters, the last one first; each has one dtype."""
+def _buckets(parameters: list[Any], device: Any) -> list[_Bucket]:
+    """The buckets of some parameters in the memory of a device, the last one first; each has one dtype."""
+    size = BUCKET if device.name == "cpu" else GPU_BUCKET
     groups: list[list[Any]] = []
     for p in reversed(parameters):
-        full = groups and sum(q.data.nbytes for q in groups[-1]) + p.data.nbytes > BUCKET
+        full = groups and sum(q.data.nbytes for q in groups[-1]) + p.data.nbytes > size
         if not groups or full or groups[-1][0].dtype != p.dtype:
             groups.append([])
         groups[-1].append(p)
-    return [_Bucket(group, NUMBERS if group is groups[-1] else 0) for group in groups]
+    return [_Bucket(group, NUMBERS if group is groups[-1] else 0, device) for group in groups]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from benchmarks import harness, ratios, render, worker
 from benchmarks.gpu import measure, report
 from minicnn import devices
 from minicnn.bench.conv import BOTH, TF32
+from tests.gpu.conftest import emulate
+from tests.ranks.launch import launch
 from tests.work import NEVER
 
 
@@ -126,15 +129,47 @@ def test_the_budget_of_all_stages_holds(tmp_path):
     assert [of["result"] for of in found["stages"].values()] == ["ended after 1 s", "no time left"]
 
 
+def test_what_needs_two_gpus_is_unmeasured_where_there_is_one(tmp_path, monkeypatch):
+    """And is no failure."""
+    listed = "GPU 0: NVIDIA H200 (UUID: GPU-1)\n"
+    for path, lines in ((tmp_path / "one", listed), (tmp_path / "two", 2 * listed)):
+        path.mkdir()
+        (path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '%s' '{lines}'\n")
+        (path / "nvidia-smi").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
+        report.gpus.cache_clear()
+        monkeypatch.setattr(report, "stages", lambda folder: [report.Stage("both", ["true"], NEVER, gpus=2)])
+        report.main(["--out", str(path)])
+        found = json.loads((path / "report.json").read_text())["stages"]["both"]
+        assert found["result"] == ("ok" if path.name == "two" else "unmeasured: needs two GPUs")
+    report.gpus.cache_clear()
+
+
+def test_all_reduces_between_two_ranks():
+    """On the emulated device: sums are right elsewhere; here every time is above 0, and the bandwidth follows."""
+    emulate()
+    program = ("import importlib\nfrom mpi4py import MPI\nfrom minicnn import devices\n"
+               "xp = devices.get('emulated').xp\n"
+               "importlib.import_module('minicnn_emulator.nccl').install(xp, MPI.COMM_WORLD.Dup())\n"
+               "from benchmarks.gpu import nccl\nnccl.main(['--device', 'emulated', '--tiny'])")  # fmt: skip
+    ended = launch(2, "-c", program, MINICNN_CPU="numpy")
+    assert ended.returncode == 0, ended.stderr
+    rows = [line.split("|")[1:5] for line in ended.stdout.splitlines() if line.startswith("| 4,") or "| 16," in line]
+    assert [row[0].strip() for row in rows] == ["4,096", "16,384"]
+    for size, by_nccl, hosts, bandwidth in rows:
+        assert float(hosts) > 0
+        assert float(bandwidth) == pytest.approx(int(size.replace(",", "")) / float(by_nccl) / 1e3, abs=0.006)
+
+
 def test_its_stages_fit_into_eight_minutes(tmp_path):
     planned = report.stages(tmp_path)
-    assert [stage.name for stage in planned] == ["machine", "device", "tests", "benchmarks", "page", "memcheck",
-                                                   "racecheck"]  # fmt: skip
+    assert [stage.name for stage in planned] == ["machine", "device", "tests", "benchmarks", "page", "two GPUs",
+                                                   "all-reduce", "memcheck", "racecheck"]  # fmt: skip
     assert report.BUDGET < 480
     assert sum(stage.limit for stage in planned[:5]) < report.BUDGET, "the sanitizers get what is left"
     logs = [f"{stage.name}.log" for stage in planned]
     assert len(logs) == len(set(logs))
-    assert all("xdist" in stage.command or "-n" not in stage.command for stage in planned)
+    assert all("xdist" in stage.command or "-n" not in stage.command for stage in planned if stage.name != "all-reduce")
 
 
 def test_a_section_that_there_is_not(capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minicnn import data
-from minicnn.data import shards
+from minicnn.data import Loader, shards
 from minicnn.data.shards import ShardFolder, read_tar
 from tests.data.pictures import make_folder, noise
 from tests.train.tiny import folder_of_pictures
@@ -182,6 +182,38 @@ def test_nothing_is_unpacked(folder, monkeypatch):
     before = sorted(folder.parent.rglob("*"))
     ShardFolder(folder).train.picture(0)
     assert sorted(folder.parent.rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system can't be told")
+def test_the_pictures_of_a_batch_are_announced_in_the_order_of_their_places(folder, monkeypatch):
+    """Those of this rank alone, before the first is read; what is read is the batch in its own order."""
+    told, real = [], os.open
+    handles = {}
+
+    def opened(path, *flags):
+        handles[handle := real(path, *flags)] = str(path)
+        return handle
+
+    monkeypatch.setattr("minicnn.data.shards.os.open", opened)
+    monkeypatch.setattr("minicnn.data.shards.os.posix_fadvise",
+                        lambda handle, start, size, advice: told.append((handles[handle], start, size, advice)),
+                        raising=False)  # fmt: skip
+    train = ShardFolder(folder).train
+    seen = []
+
+    def look(pictures, labels, rng):
+        seen.append(len(told))
+        return np.array([[len(p.content)] for p in pictures]), None
+
+    for part, rows in (((0, 1), slice(None)), ((1, 2), slice(len(train) // 2, None)), ((0, 99), slice(0, 1))):
+        told.clear()
+        loader = Loader(train, len(train), transform=look, shuffle=True, seed=3, part=part)
+        order = loader.order(0)
+        (batch,) = loader
+        wanted = train.places[order[rows]]
+        assert told == sorted((str(train.paths[w]), int(s), int(n), os.POSIX_FADV_WILLNEED) for w, s, n in wanted)
+        assert seen[-1] == len(wanted), "before the first is read"
+        np.testing.assert_array_equal(batch.images[:, 0], wanted[:, 2])
 
 
 def test_tars_stay_open_but_not_too_many(folder, monkeypatch):

@@ -3,6 +3,7 @@
 `devices.get("emulated")` loads it under the name minicnn_emulator and gives `make()` to minicnn.gpu.Gpu.
 """
 
+import os
 import types
 
 import numpy as np
@@ -34,7 +35,9 @@ class Emulated:
             cublas=types.SimpleNamespace(gemmStridedBatchedEx=cublas.gemmStridedBatchedEx),
             get_cublas_handle=lambda: 0,
             get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None),
-            Device=lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, compute_capability="90"),
+            Device=lambda: types.SimpleNamespace(attributes={"MultiProcessorCount": 4}, compute_capability="90",
+                                                 pci_bus_id=f"emulated:{os.getpid()}"),
+            nccl=types.SimpleNamespace(available=False),           # nccl.install brings it
         )
 
     def RawModule(self, **arguments):

@@ -166,7 +166,12 @@ class ndarray(HiddenArray):
     """An array of the emulated GPU: its memory is guarded, and kernels get its address."""
 
     __slots__ = ()
+    writes = 0                                                     # assignments to parts of any array: nccl.py asks
     data = property(lambda self: types.SimpleNamespace(ptr=self.hidden.ctypes.data))
+
+    def __setitem__(self, index, value):
+        ndarray.writes += 1
+        super().__setitem__(index, value)
 
     @classmethod
     def of(cls, value):

@@ -21,6 +21,17 @@ def test_gradients_are_those_of_one_process(size):
 
 
 @pytest.mark.slow
+def test_losses_of_three_epochs_of_resnet20_in_float64():
+    """Training magnifies rounding errors: in float32 up to the second digit, with ranks and without (magnified.py)."""
+    ended = launch(2, "-m", "tests.ranks.magnified", "float64", "32", MINICNN_CPU="numpy")
+    assert ended.returncode == 0, ended.stderr
+    rows = [line.split("|")[1:-1] for line in ended.stdout.splitlines()[2:]]
+    assert len(rows) == 2
+    for dtype, batch, how, ours, _ in rows:
+        assert float(ours) < 1e-8, (dtype, batch, how)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["numpy", "compiled"])
 def test_in_float32_too(path):
     """The compiled kernels compute float32 alone."""

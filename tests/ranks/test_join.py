@@ -50,14 +50,6 @@ def test_ranks_that_cannot_talk_to_each_other_do_not_start(name):
     assert "a launcher started 3 ranks, and they can't talk to each other, because mpi4py is not usable" in ended.stderr
 
 
-def test_other_verbs_do_not_start_once_a_rank(tmp_path):
-    variables = environment(PMI_SIZE="2", PMI_RANK="0", MINICNN_CPU="numpy")
-    ended = subprocess.run([sys.executable, "-m", "minicnn", "train", "digits", "--find-lr"], capture_output=True,
-                           text=True, env=variables, cwd=tmp_path)  # fmt: skip
-    assert ended.returncode == 1
-    assert "--find-lr runs in one process, and a launcher started 2 ranks" in ended.stderr
-
-
 MESSAGES = """
 import numpy as np
 from minicnn import ranks
