@@ -40,7 +40,7 @@ FILES = {
 
 @contextlib.contextmanager
 def opened(source: str) -> Iterator[Callable[[str], bytes]]:
-    """A function that reads the file of that name from the source. It raises KeyError or OSError where there is none."""
+    """A function that reads a file of the source by its name. KeyError or OSError where there is none."""
     path = Path(source)
     if "://" in source:
         yield lambda name: urllib.request.urlopen(source.rstrip("/") + "/" + name, timeout=120).read()

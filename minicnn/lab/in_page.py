@@ -8,7 +8,7 @@ other than NumPy and Pillow; a test holds it to that.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ class Page:
 
     def __init__(self, content: bytes | None = None):
         self.digits = data.load("digits")
+        self.training: Training | None = None
         if content is None:
             rng.seed(0)
             self._use(models.build("lenet5").eval(), self._lenet5())
@@ -161,9 +162,11 @@ class Page:
         prepare = about.preprocessing
         samples = self.digits.test if about.trained_on in ("digits", "mnist") and prepare.inner == (1, 28, 28) else None
         self.session = Session(net, about.classes, prepare, about.model, samples)
-        self.about, self.training = about, None
+        self.about = about
+        self.training = None
         known = asked(self.session)
-        more = {"/api/train": self.train, "/api/random": self.random, "/api/reset": self.reset}
+        more: dict[str, Callable[..., Answer]] = {
+            "/api/train": self.train, "/api/random": self.random, "/api/reset": self.reset}  # fmt: skip
         self.site = replace(known, reads={**known.reads, "/api/net": self.net, "/api/test": self.test},
                             questions=known.questions | {path: Question(f, True) for path, f in more.items()},
                             pictures={**known.pictures, "/api/open": self.open})

@@ -90,7 +90,7 @@ def test_the_page_needs_no_process_thread_socket_or_package_but_numpy_and_pillow
 
 
 def test_thirty_steps_are_those_of_a_plain_loop(page):
-    """LeNet-5 of seed 0, orders of NumPy's generator 0, and AdamW by its formulas (Loshchilov & Hutter 2017, alg. 2)."""
+    """LeNet-5 of seed 0, the order of NumPy's generator 0, AdamW by its formulas (Loshchilov & Hutter 2017, alg. 2)."""
     rng.seed(0)
     net, digits = models.build("lenet5"), data.load("digits")
     order, draw = np.arange(5000), np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_the_answers_are_the_servers(page):
         for path, given in asked:
             content = given if isinstance(given, bytes) else None
             status, _, expected = client.ask(path, given if content is None else None, content,
-                                             **({"X_Token": client.server.token}))
+                                             X_Token=client.server.token)
             body = content if content is not None or given is None else json.dumps(given).encode()
             found, answer = page.ask(path, body)
             answer = json.loads(answer)

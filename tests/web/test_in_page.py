@@ -91,7 +91,7 @@ def lab(stand_in):
 
 @pytest.fixture
 def visit(browser):
-    """visit(server, …): the page. Afterwards its console must be empty but for refused questions and what is missing."""
+    """visit(server, …): the page. Afterwards its console must be empty but for status 400 and 404."""
     said, pages = [], []
 
     def opened(server, ready=True, width=1280, wait=WAIT, **options):
@@ -272,7 +272,6 @@ def test_with_pyodide_thirty_steps_have_the_same_losses_as_natively(html, visit,
     page = visit(server, wait=600_000)
     assert server.asked == []                                  # the worker answers
     title = point(page, 1, 30, 30)
-    demo, _ = model_file.load(html / "live" / "demo.safetensors")
     o, i, j = map(int, re.search(r"\[(\d+), (\d+), (\d+)\]", title).groups())
     lab = Page((html / "live" / "demo.safetensors").read_bytes())
     look = json.loads(lab.ask("/api/pixels", lab.session.samples()["images"][0].tobytes())[1])["look"]
