@@ -69,7 +69,7 @@ def checked(name: str, content: bytes) -> bytes:
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{LOCK} does not list numpy and pillow: take that of Pyodide {VERSION}") from None
     if version != VERSION or not sums.items() <= FILES.items():
-        raise ValueError(f"{LOCK} is of Pyodide {version}: take that of {VERSION}")
+        raise ValueError(f"{LOCK} is of Pyodide {version}, or lists other wheels: take that of Pyodide {VERSION}")
     return content
 
 

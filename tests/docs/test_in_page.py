@@ -105,7 +105,9 @@ def test_pyodide_is_copied_from_anywhere(full, tmp_path, kind):
     (lambda files: files.pop("pyodide.asm.wasm"), "no file pyodide.asm.wasm"),
     (lambda files: files.update({pyodide.LOCK: b"{}"}), "does not list numpy and pillow"),
     (lambda files: files.update({pyodide.LOCK: files[pyodide.LOCK].replace(b"0.27.7", b"0.26.0")}), "Pyodide 0.26.0"),
-], ids=["changed", "missing", "empty list", "older"])  # fmt: skip
+    (lambda files: files.update({pyodide.LOCK: files[pyodide.LOCK].replace(b'"sha256": "', b'"sha256": "0')}),
+     "lists other wheels"),
+], ids=["changed", "missing", "empty list", "older", "other wheels"])  # fmt: skip
 def test_another_pyodide_is_refused_and_the_old_one_stays(full, tmp_path, change, said):
     pyodide.put(source("zip", full, tmp_path), tmp_path / "a")
     change(full)
