@@ -182,13 +182,23 @@ def test_lenet5_is_trained_in_the_page(lab, visit):
 
 
 def test_random_weights_end_a_training(lab, visit):
+    """The button is pressed just when a step's look is answered: nothing of the old training comes after it."""
     page = visit(lab)
+    page.evaluate("""() => {
+        const real = askWorker;
+        let pressed = false;
+        globalThis.askWorker = async (path, ...given) => {
+            const answer = await real(path, ...given);
+            if (path === "/api/again" && !pressed) { pressed = true; document.getElementById("live-random").click(); }
+            return answer;
+        };
+    }""")
     page.locator("#live-train").click()
     page.wait_for_function("() => document.getElementById('live-said').textContent", timeout=WAIT)
-    page.locator("#live-random").click()
     page.wait_for_function("() => !document.getElementById('live-said').textContent", timeout=WAIT)
     page.wait_for_timeout(1000)
     assert page.locator("#live-said").text_content() == page.locator("#live-test").text_content() == ""
+    assert "/api/test" not in lab.asked
     assert page.locator("#live-train").text_content() == "Train"
 
 
