@@ -9,7 +9,8 @@
 # make web-test: the pages of the lab and the app, and the search of the site, in a browser; needs a Chromium on this
 #             machine, or its path in CHROMIUM.
 # make docs:  the pages as a site, runs/site/html/index.html, which opens without a server or a network; its figures are
-#             drawn again, and every link is checked.
+#             drawn again, and every link is checked. The lab in it (docs/in-page.md) needs Pyodide, which
+#             python -m docs.site.pyodide gets once.
 # make oldest: the tests of the command line, files, data and kernels with every dependency at the oldest version that
 #             pyproject.toml declares, in .venv-oldest; PYTHON=python3.11, because old versions have no wheels for new ones.
 # They need python3 (3.11 or newer) and make; they install everything else into .venv, once.

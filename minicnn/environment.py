@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 
 import numpy as np
-import threadpoolctl
 
 import minicnn
 from minicnn import devices
@@ -20,6 +18,10 @@ BITS = ("minicnn", "numpy", "blas", "machine", "threads", "device", "cpu_path", 
 
 def environment(device: str = "cpu") -> dict:
     """Machine, versions and threads, as stored in env.json."""
+    import importlib.metadata  # these not at the top: Python in a browser has no sockets for the first, no second
+
+    import threadpoolctl
+
     blas = [
         f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} thread{'s' * (lib['num_threads'] != 1)}"
         for lib in threadpoolctl.threadpool_info()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
+import platform
 import threading
 import warnings
 import weakref
@@ -84,7 +84,7 @@ class Lock:
             os.close(handle)  # its owner removed the file between our two calls: create it again
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        os.write(handle, f"process {os.getpid()} on {platform.node()}\n".encode())
         return handle
 
     def _in_use(self, holder: str) -> RuntimeError:

@@ -11,9 +11,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from docs.site import check, pages, reference
+from docs.site import check, in_page, pages, reference
 
 HERE = Path(__file__).parent
 
@@ -67,11 +68,14 @@ def _new(file: Path) -> Path:
     return file
 
 
-def build(folder: Path) -> list[str]:
-    """Make HTML of the pages in a folder. → what is wrong with it, a sentence each"""
+def build(folder: Path, more: Callable[[Path], None] = lambda html: None) -> list[str]:
+    """Make HTML of the pages in a folder, and `more` beside it. → what is wrong with it, a sentence each"""
     said = subprocess.run([Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"], cwd=folder,
                           env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True)  # fmt: skip
-    return [said.stdout[-4000:] + said.stderr[-4000:]] if said.returncode else check.problems(folder / "html")
+    if said.returncode:
+        return [said.stdout[-4000:] + said.stderr[-4000:]]
+    more(folder / "html")
+    return check.problems(folder / "html")
 
 
 def main() -> int:
@@ -80,7 +84,7 @@ def main() -> int:
     made, linked = reference.pages()
     texts, pictures = pages.collect(linked)
     write(folder, texts | made, pictures)
-    found = build(folder)
+    found = build(folder, in_page.write)
     print("\n".join(found) or f"{len(list((folder / 'html').rglob('*.html')))} pages, every link leads somewhere, and "
           f"nothing is loaded from the network: {folder / 'html' / 'index.html'}")  # fmt: skip
     return int(bool(found))

@@ -18,6 +18,7 @@ OpenBLAS thread spins for milliseconds), and BLAS can split only one product at 
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import ctypes
 import itertools
@@ -31,14 +32,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from minicnn.geometry import positive
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _count = 0                                                         # 0: not yet known
-_blas: threadpool_limits | None = None
+_blas: contextlib.ExitStack | None = None                          # closing it lifts the limit
 _in_task: contextvars.ContextVar[bool] = contextvars.ContextVar("in_task", default=False)
 
 CHUNK_VALUES = 1 << 17
@@ -83,7 +83,7 @@ def release_blas() -> None:
     global _blas
     with _lock:
         if _blas is not None:
-            _blas.restore_original_limits()
+            _blas.close()
             _blas = None
             _shut_pool()
 
@@ -227,8 +227,17 @@ def limit_blas() -> None:
     if _blas is None:
         with _lock:
             if _blas is None:
-                _blas = threadpool_limits(1, user_api="blas")
+                _blas = _threadpool_limits()
                 _keep_freed_memory()
+
+
+def _threadpool_limits() -> contextlib.ExitStack:
+    limits = contextlib.ExitStack()
+    with contextlib.suppress(ImportError):                         # Python in a browser has no threads to limit
+        from threadpoolctl import threadpool_limits
+
+        limits.enter_context(threadpool_limits(1, user_api="blas"))
+    return limits
 
 
 def _shut_pool() -> None:

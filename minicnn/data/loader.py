@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import collections
 import itertools
-import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,8 +182,11 @@ class Loader:
 
     def _processes(self) -> Executor | None:
         """The worker processes; None, with a warning, where the system has no semaphores for them."""
-        context = multiprocessing.get_context("spawn")     # fork would copy locks that other threads hold
         try:
+            import multiprocessing  # when called: Python in a browser has no processes
+            from concurrent.futures import ProcessPoolExecutor
+
+            context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads hold
             return ProcessPoolExecutor(self.workers, context, _remember, (self.dataset, self.transform, self.part))
         except (OSError, ImportError, NotImplementedError) as problem:  # such as a /dev/shm that can't be written
             warnings.warn(f"the loader's workers are threads, because this system can't start processes that share "

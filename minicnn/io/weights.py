@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from minicnn import arguments, atomic
 from minicnn.files import arrays, safetensors_file
@@ -108,6 +107,8 @@ def save_weights(path: str | os.PathLike[str], state: Mapping[str, np.ndarray]) 
     if path.suffix == ".npz":
         atomic.write(path, npz.content(ready))
     elif path.suffix == ".safetensors":
+        import safetensors.numpy  # not at the top: reading needs only NumPy
+
         atomic.write(path, safetensors.numpy.save(ready))
     else:
         raise ValueError(f"{path} must end in .safetensors or .npz, the two formats that can be written")

@@ -7,4 +7,5 @@ minicnn/explain/cells.py explains its numbers.
     change.py     a training step, a finite difference, an edited weight or filter
     session.py    a net in the lab: its images, looks and changes; what its page (page/) may ask. minicnn/web serves it
     follow.py     a run's log
+    in_page.py    the lab in a page of its own, without a server. docs/in-page.md shows it
 """

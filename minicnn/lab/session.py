@@ -7,7 +7,8 @@ time: modes and settings of a net are shared. Changes are made in memory; no fil
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from minicnn.inspect import units
 from minicnn.inspect.grad_cam import grad_cam, place
 from minicnn.inspect.occlusion import mean_per_pixel, occlusion
 from minicnn.inspect.saliency import saliency
-from minicnn.lab import answers, change, follow
+from minicnn.lab import answers, change
 from minicnn.lab.answers import Answer
 from minicnn.lab.look import Graph, Look
 from minicnn.names import short, unknown
@@ -164,26 +165,26 @@ class Session:
             x = self._seen(look).value(0)[0]
             found = change.step(self.model, x, self._class(label), rate, bool(keep))
             if keep:
-                self._touched()
+                self.touched()
             return found
 
     def set_weight(self, parameter: Any, at: Any, value: Any) -> Answer:
         """Set one number of a parameter."""
         with self._alone():
             change.set_weight(self.model, parameter, at, value)
-            return self._touched()
+            return self.touched()
 
     def scale_filter(self, parameter: Any, o: Any, factor: Any) -> Answer:
         """Multiply a filter by a number."""
         with self._alone():
             change.scale_filter(self.model, parameter, o, factor)
-            return self._touched()
+            return self.touched()
 
     def reset(self) -> Answer:
         """The net as it was loaded."""
         with self._alone():
             self.model.load_state_dict(self._original)
-            self._touched()
+            self.touched()
             self.changed = False
             return {"changed": False}
 
@@ -198,7 +199,8 @@ class Session:
                 self._looks.clear()
         return True
 
-    def _touched(self) -> Answer:
+    def touched(self) -> Answer:
+        """After a change of the net: every look is computed again."""
         self._looks.clear()
         self.changed = True
         return {"changed": True}
@@ -251,6 +253,17 @@ def _chosen(source: Any, prepare: Preprocessing) -> tuple[np.ndarray, list[int]]
 
 def site(session: Session, run: Path | None = None) -> Site:
     """The lab as a web site: its page and what the page may ask.   run: whose log the page follows."""
+    streams: dict[str, Callable[[Callable[[], bool]], Iterator[bytes]]] = {}
+    if run is not None:
+        from minicnn.lab import follow  # it needs minicnn.train, and a net in a page does not
+
+        streams["/api/curve"] = lambda stop: follow.events(run, session.refresh, stop)
+    return replace(asked(session), pages=pages("minicnn.lab", "index.html", "lab.css", "lab.js", "icon.svg"),
+                   streams=streams)
+
+
+def asked(session: Session) -> Site:
+    """What the lab's page may ask, without the page."""
     s = session
     changes: dict[str, Callable[..., Answer]] = {
         "/api/step": s.step, "/api/set": s.set_weight, "/api/scale": s.scale_filter, "/api/reset": s.reset}
@@ -258,10 +271,9 @@ def site(session: Session, run: Path | None = None) -> Site:
         "/api/again": s.again, "/api/maps": s.maps, "/api/unit": s.unit, "/api/evidence": s.evidence,
         "/api/difference": s.difference, "/api/weights": s.weights}  # fmt: skip
     return Site(
-        "lab", pages("minicnn.lab", "index.html", "lab.css", "lab.js", "icon.svg"),
+        "lab", {},
         reads={"/api/net": s.net, "/api/samples": s.samples},
         questions={path: Question(f) for path, f in plain.items()}
         | {path: Question(f, True) for path, f in changes.items()},
         pictures={"/api/pixels": s.look_at_pixels, "/api/picture": s.look_at_picture},
-        streams={} if run is None else {"/api/curve": lambda stop: follow.events(run, s.refresh, stop)},
     )  # fmt: skip

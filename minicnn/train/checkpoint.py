@@ -19,8 +19,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError, safe_open
 
 from minicnn import atomic
 from minicnn.files.arrays import CHECKED, free_memory
@@ -40,6 +38,8 @@ def save(path: Path, arrays: dict[str, np.ndarray], values: dict) -> None:
     arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     values = {"format": FORMAT, **values}
     text = json.dumps({**values, "checksum": checksum(arrays, values)})
+    import safetensors.numpy  # not at the top: a net trains without checkpoints, too
+
     content = safetensors.numpy.save(arrays, {KEY: text})
     try:
         atomic.write(path, content)
@@ -66,6 +66,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     if (size := path.stat().st_size) > CHECKED and size > (free := free_memory()):
         raise ValueError(f"{path} has {size / 2**30:.1f} GiB, and this machine has {free / 2**30:.1f} GiB of memory "
                          f"left: free some; {_NEW}")
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(str(path), framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
 from minicnn.web import wire
-from minicnn.web.site import BusyError, Site, ask
+from minicnn.web.site import Site, answer
 
 MOST_QUESTION = 2**16
 CONNECTIONS = 64
@@ -157,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in site.pages:
             self._send(200, *site.pages[self.path])
         elif self.path in site.reads:
-            self._answer(site.reads[self.path])
+            self._answer(None)
         elif self.path in site.streams:
             self._follow(site.streams[self.path])
         else:
@@ -178,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(403, "this changes something, which needs the token in the address that was printed")
         elif (body := self._body(site.most_bytes if picture else MOST_QUESTION)) is not None:
             self.server.due(self.connection, None)
-            self._answer(lambda: ask(question, wire.decode(body)) if question else picture(body))  # type: ignore[misc]
+            self._answer(body)
 
     def _refused(self, needs_token: bool) -> bool:
         """Whether the request did not come from the lab's own page, or is ambiguous; then it is answered."""
@@ -213,19 +213,8 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return body
 
-    def _answer(self, compute: Callable[[], dict[str, Any]]) -> None:
-        try:
-            status, answer = 200, wire.encode(compute())
-        except BusyError as problem:
-            status, answer = 503, wire.encode({"error": str(problem)})
-        except (ValueError, TypeError, IndexError, OverflowError, OSError) as problem:
-            status, answer = 400, wire.encode({"error": " ".join(str(problem).split())[:400]})
-        except MemoryError:
-            status, answer = 503, wire.encode({"error": "there is not enough memory for this question"})
-        except Exception as problem:  # a bug of ours: the server goes on, and the page shows its kind
-            said = {"error": f"the {self.server.site.name} failed with {type(problem).__name__}"}
-            status, answer = 500, wire.encode(said)
-        self._send(status, answer, "application/json")
+    def _answer(self, body: bytes | None) -> None:
+        self._send(*answer(self.server.site, self.path, body), "application/json")
 
     def _refuse(self, status: int, why: str) -> bool:
         self.close_connection = True

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn.names import short, unknown
+from minicnn.web import wire
 
 Answer = dict[str, Any]
 PATIENCE = 60.0
@@ -73,6 +74,28 @@ def ask(question: Question, given: dict[str, Any]) -> Answer:
         if parameter.default is parameter.empty and name not in given:
             raise ValueError(f"the question lacks {name!r}")
     return question.answer(**given)
+
+
+def answer(site: Site, path: str, body: bytes | None) -> tuple[int, bytes]:
+    """(HTTP's status, JSON) for a question; without an answer {"error": a sentence}.   body None: it has none."""
+    read, question, picture = site.reads.get(path), site.questions.get(path), site.pictures.get(path)
+    try:
+        if body is None and read:
+            return 200, wire.encode(read())
+        if body is not None and question:
+            return 200, wire.encode(ask(question, wire.decode(body)))
+        if body is not None and picture:
+            return 200, wire.encode(picture(body))
+        status, said = 404, "there is no such question"
+    except BusyError as problem:
+        status, said = 503, str(problem)
+    except (ValueError, TypeError, IndexError, OverflowError, OSError) as problem:
+        status, said = 400, " ".join(str(problem).split())[:400]
+    except MemoryError:
+        status, said = 503, "there is not enough memory for this question"
+    except Exception as problem:  # a bug of ours: the next question is answered, and the page shows its kind
+        status, said = 500, f"the {site.name} failed with {type(problem).__name__}"
+    return status, wire.encode({"error": said})
 
 
 class Turn:

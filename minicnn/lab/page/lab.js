@@ -1,4 +1,5 @@
-// The lab's page. It asks the server for plain answers, and writes text only: no string ever becomes markup.
+// The lab's page. It asks the server, or in a page without one its worker (in_page.js), for plain answers, and writes
+// text only: no string ever becomes markup.
 
 const WORDS = {
   en: {
@@ -11,7 +12,7 @@ const WORDS = {
     net: "The net", jump: "Go to", point: "Point at a number of any map: it is explained here.", learn: "One training step, in slow motion",
     label: "True class", rate: "Learning rate", try: "Try the step", take: "Take the step", run: "The run", close: "Close", more: "More maps",
     evalmode: "On this one image, in eval mode: batch norm keeps its running statistics, dropout drops nothing.",
-    gradients: "gradients ∂S/∂y", changed: "The net was changed by hand.", reset: "Reset the net",
+    gradients: "gradients ∂S/∂y", changed: "The net was changed.", reset: "Reset the net",
     forward: "Forward", backward: "Backward", window: "what it reads", filter: "filter", factor: "factor ∂y/∂x", products: "products", sum: "sum",
     passes: "passes back ∂S/∂y × factor", toWeights: "adds to ∂S/∂w: ∂S/∂y × window", toBias: "adds to ∂S/∂b",
     rest: (n, s) => `${n} more, sum ${s}`, comes: "It is copied from", map: "map", field: "It sees rows {0} and columns {1} of the image.",
@@ -24,6 +25,9 @@ const WORDS = {
     loss: "loss", before: "before", after: "after", values: "‖w‖", slope: "‖∂L/∂w‖", change: "‖Δw‖", steepest: "steepest weight: w − rate · ∂L/∂w",
     parameters: "parameters", sees: "each number sees {0} × {1} pixels", wait: "…", lost: "The lab does not answer: does it still run?",
     epoch: "epoch", accuracy: "accuracy", validation: "validation", training: "training", image: "image", more_channels: "More channels",
+    open: "Open a model file", trainIt: "Train", pause: "Pause", random: "Random weights",
+    liveHint: "It trains here, in your browser: AdamW on batches of 64 of the 5,000 digits that are part of minicnn. “Random weights” begins from nothing.",
+    liveStep: "step {0}, loss {1}, {2} ms a step", liveTest: "{0} of {1} test digits are right after step {2}.",
   },
   ko: {
     input: "입력", pad: "신경망이 받는 이미지. 펜으로 그리세요. 화살표로 이동, 스페이스로 점을 찍습니다.", clear: "지우기",
@@ -35,7 +39,7 @@ const WORDS = {
     net: "신경망", jump: "이동", point: "아무 맵의 숫자 하나를 가리키면 여기에서 설명합니다.", learn: "학습 한 단계를 천천히",
     label: "정답 클래스", rate: "학습률", try: "시험해 보기", take: "적용하기", run: "학습 기록", close: "닫기", more: "맵 더 보기",
     evalmode: "이 이미지 한 장에 대해, 평가 모드로 계산합니다. 배치 정규화는 이동 통계를 쓰고 드롭아웃은 꺼져 있습니다.",
-    gradients: "기울기 ∂S/∂y", changed: "신경망을 손으로 바꾸었습니다.", reset: "신경망 되돌리기",
+    gradients: "기울기 ∂S/∂y", changed: "신경망이 바뀌었습니다.", reset: "신경망 되돌리기",
     forward: "순전파", backward: "역전파", window: "읽는 값", filter: "필터", factor: "계수 ∂y/∂x", products: "곱", sum: "합",
     passes: "뒤로 보내는 값 ∂S/∂y × 계수", toWeights: "∂S/∂w에 더하는 값: ∂S/∂y × 창", toBias: "∂S/∂b에 더하는 값",
     rest: (n, s) => `그 밖에 ${n}개, 합 ${s}`, comes: "다음에서 그대로 옵니다:", map: "맵", field: "이미지의 {0}행, {1}열을 봅니다.",
@@ -48,6 +52,9 @@ const WORDS = {
     loss: "손실", before: "이전", after: "이후", values: "‖w‖", slope: "‖∂L/∂w‖", change: "‖Δw‖", steepest: "가장 가파른 가중치: w − 학습률 · ∂L/∂w",
     parameters: "파라미터", sees: "숫자 하나가 {0} × {1} 픽셀을 봅니다", wait: "…", lost: "실험실이 응답하지 않습니다. 아직 실행 중인가요?",
     epoch: "에폭", accuracy: "정확도", validation: "검증", training: "학습", image: "이미지", more_channels: "채널 더 보기",
+    open: "모델 파일 열기", trainIt: "학습", pause: "멈춤", random: "무작위 가중치",
+    liveHint: "바로 이 브라우저에서 학습합니다. minicnn에 들어 있는 숫자 5,000장을 64장씩 묶어 AdamW로 학습합니다. ‘무작위 가중치’를 누르면 처음부터 시작합니다.",
+    liveStep: "{0}단계, 손실 {1}, 단계마다 {2} ms", liveTest: "{2}단계 뒤 시험용 숫자 {1}장 가운데 {0}장이 맞습니다.",
   },
 };
 const language = (navigator.languages?.[0] ?? navigator.language ?? "en").toLowerCase().startsWith("ko") ? "ko" : "en";
@@ -88,16 +95,19 @@ const largest = (...lists) => Math.max(1e-12, ...lists.map(l => l.reduce((m, v) 
 
 const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
 async function ask(path, question, signal) {
-  const bytes = question instanceof Uint8Array || question instanceof Blob;
-  const headers = { "X-Token": token };
-  if (question !== undefined) headers["Content-Type"] = bytes ? "application/octet-stream" : "application/json";
-  let reply;
-  try {
-    reply = await fetch(path, { method: question === undefined ? "GET" : "POST", headers, signal, body: question === undefined ? undefined : bytes ? question : JSON.stringify(question) });
-  } catch (problem) { if (problem.name === "AbortError") throw problem; throw new Error(W.lost); }
-  const answer = await reply.json();
-  if (!reply.ok) throw new Error(answer.error);
+  const bytes = question === undefined || question instanceof Uint8Array || question instanceof Blob;
+  const [status, answer] = await (globalThis.askWorker ?? askServer)(path, bytes ? question : JSON.stringify(question), signal);
+  if (status !== 200) throw new Error(answer.error);
   return answer;
+}
+/** [HTTP's status, the answer] to a question: text in JSON, bytes, or undefined. */
+async function askServer(path, body, signal) {
+  const headers = { "X-Token": token };
+  if (body !== undefined) headers["Content-Type"] = typeof body === "string" ? "application/json" : "application/octet-stream";
+  let reply;
+  try { reply = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, signal, body }); }
+  catch (problem) { if (problem.name === "AbortError") throw problem; throw new Error(W.lost); }
+  return [reply.status, await reply.json()];
 }
 /** The latest question of a kind wins: one that is still on its way is given up. */
 const running = {};
@@ -169,7 +179,8 @@ $("clear").onclick = () => { image.fill(0); drawImage(); look(); };
 $("invert").onclick = () => { image = image.map(v => 255 - v); drawImage(); look(); };
 $("file").onchange = e => { if (e.target.files[0]) picture(e.target.files[0]); e.target.value = ""; };
 addEventListener("dragover", e => e.preventDefault());
-addEventListener("drop", e => { e.preventDefault(); const f = e.dataTransfer?.files[0]; if (f) picture(f); });
+const isModel = f => net?.in_page && /\.(safetensors|npz|pth?|bin)$/i.test(f.name);
+addEventListener("drop", e => { e.preventDefault(); const f = e.dataTransfer?.files[0]; if (f) (isModel(f) ? openModel : picture)(f); });
 addEventListener("paste", e => { const f = [...(e.clipboardData?.files ?? [])].find(f => f.type.startsWith("image/")); if (f) picture(f); });
 $("camera").onclick = act(async () => {
   if (!$("booth").hidden) return stop();
@@ -283,7 +294,7 @@ function build() {
   }));
   const arrow = svg("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 6, markerHeight: 6, orient: "auto" }, svg("path", { d: "M0 0 8 4 0 8" }));
   $("edges").replaceChildren(svg("defs", {}, arrow), ...paths);
-  $("graph").append(...cards.map(c => c.card));
+  $("graph").replaceChildren($("edges"), $("marks"), ...cards.map(c => c.card));
   $("jump").replaceChildren(...net.nodes.map(n => el("option", { value: n.id, textContent: `${title(n)} ${n.layer}` })));
   $("jump").onchange = e => { cards[e.target.value].card.scrollIntoView({ block: "nearest", inline: "center" }); cards[e.target.value].canvas.focus({ preventScroll: true }); };
 }
@@ -474,7 +485,7 @@ function table(head, rows) {
 // --------------------------------------------------------------------------------------------- changes by hand
 
 async function changed(now) { $("changed").hidden = !now; await again(); }
-$("reset").onclick = act(async () => { await ask("/api/reset", {}); await changed(false); $("step").replaceChildren(); });
+$("reset").onclick = act(async () => { abandon(); await ask("/api/reset", {}); if (net.in_page) noTraining(); await changed(false); $("step").replaceChildren(); });
 function filterTools(parameter, o) {
   const scale = factor => act(async () => { await ask("/api/scale", { parameter, o, factor }); await changed(true); });
   return el("div", { className: "row" }, el("span", { className: "hint", textContent: `${parameter}[${o}]` }),
@@ -587,28 +598,66 @@ async function follow() {
     await new Promise(r => setTimeout(r, 2000));
   }
 }
+const percentage = v => `${(100 * v).toFixed(1)} %`;
+/** Lines over steps or epochs, the first one dashed, under a heading; nothing where there are no numbers. */
+function chart(name, series, caption, text, [low, high]) {
+  const n = Math.max(1, ...series.map(s => s.length - 1)), now = series.map(s => text(s.at(-1)));
+  const point = (v, i) => `${(40 + 250 * i / n).toFixed(1)} ${(15 + 130 * (high - v) / (high - low || 1)).toFixed(1)}`;
+  const picture = svg("svg", { viewBox: "0 0 300 175", role: "img", "aria-label": `${name}: ${now.join(", ")}` },
+    svg("path", { d: "M40 15V145H290", stroke: "currentColor", "stroke-width": 1 }), Object.assign(svg("text", { x: 2, y: 19 }), { textContent: text(high) }), Object.assign(svg("text", { x: 2, y: 149 }), { textContent: text(low) }),
+    Object.assign(svg("text", { x: 40, y: 165 }), { textContent: caption(now) }),
+    ...series.map((s, i) => svg("path", { d: "M" + s.map((v, j) => typeof v === "number" ? point(v, j) : null).filter(Boolean).join("L"), stroke: i ? "var(--hot)" : "var(--cold)", "stroke-dasharray": i || series.length === 1 ? "none" : "5 3" })));
+  return [el("h3", { textContent: name }), picture];
+}
 function curves() {
+  const caption = now => `${W.epoch} ${records.length}   ${now.map((v, i) => `${i ? W.validation : W.training} ${v}`).join("   ")}`;
   const draw = (keys, name, percent) => {
     const series = keys.map(k => records.map(r => r[k])).filter(s => s.some(v => typeof v === "number")), all = series.flat().filter(v => typeof v === "number");
-    if (!all.length) return [];
-    const [low, high] = percent ? [Math.min(...all), 1] : [0, Math.max(...all)], n = Math.max(1, records.length - 1);
-    const point = (v, i) => `${(40 + 250 * i / n).toFixed(1)} ${(15 + 130 * (high - v) / (high - low || 1)).toFixed(1)}`;
-    const text = percent ? v => `${(100 * v).toFixed(1)} %` : v => show(v, 3), now = series.map(s => text(s.at(-1)));
-    const picture = svg("svg", { viewBox: "0 0 300 175", role: "img", "aria-label": `${name}: ${now.join(", ")}` },
-      svg("path", { d: "M40 15V145H290", stroke: "currentColor", "stroke-width": 1 }), Object.assign(svg("text", { x: 2, y: 19 }), { textContent: text(high) }), Object.assign(svg("text", { x: 2, y: 149 }), { textContent: text(low) }),
-      Object.assign(svg("text", { x: 40, y: 165 }), { textContent: `${W.epoch} ${records.length}   ${series.map((_, i) => `${i ? W.validation : W.training} ${now[i]}`).join("   ")}` }),
-      ...series.map((s, i) => svg("path", { d: "M" + s.map((v, j) => typeof v === "number" ? point(v, j) : null).filter(Boolean).join("L"), stroke: i ? "var(--hot)" : "var(--cold)", "stroke-dasharray": i ? "none" : "5 3" })));
-    return [el("h3", { textContent: name }), picture];
+    return all.length ? chart(name, series, caption, percent ? percentage : v => show(v, 3), percent ? [Math.min(...all), 1] : [0, Math.max(...all)]) : [];
   };
   $("curves").replaceChildren(...draw(["loss", "val_loss"], W.loss, false), ...draw(["accuracy", "val_accuracy"], W.accuracy, true));
 }
 
+// ----------------------------------------------------------- without a server: another net, and training in the page
+
+const openModel = act(async file => { abandon(); await ask("/api/open", file); await openNet(); });
+$("weights").onchange = e => { if (e.target.files[0]) openModel(e.target.files[0]); e.target.value = ""; };
+
+const LOOK_EVERY = 10;
+let training = null, losses = [];
+/** Step after step until the button is pressed again; the picture is looked at now and then, the test digits each epoch. */
+$("live-train").onclick = async () => {
+  if (training?.goes) return pause();
+  const mine = training = { goes: true, counts: true };
+  $("live-train").textContent = W.pause; $("changed").hidden = false;
+  let step = 0;
+  try {
+    while (mine.goes) {
+      const since = performance.now(), a = await ask("/api/train", { steps: 1, rate: Number($("live-rate").value) });
+      if (!mine.counts) return;
+      step = a.step; losses.push(...a.losses); lossCurve(performance.now() - since);
+      if (step % LOOK_EVERY === 0 || !mine.goes) await again();
+      if (mine.counts && (step % net.epoch === 0 || !mine.goes)) await test(step);
+    }
+    tell(null);
+  } catch (problem) { tell(problem); } finally { if (training === mine) pause(); }
+};
+function pause() { if (training) training.goes = false; $("live-train").textContent = W.trainIt; }
+/** Ends a training whose net is gone. */
+function abandon() { pause(); if (training) training.counts = false; training = null; }
+async function test(step) { const a = await ask("/api/test"); $("live-test").textContent = fill(W.liveTest, a.right.toLocaleString(), a.of.toLocaleString(), step); }
+function lossCurve(time) {
+  const now = losses.at(-1);
+  $("live-said").textContent = fill(W.liveStep, losses.length, show(now, 4), Math.round(time));
+  $("curves").replaceChildren(...chart(W.loss, [losses], () => fill(W.liveStep, losses.length, show(now, 3), Math.round(time)), v => show(v, 2), [0, Math.max(...losses)]));
+}
+function noTraining() { losses = []; for (const id of ["live-said", "live-test", "curves"]) $(id).replaceChildren(); }
+$("live-random").onclick = act(async () => { abandon(); await ask("/api/random", {}); noTraining(); await changed(true); });
+
 // ----------------------------------------------------------------------------------------------------------- start
 
-async function start() {
-  document.documentElement.lang = language;
-  for (const e of document.querySelectorAll("[data-word]")) e.textContent = W[e.dataset.word];
-  for (const e of document.querySelectorAll("[data-label]")) e.setAttribute("aria-label", W[e.dataset.label]);
+/** Shows the net that is open: all of the page begins anew. */
+async function openNet() {
   [net, samples] = await Promise.all([ask("/api/net"), ask("/api/samples")]);
   [C, H, Wd] = net.input;
   image = new Uint8Array(C * H * Wd);
@@ -619,6 +668,10 @@ async function start() {
   $("class").replaceChildren(el("option", { value: "", textContent: W.most }), ...options());
   $("label").replaceChildren(...options());
   build();
+  [chosen, here, pinned] = [null, null, false];
+  frame(null); $("marks").replaceChildren(); $("why").replaceChildren(); $("step").replaceChildren(); $("cell-title").textContent = W.point;
+  $("changed").hidden = true; $("open").hidden = !net.in_page;
+  if (net.in_page) { $("run").hidden = $("live").hidden = !net.trains; noTraining(); }
   const pictures = array(samples.images), size = C * H * Wd;
   $("samples").replaceChildren(...samples.labels.map((label, i) => {
     const canvas = el("canvas"), bytes = pictures.slice(i * size, (i + 1) * size);
@@ -629,8 +682,14 @@ async function start() {
   }));
   if (samples.labels.length) { image = pictures.slice(0, size); $("label").value = samples.labels[0]; }
   drawImage();
-  night.addEventListener("change", () => { nodes(); if (here) explain(here.node, here.at); });
   await look();
+}
+async function start() {
+  document.documentElement.lang = language;
+  for (const e of document.querySelectorAll("[data-word]")) e.textContent = W[e.dataset.word];
+  for (const e of document.querySelectorAll("[data-label]")) e.setAttribute("aria-label", W[e.dataset.label]);
+  await openNet();
+  night.addEventListener("change", () => { nodes(); if (here) explain(here.node, here.at); });
   if (net.follows) follow();
   document.documentElement.dataset.ready = "";
 }
