@@ -147,7 +147,7 @@ def translate_frames() -> None:
     from rich.text import Text
     from typer import rich_utils
 
-    Text.rstrip_end = _rstrip_end  # type: ignore[method-assign]
+    Text.rstrip_end = _rstrip_end  # type: ignore[assignment, method-assign]
 
     for name in ("ARGUMENTS_PANEL_TITLE", "OPTIONS_PANEL_TITLE", "COMMANDS_PANEL_TITLE", "DEFAULT_STRING",
                  "REQUIRED_LONG_STRING"):
