@@ -20,10 +20,11 @@ from matplotlib.ticker import FixedFormatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from docs.figures import blocks, compiled, learn, tour
+from docs.figures import blocks, compiled, learn, notebooks, tour, use
 
 PICTURES = Path(__file__).parent.parent / "pictures"
-FIGURES = tour.FIGURES | {"compiled-block.png": compiled.block} | learn.FIGURES | blocks.FIGURES
+FIGURES = (tour.FIGURES | {"compiled-block.png": compiled.block} | learn.FIGURES | blocks.FIGURES | notebooks.FIGURES
+           | use.FIGURES)  # fmt: skip
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[-+]\d+)?")
 
 

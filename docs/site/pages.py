@@ -1,11 +1,14 @@
 """The pages of the site: those of docs/, and for each file outside that a page links to, a page with its text.
 
+A notebook becomes a page with its text and its code.
+
 A link of a page is kept where it stays inside docs/. One to a file such as ../minicnn/ops/conv.py leads to the page
 source/minicnn/ops/conv.py.md, which shows the file; one to a folder, to a page with the folder's list.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -47,6 +50,8 @@ def place(path: PurePosixPath) -> PurePosixPath:
     """Where the site has what the repository has at `path`."""
     if path.parts[:1] == ("docs",) and (path.suffix == ".md" or path.suffix in PICTURES):
         return path.relative_to("docs")
+    if path.parts[:1] == ("docs",) and path.suffix == ".ipynb":
+        return path.relative_to("docs").with_suffix(".md")
     if str(path) == "README.md":
         return PurePosixPath("readme.md")
     if (ROOT / path).is_dir():
@@ -57,6 +62,16 @@ def place(path: PurePosixPath) -> PurePosixPath:
 def resolve(page: PurePosixPath, target: str) -> PurePosixPath:
     """The place in the repository that a link in `page` names."""
     return PurePosixPath(os.path.normpath(page.parent / target))
+
+
+def notebook(file: Path) -> str:
+    """A notebook's text and code as Markdown, with a line below the title that says what it is."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(file.read_text("utf-8"))["cells"]]
+    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in cells]
+    title, _, rest = parts[0].partition("\n")
+    note = f"*The notebook `{file.relative_to(ROOT)}`, to read; [how to run it](index.md#opening-them).*"
+    parts[0] = f"{title}\n\n{note}\n{rest}"
+    return "\n\n".join(parts) + "\n"
 
 
 def page_of(path: PurePosixPath) -> tuple[str, set[PurePosixPath]]:
@@ -72,8 +87,9 @@ def page_of(path: PurePosixPath) -> tuple[str, set[PurePosixPath]]:
         wanted.add(goal)
         return os.path.relpath(place(goal), here) + mark + anchor
 
-    if path.suffix == ".md":
-        text = outside_code(file.read_text("utf-8"), lambda part: LINK.sub(lambda m: m[1] + to(m[2]) + m[3], part))
+    if path.suffix in (".md", ".ipynb"):
+        written = notebook(file) if path.suffix == ".ipynb" else file.read_text("utf-8")
+        text = outside_code(written, lambda part: LINK.sub(lambda m: m[1] + to(m[2]) + m[3], part))
         return text, wanted
     if file.is_dir():
         names = sorted(child.name + "/" * child.is_dir() for child in file.iterdir() if child.name != "__pycache__")

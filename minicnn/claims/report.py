@@ -93,6 +93,8 @@ docs/claims.md` writes this page from the results; nothing on it is written by h
   Otherwise **this size cannot tell**. [The whole rule](../minicnn/claims/verdict.py), also for trainings that diverge
   or do not reach their goal.
 - "Again" is the same experiment with other seeds, `--series 2`, pilot included.
+- `--seeds 3` is a quick look with wider intervals. Its result replaces that of all seeds, until the same command
+  without `--seeds` restores it from the trainings that it kept.
 - `--size paper` is the source's own setting, or the nearest that minicnn's datasets allow, for who has a GPU and a
   night. It has not been run for this page.
 """

@@ -143,6 +143,8 @@ def _rows(target: str, shapes: str) -> list[Row]:
         return list(ROWS.values())
     if "::" in target:
         return [_own(target, shapes)]
+    if target.endswith(".py"):
+        raise console.UsageError(f"{target} is a Python file: name the function in it, {target}::FUNCTION")
     return [ROWS[console.choose("op", target, ROWS)]]
 
 

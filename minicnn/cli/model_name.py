@@ -89,6 +89,7 @@ def find(model: str, settings: Iterable[str] | dict[str, Any] | None = None, inp
     given = settings if isinstance(settings, dict) else parse(settings)
     if "::" in model:
         return _of_user(model, given, shape)
+    no_python_file(model)
     from minicnn import models
 
     if model.partition(":")[0] not in models.names() and _is_path(model):
@@ -153,6 +154,12 @@ def _built(name: str, options: dict[str, Any]):
 
     with console.usage_errors(TypeError), init.shapes_only():
         return models.build(name, **options)
+
+
+def no_python_file(model: str) -> None:
+    """A usage error for FILE.py without the name of a net in it."""
+    if model.endswith(".py"):
+        raise console.UsageError(f"{model} is a Python file: name the net in it, {model}::NET")
 
 
 def _is_path(model: str) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from minicnn import models
 from minicnn.cli import console, user_file
 from minicnn.cli.import_ import AUTO, PREPROCESSING, assemble, prepared
-from minicnn.cli.model_name import loaded, of_zoo, parse, parse_shape
+from minicnn.cli.model_name import loaded, no_python_file, of_zoo, parse, parse_shape
 from minicnn.io.model_file import Description
 from minicnn.nn import Module
 
@@ -38,6 +38,7 @@ def net_to_see(model: str, weights: Path | None, labels: Path | None, settings: 
         prepare = prepared(parse_shape(input_size), preprocess)
         net = user_file.with_weights(model, parse(settings), weights)
         return NetToSee(net, Description.of(model, {}, [], prepare), "own")
+    no_python_file(model)
     if input_size:
         raise console.UsageError(f"--input is for FILE.py::NET: {model} defines its image size")
     if weights:

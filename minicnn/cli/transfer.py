@@ -62,7 +62,8 @@ def transfer(
         del values["model"]
         weights = weights or Path(named)
     if weights is None:
-        raise console.UsageError("--weights is missing: name a file with the body's weights")
+        raise console.UsageError("--weights is missing: name a file with the body's weights, such as the .pth "
+                                 "file of torchvision's squeezenet1_1, or best.safetensors of another run")  # fmt: skip
     values["weights"] = str(weights)
     if "model" not in values:
         values["model"], options = _model_of(Path(named or weights))
@@ -98,10 +99,23 @@ def _model_of(weights: Path) -> tuple[str, dict[str, Any]]:
     return about.model, {k: v for k, v in about.options.items() if k not in ("num_classes", "in_channels")}
 
 
+def _normalisation(head: dict) -> str:
+    """The name of the normalisation; of one that has none, the weights file and its numbers."""
+    found = head["normalisation"]
+    if isinstance(found, str):
+        return found
+    mean, std = found
+    for name, known in NORMALISATIONS.items():
+        if (list(known[0][:len(mean)]), list(known[1][:len(std)])) == (list(mean), list(std)):
+            return name
+    numbers = " ".join(f"{m:g}" for m in mean), " ".join(f"{s:g}" for s in std)
+    return f"{foreign.terminal(Path(head['weights']).name)} (mean {numbers[0]}, std {numbers[1]})"
+
+
 def say(head: dict) -> None:
     """Print how the head was solved."""
     console.say(f"{head['features']} features of {head['pictures']:,} pictures in {head['views']} views, computed once "
-                f"({head['seconds']:.1f} s); normalised as for {head['normalisation']}", markup=False)
+                f"({head['seconds']:.1f} s); normalised as for {_normalisation(head)}", markup=False)
     if head.get("prefix"):
         console.say(f"the prefix {foreign.terminal(head['prefix'])} was taken off the names in the file", markup=False)
     table = console.table(">λ", ">loss", ">right, %")

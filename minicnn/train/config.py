@@ -145,6 +145,9 @@ class Config:
                 rule(f.name, value)
             elif rule and value not in rule:
                 raise ValueError(unknown(f.name, value, rule))
+        if self.model.partition("::")[0].endswith(".py"):
+            raise ValueError(f"model {self.model!r} is a file: a run takes a net of the zoo by name; train a net of "
+                             "your own in Python, with minicnn.train.fit(net, data)")  # fmt: skip
         if self.model != AUTO:
             models.resolve(self.model, self.options)
         frozen = self.weights and not self.unfreeze  # then there is no epoch to choose

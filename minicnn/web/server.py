@@ -172,8 +172,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if picture is None and question is None:
             self._refuse(404, "there is no such question")
-        elif kind != ("application/octet-stream" if picture else "application/json"):
-            self._refuse(415, "the question has the wrong Content-Type")
+        elif kind != (needed := "application/octet-stream" if picture else "application/json"):
+            self._refuse(415, f"the Content-Type of this question must be {needed}")
         elif question and question.writes and not self._has_token():
             self._refuse(403, "this changes something, which needs the token in the address that was printed")
         elif (body := self._body(site.most_bytes if picture else MOST_QUESTION)) is not None:

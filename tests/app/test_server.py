@@ -83,6 +83,8 @@ def test_bodies_have_a_length_a_limit_and_a_type(viewer):
         for wrong in ("text/plain", "multipart/form-data", "application/x-www-form-urlencoded", "image/png"):
             sized = {"Content-Type": wrong, "Content-Length": "2"}
             assert send(viewer.port, head("POST", path, viewer.port, sized) + b"{}") == 415
+        status, _, answer = viewer.ask(path, content=b"{}", Content_Type="image/png")
+        assert (status, answer["error"]) == (415, f"the Content-Type of this question must be {kind}")
         chunked = {"Content-Type": kind, "Content-Length": "5", "Transfer-Encoding": "chunked"}
         assert send(viewer.port, head("POST", path, viewer.port, chunked)) == 400
 

@@ -255,6 +255,16 @@ def test_version(minicnn_):
     assert minicnn_("--version") == (0, f"{minicnn.__version__}\n", "")
 
 
+@pytest.mark.parametrize(("found", "says"), [
+    ("caffe", "caffe"), ([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], "imagenet"), ([[0.485], [0.229]], "imagenet"),
+    ([[0.5, 0.5, 0.5], [0.25, 0.2, 0.25]], "body.onnx (mean 0.5 0.5 0.5, std 0.25 0.2 0.25)"),
+])
+def test_transfer_says_how_the_body_saw_its_pictures(found, says):
+    from minicnn.cli.transfer import _normalisation
+
+    assert _normalisation({"normalisation": found, "weights": "somewhere/body.onnx"}) == says
+
+
 # ----------------------------------------------------------------------------------------------------- usage, failures
 
 
@@ -293,6 +303,11 @@ def test_version(minicnn_):
     (["summary"], "Missing argument"),
     (["summary", "lenet5", "--input", "28x28"], "--input '28x28' must be channels x height x width, such as "),
     (["summary", "lenet5", "--input", "1x0x28"], "--input '1x0x28' must be channels x height x width"),
+    (["train", "--model", "mine.py::Net"], "model 'mine.py::Net' is a file: a run takes a net of the zoo by name"),
+    (["transfer", "digits", "--model", "lenet5"], "--weights is missing: name a file with the body's weights, such as"),
+    (["summary", "mine.py"], "mine.py is a Python file: name the net in it, mine.py::NET"),
+    (["lab", "mine.py"], "mine.py is a Python file: name the net in it, mine.py::NET"),
+    (["gradcheck", "mine.py"], "mine.py is a Python file: name the function in it, mine.py::FUNCTION"),
     (["gradcheck", "conv2dd"], "unknown op 'conv2dd': did you mean 'conv2d'?"),
     (["gradcheck", "relu", "--seeds", "0"], "Invalid value for '--seeds'"),
     (["predict"], "Missing argument"),

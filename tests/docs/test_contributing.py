@@ -31,6 +31,10 @@ EXAMPLES = {
         "docs/contributing.md", "docs/corrections.md", "docs/ko/corrections.md", "docs/notes.md"}),
     "Add a dataset": (r"\bfashion-mnist\b", "minicnn", set()),
     "Add a claim": (r"\boverlap-pool\b", "minicnn", set()),
+    "Add an exercise": (                                    # by its name, its number, or the number of all exercises
+        r"\breceptive-field\"|e11_receptive|EXERCISE = 11|exercise\(11\)|\(11, \"|receptive field \(수용"
+        r"|\| The receptive field |[Tt]welve exercises|연습 열두 개|range\(1, 13\)",
+        "minicnn tests/course tests/cli docs README.md", {"docs/contributing.md", "docs/figures/learn.py"}),
     "Add a verb": (r"\bminicnn shape\b|\"shape\": Verb", "minicnn README.md", set()),
     "Add a CPU convolution algorithm": (r"\bwinograd\b", "minicnn", {  # and others of the same name
         "minicnn/gpu/conv/__init__.py", "minicnn/gpu/conv/winograd.py", "minicnn/cpu/compiled/conv.py",

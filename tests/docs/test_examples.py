@@ -36,25 +36,48 @@ def test_programs_run(page):
         exec(compile(block, str(page), "exec"), {})
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "learn").glob("[0-9]*.md")), ids=lambda page: page.name)
-def test_the_commands_to_try_exist(page):
+def commands(text):
+    """The words after `minicnn` in a page's blocks and in its sentences."""
+    blocks = "".join(re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M))
+    codes = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M))
+    for line in [*blocks.splitlines(), *(" ".join(code.split()) for code in codes)]:
+        if found := re.match(r"(?:\$ )?(?:\.venv/bin/)?(?:mpiexec (?:-\S+ \S+ )+|srun )?minicnn ([a-z].*)$", line):
+            yield shlex.split(re.split(r"\s{2,}| \| ", found[1])[0], comments=True)
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_the_pages_exist(page):
     from minicnn.cli import app
 
-    commands = re.findall(r"^minicnn (.*)$", page.read_text("utf-8").partition("## Try it")[2], re.M)
-    assert commands
-    for command in commands:
-        name, *words = shlex.split(command)
+    for name, *words in commands(page.read_text("utf-8")):
         verb = app.load(name)
         if below := getattr(verb, "commands", {}):
-            verb, words = below[words[0]], words[1:]
+            first = words.pop(0) if words and words[0] in below else "run"
+            verb = below.get(first, verb)
         options = {text for parameter in verb.params for text in (*parameter.opts, *parameter.secondary_opts)}
-        assert {word for word in words if word.startswith("-")} <= options, command
+        asked = {word for word in words if re.match(r"--?[a-z]", word)}
+        assert asked <= options | {"--help", "-h"}, (name, *words)
 
 
-def test_the_changelog_counts_the_ops():
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "learn").glob("[0-9]*.md")), ids=lambda page: page.name)
+def test_a_chapter_ends_with_commands_to_try(page):
+    assert list(commands("```\n" + page.read_text("utf-8").partition("## Try it\n\n```\n")[2]))
+
+
+def test_changelog_and_results_count_the_ops():
     from minicnn.ops_table import TABLE
 
     assert f"{len(TABLE)} ops" in (ROOT / "docs" / "changelog.md").read_text()
+    assert f"{len(TABLE)} of {len(TABLE)} ops right" in (ROOT / "docs" / "results.md").read_text()
+
+
+def test_the_readme_counts_the_lines_of_the_core():
+    core = ("tensor", "geometry", "device", "reference", "gradient_check")
+    files = [ROOT / "minicnn" / f"{name}.py" for name in core]
+    files += [file for name in ("ops", "nn") for file in (ROOT / "minicnn" / name).glob("*.py")]
+    lines = sum(len(file.read_text("utf-8").splitlines()) for file in files)
+    said = re.search(r"is about ([\d,]+) lines", (ROOT / "README.md").read_text("utf-8"))[1]
+    assert abs(lines / int(said.replace(",", "")) - 1) < 0.05
 
 
 def test_the_program_knows_every_verb_of_the_readme():

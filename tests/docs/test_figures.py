@@ -7,11 +7,12 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from docs.figures import blocks, draw, learn, style
+from docs.figures import blocks, draw, learn, style, use
 from docs.figures.draw import FIGURES, PICTURES, contents, differences, kept
-from minicnn import Tensor
+from minicnn import Tensor, fusion, models, no_grad
 from minicnn.models import resnet, squeezenet
 from minicnn.nn import init
+from minicnn.recording import watch_ops
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -76,6 +77,28 @@ def figure(values, label="label"):
     ax.plot([0, 1], [0.5, 0.25])
     style.frame(ax, 0, 0, 1, 1, style.BLUE)
     return fig
+
+
+def test_the_numbers_of_the_windows_are_counted_by_hand():
+    text = "\n".join(contents(FIGURES["tensorflow-same.png"]()))       # 13 pixels, windows of 6, stride 5
+    assert "'VALID: 2 windows, 2 pixels in none'" in text               # 1–6, 6–11
+    assert "'SAME: 3 windows'" in text                                  # ⌈13/5⌉
+    assert "'padding=1: 2 windows, 3 pixels in none'" in text           # 0–5, 5–10
+    text = "\n".join(contents(FIGURES["gpu-warp.png"]()))
+    assert all(f"step {step}: {sectors} sectors" in text for step, sectors in ((1, 4), (2, 8), (8, 32)))
+
+
+def test_the_steps_of_the_plan_are_the_ops_of_the_net():
+    names, net = [], models.build("resnet20").eval()
+    with no_grad(), fusion(False), watch_ops(lambda op, *_: names.append(getattr(op, "__name__", op))):
+        net(Tensor(np.zeros((1, 3, 32, 32), np.float32)))
+    steps = [name for step in use.planned() for name in step]
+    assert steps == names[:len(steps)]
+
+
+def test_every_image_of_the_batch_has_one_rank():
+    text = [line for line in contents(FIGURES["ranks-batch.png"]()) if "'image" in line]
+    assert [line.split("'")[1] for line in text] == [f"image {row}" for row in range(10)]
 
 
 VALUES = np.array([[1.0, 2.5], [-3.0, 4.0]])

@@ -80,6 +80,16 @@ def test_links_between_pages(here, target, leads_to):
     assert mark + anchor == leads_to[len(leads_to.partition("#")[0]):]
 
 
+def test_a_notebook_is_a_page_with_its_text_and_code():
+    text, wanted = pages.page_of(PurePosixPath("docs/notebooks/2-own-op.ipynb"))
+    assert text.startswith("# An op of your own")
+    assert "```python\n@op\ndef squareplus(x, *, b=4.0):\n" in text
+    assert "](3-own-photos.md)" in text
+    assert "](../contributing.md#add-an-op)" in text
+    assert PurePosixPath("docs/gradient-checking.md") in wanted
+    assert pages.place(PurePosixPath("docs/notebooks/2-own-op.ipynb")) == PurePosixPath("notebooks/2-own-op.md")
+
+
 def test_links_in_code_stay():
     text = "[a](../minicnn/tensor.py)\n\n```\n[b](../minicnn/tensor.py)\n```\n"
     assert pages.links(text) == ["../minicnn/tensor.py"]
