@@ -58,6 +58,16 @@ class ndarray:
 
     __lt__ = __ge__ = __le__ = __and__ = __rand__ = __gt__
 
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        """An elementwise function that is called as NumPy's, such as np.exp(x) in an op of a user's own."""
+        if method != "__call__" or ufunc.signature or ufunc.nout != 1 or options:
+            raise TypeError(_missing(f"array function {ufunc.__name__!r}"))
+        ghosts = [asarray(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        found = _combine(*ghosts)
+        with np.errstate(all="ignore"):
+            dtype = ufunc(*(np.ones(1, x.dtype) if isinstance(x, ndarray) else x for x in ghosts)).dtype
+        return ndarray(found.shape, dtype, found.fields)
+
     def __matmul__(self, other):
         if other.ndim == 4 and self.ndim == 2:             # rows mixed: pooling written as a product
             return ndarray((*other.shape[:2], self.shape[0], other.shape[3]), other.dtype,

@@ -63,6 +63,24 @@ def test_what_needs_values_or_gradients_is_one_sentence():
         cumulative(x)
 
 
+@pytest.mark.parametrize("function", [
+    np.exp, np.abs, np.square, np.arctan, lambda x: np.maximum(x, 0), lambda x: np.float32(2) * x, lambda x: x * 2 > 1,
+    np.isfinite, lambda x: np.ones((5, 1, 1), np.float32) + x, lambda x: np.log(1 + np.exp(-1.702 * x)),
+])  # fmt: skip
+def test_numpys_own_functions_serve_in_an_op(function):
+    wanted, found = function(np.ones((2, 1, 3, 4), np.float32)), function(meta.image((2, 1, 3, 4)))
+    assert (found.shape, found.dtype, found.fields) == (wanted.shape, wanted.dtype, meta.image((2, 1, 3, 4)).fields)
+
+
+@pytest.mark.parametrize("function", [
+    np.matmul, np.modf, lambda x: np.exp(x, out=np.ones(x.shape)), np.add.reduce,
+], ids=["matmul", "modf", "exp", "add"])  # fmt: skip
+def test_a_numpy_function_that_is_not_elementwise_says_so(function):
+    arguments = [meta.image((1, 1, 2, 2))] * (2 if function is np.matmul else 1)
+    with pytest.raises(TypeError, match=r"^device 'meta' has no array function '\w+': it computes shapes"):
+        function(*arguments)
+
+
 def test_meta_is_not_offered_to_users():
     assert "meta" not in devices.available()
 

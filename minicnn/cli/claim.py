@@ -9,6 +9,7 @@ import typer
 
 from minicnn import foreign
 from minicnn.cli import console
+from minicnn.cli.language import translated
 
 if TYPE_CHECKING:
     from minicnn.claims.claim import Claim
@@ -47,10 +48,11 @@ def list_(size: Size = "small", root: Root = ROOT, as_json: console.Json = False
         return console.print_json(rows)
     table = console.table("claim", "verdict", "again", "data", ">trainings", ">CPU minutes", "what is said")
     for row in rows:
-        verdicts = [str(row["verdicts"].get(series, "–")) for series in (1, 2)]
+        verdicts = [translated(row["verdicts"].get(series, "–")) for series in (1, 2)]
         needs = f"{row['data']} (missing)" if row["missing"] else row["data"]
         cost = f"{row['cpu_minutes']:.0f}" if row["cpu_minutes"] is not None else "?"
-        table.add_row(row["claim"], *verdicts, needs, f"{row['trainings']:,}", cost, row["sentence"])
+        table.add_row(row["claim"], *verdicts, needs, f"{row['trainings']:,}", cost,
+                      translated(row["sentence"]))  # fmt: skip
     console.show(table, ("again", "trainings", "data", "CPU minutes"))
     for data in dict.fromkeys(row["data"] for row in rows if row["missing"]):
         console.say("--data FOLDER names the pictures, such as ILSVRC 2012" if data == "folder" else
@@ -121,7 +123,7 @@ def _run(experiment: Any, quiet: bool) -> dict[str, Any]:
 
     name = foreign.terminal(experiment.name)
     if not quiet:
-        console.say(f"{name}: {experiment.claim.sentence}", markup=False)
+        console.say(f"{name}: {translated(experiment.claim.sentence)}", markup=False)
         if experiment.folder.is_dir() and experiment.changed:
             console.note(f"part of {experiment.folder} was computed in another environment ({experiment.changed})")
     tell = console.ticker(f"{name}, trainings")
@@ -149,12 +151,13 @@ def _show(claim: Claim, result: dict[str, Any]) -> None:
         cells = [number(outcome[key]) if known else "–" for key in ("estimate", "low", "high")]
         sign = "≥" if outcome["at_least"] else "≤"
         source = "–" if comparison.published is None else f"{comparison.published:g}"
-        table.add_row(console.escape(comparison.says), *cells, f"{sign} {outcome['threshold']:g}", source,
-                      console.escape(comparison.unit), outcome["verdict"])  # fmt: skip
+        table.add_row(console.escape(translated(comparison.says)), *cells, f"{sign} {outcome['threshold']:g}", source,
+                      console.escape(translated(comparison.unit)), translated(outcome["verdict"]))  # fmt: skip
     console.show(table, ("the source", "unit"))
     for note in notes(result):
         console.say(note, markup=False)
-    console.out.print(f"\n[bold]{result['verdict']}[/] ({len(result['seeds'])} seeds, rule {result['sha256'][:12]})")
+    made = translated(f"{len(result['seeds'])} seeds, rule {result['sha256'][:12]}")
+    console.out.print(f"\n[bold]{translated(result['verdict'])}[/] ({made})")
     console.say(claim.meaning[result["verdict"]], markup=False)
 
 
@@ -191,13 +194,13 @@ def report_(
         return console.print_json({name: list(own.values()) for name, own in found.items()})
     table = console.table("claim", "verdict", "again", "comparison", ">measured", ">from", ">to", ">threshold")
     for name, own in found.items():
-        verdicts = [own[series]["verdict"] if series in own else "not run yet" for series in (1, 2)]
+        verdicts = [translated(own[series]["verdict"] if series in own else "not run yet") for series in (1, 2)]
         for i, outcome in enumerate(own[min(own)]["outcomes"] if own else []):
             known = outcome["estimate"] is not None
             cells = [report.number(outcome[key]) if known else "–" for key in ("estimate", "low", "high")]
             sign = "≥" if outcome["at_least"] else "≤"
-            table.add_row(*((name, *verdicts) if i == 0 else ("", "", "")), outcome["says"], *cells,
-                          f"{sign} {outcome['threshold']:g} {outcome['unit']}")  # fmt: skip
+            table.add_row(*((name, *verdicts) if i == 0 else ("", "", "")), translated(outcome["says"]), *cells,
+                          f"{sign} {outcome['threshold']:g} {translated(outcome['unit'])}")  # fmt: skip
         if not own:
             table.add_row(name, *verdicts, *[""] * 5)
     console.show(table, ("again", "from", "to"))

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from minicnn.cli import console, user_file
+from minicnn.cli.language import translated
 from minicnn.geometry import positive
 from minicnn.gradient_check import GradientError, NothingCheckedError, UnrepeatableError, gradcheck, sweep
 from minicnn.ops_table import ROWS, Case, Row, normal
@@ -121,8 +122,8 @@ def _show(results: list[Result], seeds: int) -> None:
     table = console.table("op", ">cases", ">worst error", ">coordinates", "kinks left out")
     for r in results:
         kinks = ", ".join(r.kinks[:3]) + (f", … ({len(r.kinks)})" if len(r.kinks) > 3 else "")
-        table.add_row(r.op, str(r.cases), f"[bold red]{r.status}[/]" if r.worst is None else f"{r.worst:.1e}",
-                      f"{r.coordinates:,}", kinks or "·")  # fmt: skip
+        worst = f"[bold red]{translated(r.status)}[/]" if r.worst is None else f"{r.worst:.1e}"
+        table.add_row(r.op, str(r.cases), worst, f"{r.coordinates:,}", kinks or "·")
     console.show(table)
     for r in results:
         if r.unclear:

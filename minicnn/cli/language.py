@@ -144,9 +144,23 @@ def translate_help(command: Any) -> None:
 
 def translate_frames() -> None:
     """The titles that typer writes around help texts; their names differ between its versions."""
+    from rich.text import Text
     from typer import rich_utils
+
+    Text.rstrip_end = _rstrip_end  # type: ignore[assignment, method-assign]
 
     for name in ("ARGUMENTS_PANEL_TITLE", "OPTIONS_PANEL_TITLE", "COMMANDS_PANEL_TITLE", "DEFAULT_STRING",
                  "REQUIRED_LONG_STRING"):
         if isinstance(text := getattr(rich_utils, name, None), str):
             setattr(rich_utils, name, translated(text))
+
+
+def _rstrip_end(text: Any, size: int) -> None:
+    """rich's Text.rstrip_end, counting columns.
+
+    rich counts characters: of a line of Hangul, two columns each, it leaves the space at the end, and the last letter
+    is then cut off as too wide.
+    """
+    spaces = len(text.plain) - len(text.plain.rstrip())
+    if (excess := text.cell_len - size) > 0 and spaces:
+        text.right_crop(min(spaces, excess))

@@ -3,9 +3,13 @@
 import json
 import re
 import tomllib
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.columns import Columns
+from rich.console import Console
+from rich.text import Text
 
 from minicnn.cli import language
 from minicnn.cli.app import VERBS, app, load
@@ -14,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 SECTIONS = tomllib.loads((ROOT / "minicnn" / "cli" / "ko.toml").read_text("utf-8"))
 TABLE = {english: korean for section in SECTIONS.values() for english, korean in section.items()}
 TRANSLATED = ("train", "transfer", "eval", "predict", "export", "models", "summary", "visualize", "shape", "data",
-              "app", "lab")  # fmt: skip
+              "app", "lab", "gradcheck", "claim")  # fmt: skip
 HANGUL = re.compile("[가-힣]")
 SENTENCE = re.compile(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b")
 
@@ -66,6 +70,16 @@ def test_each_translation_has_the_same_holes(english, korean):
     assert set(re.findall(r"--[a-z-]+|`[^`]*`", english)) <= set(re.findall(r"--[a-z-]+|`[^`]*`", korean))
 
 
+def test_what_a_claim_says_is_translated():
+    from minicnn.claims import files
+
+    for name in files.NAMES:
+        claim = files.load(name)
+        said = {claim.sentence, *claim.meaning.values(), *(c.says for c in claim.comparisons),
+                *(c.unit for c in claim.comparisons)}  # fmt: skip
+        assert not [text for text in said if not HANGUL.search(language._in_korean(text))], name
+
+
 def both(minicnn_, *arguments):
     """(the lines of a command in English, the same lines in Korean)."""
     outputs = []
@@ -83,6 +97,7 @@ def both(minicnn_, *arguments):
     ("shape", "32", "-k", "5"),
     ("shape", "13", "-k", "6", "-s", "5", "-p", "same"), ("data", "doctor", "PHOTOS"),
     ("export", "RUN", "--safetensors", "net.safetensors", "--overwrite"),
+    ("gradcheck", "relu"), ("gradcheck", "tanh", "--sweep"), ("claim", "list"),
 ], ids=" ".join)  # fmt: skip
 def test_no_sentence_is_left_in_english(minicnn_, trained, pictures, tmp_path, arguments):
     photos = tmp_path / "photos"
@@ -95,6 +110,16 @@ def test_no_sentence_is_left_in_english(minicnn_, trained, pictures, tmp_path, a
     assert any(HANGUL.search(line) for line in korean) or arguments[0] == "predict"  # only names and numbers
     left = [line for line in korean if SENTENCE.search(line)]
     assert not left
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_a_line_of_hangul_keeps_its_last_letter(monkeypatch, width):
+    monkeypatch.setattr(Text, "rstrip_end", Text.rstrip_end)       # put back afterwards
+    language.translate_frames()
+    text = next(korean for korean in SECTIONS["app"].values() if korean.startswith("클래스마다 사진 폴더가"))
+    console = Console(width=width, file=StringIO())
+    console.print(Columns([Text(text)]))                           # as typer prints the help of an option
+    assert console.file.getvalue().split() == text.split()
 
 
 def test_numbers_and_names_are_the_same(minicnn_, trained):
