@@ -213,8 +213,11 @@ xp: Any = _Xp(
     arange=lambda n: ndarray((n,), np.int64),
     **dict.fromkeys(
         ("abs", "add", "clip", "divide", "exp", "expm1", "isfinite", "log", "log1p", "maximum", "minimum", "multiply",
-         "power", "sign", "sqrt", "subtract", "tanh", "where"), _combine
+         "power", "sign", "sqrt", "subtract", "tanh"), _combine
     ),
+    **dict.fromkeys(("equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
+                     "logical_or"), lambda *arrays: _combine(*arrays).astype(bool)),
+    where=lambda mask, a, b: _combine(mask.astype(bool), a, b),
 )
 
 
