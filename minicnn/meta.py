@@ -196,6 +196,10 @@ def _padded(array, widths, mode, constant_values=0):
     return ndarray([n + sum(ends) for n, ends in zip(array.shape, widths)], array.dtype, fields)
 
 
+def _where(mask, a, b):
+    return _combine(mask.astype(bool) if isinstance(mask, ndarray) else mask, a, b)
+
+
 class _Xp(SimpleNamespace):
     def __getattr__(self, name):
         raise AttributeError(_missing(f"array function {name!r}"))
@@ -217,7 +221,7 @@ xp: Any = _Xp(
     ),
     **dict.fromkeys(("equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
                      "logical_or"), lambda *arrays: _combine(*arrays).astype(bool)),
-    where=lambda mask, a, b: _combine(mask.astype(bool), a, b),
+    where=_where,
 )
 
 

@@ -91,7 +91,7 @@ def find(model: str, settings: Iterable[str] | dict[str, Any] | None = None, inp
         return _of_user(model, given, shape)
     from minicnn import models
 
-    if model.partition(":")[0] not in models.names() and _is_path(model):
+    if is_file(model):
         return _of_file(model_path(Path(model)), model, given, shape)
     base, options = of_zoo(model, given)
     made_for = models.input_shape(base, options.get("variant", ""))
@@ -155,7 +155,12 @@ def _built(name: str, options: dict[str, Any]):
         return models.build(name, **options)
 
 
-def _is_path(model: str) -> bool:
+def is_file(model: str) -> bool:
+    """Whether `model` names a run folder or a file, and no net of the zoo."""
+    from minicnn import models
+
+    if model.partition(":")[0] in models.names():
+        return False
     return Path(model).exists() or "/" in model or os.sep in model or model.endswith((".safetensors", ".onnx"))
 
 
