@@ -137,8 +137,8 @@ class _Net:
             x = Tensor(np.random.default_rng(seed).standard_normal(self.shape), requires_grad=True)
             leaves = {"the images": x, **dict(self.net.named_parameters())}
             try:
-                report = check_directions(lambda x=x: self.net(x), leaves, name=self.name, tolerance=tolerance,
-                                          seed=seed)
+                f = functools.partial(self.net, x)
+                report = check_directions(f, leaves, name=self.name, tolerance=tolerance, seed=seed)
             except FINDINGS as problem:
                 result.found(problem, f"seed {seed}")
                 return result

@@ -170,7 +170,8 @@ class Masked(nn.Module):
         self.conv1, self.conv2, self.head = conv_norm(3, 8), conv_norm(8, 8, stride=2, act=None), Head(8)
 
     def forward(self, x):
-        x = F.threshold(self.conv1(x), 0.3, -0.1) + F.hardshrink(x.mean(1, keepdim=True), 0.2)
+        x = self.conv1(x)
+        x = torch.where(x > 0.3, x, -0.1) + F.hardshrink(x.mean(1, keepdim=True), 0.2)
         x = self.conv2(F.softshrink(x, 0.1))
         inside = ((x > -0.5) & (x <= 1)) | ~(x < 2)
         x = torch.where(inside, x, torch.tanh(x)) + x * (x >= 0.25).float()

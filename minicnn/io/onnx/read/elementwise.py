@@ -70,6 +70,12 @@ def where(g: Builder, node: Node, mask: Value, a: Value, b: Value) -> Value:
     return g.call("where", mask, first, _number(b, whole) if whole is not b else b)
 
 
+def sign(g: Builder, node: Node, x: Value) -> Value:
+    """Sign: 1 above 0, −1 below, as two masks; its gradient is 0."""
+    negative = g.constant(np.full((1,) * x.ndim, -1, g.dtype), "minus_one")
+    return g.call("where", g.call("greater", x, 0.0), 1.0, g.call("where", g.call("less", x, 0.0), negative, 0.0))
+
+
 def several(op: str, g: Builder, node: Node, *xs: Value) -> Value:
     """Sum, Max or Min of one array or more."""
     return functools.reduce(lambda a, b: binary(op, g, node, a, b), xs)

@@ -36,6 +36,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "Or": partial(elementwise.binary, "logical_or"),
     "Not": elementwise.invert,
     "Where": elementwise.where,
+    "Sign": elementwise.sign,
     "Mean": elementwise.mean,
     "Pow": elementwise.power,
     "Reciprocal": elementwise.reciprocal,
