@@ -87,6 +87,24 @@ def test_channels_shuffled_with_sizes_of_the_image(tmp_path):
                                                     {"shape": [-1, 6, 4, 4]}]  # fmt: skip
 
 
+@pytest.mark.parametrize(("shape", "order"), [((3, 8, 8), (0, 1, 2, 3)), ((8, 8, 3), (0, 3, 1, 2)),
+                                              ((8, 1, 24), (0, 3, 2, 1)), ((192, 1, 1), (0, 1, 2, 3))])
+def test_a_change_of_strides_by_places_in_memory(shape, order, tmp_path):
+    """PyTorch's as_strided: a row of all values, and Gather of the places that start, row and column make."""
+    steps = np.array([np.prod(shape), np.prod(shape[1:]), shape[2], 1])[list(order)]
+    sizes = np.array([0, *shape])[list(order)]
+    ranges = {f"r{a}": (np.arange(n) * s).reshape([-1 if b == a else 1 for b in range(4)])
+              for a, (n, s) in enumerate(zip(sizes, steps)) if a}  # fmt: skip
+    nodes = [node("Reshape", ["x", "minus"], ["row"]), node("Shape", ["x"], ["n"], end=1),
+             node("Squeeze", ["n"], ["count"]), node("Range", ["zero", "count", "one"], ["images"]),
+             node("Mul", ["images", "step"], ["starts"]), node("Unsqueeze", ["starts", "behind"], ["p0"]),
+             *(node("Add", [f"p{a - 1}", f"r{a}"], [f"p{a}"]) for a in (1, 2, 3)), node("Gather", ["row", "p3"], ["y"])]
+    arrays = {"minus": np.array([-1]), "zero": np.array(0), "one": np.array(1), "step": np.array(192),
+              "behind": np.array([1, 2, 3]), **ranges}  # fmt: skip
+    net = same_as_onnxruntime(tmp_path, model(nodes, arrays))
+    assert [step["op"] for step in net.steps] == ["reshape", "reshape", "transpose"][: 2 + (order != (0, 1, 2, 3))]
+
+
 def test_images_that_are_merged_with_channels(tmp_path):
     """PyTorch's group norm before opset 18: (N·G, …) has a multiple of the number of images."""
     nodes = [node("Shape", ["x"], ["s"], end=1), node("Mul", ["s", "three"], ["m"]),
