@@ -33,7 +33,7 @@ REFUSED = {
     "test_not_*": "it has opset 1",
 }  # fmt: skip
 """{names of cases: words of the sentence that refuses them}"""
-NOT_REFUSED = ("test_clip_default_inbounds_expanded", "test_training_dropout_zero_ratio*", "test_clip_default_int8*")
+NOT_REFUSED = ("test_training_dropout_zero_ratio*",)
 
 
 def reason(name):

@@ -250,7 +250,7 @@ def test_masks_of_the_image(tmp_path):
              node("Less", ["x", "shift"], ["less"]), node("Or", ["less", "outside"], ["either"]),
              node("Where", ["either", "kept", "two"], ["a"]), node("Where", ["same", "a", "minus"], ["b"]),
              node("GreaterOrEqual", ["b", "x"], ["large"]), node("Where", ["fixed", "b", "x"], ["c"]),
-             node("Where", ["large", "minus", "c"], ["y"])]  # fmt: skip
+             node("Where", ["large", "minus", "c"], ["d"]), node("Add", ["d", "kept"], ["y"])]  # fmt: skip
     arrays = {"half": np.float32(0.5), "two": np.float32(2), "minus": np.float32(-1), "shift": drawn(3, 1, 1),
               "fixed": np.arange(192).reshape(1, 3, 8, 8) % 3 > 0}  # fmt: skip
     net = same_as_onnxruntime(tmp_path, model(nodes, arrays))
