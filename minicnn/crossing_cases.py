@@ -57,6 +57,7 @@ CROSSING: dict[str, tuple[Case, ...]] = {
     "add_relu": (case(wide(1, 9, 37), wide(1, 9, 37)), case(wide(33, 10), wide(33, 10))),
     **dict.fromkeys(("maximum", "minimum"), (case(_wide_kinks, spaced(9, 37, low=-7, high=7.5, kinks=())),
                                              case(spaced(33, 10), spaced(10, low=-1, high=1.3, kinks=())))),
+    "where": (case(mask(1, 9, 37), wide(1, 9, 37), wide(1, 9, 37)), case(mask(33, 1), wide(10), wide(33, 10))),
     **dict.fromkeys(("negative", "exp", "tanh", "sigmoid", "silu", "erf", "mish"), (case(wide(1, 9, 37)),
                                                                                     case(wide(33, 10)))),
     **dict.fromkeys(("log", "sqrt"), (case(positive(1, 9, 37)), case(positive(33, 10)))),

@@ -206,6 +206,10 @@ def _padded(array, widths, mode, constant_values=0):
     return ndarray([n + sum(ends) for n, ends in zip(array.shape, widths)], array.dtype, fields)
 
 
+def _where(mask, a, b):
+    return _combine(mask.astype(bool) if isinstance(mask, ndarray) else mask, a, b)
+
+
 class _Xp(SimpleNamespace):
     def __getattr__(self, name):
         raise AttributeError(_missing(f"array function {name!r}"))
@@ -223,8 +227,11 @@ xp: Any = _Xp(
     arange=lambda n: ndarray((n,), np.int64),
     **dict.fromkeys(
         ("abs", "add", "clip", "divide", "exp", "expm1", "isfinite", "log", "log1p", "maximum", "minimum", "multiply",
-         "power", "sign", "sqrt", "subtract", "tanh", "where"), _combine
+         "power", "sign", "sqrt", "subtract", "tanh"), _combine
     ),
+    **dict.fromkeys(("equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_not",
+                     "logical_or"), lambda *arrays: _combine(*arrays).astype(bool)),
+    where=_where,
 )
 
 

@@ -155,7 +155,7 @@ def result(op, args, result):
                                    f"{len(vjps)} gradients", "y, (dx, dw)")
     for i, vjp in enumerate(vjps):
         if vjp is None:
-            if i < len(args) and getattr(args[i], "requires_grad", False):
+            if i < len(args) and getattr(args[i], "requires_grad", False) and not {*op.arguments} <= {*op.constants}:
                 name = names(op, count)[i]
                 raise TypeError(f"{op.__name__}: {name} requires a gradient, but this op has none for it: "
                                 f"pass {name}.detach()")

@@ -88,6 +88,16 @@ def _prelu(x, w):
     return np.where(x > 0, x, x * w.reshape(-1, *[1] * (x.ndim - 2)))
 
 
+def _halves(*shape):
+    """Multiples of ½, so that some are equal."""
+    return lambda rng: rng.integers(-2, 3, shape) / 2
+
+
+def _each_mask(function):
+    """A function of numbers that gives a boolean, for arrays."""
+    return np.vectorize(function, otypes=[bool])
+
+
 _image = normal(2, 3, 6, 5)
 _curve = spaced(3, 4, 5)
 _norm = (normal(3, 4, 5, 2), normal(4), normal(4))
@@ -109,6 +119,10 @@ TABLE: tuple[Row, ...] = (
     row(ops.minimum, np.minimum,
         case(spaced(3, 4), spaced(3, 4, low=-3, high=2.5)),
         case(spaced(2, 3, 4), spaced(3, 1, low=-1, high=1.1))),
+    row(ops.where, _each(lambda m, a, b: a if m else b),
+        case(mask(3, 4), normal(3, 4), normal(3, 4)),
+        case(mask(2, 1, 4), normal(3, 1), normal(2, 3, 4)),
+        case(mask(3, 1), normal(4), normal(1, 4))),
     row(ops.negative, np.negative, case(normal(3, 4))),
     row(ops.power, np.power,
         case(positive(3, 4), normal(3, 4)),
@@ -353,6 +367,21 @@ TABLE: tuple[Row, ...] = (
     row(ops.dropout2d, _masked, case(_image, mask(2, 3), p=0.3)),
     row(ops.stochastic_depth, _masked, case(_image, mask(2), p=0.3)),
 )  # fmt: skip
-"""Every op, in reading order."""
+"""Every op with a gradient, in reading order."""
 
 ROWS = {r.name: r for r in TABLE}
+
+_compared = (case(_halves(3, 4), _halves(3, 4)), case(_halves(2, 1, 4), _halves(3, 1)), case(_halves(4), _halves(1)))
+_combined = (case(mask(3, 4), mask(3, 4)), case(mask(2, 1, 4), mask(3, 1)))
+
+MASKS: tuple[Row, ...] = (
+    row(ops.greater, _each_mask(lambda a, b: a > b), *_compared),
+    row(ops.greater_equal, _each_mask(lambda a, b: a >= b), *_compared),
+    row(ops.less, _each_mask(lambda a, b: a < b), *_compared),
+    row(ops.less_equal, _each_mask(lambda a, b: a <= b), *_compared),
+    row(ops.equal, _each_mask(lambda a, b: a == b), *_compared),
+    row(ops.logical_and, _each_mask(lambda a, b: a and b), *_combined),
+    row(ops.logical_or, _each_mask(lambda a, b: a or b), *_combined),
+    row(ops.logical_not, _each_mask(lambda a: not a), case(mask(3, 4)), case(mask(2, 3, 4))),
+)  # fmt: skip
+"""Ops that give booleans. They have no gradient, so what is checked of them is their values."""

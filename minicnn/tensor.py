@@ -229,9 +229,10 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
 
     gradients: a tuple with one function dy → dx per array, in order (for a single array, only that function);
     None for the arguments named in `constants` (labels, masks), which may have any dtype, get no gradient, and are
-    copied to the device of the others if they are NumPy arrays. A third item, a tuple of plain arrays, becomes the
-    Tensor's `.aux`. An argument may be None if it has a default or is named in `optional`, a plain number if it is
-    named in `numbers`. The undecorated function is `.__wrapped__`.
+    copied to the device of the others if they are NumPy arrays; if all are constants, as in a comparison, the result
+    requires none. A third item, a tuple of plain arrays, becomes the Tensor's `.aux`. An argument may be None if it has
+    a default or is named in `optional`, a plain number if it is named in `numbers`. The undecorated function is
+    `.__wrapped__`.
     """
     if function is None:
         return functools.partial(op, constants=constants, optional=optional, numbers=numbers)
@@ -255,7 +256,7 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
         y, vjps, aux = check.result(call, args, returned)
         if queue is not None and (later := queue.put(call.__name__, y, args, vjps, aux)) is not None:
             return later
-        out = record(call.__name__, check.value(call, device, dtype, y), args, vjps, aux)
+        out = record(call.__name__, check.value(call, device, dtype, y), args if differentiable else (), vjps, aux)
         if out._op and debugging.get():
             out._checksums = check.checksums((*check.names(call, len(arrays)), "the output"), (*arrays, out.data))
         for callback in watchers.get():
@@ -264,6 +265,7 @@ def op(function=None, /, *, constants=(), optional=(), numbers=()):
 
     made, optional = cast(Any, call), (*optional, *(p.name for p in parameters if p.default is not p.empty))
     made.arguments, made.constants, made.optional, made.numbers = names, tuple(constants), optional, tuple(numbers)
+    differentiable = not {*names} <= {*constants}
     made.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     check.declaration(made)
     return call

@@ -33,19 +33,23 @@ NETS: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
 class NetRun:
     """A net with random weights and random images on its device; SGD with momentum 0.9 trains it.
 
-    name: a net of NETS, or with `options` any net of the zoo, as `models.build` makes it.
+    name: a net of NETS; with `options` any net of the zoo, as `models.build` makes it; with `net` and `shape` that net,
+    with its own weights.
     """
 
     def __init__(self, name: str, batch: int = 0, shape: tuple[int, int, int] | None = None, *, images: int = 32,
-                 options: dict[str, Any] | None = None, device: str = "cpu"):
-        if options is None:
+                 options: dict[str, Any] | None = None, device: str = "cpu", net: Module | None = None):
+        own_shape: tuple[int, ...]
+        if net is not None:
+            zoo, own_shape, own_batch = "", shape or (), 8
+        elif options is None:
             zoo, options, own_shape, own_batch = NETS[name]
         else:
             zoo, own_shape = name, models.input_shape(name, options.get("variant", ""))
             own_batch = NETS[name][3] if name in NETS else 8
         self.name, self.shape, self.batch, self.device = name, shape or own_shape, batch or own_batch, device
         rng.seed(0)
-        self.net = (models.build(zoo, **options) if zoo else OWN[name]()).to(device)
+        self.net = (net or (models.build(zoo, **(options or {})) if zoo else OWN[name]())).to(device)
         draw = np.random.default_rng(0)
         on = devices.get(device)
         self.x = on.asarray(draw.standard_normal((max(self.batch, images), *self.shape), np.float32))

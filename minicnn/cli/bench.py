@@ -17,10 +17,11 @@ from minicnn.bench.model import NETS, NetRun
 from minicnn.bench.suite import SUITE, ConvCase
 from minicnn.bench.timing import Spread, peak_memory, time_calls
 from minicnn.cli import console
-from minicnn.cli.model_name import ModelSettings, of_zoo, parse_shape
+from minicnn.cli.model_name import ModelSettings, find, is_file, loaded, of_zoo, parse_shape
 from minicnn.cpu import threads as pool
 from minicnn.geometry import Conv2dGeometry
 from minicnn.inspect.summary_table import mega, times
+from minicnn.io.model_file import is_onnx
 
 app = typer.Typer(no_args_is_help=True, add_completion=False,
                   help="Measure this machine: one convolution or the suite, or a whole net.")
@@ -155,7 +156,9 @@ def _names(case: ConvCase, wanted: str) -> list[str]:
 
 @app.command("model")
 def model(
-    name: Annotated[str, typer.Argument(help="A net of the zoo, NAME or NAME:VARIANT; `minicnn models` lists them.")],
+    name: Annotated[
+        str, typer.Argument(help="A net of the zoo, NAME or NAME:VARIANT; a run folder, a model file or an ONNX file.")
+    ],
     batch: Annotated[int, typer.Option(help="Images in a training step; 0: the usual number.", min=0)] = 0,
     input_size: Annotated[str, typer.Option("--input", help="An image, such as 3x128x128; by default the net's.")] = "",
     settings: ModelSettings = None,
@@ -165,12 +168,9 @@ def model(
     as_json: console.Json = False,
 ):
     """Time a training step, and inference on one image and on a batch: images per second, memory."""
-    zoo, options = (name, None) if name in NETS and name not in models.names() else of_zoo(name, settings)
-    shape = parse_shape(input_size) if input_size else None
     device = console.device(device)
     _use(threads)
-    with console.usage_errors():
-        run = NetRun(zoo, batch, shape, images=0, options=options, device=device)
+    run, options = _net_run(name, batch, input_size, settings, device)
     macs = _macs(run)
     calls: dict[str, tuple[Callable, int, int]] = {"training step": (lambda: run.step().item(), run.batch, 3)}
     for count in (1, run.batch):
@@ -200,6 +200,19 @@ def model(
     console.show(table, ("quartiles",))
     console.say(f"memory: {mega(peak)}\n" if peak else "")
     console.say(EXPLAIN_MODEL.format(batch=_images(run.batch), shape=times(run.shape)), markup=False)
+
+
+def _net_run(name: str, batch: int, input_size: str, settings: list[str] | None,
+             device: str) -> tuple[NetRun, dict[str, Any] | None]:  # fmt: skip
+    """The net to measure, and its options."""
+    if is_file(name):
+        found = find(name, settings, input_size)
+        net = found.net if is_onnx(name) else loaded(name)[0]
+        return NetRun(name, batch, found.shape, images=0, device=device, net=net), found.options
+    zoo, options = (name, None) if name in NETS and name not in models.names() else of_zoo(name, settings)
+    shape = parse_shape(input_size) if input_size else None
+    with console.usage_errors():
+        return NetRun(zoo, batch, shape, images=0, options=options, device=device), options
 
 
 def _macs(run: NetRun) -> int:

@@ -1,4 +1,4 @@
-"""minicnn gradcheck [OP … | all | FILE.py::FUNCTION]"""
+"""minicnn gradcheck [OP … | all | FILE.py::FUNCTION | NET.onnx]"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,8 +15,16 @@ import typer
 from minicnn.cli import console, user_file
 from minicnn.cli.language import translated
 from minicnn.geometry import positive
-from minicnn.gradient_check import GradientError, NothingCheckedError, UnrepeatableError, gradcheck, sweep
-from minicnn.ops_table import ROWS, Case, Row, normal
+from minicnn.gradient_check import (
+    GradientError,
+    NothingCheckedError,
+    Report,
+    UnrepeatableError,
+    check_directions,
+    gradcheck,
+    sweep,
+)
+from minicnn.ops_table import MASKS, ROWS, Case, Row, normal
 from minicnn.precision import PrecisionError, check_float32
 from minicnn.tensor import Tensor
 
@@ -35,11 +43,24 @@ class Result:
     error: str = ""
     status: str = "right"  # or "WRONG", "NOT CHECKED"
 
+    def add(self, report: Report) -> None:
+        """Add what one check gave."""
+        self.worst = max(self.worst or 0.0, report.worst)
+        self.coordinates += report.coordinates
+        self.kinks += report.kinks
+        self.unclear += report.unclear
+
+    def found(self, problem: Exception, where: str) -> None:
+        """Note that a check failed."""
+        self.error, self.worst = f"{problem} ({where})", None
+        unchecked = isinstance(problem, (NothingCheckedError, UnrepeatableError))
+        self.status = "NOT CHECKED" if unchecked else "WRONG"
+
 
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="Names of ops, 'all', or your own: FILE.py::FUNCTION.", show_default="all"),
+        typer.Argument(help="Names of ops, 'all', your own FILE.py::FUNCTION, or a NET.onnx.", show_default="all"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many different random inputs to try.", min=1)] = 1,
     first_seed: Annotated[int, typer.Option("--seed", help="The first seed.", min=0)] = 0,
@@ -48,7 +69,7 @@ def check(
         str,
         typer.Option(
             help="Shapes of the arguments of FILE.py::FUNCTION: 2x3x5x4,6x3x3x2. Without it, the "
-            "file's FUNCTION_inputs(rng) gives the arrays."
+            "file's FUNCTION_inputs(rng) gives the arrays. Of NET.onnx: the shape of the images."
         ),
     ] = "",
     draw_sweep: Annotated[
@@ -57,13 +78,21 @@ def check(
     out: Annotated[Path | None, typer.Option(help="The picture that --sweep writes.")] = None,
     as_json: console.Json = False,
 ):
-    """Compare the gradients of ops with finite differences in float64, and their float32 with float64."""
-    rows = [row for target in targets or ["all"] for row in _rows(target, shapes)]
+    """Compare the gradients of ops with finite differences in float64, and their float32 with float64.
+
+    Of a net in an ONNX file, the gradients of its images and of all its parameters along ten random directions.
+    """
+    rows: list[Row | _Net] = []
+    for target in targets or ["all"]:
+        rows += [_net(target, shapes)] if target.endswith(".onnx") else _rows(target, shapes)
     if draw_sweep:
-        return _sweep(rows, first_seed, out, as_json)
+        if nets := [row.name for row in rows if isinstance(row, _Net)]:
+            raise console.UsageError(f"--sweep is for ops and functions, and {nets[0]} is a net")
+        return _sweep([row for row in rows if isinstance(row, Row)], first_seed, out, as_json)
     results = []
     for row in console.track(rows, "ops checked", as_json):
-        results.append(_check(row, range(first_seed, first_seed + seeds), tolerance))
+        chosen = range(first_seed, first_seed + seeds)
+        results.append(row.check(chosen, tolerance) if isinstance(row, _Net) else _check(row, chosen, tolerance))
     wrong = [r for r in results if r.error]
     if as_json:
         console.print_json({"seeds": seeds, "tolerance": tolerance, "ops": [vars(r) for r in results]})
@@ -77,7 +106,7 @@ def check(
 
 def _check(row: Row, seeds: range, tolerance: float) -> Result:
     cases = [(case, 0) for case in row.cases] + [(case, 8) for case in row.crossing]
-    result, worst = Result(row.name, len(cases)), 0.0
+    result = Result(row.name, len(cases))
     for seed in seeds:
         for case, directions in cases:
             try:
@@ -88,16 +117,45 @@ def _check(row: Row, seeds: range, tolerance: float) -> Result:
                         off = check_float32(row.op, *case.inputs(seed), seed=seed, **case.hyper)
                         result.float32 = max(result.float32, off)
             except FINDINGS as problem:
-                result.error, result.worst = f"{problem} (case: {case}; seed {seed})", None
-                unchecked = isinstance(problem, (NothingCheckedError, UnrepeatableError))
-                result.status = "NOT CHECKED" if unchecked else "WRONG"
+                result.found(problem, f"case: {case}; seed {seed}")
                 return result
-            worst = max(worst, report.worst)
-            result.coordinates += report.coordinates
-            result.kinks += report.kinks
-            result.unclear += report.unclear
-    result.worst = worst
+            result.add(report)
     return result
+
+
+@dataclass
+class _Net:
+    """A net that was read from an ONNX file, in float64, for images of a shape (N,C,H,W)."""
+
+    name: str
+    net: Any
+    shape: tuple[int, ...]
+
+    def check(self, seeds: range, tolerance: float) -> Result:
+        """Random images for each seed, and ten directions through them and all parameters."""
+        result = Result(self.name, 1)
+        for seed in seeds:
+            x = Tensor(np.random.default_rng(seed).standard_normal(self.shape), requires_grad=True)
+            leaves = {"the images": x, **dict(self.net.named_parameters())}
+            try:
+                f = functools.partial(self.net, x)
+                report = check_directions(f, leaves, name=self.name, tolerance=tolerance, seed=seed)
+            except FINDINGS as problem:
+                result.found(problem, f"seed {seed}")
+                return result
+            result.add(report)
+        return result
+
+
+def _net(path: str, shapes: str) -> _Net:
+    """The net in an ONNX file, for two images of its size or for those of --shapes."""
+    from minicnn.cli.model_name import find
+
+    shape = _shapes(shapes)[0] if shapes else None
+    if shape is not None and (len(shape) != 4 or "," in shapes):
+        raise console.UsageError(f"--shapes {shapes!r} must be that of the net's images, N x C x H x W: 2x3x64x64")
+    found = find(path, input_size="x".join(map(str, shape[1:])) if shape else "")
+    return _Net(path, found.net.astype("float64"), shape or (2, *found.shape))
 
 
 FINDINGS = (GradientError, NothingCheckedError, UnrepeatableError, PrecisionError)
@@ -145,6 +203,8 @@ def _rows(target: str, shapes: str) -> list[Row]:
         return [_own(target, shapes)]
     if target.endswith(".py"):
         raise console.UsageError(f"{target} is a Python file: name the function in it, {target}::FUNCTION")
+    if target in {row.name for row in MASKS}:
+        raise console.UsageError(f"{target} gives booleans, so it has no gradient to check")
     return [ROWS[console.choose("op", target, ROWS)]]
 
 
@@ -155,13 +215,8 @@ def _own(target: str, shapes: str) -> Row:
     if not callable(function):
         raise console.UsageError(f"{path} has no function {name!r}: {name} is {function!r:.60}")
     if shapes:
-        try:
-            extents = [tuple(positive(shapes, int(n)) for n in shape.split("x")) for shape in shapes.split(",")]
-        except ValueError:
-            raise console.UsageError(
-                f"--shapes {shapes!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument, extents of at least 1"
-            ) from None
-        return Row(_returning_a_tensor(function), function, (Case(tuple(normal(*shape) for shape in extents), {}),))
+        draws = tuple(normal(*shape) for shape in _shapes(shapes))
+        return Row(_returning_a_tensor(function), function, (Case(draws, {}),))
     inputs = getattr(module, f"{name}_inputs", None)
     if inputs is None:
         raise console.UsageError(
@@ -169,6 +224,16 @@ def _own(target: str, shapes: str) -> Row:
             f"or write a function {name}_inputs(rng) beside it that returns a list of arrays"
         )
     return Row(_returning_a_tensor(function), function, (_Given(inputs),))
+
+
+def _shapes(text: str) -> list[tuple[int, ...]]:
+    """[(2, 3, 5, 4), (6, 3, 3, 2)] for 2x3x5x4,6x3x3x2"""
+    try:
+        return [tuple(positive(text, int(n)) for n in shape.split("x")) for shape in text.split(",")]
+    except ValueError:
+        raise console.UsageError(
+            f"--shapes {text!r} must look like 2x3x5x4,6x3x3x2: a shape for each argument, extents of at least 1"
+        ) from None
 
 
 def _returning_a_tensor(function):

@@ -92,7 +92,7 @@ def find(model: str, settings: Iterable[str] | dict[str, Any] | None = None, inp
     no_python_file(model)
     from minicnn import models
 
-    if model.partition(":")[0] not in models.names() and _is_path(model):
+    if is_file(model):
         return _of_file(model_path(Path(model)), model, given, shape)
     base, options = of_zoo(model, given)
     made_for = models.input_shape(base, options.get("variant", ""))
@@ -162,7 +162,12 @@ def no_python_file(model: str) -> None:
         raise console.UsageError(f"{model} is a Python file: name the net in it, {model}::NET")
 
 
-def _is_path(model: str) -> bool:
+def is_file(model: str) -> bool:
+    """Whether `model` names a run folder or a file, and no net of the zoo."""
+    from minicnn import models
+
+    if model.partition(":")[0] in models.names():
+        return False
     return Path(model).exists() or "/" in model or os.sep in model or model.endswith((".safetensors", ".onnx"))
 
 

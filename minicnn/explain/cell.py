@@ -24,7 +24,7 @@ ELEMENTS = {
     "prelu": "y = x where x > 0, else w·x", "erf": "y = erf(x)", "maximum": "y = max(a, b)", "minimum": "y = min(a, b)",
     "negative": "y = −x", "power": "y = x^p", "exp": "y = e^x", "log": "y = ln(x)", "sqrt": "y = √x", "abs": "y = |x|",
     "clip": "y = min(max(x, low), high)", "add": "y = a + b", "subtract": "y = a − b", "multiply": "y = a · b",
-    "divide": "y = a / b", "add_relu": "y = max(a + b, 0)",
+    "divide": "y = a / b", "where": "y = a where m > 0, else b", "add_relu": "y = max(a + b, 0)",
 }  # fmt: skip
 """The formulas of ops that compute each element from the elements at the same place."""
 GELU_TANH = "y = x·(1 + tanh(√(2/π)·(x + 0.044715·x^3)))/2"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -229,7 +230,7 @@ def _element(c: Call) -> Cell:
     name = c.op.__name__
     parts = _local(c, [None if not isinstance(a, np.ndarray) else
                        one(*(0 if n == 1 else i for i, n in zip(c.at[c.y.ndim - a.ndim :], a.shape))) for a in c.args])
-    letters = ("x", "p") if name == "power" else ("a", "b") if len(c.args) == 2 else ("x",)
+    letters = {"power": ("x", "p"), "where": ("m", "a", "b")}.get(name, ("a", "b") if len(c.args) == 2 else ("x",))
     formula = GELU_TANH if c.hyper.get("approximate") == "tanh" else ELEMENTS[name]
     numbers = {k: float(a if isinstance(a, (int, float)) else 0) for k, a in zip(letters, c.args)}
     numbers |= {letters[p.argument]: float(p.values.item()) for p in parts}
@@ -237,6 +238,12 @@ def _element(c: Call) -> Cell:
     if name == "clip":
         numbers = {"low": -math.inf, "high": math.inf} | numbers
     return c.cell("formula", parts, formula, numbers)
+
+
+def _where(c: Call) -> Cell:
+    mask, taken = c.args[0], _element(c)
+    true = bool(mask[tuple(0 if n == 1 else i for i, n in zip(c.at[c.y.ndim - mask.ndim :], mask.shape))])
+    return replace(taken, numbers={**taken.numbers, "m": float(true)})
 
 
 def _prelu(c: Call) -> Cell:
@@ -369,5 +376,5 @@ _KINDS: dict[str, Callable[[Call], Cell]] = {
     "conv_transpose2d": _transposed_convolution, "resize": _resize, "logsumexp": _logsumexp, "prod": _prod,
     **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), _norm),
     **dict.fromkeys(("reshape", "broadcast_to", "transpose", "squeeze", "flatten", "pad", "pad2d", "getitem"), _copy),
-    **dict.fromkeys(ELEMENTS, _element), "prelu": _prelu,
+    **dict.fromkeys(ELEMENTS, _element), "prelu": _prelu, "where": _where,
 }  # fmt: skip

@@ -56,6 +56,17 @@ from minicnn.ops.fused import (
 from minicnn.ops.linear import linear, matmul
 from minicnn.ops.loss import binary_cross_entropy_with_logits, mse_loss
 from minicnn.ops.lrn import local_response_norm
+from minicnn.ops.masks import (
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    where,
+)
 from minicnn.ops.normalise import group_norm, instance_norm, layer_norm
 from minicnn.ops.pad import pad, pad2d
 from minicnn.ops.pool import avg_pool1d, avg_pool2d, lp_pool2d, max_pool1d, max_pool2d, trainable_avg_pool2d
@@ -79,11 +90,13 @@ __all__ = [
     "batch_norm", "batch_norm_add", "batch_norm_add_relu", "batch_norm_inference", "batch_norm_inference_add",
     "batch_norm_inference_add_relu", "batch_norm_inference_relu", "batch_norm_relu",
     "binary_cross_entropy_with_logits", "broadcast_to", "clip", "concat", "conv1d", "conv2d", "conv2d_relu",
-    "conv_transpose2d", "cross_entropy", "divide", "dropout", "dropout2d", "elu", "erf", "exp", "flatten", "gelu",
-    "getitem", "global_avg_pool2d", "global_max_pool2d", "group_norm", "hardsigmoid", "hardswish", "instance_norm",
-    "interpolate", "layer_norm", "leaky_relu", "linear", "local_response_norm", "log", "log_softmax", "logsumexp",
-    "lp_pool2d", "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "min", "minimum", "mish",
-    "mse_loss", "multiply", "negative", "pad", "pad2d", "pixel_shuffle", "pixel_unshuffle", "power", "prelu",
-    "prod", "relu", "relu6", "reshape", "resize", "selu", "sigmoid", "silu", "softmax", "softplus", "sqrt",
-    "squeeze", "stochastic_depth", "subtract", "sum", "tanh", "trainable_avg_pool2d", "transpose",
+    "conv_transpose2d", "cross_entropy", "divide", "dropout", "dropout2d", "elu", "equal", "erf", "exp",
+    "flatten", "gelu", "getitem", "global_avg_pool2d", "global_max_pool2d", "greater", "greater_equal",
+    "group_norm", "hardsigmoid", "hardswish", "instance_norm", "interpolate", "layer_norm", "leaky_relu",
+    "less", "less_equal", "linear", "local_response_norm", "log", "log_softmax", "logical_and", "logical_not",
+    "logical_or", "logsumexp", "lp_pool2d", "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean",
+    "min", "minimum", "mish", "mse_loss", "multiply", "negative", "pad", "pad2d", "pixel_shuffle",
+    "pixel_unshuffle", "power", "prelu", "prod", "relu", "relu6", "reshape", "resize", "selu", "sigmoid",
+    "silu", "softmax", "softplus", "sqrt", "squeeze", "stochastic_depth", "subtract", "sum", "tanh",
+    "trainable_avg_pool2d", "transpose", "where",
 ]  # fmt: skip

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minicnn import Tensor, models, no_grad, seed
+from minicnn import Tensor, models, no_grad, ops, seed
 from minicnn.io import model_file
 from minicnn.io import onnx as onnx_io
 from minicnn.io.model_file import Description
+from minicnn.tensor import op
 from tests.program import caller, document, sentence
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
@@ -157,3 +158,55 @@ def test_transfer_to_other_classes(call, folder, undrawn):
         if not name.startswith("fc."):
             np.testing.assert_array_equal(array, body[name])
     assert call("eval", "run", "--json")[0] == 0
+
+
+@pytest.fixture
+def lenet(tmp_path, monkeypatch):
+    """A folder with lenet.onnx."""
+    monkeypatch.chdir(tmp_path)
+    seed(0)
+    about = Description("lenet5", {}, list("0123456789"), [1, 28, 28], mean=[0.5], std=[0.25])
+    onnx_io.save("lenet.onnx", models.build("lenet5").eval(), about)
+
+
+@pytest.mark.usefixtures("lenet")
+def test_gradcheck_of_a_net(call):
+    rc, out, err = call("gradcheck", "lenet.onnx", "relu", "--seeds", 2, "--json")
+    assert (rc, err) == (0, "")
+    net, relu = document(out)["ops"]
+    assert (net["op"], net["cases"], net["error"], relu["op"]) == ("lenet.onnx", 1, "", "relu")
+    assert net["coordinates"] + len(net["kinks"]) == 2 * 10
+    assert net["coordinates"] > 10
+    assert 0 < net["worst"] < 1e-6
+
+
+@pytest.mark.usefixtures("lenet")
+def test_gradcheck_finds_a_wrong_gradient_in_a_net(call, monkeypatch):
+    monkeypatch.setattr(ops, "relu", op(lambda x: (x * (x > 0), lambda dy: dy)))
+    rc, out, err = call("gradcheck", "lenet.onnx")
+    assert (rc, "WRONG" in out) == (1, True), err
+    assert "the gradient of all arguments together along a random direction is" in err
+
+
+@pytest.mark.parametrize(("args", "says"), [
+    (["--shapes", "3x32x32"], "--shapes '3x32x32' must be that of the net's images, N x C x H x W"),
+    (["--shapes", "1x3x16x16"], "lenet.onnx: its input 'image' takes images of 1×28×28, not of 3×16×16"),
+    (["--sweep"], "--sweep is for ops and functions, and lenet.onnx is a net")])
+@pytest.mark.usefixtures("lenet")
+def test_gradcheck_of_a_net_answers_mistakes(call, args, says):
+    rc, _, err = call("gradcheck", "lenet.onnx", *args)
+    assert rc in (1, 2)
+    assert says in err
+
+
+def test_bench_of_a_file(call, folder):
+    for name in ("net.onnx", "own.safetensors"):
+        rc, out, err = call("bench", "model", name, "--batch", 2, "--seconds", 0.001, "--json")
+        assert (rc, err) == (0, "")
+        report = document(out)
+        assert (report["model"], report["parameters"], report["input"]) == (name, 269_267, [3, 32, 32])
+        assert report["macs"] == 40_551_040 - 7 * 64       # of ten classes, less seven of them
+    rc, _, err = call("bench", "model", "net.onnx", "--set", "num_classes=3")
+    assert "the options of the net in net.onnx are fixed" in sentence(err, 2, rc)
+    rc, _, err = call("bench", "model", "none.onnx")
+    assert "there is no model file none.onnx" in sentence(err, 1, rc)

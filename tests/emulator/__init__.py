@@ -15,9 +15,10 @@ from .kernels import RawModule, Settings, problem
 __all__ = ["Emulated", "make", "problem"]
 
 FUNCTIONS = {
-    "abs", "add", "arange", "argsort", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "divide", "exp",
-    "expm1", "full", "isfinite", "log", "log1p", "maximum", "minimum", "multiply", "ones", "ones_like", "pad",
-    "power", "sign", "sqrt", "stack", "subtract", "sum", "tanh", "where", "zeros", "zeros_like",
+    "abs", "add", "arange", "argsort", "ascontiguousarray", "broadcast_to", "clip", "concatenate", "divide", "equal",
+    "exp", "expm1", "full", "greater", "greater_equal", "isfinite", "less", "less_equal", "log", "log1p", "logical_and",
+    "logical_not", "logical_or", "maximum", "minimum", "multiply", "ones", "ones_like", "pad", "power", "sign", "sqrt",
+    "stack", "subtract", "sum", "tanh", "where", "zeros", "zeros_like",
 }  # fmt: skip
 """The functions of the array module that minicnn may call; each is also a function of CuPy 14."""
 

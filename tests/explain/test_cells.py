@@ -68,7 +68,7 @@ def test_a_cell_reads_what_the_definition_says_and_passes_back_what_the_engine_d
     "relu", "relu6", "leaky_relu", "tanh", "sigmoid", "silu", "hardsigmoid", "hardswish", "negative", "power", "exp",
     "log", "sqrt", "abs", "clip", "add", "subtract", "multiply", "divide", "add_relu", "batch_norm_inference",
     "softmax", "log_softmax", "local_response_norm", "lp_pool2d", "elu", "selu", "gelu", "softplus", "mish", "prelu",
-    "erf", "maximum", "minimum", "logsumexp", "layer_norm", "group_norm", "instance_norm"}])  # fmt: skip
+    "erf", "maximum", "minimum", "logsumexp", "layer_norm", "group_norm", "instance_norm", "where"}])  # fmt: skip
 def test_the_formula_with_the_numbers_in_it_is_the_number(row, case):
     arrays = case.inputs(0)
     y = np.asarray(row.definition(*arrays, **case.hyper))

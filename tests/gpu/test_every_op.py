@@ -6,7 +6,7 @@ import pytest
 import minicnn
 from minicnn import Tensor, devices, gradcheck, models, nn, no_grad, optim
 from minicnn.ops.softmax import cross_entropy
-from minicnn.ops_table import TABLE
+from minicnn.ops_table import MASKS, TABLE
 
 CASES = [pytest.param(r, c, id=f"{r.name}-{i}") for r in TABLE for i, c in enumerate(r.cases)]
 every_case = pytest.mark.parametrize(("row", "case"), CASES)
@@ -64,6 +64,14 @@ def test_values_are_the_definition(row, case, device):
     backend = devices.get(device)
     y = row.op(*[a if a is None else backend.asarray(a) for a in arrays], **case.hyper)
     assert_near(y.numpy(), row.definition(*arrays, **case.hyper), 1e-10)
+
+
+@pytest.mark.parametrize("row", MASKS, ids=lambda row: row.name)
+def test_masks_are_the_definition(row, device):
+    for case in row.cases:
+        y = row.op(*(Tensor(a, device=device) for a in case.inputs(0)))
+        assert (y.device, y.dtype) == (device, bool)
+        np.testing.assert_array_equal(y.numpy(), row.definition(*case.inputs(0)))
 
 
 @pytest.mark.parametrize(("row", "case"), [p for p in CASES if p.id.endswith("-0")])

@@ -29,9 +29,11 @@ OPERATORS = """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
     ReduceSumSquare Dropout Identity Constant ConstantOfShape Shape Gather Cast Expand Resize Upsample
     InstanceNormalization LayerNormalization GroupNormalization DepthToSpace SpaceToDepth ConvTranspose Size Erf
-    Reciprocal Celu Softsign Swish
+    Reciprocal Celu Softsign Swish Greater GreaterOrEqual Less LessOrEqual Equal And Or Not Where Sign
 """.split()  # noqa: SIM905 - easier to read than a list of strings
 
+MASKS = ("Equal", "And", "Or", "Not", "Where")
+"""Operators most of whose cases are of booleans or small integers."""
 FLOATS = (np.float32, np.float64)
 DATA = Path(onnx.backend.test.__file__).parent / "data"
 
@@ -67,7 +69,7 @@ def _is_float(case):
     if any(k.kind == "f" and k not in FLOATS for k in kinds) or any(k.kind not in "fiub" for k in kinds):
         return False
     data = array(given[0]).dtype if given else kinds[0]
-    return data.kind == "f" or data == np.int64
+    return data.kind == "f" or data == np.int64 or case.model.graph.node[0].op_type in MASKS
 
 
 def array(value):

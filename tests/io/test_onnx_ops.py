@@ -13,7 +13,7 @@ from minicnn.ops.conv import conv2d
 from minicnn.ops.pool import avg_pool2d, max_pool1d, max_pool2d
 from minicnn.ops.shape import concat
 from minicnn.ops.softmax import softmax
-from minicnn.ops_table import ROWS, TABLE
+from minicnn.ops_table import MASKS, ROWS, TABLE
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx onnxruntime")
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install onnxruntime")
@@ -40,16 +40,17 @@ def run(op, arrays, i, hyper):
 
 
 def test_each_op_has_a_counterpart_or_is_for_training_alone():
-    assert set(ROWS) == HANDLERS.keys() | set(TRAINING_ONLY)
+    assert set(ROWS) | {row.name for row in MASKS} == HANDLERS.keys() | set(TRAINING_ONLY)
     assert not HANDLERS.keys() & set(TRAINING_ONLY)
 
 
 CASES = [pytest.param(row, case, i, id=f"{row.name}-{n}-{i}")
          for row in TABLE if row.name not in TRAINING_ONLY for n, case in enumerate(row.cases)
          for i, draw in enumerate(case.draws) if draw is not None
+         if row.op.arguments[min(i, len(row.op.arguments) - 1)] not in row.op.constants
          if i == 0 or row.name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "matmul", "concat",
                                    "prelu", "conv_transpose2d", "layer_norm", "group_norm",
-                                   "trainable_avg_pool2d")]  # fmt: skip
+                                   "trainable_avg_pool2d", "where")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("row", "case", "i"), CASES)
@@ -70,6 +71,31 @@ def test_what_is_written_is_read_back(row, case, i):
     graph = record(Call(row.op, arrays, i, case.hyper), Tensor(arrays[i]))
     written = checked_proto(graph, row.name, dynamic_batch=False).SerializeToString()
     compare(written, {"image": arrays[i]}, [wanted], rtol=0, atol=3e-6 * max(1, np.abs(wanted).max()))
+
+
+@pytest.mark.parametrize("i", [0, 1])
+@pytest.mark.parametrize(("row", "case"), [pytest.param(r, c, id=f"{r.name}-{n}") for r in MASKS
+                                           for n, c in enumerate(r.cases)])  # fmt: skip
+def test_masks_are_written_and_read_back(row, case, i):
+    """A mask of an array that is the input; the other is known. What it chooses is the output."""
+    arrays = case.inputs(seed=3)
+    if i == len(arrays):
+        return
+    wanted = np.where(row.definition(*arrays), 3.0, -5.0)
+    known = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]
+    three = np.full(wanted.shape, 3, np.float32)
+
+    class Masked(nn.Module):
+        def forward(self, x):
+            mine = ops.greater(x, 0) if arrays[i].dtype == bool else x
+            return ops.where(row.op(*(mine if k == i else a for k, a in enumerate(known))), three, -5)
+
+    x = arrays[i].astype(np.float32)
+    graph = record(Masked(), Tensor(x))
+    written = checked_proto(graph, row.name, dynamic_batch=False).SerializeToString()
+    found = ort.InferenceSession(written, providers=["CPUExecutionProvider"]).run(None, {"image": x})[0]
+    np.testing.assert_array_equal(found, wanted)
+    compare(written, {"image": x}, [wanted], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])

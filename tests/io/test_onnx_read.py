@@ -87,6 +87,24 @@ def test_channels_shuffled_with_sizes_of_the_image(tmp_path):
                                                     {"shape": [-1, 6, 4, 4]}]  # fmt: skip
 
 
+@pytest.mark.parametrize(("shape", "order"), [((3, 8, 8), (0, 1, 2, 3)), ((8, 8, 3), (0, 3, 1, 2)),
+                                              ((8, 1, 24), (0, 3, 2, 1)), ((192, 1, 1), (0, 1, 2, 3))])
+def test_a_change_of_strides_by_places_in_memory(shape, order, tmp_path):
+    """PyTorch's as_strided: a row of all values, and Gather of the places that start, row and column make."""
+    steps = np.array([np.prod(shape), np.prod(shape[1:]), shape[2], 1])[list(order)]
+    sizes = np.array([0, *shape])[list(order)]
+    ranges = {f"r{a}": (np.arange(n) * s).reshape([-1 if b == a else 1 for b in range(4)])
+              for a, (n, s) in enumerate(zip(sizes, steps)) if a}  # fmt: skip
+    nodes = [node("Reshape", ["x", "minus"], ["row"]), node("Shape", ["x"], ["n"], end=1),
+             node("Squeeze", ["n"], ["count"]), node("Range", ["zero", "count", "one"], ["images"]),
+             node("Mul", ["images", "step"], ["starts"]), node("Unsqueeze", ["starts", "behind"], ["p0"]),
+             *(node("Add", [f"p{a - 1}", f"r{a}"], [f"p{a}"]) for a in (1, 2, 3)), node("Gather", ["row", "p3"], ["y"])]
+    arrays = {"minus": np.array([-1]), "zero": np.array(0), "one": np.array(1), "step": np.array(192),
+              "behind": np.array([1, 2, 3]), **ranges}  # fmt: skip
+    net = same_as_onnxruntime(tmp_path, model(nodes, arrays))
+    assert [step["op"] for step in net.steps] == ["reshape", "reshape", "transpose"][: 2 + (order != (0, 1, 2, 3))]
+
+
 def test_images_that_are_merged_with_channels(tmp_path):
     """PyTorch's group norm before opset 18: (N·G, …) has a multiple of the number of images."""
     nodes = [node("Shape", ["x"], ["s"], end=1), node("Mul", ["s", "three"], ["m"]),
@@ -223,6 +241,38 @@ def test_an_image_size_that_the_file_leaves_open(tmp_path):
         onnx_io.load(tmp_path / "net.onnx", (1, 10, 12))
 
 
+def test_masks_of_the_image(tmp_path):
+    """Comparisons, And, Or, Not, casts to floats and back, and Where with masks of both kinds."""
+    nodes = [node("Greater", ["x", "half"], ["more"]), node("LessOrEqual", ["x", "two"], ["low"]),
+             node("And", ["more", "low"], ["inside"]), node("Not", ["inside"], ["outside"]),
+             node("Cast", ["inside"], ["ones"], to=1), node("Mul", ["x", "ones"], ["kept"]),
+             node("Cast", ["kept"], ["again"], to=9), node("Equal", ["again", "inside"], ["same"]),
+             node("Less", ["x", "shift"], ["less"]), node("Or", ["less", "outside"], ["either"]),
+             node("Where", ["either", "kept", "two"], ["a"]), node("Where", ["same", "a", "minus"], ["b"]),
+             node("GreaterOrEqual", ["b", "x"], ["large"]), node("Where", ["fixed", "b", "x"], ["c"]),
+             node("Where", ["large", "minus", "c"], ["d"]), node("Add", ["d", "kept"], ["y"])]  # fmt: skip
+    arrays = {"half": np.float32(0.5), "two": np.float32(2), "minus": np.float32(-1), "shift": drawn(3, 1, 1),
+              "fixed": np.arange(192).reshape(1, 3, 8, 8) % 3 > 0}  # fmt: skip
+    net = same_as_onnxruntime(tmp_path, model(nodes, arrays))
+    assert not net.parameters(), "what is compared with is not trained"
+    kinds = {name: (made[0], made[1]) for name, made in net.description["arrays"].items()}
+    assert kinds == {"one": ([1, 1, 1, 1], "float32"), "shift": ([3, 1, 1], "float32"),
+                     "fixed": ([1, 3, 8, 8], "int64")}  # fmt: skip
+    double = net.astype("float64")
+    assert double(Tensor(drawn(2, 3, 8, 8).astype(np.float64))).dtype == np.float64
+
+
+def test_a_gradient_through_where(tmp_path):
+    """max(x, x/10), written with a mask: slope 1 above 0, 1/10 below."""
+    nodes = [node("Less", ["x", "zero"], ["m"]), node("Mul", ["x", "tenth"], ["t"]),
+             node("Where", ["m", "t", "x"], ["y"])]  # fmt: skip
+    net = loaded(tmp_path, nodes, {"zero": np.float32(0), "tenth": np.float32(0.1)})
+    x = Tensor(drawn(2, 3, 8, 8), requires_grad=True)
+    net(x).sum().backward()
+    slopes = [1 if v > 0 else 0.1 for v in x.numpy().ravel().tolist()]
+    np.testing.assert_allclose(x.grad.ravel(), slopes, rtol=1e-6)
+
+
 # ---------------------------------------------------------------------------------------------------- what is refused
 
 
@@ -230,6 +280,17 @@ def test_an_operator_that_is_not_read_is_named_with_its_node(tmp_path):
     nodes = [node("Relu", ["x"], ["a"]), node("NonZero", ["a"], ["b"], name="head/find"),
              node("Cast", ["b"], ["y"], to=1)]  # fmt: skip
     assert "node 'head/find' (NonZero): this operator is not read" in refused(tmp_path, nodes)
+
+
+def test_masks_that_are_no_masks(tmp_path):
+    less = node("Less", ["x", "c"], ["m"])
+    for nodes, sentence in (
+            ([less, node("Reshape", ["m", "s"], ["y"])], "its array of bool must be known"),
+            ([node("Cast", ["x"], ["y"], to=7)], "can be cast to floats and booleans only"),
+            ([node("Where", ["x", "x", "x"], ["y"])], "its condition must be booleans"),
+            ([less, node("Where", ["m", "s", "s"], ["y"])], "it chooses between floats only"),
+            ([node("Equal", ["x", "s"], ["y"])], "are compared as floats only")):
+        assert sentence in refused(tmp_path, nodes, {"c": np.float32(0), "s": np.array([-1])})
 
 
 def test_a_cycle(tmp_path):

@@ -162,6 +162,22 @@ class Odds(nn.Module):
         return F.log_softmax(self.lin(x.reshape(x.size(0), -1)), dim=1)
 
 
+class Masked(nn.Module):
+    """Activations that are defined with comparisons, and masks put together by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.head = conv_norm(3, 8), conv_norm(8, 8, stride=2, act=None), Head(8)
+
+    def forward(self, x):
+        x = self.conv1(x)
+        x = torch.where(x > 0.3, x, -0.1) + F.hardshrink(x.mean(1, keepdim=True), 0.2)
+        x = self.conv2(F.softshrink(x, 0.1))
+        inside = ((x > -0.5) & (x <= 1)) | ~(x < 2)
+        x = torch.where(inside, x, torch.tanh(x)) + x * (x >= 0.25).float()
+        return self.head(x.masked_fill(x == 0, 1.0) + torch.where(x < x.mean((2, 3), keepdim=True), 0.5, x))
+
+
 def vgg():
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True),
                          nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, ceil_mode=True),
@@ -170,4 +186,5 @@ def vgg():
 
 
 NETS = {"resnet": resnet, "mobilenet": mobilenet, "efficientnet": efficientnet, "shufflenet": shufflenet,
-        "densenet": densenet, "convnext": convnext, "unet": Up, "odds": Odds, "vgg": vgg}
+        "densenet": densenet, "convnext": convnext, "unet": Up, "odds": Odds, "masked": Masked,
+        "vgg": vgg}

@@ -671,6 +671,16 @@ def minimum_of_the_larger(dy, a, b):
     return dy * (a > b)
 
 
+@bug(ops.where, "b", normal(3, 4) > 0, normal(3, 4), normal(3, 4))
+def where_db_of_the_mask(dy, mask, a, b):
+    return dy * mask
+
+
+@bug(ops.where, "a", normal(3, 4) > 0, normal(3, 1), normal(3, 4), caught_by=AssertionError)
+def where_da_not_summed_over_a_broadcast_axis(dy, mask, a, b):
+    return dy * mask
+
+
 @bug(ops.prod, "x", normal(3, 4), axis=1)
 def prod_of_all_including_itself(dy, x):
     return np.broadcast_to((dy * x.prod(1))[:, None], x.shape)

@@ -613,6 +613,27 @@ def test_maximum_and_minimum(first):
             compare(rng, getattr(ops, name), getattr(torch, name), [a, b], f"{name} {a.shape} {b.shape}")
 
 
+@batches("where", 500)
+def test_where_and_comparisons(first):
+    """Masks with ties and NaN, each broadcast, and what they choose."""
+    for rng in each(first, 118):
+        full = tuple(int(v) for v in rng.integers(1, 5, 3))
+        a, b, c, d = (rng.integers(-2, 3, tuple(n if rng.random() < 0.7 else 1 for n in full)[int_(rng, 0, 2) :])
+                      .astype(float) for _ in range(4))  # fmt: skip
+        c[rng.random(c.shape) < 0.1] = np.nan
+        masks = []
+        for name in ("greater", "greater_equal", "less", "less_equal", "eq"):
+            mine = getattr(ops, "equal" if name == "eq" else name)(c, d).numpy()
+            theirs = getattr(torch, name)(torch.tensor(c), torch.tensor(d)).numpy()
+            np.testing.assert_array_equal(mine, theirs)
+            masks.append(mine)
+        for name in ("logical_and", "logical_or"):
+            theirs = getattr(torch, name)(*(torch.tensor(m) for m in masks[:2])).numpy()
+            np.testing.assert_array_equal(getattr(ops, name)(*masks[:2]).numpy(), theirs)
+        np.testing.assert_array_equal(ops.logical_not(masks[0]).numpy(), torch.logical_not(torch.tensor(masks[0])))
+        compare(rng, ops.where, torch.where, [masks[0], a, b], f"where {c.shape} {a.shape} {b.shape}", constants=(0,))
+
+
 def test_a_nan_wins_maximum_and_minimum():
     a, b = np.array([np.nan, 1.0, np.nan, 2.0]), np.array([0.5, np.nan, np.nan, 1.0])
     for name in ("maximum", "minimum"):

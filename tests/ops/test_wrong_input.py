@@ -128,7 +128,7 @@ ANY_SHAPE = {"add", "subtract", "multiply", "divide", "negative", "power", "abs"
              "batch_norm", "batch_norm_inference", "local_response_norm", "dropout2d", "stochastic_depth",
              "batch_norm_relu", "batch_norm_inference_relu", "maximum", "minimum", "prod", "erf", "broadcast_to",
              "logsumexp", "elu", "selu", "gelu", "softplus", "mish", "prelu", "layer_norm", "group_norm",
-             "instance_norm"}  # fmt: skip
+             "instance_norm", "where"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("row", "i", "array"), [*arguments()])

@@ -30,6 +30,25 @@ def _one_row(a: Value, other: Value) -> Value:
     return a
 
 
+def logical(operator: str, graph: Graph, *masks: Value) -> Value:
+    """And, Or, Not, of booleans."""
+    masks = tuple(_booleans(graph, mask) for mask in masks)
+    return binary(operator, graph, *masks) if len(masks) == 2 else unary(operator, graph, *masks)
+
+
+def where(graph: Graph, mask: Value, a: Value, b: Value) -> Value:
+    """Where, of a mask of booleans."""
+    given = _booleans(graph, mask), a, b
+    computed = next(v for v in given if v.array is None)
+    shape = np.broadcast_shapes(mask.shape, a.shape, b.shape)
+    return graph.add("Where", *(_one_row(v, computed) for v in given), shape=shape)
+
+
+def _booleans(graph: Graph, mask: Value) -> Value:
+    """The mask; of a constant one of numbers, all but 0 are true."""
+    return mask if mask.array is None or mask.array.dtype == bool else graph.constant(mask.array != 0)
+
+
 def matmul(graph: Graph, a: Value, b: Value) -> Value:
     """MatMul, which broadcasts as in NumPy."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

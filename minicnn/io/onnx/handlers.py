@@ -20,12 +20,17 @@ from minicnn.io.onnx.graph import Value
 UNARY = {"negative": "Neg", "abs": "Abs", "exp": "Exp", "log": "Log", "sqrt": "Sqrt", "erf": "Erf", "relu": "Relu",
          "tanh": "Tanh", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}  # fmt: skip
 BINARY = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
-          "power": "Pow"}  # fmt: skip
+          "power": "Pow", "greater": "Greater", "greater_equal": "GreaterOrEqual", "less": "Less",
+          "less_equal": "LessOrEqual", "equal": "Equal"}  # fmt: skip
 """Ops that are exactly one ONNX operator: of one array, and of two with NumPy's broadcasting."""
 
 HANDLERS: dict[str, Callable[..., Value]] = {
     **{name: partial(arithmetic.unary, operator) for name, operator in UNARY.items()},
     **{name: partial(arithmetic.binary, operator) for name, operator in BINARY.items()},
+    "logical_and": partial(arithmetic.logical, "And"),
+    "logical_or": partial(arithmetic.logical, "Or"),
+    "logical_not": partial(arithmetic.logical, "Not"),
+    "where": arithmetic.where,
     "matmul": arithmetic.matmul,
     "sum": arithmetic.reduce_sum,
     "mean": partial(arithmetic.reduce, "ReduceMean"),

@@ -88,6 +88,8 @@ class Builder:
         self.content, self.readers, self.N, self.memo = content, readers, N, memo
         self.values = {name: Value(name, array) for name, array in content.arrays.items()} | inputs
         self.inputs = [v for v in inputs.values() if v.array is None]
+        self.dtype = next((v.dtype for v in self.inputs if v.dtype.kind == "f"), np.dtype(np.float32))
+        """The type of the floats that are computed."""
         self.calls: list[Call] = []
         self.bytes = 0
         self.node: Node
@@ -144,10 +146,13 @@ class Builder:
     # ---------------------------------------------------------------------------------------------- what readers use
 
     def call(self, op: str, *inputs: Argument, more: dict[str, Any] | None = None, **settings: Any) -> Value:
-        """The output of an op of minicnn.ops. It is computed now where all arrays are constants."""
+        """The output of an op of minicnn.ops. It is computed now where all arrays are constants.
+
+        Ops that take a mask take it of any dtype; all others compute with floats, or move known integers.
+        """
         function = getattr(ops, op)
         values = [a for a in inputs if isinstance(a, Value)]
-        if any(v.dtype.kind != "f" for v in values):
+        if any(v.dtype.kind != "f" for v in values) and not set(function.constants):
             return self._of_integers(function, inputs, settings)
         like = function(*(_on_meta(a) for a in inputs), **settings)
         if like.size > MAX_VALUES * max(1, self.N):
@@ -165,7 +170,7 @@ class Builder:
         """The output of an op that moves integers: they must be constants, such as the sizes of a shape."""
         if math.prod(settings.get("shape", ())) > MAX_VALUES:
             raise ValueError(f"its output of shape {short(list(settings['shape']))} is too large to be computed")
-        arrays = [self.array(a, "an array of integers") if isinstance(a, Value) else a for a in inputs]
+        arrays = [self.array(a, f"its array of {a.dtype}") if isinstance(a, Value) else a for a in inputs]
         y = function.__wrapped__(*arrays, **settings)[0]   # the op as a function of plain arrays
         return self.constant(np.asarray(y.compute() if hasattr(y, "compute") else y), self._name(), inputs)
 

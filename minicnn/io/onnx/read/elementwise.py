@@ -42,6 +42,40 @@ def _number(value: Value, other: Value) -> Argument:
     return value
 
 
+def compare(op: str, g: Builder, node: Node, a: Value, b: Value) -> Value:
+    """Greater, GreaterOrEqual, Less, LessOrEqual, Equal of computed values: of floats, or Equal of masks."""
+    if {a.dtype.kind, b.dtype.kind} == {"b"}:              # equal masks: both, or neither
+        both, neither = g.call("logical_and", a, b), g.call("logical_not", g.call("logical_or", a, b))
+        return g.call("logical_or", both, neither)
+    if {a.dtype.kind, b.dtype.kind} != {"f"}:
+        raise ValueError("values that depend on the image are compared as floats only")
+    return binary(op, g, node, a, b)
+
+
+def invert(g: Builder, node: Node, mask: Value) -> Value:
+    """Not."""
+    return g.call("logical_not", mask)
+
+
+def where(g: Builder, node: Node, mask: Value, a: Value, b: Value) -> Value:
+    """Where: of a mask, or of values, or of both, that depend on the image."""
+    if mask.dtype.kind != "b":
+        raise ValueError("its condition must be booleans")
+    if {a.dtype.kind, b.dtype.kind} != {"f"}:
+        raise ValueError("it chooses between floats only where it depends on the image")
+    whole = mask if mask.ndim >= max(a.ndim, b.ndim) else b if b.ndim >= a.ndim else a
+    first = _number(a, whole) if whole is not a else a
+    if isinstance(first, float) and b.size == 1 and b.array is not None:
+        return g.call("where", mask, first, b)             # one of the two says the dtype
+    return g.call("where", mask, first, _number(b, whole) if whole is not b else b)
+
+
+def sign(g: Builder, node: Node, x: Value) -> Value:
+    """Sign: 1 above 0, −1 below, as two masks; its gradient is 0."""
+    negative = g.constant(np.full((1,) * x.ndim, -1, g.dtype), "minus_one")
+    return g.call("where", g.call("greater", x, 0.0), 1.0, g.call("where", g.call("less", x, 0.0), negative, 0.0))
+
+
 def several(op: str, g: Builder, node: Node, *xs: Value) -> Value:
     """Sum, Max or Min of one array or more."""
     return functools.reduce(lambda a, b: binary(op, g, node, a, b), xs)
@@ -76,10 +110,15 @@ def identity(g: Builder, node: Node, x: Value, *more: Any) -> Value:
 
 
 def cast(g: Builder, node: Node, x: Value) -> Value:
-    """Cast of computed values: only between types of floats, which are all float32 here."""
-    if node.integer("to") not in (1, 10, 11, 16):
-        raise ValueError("values that depend on the image can be cast to floats only")
-    return x
+    """Cast of computed values: between floats, which all have one type here, and masks, which are 1 or 0 as floats."""
+    to = node.integer("to")
+    if to not in (1, 9, 10, 11, 16):
+        raise ValueError("values that depend on the image can be cast to floats and booleans only")
+    if (to == 9) == (x.dtype.kind == "b"):
+        return x
+    if to == 9:
+        return g.call("logical_not", g.call("equal", x, 0.0))
+    return g.call("where", x, g.constant(np.ones((1,) * x.ndim, g.dtype), "one"), 0.0)
 
 
 # --------------------------------------------------------------------------------------------------------- activations

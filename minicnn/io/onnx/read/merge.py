@@ -12,7 +12,8 @@ import numpy as np
 
 from minicnn.io.onnx.read.build import Builder, Call, Value
 
-ROWS = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
+ROWS = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "greater", "greater_equal",
+        "less", "less_equal", "equal", "logical_and", "logical_or", "where")
 """Ops that broadcast one row over all images by themselves."""
 
 

@@ -155,8 +155,26 @@ def gather(g: Builder, node: Node, x: Value, places: Value) -> Value:
     whole = (slice(None),) * axis
     if where.ndim == 0:
         return g.call("getitem", x, index=(*whole, int(where)))
+    if x.ndim == 1 and (order := _permuted(where, x.size)) is not None:
+        apart = g.call("reshape", x, shape=tuple(where.shape[a] for a in order))
+        back = tuple(order.index(a) for a in range(where.ndim))
+        return apart if back == tuple(range(where.ndim)) else g.call("transpose", apart, axes=back)
     rows = g.call("getitem", x, index=(*whole, where.reshape(-1).astype(np.int64)))
     return _reshaped(g, rows, (*x.shape[:axis], *where.shape, *x.shape[axis + 1 :]))
+
+
+def _permuted(places: np.ndarray, size: int) -> list[int] | None:
+    """The axes of `places` from the slowest to the fastest, if they are all places of a permuted array in memory.
+
+    So PyTorch writes a change of strides, which is a reshape and a transpose for any number of images.
+    """
+    if places.size != size or not size:
+        return None
+    steps = {a: int(places.swapaxes(0, a)[1].flat[0]) for a, n in enumerate(places.shape) if n > 1}
+    slowest = iter(sorted(steps, key=lambda a: -steps[a]))
+    order = [next(slowest) if a in steps else a for a in range(places.ndim)]
+    found = np.arange(size).reshape([places.shape[a] for a in order]).transpose(np.argsort(order))
+    return order if np.array_equal(found, places) else None
 
 
 def expand(g: Builder, node: Node, x: Value, wanted: Value) -> Value:

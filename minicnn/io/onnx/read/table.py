@@ -19,6 +19,8 @@ from minicnn.io.onnx.read.folded import FOLDED
 UNARY = {"Neg": "negative", "Abs": "abs", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Erf": "erf", "Relu": "relu",
          "Tanh": "tanh", "Sigmoid": "sigmoid", "HardSwish": "hardswish", "Mish": "mish"}  # fmt: skip
 BINARY = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide"}
+COMPARED = {"Greater": "greater", "GreaterOrEqual": "greater_equal", "Less": "less", "LessOrEqual": "less_equal",
+            "Equal": "equal"}  # fmt: skip
 SEVERAL = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
 REDUCED = {"ReduceSum": "sum", "ReduceMean": "mean", "ReduceMax": "max", "ReduceMin": "min", "ReduceProd": "prod",
            "ReduceLogSumExp": "logsumexp"}  # fmt: skip
@@ -29,6 +31,12 @@ READERS: dict[str, Callable[..., Any]] = {
     **{name: partial(elementwise.unary, op) for name, op in UNARY.items()},
     **{name: partial(elementwise.binary, op) for name, op in BINARY.items()},
     **{name: partial(elementwise.several, op) for name, op in SEVERAL.items()},
+    **{name: partial(elementwise.compare, op) for name, op in COMPARED.items()},
+    "And": partial(elementwise.binary, "logical_and"),
+    "Or": partial(elementwise.binary, "logical_or"),
+    "Not": elementwise.invert,
+    "Where": elementwise.where,
+    "Sign": elementwise.sign,
     "Mean": elementwise.mean,
     "Pow": elementwise.power,
     "Reciprocal": elementwise.reciprocal,
