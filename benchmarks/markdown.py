@@ -66,7 +66,10 @@ def every_algorithm(rows: list[dict], without: str, unit: str, digits: int) -> s
                 times = [f"{scale * of[w]['median']:.{digits}f}{' *' * (row['policy'] == name)}" for w in what_]
                 space = ["?" if (s := of[w]["workspace_bytes"]) is None else f"{s / 1e6:.1f}" for w in what_]
                 body.append([row["name"], name, *times, " ".join(space), f"{max(of[w]['error'] for w in what_):.0e}"])
-    return table(["layer", "algorithm", *(f"{w} {unit}" for w in what_), "workspace MB", "error"], body)
+    head = ["layer", "algorithm", *(f"{w} {unit}" for w in what_), "workspace MB", "error"]
+    if all(cells[5] == "? ? ?" for cells in body):                 # nobody counted it
+        head, body = [*head[:5], *head[6:]], [[*cells[:5], *cells[6:]] for cells in body]
+    return table(head, body)
 
 
 def worst_errors(own: list[float], torch: list[float], where: str = "") -> str:
