@@ -28,7 +28,7 @@ def open_splits(config: Config, preprocessing: Preprocessing | None = None, team
     config.fit and config.size say how a picture file becomes an image (size 0: the size that the model was made for),
     unless a preprocessing is given.   team: the ranks, of which the first reads a folder's index.
 
-    ValueError if there are too few pictures for a validation split.
+    ValueError if there are too few pictures for a validation split, or none outside the training split.
     """
     c = config
 
@@ -38,6 +38,8 @@ def open_splits(config: Config, preprocessing: Preprocessing | None = None, team
     splits = load() if c.dataset in data.names() else of_rank_0(load, team or Alone())
     if splits.validation is None and c.validation:
         raise ValueError(f"{c.dataset} has too few pictures for a validation split: add some")
+    if splits.validation is None and splits.test is None:
+        raise ValueError(f"{c.dataset} keeps no picture to validate or to test: add some, or set --test above 0")
     if preprocessing is None and not splits.in_memory:
         channels, height, width = input_shape(c)
         mean, std = NORMALISATIONS["imagenet"] if channels == 3 else ((0.5,), (0.25,))

@@ -387,4 +387,9 @@ def test_a_folder_that_no_head_can_be_solved_for(minicnn_, learned, tmp_path):
     assert "has one class, 'only'" in sentence(err, 1, rc)
     rc, _, err = minicnn_("transfer", folder, "--weights", tmp_path / "none.npz", "--model", "resnet18", "--size", 32)
     assert sentence(err, 1, rc) == f"there is no weights file {tmp_path / 'none.npz'}: check the name and the folder"
+    for name in ("a", "b"):                                        # one picture in each class, and none is kept
+        (tmp_path / "two" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "two" / name / "a.png")
+    rc, _, err = minicnn_("transfer", tmp_path / "two", "--weights", body, "--size", 32, "--test", 0)
+    assert "keeps no picture to validate or to test" in sentence(err, 1, rc)
     assert not (tmp_path / "runs").exists()
