@@ -1,6 +1,6 @@
 """What several ranks cost: the CPU time of a step on 1, 2, … ranks, and the time of an all-reduce.
 
-    python -m benchmarks.cpu.ranks [--sizes 1,2] [--net resnet20] [--batch 64] [--steps 12]
+    python -m benchmarks.cpu.ranks [--sizes 1,2] [--net resnet20] [--batch 64] [--steps 12] [--rounds 5]
 
 Weak scaling: --batch images on each rank, which has one thread. CPU time (time.process_time) does not count other
 processes, so it can be compared on a machine that is not idle. A rank that waits in MPI uses the processor, though, and
@@ -42,16 +42,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--net", default="resnet20")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=5, help="the sizes take turns: a slow minute affects all of them")
     parser.add_argument("--member", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.member:
         return member(args)
-    found = {size: start(size, args) for size in [0, *map(int, args.sizes.split(","))]}
-    base = found[0]["cpu"]
-    print(f"{args.net}, {args.batch} images a rank, one thread a rank: milliseconds of CPU time a step, median\n")
+    sizes = [0, *map(int, args.sizes.split(","))]
+    rounds = [{size: start(size, args) for size in sizes[:: -1 if turn % 2 else 1]} for turn in range(args.rounds)]
+    found = {size: {**rounds[-1][size], "cpu": median(r[size]["cpu"] for r in rounds),
+                    "wait": median(r[size]["wait"] for r in rounds)} for size in sizes}  # fmt: skip
+    # of each round: a machine that is slow for a minute is slow for all
+    efficiency = {size: median(r[0]["cpu"] / r[size]["cpu"] for r in rounds) for size in sizes}
+    print(f"{args.net}, {args.batch} images a rank, one thread a rank: milliseconds of CPU time a step, median of "
+          f"{args.rounds} rounds\n")
     print("| ranks | computing | efficiency | in MPI's waits | buckets |\n| ---: | ---: | ---: | ---: | ---: |")
     for size, row in found.items():
-        print(f"| {size or 'no MPI'} | {row['cpu']:.1f} | {100 * base / row['cpu']:.1f} % | {row['wait']:.1f} | "
+        print(f"| {size or 'no MPI'} | {row['cpu']:.1f} | {100 * efficiency[size]:.1f} % | {row['wait']:.1f} | "
               f"{row['buckets']} |")  # fmt: skip
     for size, row in found.items():
         if size > 1:

@@ -35,6 +35,11 @@ import numpy as np
 
 from minicnn.geometry import positive
 
+try:                                                               # at once: a process that is forked while another
+    import threadpoolctl  # thread imports it would wait for that for ever
+except ImportError:                                                # Python in a browser has no threads to limit
+    threadpoolctl = None
+
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _count = 0                                                         # 0: not yet known
@@ -233,10 +238,8 @@ def limit_blas() -> None:
 
 def _threadpool_limits() -> contextlib.ExitStack:
     limits = contextlib.ExitStack()
-    with contextlib.suppress(ImportError):                         # Python in a browser has no threads to limit
-        from threadpoolctl import threadpool_limits
-
-        limits.enter_context(threadpool_limits(1, user_api="blas"))
+    if threadpoolctl is not None:
+        limits.enter_context(threadpoolctl.threadpool_limits(1, user_api="blas"))
     return limits
 
 

@@ -18,21 +18,22 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minicnn import devices
 from minicnn.data.augment import Mixed
 from minicnn.data.loader import Batch, Whole
-from minicnn.gpu import nccl
-from minicnn.gpu.nccl import Nccl
 from minicnn.nn import Module
 from minicnn.piece import computing, piece
 from minicnn.ranks import Alone, Pending
 from minicnn.recording import on_gradient
 from minicnn.tensor import Tensor
 from minicnn.train.stop import Request
+
+if TYPE_CHECKING:
+    from minicnn.gpu.nccl import Nccl
 
 BUCKET = 1 << 18
 """Bytes of a bucket: small enough that the first is on its way early, large enough that its latency does not count."""
@@ -59,6 +60,8 @@ class Shared:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.buckets: list[_Bucket] = []
         if team.size > 1 and self.parameters:
+            from minicnn.gpu import nccl  # one process needs none of the GPU's files
+
             device = devices.of(self.parameters[0].data)
             by_nccl, self.way = nccl.sums(device, team)
             self.gradients = by_nccl or self.gradients
