@@ -214,16 +214,19 @@ def _own(target: str, shapes: str) -> Row:
     path, _, name = target.partition("::")
     if not callable(function):
         raise console.UsageError(f"{path} has no function {name!r}: {name} is {function!r:.60}")
+    if isinstance(function, type):
+        raise console.UsageError(f"{name} is a class: make a layer of it in the file, layer = {name}(…), and name the "
+                                 f"layer, {path}::layer")
     if shapes:
         draws = tuple(normal(*shape) for shape in _shapes(shapes))
-        return Row(_returning_a_tensor(function), function, (Case(draws, {}),))
+        return Row(_returning_a_tensor(function, name), function, (Case(draws, {}),))
     inputs = getattr(module, f"{name}_inputs", None)
     if inputs is None:
         raise console.UsageError(
             f"{name} needs inputs: give --shapes 2x3x5x4,6x3x3x2, a shape for each argument, "
             f"or write a function {name}_inputs(rng) beside it that returns a list of arrays"
         )
-    return Row(_returning_a_tensor(function), function, (_Given(inputs),))
+    return Row(_returning_a_tensor(function, name), function, (_Given(inputs),))
 
 
 def _shapes(text: str) -> list[tuple[int, ...]]:
@@ -236,8 +239,8 @@ def _shapes(text: str) -> list[tuple[int, ...]]:
         ) from None
 
 
-def _returning_a_tensor(function):
-    """`function`, with a sentence where it returns something else: an array, or an op's pair without @op."""
+def _returning_a_tensor(function, name):
+    """`function` under this name; a sentence where it returns something else: an array, or an op's pair without @op."""
 
     @functools.wraps(function)
     def call(*arrays):
@@ -247,6 +250,7 @@ def _returning_a_tensor(function):
                             "or put @op from minicnn.tensor before a function that returns (y, gradients)")
         return y
 
+    call.__name__ = name                                           # a layer has none
     return call
 
 

@@ -267,6 +267,8 @@ def serve(site: Site, port: int, host: str, token: str, *, say: Callable[[str], 
         webbrowser.open(server.address)
     try:
         server.serve_forever()
+    except KeyboardInterrupt:                                      # the way to end it, and no error
+        say("Stopped.")
     finally:
         server.server_close()
 

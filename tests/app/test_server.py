@@ -116,6 +116,11 @@ def _other_address():
     return ""
 
 
+def sooner_or_later(true):
+    """Whether it becomes true: the server's threads take their time on a busy machine."""
+    return any(true() or time.sleep(0.1) for _ in range(600))
+
+
 def test_slow_requests_end_and_there_is_a_cap_on_connections(read_only_run, monkeypatch):
     monkeypatch.setattr(module, "READ_SECONDS", 0.3)
     monkeypatch.setattr(module, "CONNECTIONS", 4)
@@ -127,10 +132,9 @@ def test_slow_requests_end_and_there_is_a_cap_on_connections(read_only_run, monk
         monkeypatch.setattr(module, "READ_SECONDS", 60)
         for _ in range(4):
             held.enter_context(socket.create_connection(("127.0.0.1", client.port)))
-        time.sleep(0.2)
-        assert send(client.port, head("GET", "/api/about", client.port, {})) in (503, 0)
+        assert sooner_or_later(lambda: send(client.port, head("GET", "/api/about", client.port, {})) in (503, 0))
         held.close()
-        time.sleep(0.2)
+        assert sooner_or_later(lambda: send(client.port, head("GET", "/api/about", client.port, {})) == 200)
         assert client.ask("/api/about")[0] == 200
 
 

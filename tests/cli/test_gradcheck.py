@@ -234,3 +234,18 @@ def test_the_sweep_draws_the_v(minicnn_, tmp_path):
 def test_too_many_curves(minicnn_):
     rc, _, err = minicnn_("gradcheck", "--sweep")
     assert "are too many: name up to 8 ops" in sentence(err, 2, rc)
+
+
+def test_a_layer_is_checked_by_its_name_and_a_class_is_not_one(minicnn_, tmp_path):
+    """x·(w·x + b), a 1×1 convolution: its gradients by finite differences, in the table under the layer's own name."""
+    (tmp_path / "mine.py").write_text(
+        "from minicnn import nn\n"
+        "class Gate(nn.Module):\n"
+        "    def __init__(self, channels): self.scale = nn.Conv2d(channels, channels, 1)\n"
+        "    def forward(self, x): return x * self.scale(x)\n"
+        "gate = Gate(2).astype('float64')\n", "utf-8")  # fmt: skip
+    rc, out, _ = minicnn_("gradcheck", "mine.py::gate", "--shapes", "2x2x3x3")
+    assert rc == 0
+    assert "gate " in out
+    rc, _, err = minicnn_("gradcheck", "mine.py::Gate", "--shapes", "2x2x3x3")
+    assert (rc, "Gate is a class: make a layer of it in the file, layer = Gate(…)" in err) == (2, True)
