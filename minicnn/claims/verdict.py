@@ -11,7 +11,8 @@
    verdict that it implies, never the opposite one.
 6. A training that diverged (its loss was infinite, or it ended no better than guessing) counts with the error of
    guessing, and as one that did not reach its goal.
-7. The claim holds if all its comparisons hold, and does not hold if one of them does not.
+7. Where the trainings of both arms diverged in more than half of the seeds, this size cannot tell.
+8. The claim holds if all its comparisons hold, and does not hold if one of them does not.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ def compare(comparison: Comparison, records: Records, seeds: Sequence[int], leve
         return Outcome(c.says, verdict, tuple(d), estimate, low, high, level, c.threshold, c.at_least is not None,
                        c.unit, sum(a or b for (_, a), (_, b) in pairs), reason)  # fmt: skip
 
+    if c.second is not None and 2 * sum(_both_diverged(records, c, seed) for seed in seeds) > len(seeds):
+        return outcome(UNKNOWN, "in most seeds neither net has learned anything")
     if not np.isfinite(d).all() or (c.ratio and min(d, default=1) <= 0):
         return outcome(UNKNOWN, "a quantity is missing, because a training diverged before it could be measured")
     if len(d) < 2:
@@ -95,6 +98,11 @@ def compare(comparison: Comparison, records: Records, seeds: Sequence[int], leve
     stopped = verdict == UNKNOWN and not low <= c.threshold <= high
     reason = "some trainings did not reach the goal, so the numbers are bounds on the wrong side" if stopped else ""
     return outcome(verdict, reason, estimate, low, high)
+
+
+def _both_diverged(records: Records, c: Comparison, seed: int) -> bool:
+    """Whether the trainings of both arms diverged with this seed."""
+    return c.second is not None and all(records[term[0], seed].get("diverged") for term in (c.first, c.second))
 
 
 def value(records: Records, term: tuple[str, str], seed: int) -> tuple[float, bool]:

@@ -23,6 +23,18 @@ def verdict(first, second, level=0.95, quantity="test_error", reached=((True,) *
     return compare(c, records(first, second, quantity, reached), SEEDS, level)
 
 
+def test_where_neither_net_has_learned_nothing_is_told():
+    c = Comparison("a is worse", ("a", "test_error"), ("b", "test_error"), at_least=1.0)
+    both = records([90, 90, 90, 85], [90, 90, 90, 90])
+    for diverged, expected in (((1, 2, 3), UNKNOWN), ((1, 2), FAILS)):   # in three of four seeds, and in half of them
+        for arm in "ab":
+            for seed in SEEDS:
+                both[arm, seed]["diverged"] = seed in diverged
+        assert compare(c, both, SEEDS, 0.5).verdict == expected
+    one = {key: record | {"diverged": key[0] == "a"} for key, record in records([90, 90, 90, 89], [5, 6, 7, 5]).items()}
+    assert compare(c, one, SEEDS).verdict == HOLDS, "one that fails where the other learns is a result"
+
+
 def test_the_interval_is_of_the_paired_differences():
     # d = 1, 2, 3, 4: mean 2.5, s = √(5/3), t(0.975; 3) = 3.182446
     told = verdict([11, 22, 33, 44], [10, 20, 30, 40], at_least=0.0)
