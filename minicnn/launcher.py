@@ -3,6 +3,7 @@
 import glob
 import os
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
 RANKS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 """Environment variables of launchers: MPICH and Intel MPI, Open MPI, and Slurm within srun."""
@@ -16,9 +17,6 @@ def launched() -> int:
 def launched_rank() -> int:
     """The rank that the launcher's environment tells, before anybody joins; 0 for a process of its own."""
     return next((int(text) for name in RANKS if (text := os.environ.get(name, "")).isdecimal()), 0)
-
-
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def own_gpu(local: int) -> None:

@@ -1,6 +1,6 @@
 """The GPU: convolutions and whole nets, compared with the CPU and with PyTorch's cuDNN; transfers.
 
-    python -m benchmarks.gpu.measure --peers torch          everything, in about four minutes
+    python -m benchmarks.gpu.measure --peers torch          everything
     python -m benchmarks.gpu.measure --only conv --cases depthwise
 
 The GPU's own events time it. A case that fails is recorded, and the next one starts; none starts after --limit seconds.

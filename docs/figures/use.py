@@ -152,8 +152,6 @@ def folded() -> Figure:
 
 
 def _box(x: float, y: float, width: float, height: float, colour: str, edge: str):
-
-
     return Rectangle((x, y), width, height, facecolor=colour, edgecolor=edge, linewidth=0.8)
 
 

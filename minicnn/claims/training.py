@@ -43,6 +43,8 @@ def run(plan: Plan, arm: Arm, rate: float, seed: int, pilot: bool = False, devic
     {"arm", "rate", "seed", "pilot", "diverged", "reached": whether it reached the plan's goal,
      "values": {quantity: number}, "curve": the mean training error of each epoch, in %}
 
+    diverged: the loss was infinite, or the net is no better than guessing at the end.
+
     Quantities, errors in %: train_error and train_loss at the end, test_error, gap = test_error − train_error; in a
     pilot validation_error and validation_loss instead of the test's; and those of `measure`. A plan with a goal has one
     quantity, `epochs`: when the goal was reached, or all epochs if it was not.

@@ -31,7 +31,7 @@ def output_size(size, kernel, stride, padding, dilation):
     >>> output_size(5, 3, 2, 0, 1), output_size(5, 3, 2, 1, 1)
     (2, 3)
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def same_padding(size, kernel, stride):
@@ -45,7 +45,7 @@ def same_padding(size, kernel, stride):
     >>> same_padding(5, 4, 2)
     (1, 2)
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def pad2d(x, top, bottom, left, right):
@@ -55,7 +55,7 @@ def pad2d(x, top, bottom, left, right):
     array([[0., 0., 1., 1.],
            [0., 0., 0., 0.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

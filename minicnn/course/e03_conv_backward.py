@@ -40,7 +40,7 @@ def conv2d_backward(dy, x, w, stride, padding):
     >>> dx[0, 0, 0], dw[0, 0, 0], db
     (array([ 4., 45., 50.]), array([21., 32.]), array([11.]))
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

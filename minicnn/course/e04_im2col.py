@@ -33,7 +33,7 @@ def im2col(x, kernel, stride, padding):
     array([[1., 2.],
            [2., 3.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def col2im(cols, shape, kernel, stride, padding):
@@ -44,7 +44,7 @@ def col2im(cols, shape, kernel, stride, padding):
     >>> col2im(np.array([[[1., 2.], [2., 3.]]]), (1, 1, 1, 3), (1, 2), 1, 0)[0, 0]
     array([[1., 4., 3.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

@@ -29,7 +29,7 @@ def max_pool(x, kernel, stride):
     >>> max_pool(np.array([[[[1., 5., 2., 0.], [3., 4., 8., 6.]]]]), 2, 2)[0, 0]
     array([[5., 8.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def max_pool_backward(dy, x, kernel, stride):
@@ -43,7 +43,7 @@ def max_pool_backward(dy, x, kernel, stride):
     array([[10.,  0.],
            [ 0.,  0.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

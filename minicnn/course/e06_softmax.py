@@ -31,7 +31,7 @@ def softmax(x):
     >>> softmax(np.array([[0., np.log(3)]])).round(6)
     array([[0.25, 0.75]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def log_softmax(x):
@@ -40,7 +40,7 @@ def log_softmax(x):
     >>> log_softmax(np.array([[0., 1000.]]))
     array([[-1000.,     0.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def cross_entropy(x, labels):
@@ -51,7 +51,7 @@ def cross_entropy(x, labels):
     >>> round(float(cross_entropy(np.array([[0., np.log(3)]]), np.array([0]))), 3)
     1.386
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def cross_entropy_backward(x, labels):
@@ -60,7 +60,7 @@ def cross_entropy_backward(x, labels):
     >>> cross_entropy_backward(np.array([[0., np.log(3)]]), np.array([0])).round(6)
     array([[-0.75,  0.75]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

@@ -31,7 +31,7 @@ def batch_norm(x, gamma, beta, eps):
     >>> batch_norm(np.array([[[[1., 3.]]]]), np.array([5.]), np.array([7.]), 0.0)[0, 0]
     array([[ 2., 12.]])
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def batch_norm_backward(dy, x, gamma, eps):
@@ -48,7 +48,7 @@ def batch_norm_backward(dy, x, gamma, eps):
     >>> [round(float(v), 4) + 0.0 for v in (*dx[0, 0, 0], *dgamma, *dbeta)]
     [1.0607, -1.0607, 0.0, -2.1213, 3.0]
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 AXES = (0, 2, 3)

@@ -33,7 +33,7 @@ def fans(shape):
     >>> fans((10, 20)), fans((8, 3, 5, 5))
     ((20, 10), (75, 200))
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def he_normal(shape, rng):
@@ -41,7 +41,7 @@ def he_normal(shape, rng):
 
     rng: a NumPy generator, numpy.random.default_rng(seed). Draw from it alone, so that a seed repeats a training.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def glorot_uniform(shape, rng):
@@ -49,7 +49,7 @@ def glorot_uniform(shape, rng):
 
     Their variance is a²/3 = 2 / (fan_in + fan_out).   Glorot & Bengio 2010, eq. 16
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

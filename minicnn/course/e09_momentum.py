@@ -31,7 +31,7 @@ def sgd_step(w, g, v, lr, momentum, decay):
     >>> w, v
     (array([1.65]), array([3.5]))
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def nesterov_step(w, g, v, lr, momentum, decay):
@@ -39,7 +39,7 @@ def nesterov_step(w, g, v, lr, momentum, decay):
 
     By hand, with the numbers above: g' = 1.5, v = 3.5, w = 2 − 0.1·(1.5 + 0.5·3.5) = 1.675.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def decoupled_step(w, g, v, lr, momentum, decay):
@@ -49,7 +49,7 @@ def decoupled_step(w, g, v, lr, momentum, decay):
 
     Both w on the right are the old one. By hand, with the numbers above: v = 3, w = 2 − 0.3 − 0.05 = 1.65.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

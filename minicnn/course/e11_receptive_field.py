@@ -30,7 +30,7 @@ def receptive_field(layers):
     >>> receptive_field([(3, 2, 1), (3, 1, 1)])
     (7, 2, -3)
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def pixels(layers, index, size):
@@ -43,7 +43,7 @@ def pixels(layers, index, size):
     >>> pixels([(3, 2, 1), (3, 1, 1)], 0, 32), pixels([(3, 2, 1), (3, 1, 1)], 1, 32)
     ((0, 3), (0, 5))
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def how_many(kernel, field):
@@ -54,7 +54,7 @@ def how_many(kernel, field):
     >>> how_many(3, 7), how_many(3, 8)
     (3, 4)
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

@@ -39,17 +39,17 @@ def damaged(folder):
     >>> sorted(damaged("ex12_pictures"))
     ['train/sky/64.png', 'train/sky/74.png', 'val/brick/10.png']
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def wrong_mode(folder):
     """Pictures that are not RGB: grey ones, and such with transparency (투명도)."""
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def rotated(folder):
     """Pictures whose EXIF orientation (tag 274) is there and is not 1: programs that ignore it show them turned."""
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def conflicts(folder):
@@ -57,12 +57,12 @@ def conflicts(folder):
 
     The same pixels can be in files of different formats, so that the bytes of the files are different.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def leaks(folder):
     """Pictures of val whose pixels are also in train (데이터 누출): the net has seen them, so they measure nothing."""
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 
 
 def mislabelled(folder):
@@ -71,7 +71,7 @@ def mislabelled(folder):
     brick is mostly red, leaf green, sky blue: the largest mean of the three colours tells. Pictures of mode L have no
     colour: leave them out.
     """
-    raise NotImplementedError
+    raise NotImplementedError  # replace this line by your solution
 '''
 
 

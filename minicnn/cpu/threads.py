@@ -35,8 +35,9 @@ import numpy as np
 
 from minicnn.geometry import positive
 
-try:                                                               # at once: a process that is forked while another
-    import threadpoolctl  # thread imports it would wait for that for ever
+# At the top: a process that is forked while another thread imports something would wait for that import for ever.
+try:
+    import threadpoolctl
 except ImportError:                                                # Python in a browser has no threads to limit
     threadpoolctl = None
 

@@ -132,7 +132,7 @@ def test_the_work_grows_as_expected(axis):
 
 
 def test_commands_are_told_without_this_machines_paths():
-    argv = ["--peers", "torch", "--torch-python", "/home/me/python", "--out=/tmp/x.json", "--rounds", "5",
+    argv = ["--peers", "torch", "--torch-python", "/opt/torch/bin/python", "--out=/tmp/x.json", "--rounds", "5",
             "--peer-python=/home/me/other"]
     assert harness.command(harness.options("cpu.conv", "", argv)) == (
         "python -m benchmarks.cpu.conv --peers torch --torch-python PYTHON --out=FILE --rounds 5 "

@@ -1,6 +1,7 @@
 """A browser for the pages: `make web-test`. Needs playwright, and a Chromium on this machine."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -23,16 +24,22 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser):
-    """open_page(client, width, …): the page, ready. Afterwards its console must be empty but for refused questions."""
+def browse(browser):
+    """browse(address, …): the page, ready. Afterwards its console must be empty but for refused questions.
+
+    allowed: HTTP's status of those, a pattern.   only: the beginning of all addresses that the page may ask for.
+    """
     said, pages = [], []
 
-    def opened(client, width=1280, **options):
+    def opened(address, allowed="400", only="", ready=True, width=1280, wait=60_000, **options):
         page = browser.new_page(viewport={"width": width, "height": 900}, **{"locale": "en-US", **options})
-        page.on("console", lambda message: "status of 400" in message.text or said.append(message.text))
+        page.on("console", lambda message: re.search(f"status of ({allowed})", message.text)
+                or said.append(message.text))  # fmt: skip
         page.on("pageerror", lambda problem: said.append(str(problem)))
-        page.goto(client.server.address)
-        page.wait_for_selector("html[data-ready]", timeout=60_000)
+        page.on("request", lambda request: request.url.startswith((only, "data:", "blob:")) or said.append(request.url))
+        page.goto(address)
+        if ready:
+            page.wait_for_selector("html[data-ready]", timeout=wait)
         pages.append(page)
         return page
 
@@ -40,3 +47,9 @@ def open_page(browser):
     for page in pages:
         page.close()
     assert said == []
+
+
+@pytest.fixture
+def open_page(browse):
+    """open_page(client, …): the page of a client's server."""
+    return lambda client, width=1280, **options: browse(client.server.address, width=width, **options)

@@ -16,7 +16,7 @@ import numpy as np
 
 TILES = {
     np.dtype("float32"): {(128, 128): "FmaTile<float,128,128,8,8,8>", (64, 128): "FmaTile<float,64,128,8,4,8>",
-                (64, 64): "FmaTile<float,64,64,16,4,4>"},
+                          (64, 64): "FmaTile<float,64,64,16,4,4>"},
     np.dtype("float64"): {(64, 64): "FmaTile<double,64,64,8,4,4>"},
 }  # fmt: skip
 """{dtype: {(rows, columns) of the result that a block computes: the tile's name in kernels/}}"""
