@@ -187,3 +187,18 @@ def test_no_question_names_a_path_and_the_page_does_not_show_where_it_is_on_the_
     said = json.dumps([app.ask("/api/about")[2], app.ask("/api/state")[2], filed])
     assert str(run.parent) not in said
     assert f"{run.parent.name}/pictures" in said
+
+
+def test_ctrl_c_ends_the_server_and_is_no_error(read_only_run, monkeypatch):
+    def until_ctrl_c(server):
+        ports.append(server.server_port)
+        raise KeyboardInterrupt
+
+    said, ports = [], []
+    monkeypatch.setattr(module.Server, "serve_forever", until_ctrl_c)
+    other = served(read_only_run, teach=False)
+    other.server_close()
+    module.serve(other.site, 0, "127.0.0.1", "", say=said.append, browser=False, warm_up=lambda: None)
+    assert said[-2:] == ["It runs until Ctrl-C.", "Stopped."]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", ports[0]), 10)

@@ -60,6 +60,14 @@ def test_an_experiment_leaves_records_and_a_result(tmp_path):
     assert (experiment.folder / "times.jsonl").read_bytes() == times
 
 
+def test_the_number_of_the_rules_belongs_to_the_hash(monkeypatch):
+    """Results of other rules lie in another folder, so they are not taken for those of these."""
+    before = files.digest("vanishing"), folder_of("vanishing", HERE)
+    monkeypatch.setattr(files, "RULES", files.RULES + 1)
+    assert files.digest("vanishing") != before[0]
+    assert folder_of("vanishing", HERE) != before[1]
+
+
 def test_kill_9_and_the_same_command_again_give_the_same_bytes(tmp_path):
     path = planted.write(tmp_path, "TRUE", seeds=3)
     whole = Experiment(str(path), HERE, tmp_path / "whole")

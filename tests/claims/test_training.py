@@ -138,7 +138,9 @@ def test_a_net_that_guesses_to_the_end_has_diverged():
     assert record["diverged"]
     assert record["curve"] == pytest.approx([90, 90], abs=3)
     assert record["values"] == {"train_error": 90.0, "test_error": 90.0, "gap": 0.0}
-    assert not training.run(replace(PLAN, epochs=2), ARM, 0.02, 5)["diverged"]
+    slow = training.run(replace(PLAN, epochs=1), ARM, 0.01, 5)
+    assert 50 < slow["values"]["train_error"] < 80
+    assert not slow["diverged"], "it learns, though slowly"
 
 
 def test_no_step_is_larger_than_the_limit_allows():

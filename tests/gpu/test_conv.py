@@ -149,6 +149,18 @@ def test_every_tile_makes_the_same_result(gpu, name, tile, monkeypatch):
     compare(computed(gpu, conv.ALGORITHMS[name], x, w, b, dy, g), exact, 3e-6, "float32")
 
 
+def test_tables_are_of_their_geometry_for_any_number_of_images(emulated):
+    """One backend computes different layers in turn: strides, sizes, and the same layer for another batch."""
+    gpu = emulated()
+    for layer in (((2, 3, 5, 4), (4, 3, 3, 3), 1, 1, 1, 1), ((2, 3, 6, 5), (4, 3, 3, 3), 2, 1, 1, 1),
+                  ((1, 3, 5, 4), (4, 3, 3, 3), 1, 1, 1, 1), ((2, 3, 5, 4), (4, 3, 3, 3), 1, 0, 1, 1)):  # fmt: skip
+        x, w, b, dy, g = drawn(layer, "float64")
+        got = computed(gpu, implicit_gemm, x, w, b, dy, g)
+        compare(got, in_float64(x, w, b, dy, *layer[2:]), 1e-12, "float64")
+    tables = {id(value) for key, value in gpu.cache.items() if key[0] == "taps of y"}
+    assert len(tables) == 3, "the first and the third layer share one"
+
+
 @pytest.mark.parametrize("name", ["im2col", "implicit_gemm", "tensor_core"])
 def test_a_sum_of_many_products_keeps_its_digits(gpu, name):
     """4608 products: a tensor core cuts its sums off, and if it added them all, the last digit and a half were lost."""
@@ -219,7 +231,7 @@ def test_the_policy(emulated):
     assert chosen(64, 64, 3) == "winograd"
     assert chosen(64, 64, 3, N=1) == "implicit_gemm"
     assert chosen(64, 64, 3, dtype="float64") == "implicit_gemm"
-    assert chosen(64, 64, 3, S=2, G=4) == "implicit_gemm"
+    assert chosen(64, 64, 3, S=2, G=4) == chosen(64, 64, 5) == "implicit_gemm"
     assert [chosen(64, 32, 1, what=what) for what in ("y", "dx", "dw")] == ["pointwise", "pointwise", "implicit_gemm"]
     assert chosen(64, 32, 1, S=2) == "implicit_gemm"
     assert chosen(64, 128, 3, G=64) == "depthwise"
