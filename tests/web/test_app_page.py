@@ -100,7 +100,8 @@ def test_a_wrong_answer_corrected_retrains(app, run, open_page, tmp_path):  # no
     said = page.locator("#filed-said").text_content()
     stored = tmp_path / "pictures" / re.search(rf"{right}/corrected-\w+\.png", said)[0]
     assert stored.read_bytes() == png(noise(4))
-    assert page.locator("#count").text_content().endswith(": 1")
+    # the page asks for the number after it has told
+    page.wait_for_function("() => document.getElementById('count').textContent.endsWith(': 1')", timeout=WAIT)
     page.locator("#undo").click()
     page.wait_for_function("() => document.getElementById('train').disabled", timeout=WAIT)
     assert not stored.exists()
