@@ -31,3 +31,8 @@ def launch(size, *program, timeout=600, options=(), cwd=None, **more):
     """Run a program of Python on `size` ranks, with more environment variables. → subprocess.CompletedProcess"""
     return subprocess.run(command(size, *program, options=options), capture_output=True, text=True, timeout=timeout,
                           env=environment(**more), cwd=cwd)  # fmt: skip
+
+
+def aborted(ended, code):
+    """Whether one rank ended all with this exit code. mpiexec gives it, or 9 for another rank that it had to kill."""
+    return ended.returncode in (code, 9)
