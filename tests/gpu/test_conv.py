@@ -239,6 +239,7 @@ def test_the_policy(emulated):
     with minicnn.allow_tf32():
         assert chosen(64, 64, 3) == "winograd"
         assert chosen(64, 64, 5) == "tensor_core"
+        assert [chosen(3, 96, 11, 4, what=what) for what in ("y", "dx")] == ["tensor_core", "im2col"]
         old = emulated()
         old.compute_capability = 75
         assert chosen(64, 64, 5, gpu=old) == "implicit_gemm"

@@ -19,15 +19,15 @@ POLICY = (
     ("depthwise", lambda g, what, dtype: True),                    # limited by memory, and this one copies nothing
     ("pointwise", lambda g, what, dtype: what != "dw" and g.vertical.stride == g.horizontal.stride == 1),
     ("winograd", lambda g, what, dtype: dtype == "float32" and g.N * g.OH * g.OW * g.C * g.O >= ENOUGH_FOR_WINOGRAD),
-    ("tensor_core", lambda g, what, dtype: tf32_allowed()),        # as 3xTF32 about as fast as the ordinary units
     # a tile of the implicit product has room for 64 channels
     ("im2col", lambda g, what, dtype: what == "dx" and g.G == 1 and g.C <= 8 and g.vertical.stride > 1),
+    ("tensor_core", lambda g, what, dtype: tf32_allowed()),        # as 3xTF32 about as fast as the ordinary units
     ("implicit_gemm", lambda g, what, dtype: True),
     ("im2col", lambda g, what, dtype: True),
 )
 """(algorithm, where it is the fastest), best first; what: "y", "dx" or "dw".
 
-Chosen from the times of each algorithm on an H200 (docs/benchmarks-gpu.md). Not yet timed as a whole.
+Chosen from the times of each algorithm on an H200 (docs/benchmarks-gpu.md).
 """
 ENOUGH_FOR_WINOGRAD = 1 << 26
 """Products at one tap, from which on four launches pay."""
