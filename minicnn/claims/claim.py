@@ -71,7 +71,7 @@ class Plan:
     milestones: tuple[int, ...] = ()
     augment: str = ""
     rates: tuple[float, ...] = (0.01, 0.03, 0.1)
-    pilot_seeds: int = 1
+    pilot_seeds: int = 2
     pilot_by: str = "validation_error"
     clip: float = 5.0
     seeds: int = 10

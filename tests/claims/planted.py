@@ -22,7 +22,7 @@ def shuffled(images, labels, split, rng):
 
 CLAIM = '''
 PLAN = Plan(arms=ARMS, data="digits", train=100, validation=100, test=300, epochs=2, rates={rates}, seeds={seeds},
-            pilot_by="validation_loss")
+            pilot_seeds=1, pilot_by="validation_loss")
 CLAIM = Claim("planted", "The first arm is worse.", "this test",
               (Comparison("worse", ("first", "test_error"), ("second", "test_error"), at_least={threshold}),),
               PLAN, PLAN, dict.fromkeys(("holds", "does not hold", "this size cannot tell"), "nothing"), "nothing")

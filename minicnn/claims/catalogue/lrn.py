@@ -34,7 +34,7 @@ CLAIM = Claim(
     ),
     small=Plan(
         arms=(Arm("without", lambda: net(Identity)), Arm("lrn", lambda: net(lrn))),
-        data="cifar-10", train=5000, test=5000, epochs=5, rates=(0.01, 0.03, 0.1), seeds=10,
+        data="cifar-10", train=5000, validation=2000, test=5000, epochs=5, rates=(0.01, 0.03, 0.1), seeds=10,
     ),
     paper=Plan(
         arms=(Arm("without", lambda: net(Identity, 64)), Arm("lrn", lambda: net(lrn, 64))),

@@ -27,7 +27,8 @@ CLAIM = Claim(
                    ("padded", "gap"), at_least=1.0),
         Comparison("and the test error too", ("without", "test_error"), ("padded", "test_error"), at_least=0.5),
     ),
-    small=Plan(arms=ARMS, data="cifar-10", train=1000, test=5000, epochs=20, rates=(0.01, 0.03, 0.1), seeds=10),
+    small=Plan(arms=ARMS, data="cifar-10", train=1000, validation=2000, test=5000, epochs=20, rates=(0.01, 0.03, 0.1),
+               seeds=10),
     paper=Plan(arms=ARMS, data="cifar-10", train=45000, validation=5000, epochs=60, batch_size=128,
                rates=(0.003, 0.01, 0.03), seeds=5),
     meaning={

@@ -48,7 +48,7 @@ CLAIM = Claim(
     ),
     small=Plan(
         arms=(Arm("stack", stack), Arm("large", lambda: large(16)), Arm("large-narrow", lambda: large(9))),
-        data="cifar-10", train=5000, test=5000, epochs=5, rates=(0.01, 0.03, 0.1), seeds=10,
+        data="cifar-10", train=5000, validation=2000, test=5000, epochs=5, rates=(0.01, 0.03, 0.1), seeds=10,
     ),
     paper=Plan(
         arms=(Arm("stack", lambda: vgg(3)), Arm("large", lambda: vgg(5)), Arm("large-narrow", lambda: vgg(5, 0.85))),

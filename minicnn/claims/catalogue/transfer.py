@@ -52,7 +52,7 @@ CLAIM = Claim(
     ),
     small=Plan(
         arms=(Arm("scratch", lenet), Arm("transfer", lenet, before=pretrain)),
-        data="digits", classes=NEW, train=50, epochs=40, batch_size=10, rates=(0.003, 0.01, 0.03), pilot_seeds=2,
+        data="digits", classes=NEW, train=50, epochs=40, batch_size=10, rates=(0.003, 0.01, 0.03),
         seeds=10,
     ),
     paper=Plan(

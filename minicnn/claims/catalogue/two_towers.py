@@ -40,7 +40,7 @@ CLAIM = Claim(
     ),
     small=Plan(
         arms=(Arm("towers", lambda: net(16, 2)), Arm("half", lambda: net(8, 1))),
-        data="cifar-10", train=5000, test=5000, epochs=6, rates=(0.01, 0.03, 0.1), seeds=10,
+        data="cifar-10", train=5000, validation=2000, test=5000, epochs=6, rates=(0.01, 0.03, 0.1), seeds=10,
     ),
     paper=Plan(
         arms=(Arm("towers", lambda: models.build("alexnet", variant="paper")), Arm("half", half_alexnet)),

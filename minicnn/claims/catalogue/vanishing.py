@@ -79,8 +79,8 @@ CLAIM = Claim(
     comparisons=(
         more("relu", "sigmoid", 100, "ReLU lets 100 times more of the gradient through than sigmoid"),
         more("relu", "tanh", 100, "ReLU lets 100 times more of the gradient through than tanh"),
-        more("sigmoid-skip", "sigmoid", 100, "skip connections let 100 times more through"),
-        more("sigmoid-bn", "sigmoid", 100, "batch norm lets 100 times more through"),
+        more("sigmoid-skip", "sigmoid", 100, "skip connections let 100 times more through than sigmoid alone"),
+        more("sigmoid-bn", "sigmoid", 100, "batch norm lets 100 times more through than sigmoid alone"),
     ),
     small=Plan(arms=arms(12, 1), data="digits", train=64, epochs=0, rates=(0.0,), measure=measure, seeds=10),
     paper=Plan(arms=arms(54, 3), data="cifar-10", train=64, epochs=0, rates=(0.0,), measure=measure, seeds=20),
