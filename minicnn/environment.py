@@ -22,11 +22,9 @@ def environment(device: str = "cpu") -> dict:
 
     import threadpoolctl
 
-    blas = [
-        f"{lib['internal_api']} {lib['version']}, {lib['num_threads']} thread{'s' * (lib['num_threads'] != 1)}"
-        for lib in threadpoolctl.threadpool_info()
-        if lib["user_api"] == "blas"
-    ]
+    # without the number of its threads, which changes with the first product
+    libraries = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+    blas = [f"{lib['internal_api']} {lib['version']}" for lib in libraries]
     return {
         "minicnn": minicnn.__version__,
         "python": platform.python_version(),
