@@ -154,6 +154,76 @@ def test_the_field_in_a_larger_map_holds_the_pixels_that_have_a_gradient(name, p
         assert end - start <= past - first + 2.5 * coarse
 
 
+class Moved(nn.Module):
+    """Maps that other code moves about: `how` gets the maps and the two weights of ones, and gives maps again."""
+
+    def __init__(self, how):
+        self.how = how
+        self.first, self.second = nn.Parameter(np.ones((2, 8))), nn.Parameter(np.ones((8, 2)))
+
+    def forward(self, x):
+        return self.how(x, self.first, self.second)
+
+
+def channels_last(x, first, second):
+    """ConvNeXt's block: the channels are mixed as the last axis, between two transpositions."""
+    x = ops.matmul(ops.matmul(ops.transpose(x, axes=(0, 2, 3, 1)), first), second)
+    return ops.transpose(x, axes=(0, 3, 1, 2))
+
+
+def turned(x, first, second):
+    return ops.transpose(x, axes=(0, 1, 3, 2))
+
+
+def signals(x, first, second):
+    """Rows become images of their own channels, and come back."""
+    N, C, H, W = x.shape
+    return ops.reshape(ops.reshape(x, shape=(N, C, H, 1, W)), shape=(N, C, H, W))
+
+
+@pytest.mark.parametrize("how", [channels_last, signals])
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (3, 1)])
+def test_the_field_follows_axes_that_move(how, place):
+    net = positive(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), Moved(how), nn.Conv2d(2, 1, (3, 5), stride=2)))
+    last = inspect.summary(net, (1, 21, 23)).layers[-1]
+    top, left = (o + i * s for o, i, s in zip(last.offset, place, last.total_stride))
+    assert see(net, (1, 21, 23), place) == (max(0, top), max(0, left), top + last.field[0] - 1,
+                                            left + last.field[1] - 1)  # fmt: skip
+
+
+def windows(x, first, second):
+    """Swin's windows: each pixel of a window sees all of it, and it alone."""
+    N, C, H, W = x.shape
+    x = ops.reshape(ops.transpose(x, axes=(0, 2, 3, 1)), shape=(N, H // 4, 4, W // 4, 4, C))
+    x = ops.reshape(ops.transpose(x, axes=(0, 1, 3, 2, 4, 5)), shape=(-1, 16, C))
+    x = ops.matmul(ops.matmul(x, ops.transpose(x, axes=(0, 2, 1))), x)
+    x = ops.transpose(ops.reshape(x, shape=(N, H // 4, W // 4, 4, 4, C)), axes=(0, 1, 3, 2, 4, 5))
+    return ops.transpose(ops.reshape(x, shape=(N, H, W, C)), axes=(0, 3, 1, 2))
+
+
+def rolled(x, first, second):
+    return ops.concat(x[:, :, 3:], x[:, :, :3], axis=2)
+
+
+def tokens(x, first, second):
+    """A vision transformer's: every pixel sees every other."""
+    N, C, H, W = x.shape
+    x = ops.transpose(ops.reshape(x, shape=(N, C, H * W)), axes=(0, 2, 1))
+    x = ops.matmul(ops.matmul(x, ops.transpose(x, axes=(0, 2, 1))), x)
+    return ops.reshape(ops.transpose(x, axes=(0, 2, 1)), shape=(N, C, H, W))
+
+
+@pytest.mark.parametrize("how", [turned, windows, rolled, tokens])
+@pytest.mark.parametrize("place", [(0, 0), (3, 5), (7, 2)])
+def test_the_field_holds_all_pixels_that_have_a_gradient_where_axes_are_mixed(how, place):
+    net = positive(nn.Sequential(nn.Conv2d(1, 2, 3, 2, padding=1), Moved(how), nn.Conv2d(2, 1, 3, padding=1)))
+    last = inspect.summary(net, (1, 16, 16)).layers[-1].name
+    rows, columns = inspect.box(net, (1, 16, 16), last, *place)
+    top, left, bottom, right = see(net, (1, 16, 16), place)
+    assert rows[0] <= top <= bottom < rows[1]
+    assert columns[0] <= left <= right < columns[1]
+
+
 @pytest.mark.parametrize("norm", [nn.InstanceNorm2d(2), nn.GroupNorm(1, 2), nn.LayerNorm((2, 7, 7))])
 def test_the_statistics_of_an_image_see_all_of_it_and_move_no_window(norm):
     net = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), norm)

@@ -52,9 +52,9 @@ def summary(model: Module, input_shape: tuple[int, ...]) -> Summary:
             blocks[name] = Layer(name, kind, shape, None, None, 1, 0, 0, 0, 0, 0, *sight)
         if is_block and not holds:
             return
-        size, before = math.prod(shape), inputs[0]
-        peak = max(peak, size + math.prod(before.shape[1:]))
-        macs = module.macs(output.shape[1:])
+        size, before = output.size, inputs[0]              # the first axis has the image, or its tokens
+        peak = max(peak, size + before.size)
+        macs = module.macs(output.shape[1:]) * output.shape[0]
         reshaped = output.size == before.size and output.ndim != before.ndim
         looks = macs or (output.data.fields != before.data.fields and not reshaped)
         layers.append(Layer(name, kind, shape, *_window(module), fresh(module, Parameter), fresh(module, Buffer), macs,

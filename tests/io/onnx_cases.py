@@ -29,7 +29,8 @@ OPERATORS = """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
     ReduceSumSquare Dropout Identity Constant ConstantOfShape Shape Gather Cast Expand Resize Upsample
     InstanceNormalization LayerNormalization GroupNormalization DepthToSpace SpaceToDepth ConvTranspose Size Erf
-    Reciprocal Celu Softsign Swish Greater GreaterOrEqual Less LessOrEqual Equal And Or Not Where Sign
+    Reciprocal Celu Softsign Swish Greater GreaterOrEqual Less LessOrEqual Equal And Or Not Where Sign Einsum GatherND
+    ScatterND
 """.split()  # noqa: SIM905 - easier to read than a list of strings
 
 MASKS = ("Equal", "And", "Or", "Not", "Where")

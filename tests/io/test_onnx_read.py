@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn import Tensor, nn, no_grad
+from minicnn import Tensor, inspect, nn, no_grad
 from minicnn.io import onnx as onnx_io
 from minicnn.io.onnx.read import build
 
@@ -239,6 +239,17 @@ def test_an_image_size_that_the_file_leaves_open(tmp_path):
     assert net(Tensor(drawn(2, 3, 10, 12))).shape == (2, 3, 1, 1)
     with pytest.raises(ValueError, match=r"takes images of 3×.×., not of 1×10×12"):
         onnx_io.load(tmp_path / "net.onnx", (1, 10, 12))
+
+
+def test_the_products_of_tokens_are_counted(tmp_path):
+    """A matrix product of each pixel's channels, a linear layer of as many rows, and q·kᵀ: by their closed forms."""
+    nodes = [node("Reshape", ["x", "rows"], ["a"]), node("Transpose", ["a"], ["tokens"], perm=[0, 2, 1]),
+             node("MatMul", ["tokens", "w"], ["b"]), node("Reshape", ["b", "flat"], ["c"]),
+             node("Gemm", ["c", "v"], ["d"]), node("Reshape", ["d", "back"], ["e"]),
+             node("Transpose", ["e"], ["f"], perm=[0, 2, 1]), node("MatMul", ["e", "f"], ["y"])]  # fmt: skip
+    net = loaded(tmp_path, nodes, {"w": drawn(3, 5), "v": drawn(5, 4), "rows": np.array([0, 3, 64]),
+                                   "flat": np.array([-1, 5]), "back": np.array([-1, 64, 4])})  # fmt: skip
+    assert inspect.summary(net, (3, 8, 8)).totals["macs"] == 64 * 3 * 5 + 64 * 5 * 4 + 64 * 4 * 64
 
 
 def test_masks_of_the_image(tmp_path):

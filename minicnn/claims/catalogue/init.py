@@ -18,7 +18,7 @@ DRAWN = {
 
 
 def net(kind, layers=30, width=16, C=1):
-    """Convolutions of 5×5 and 3×3 with stride 2, then `layers` − 2 of 1×1 on 7×7 maps (8×8 in color), a linear layer."""
+    """Convolutions of 5×5 and 3×3 with stride 2, then `layers` − 2 of 1×1 on maps of 7×7 or 8×8, a linear layer."""
     side = 7 if C == 1 else 8                              # of a digit, and of a photo of CIFAR-10
     convs = [Conv2d(C, width, 5, stride=2, padding=2), Conv2d(width, width, 3, stride=2, padding=1),
              *(Conv2d(width, width, 1) for _ in range(layers - 2))]  # fmt: skip

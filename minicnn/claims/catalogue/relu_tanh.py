@@ -42,8 +42,8 @@ CLAIM = Claim(
     ),
     meaning={
         "holds": "Tanh needs at least half of the claimed six times as long.",
-        "does not hold": "ReLU is not three times as fast here; below 1 it is even slower. Tanh has good initial weights "
-                         "and a learning rate of its own.",
+        "does not hold": "ReLU is not three times as fast here; below 1 it is even slower. Tanh has good initial "
+                         "weights and a learning rate of its own.",
         "this size cannot tell": "The factor is too near to three, or too many trainings did not reach 25 %.",
     },
     doubt="The paper's own size with a factor of three or more: on 50,000 images 25 % is not reached by heart.",

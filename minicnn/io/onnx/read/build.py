@@ -134,6 +134,8 @@ class Builder:
             self._charge(array.size * array.itemsize)
             return [self.constant(array, node.outputs[0], given)] if node.outputs else []
         if node.op not in self.readers:
+            if node.op in FOLDED:
+                raise ValueError("this operator is read of constants only, and an input depends on the images")
             raise ValueError("this operator is not read; docs/onnx.md lists those that are")
         _check_inputs(self.readers[node.op], 2, given)
         made = self.readers[node.op](self, node, *given)

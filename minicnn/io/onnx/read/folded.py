@@ -103,6 +103,21 @@ def _where(node: Node, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarra
     return np.where(c, a, b)
 
 
+def _scatter_nd(node: Node, x: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A copy of x with other values at some places: the last axis of `places` holds the indices of each."""
+    known = places.shape[-1] if places.ndim else 0
+    if (node.attributes.get("reduction", "none") != "none" or places.dtype.kind not in "iu" or not 1 <= known <= x.ndim
+            or values.shape != (*places.shape[:-1], *x.shape[known:])):  # fmt: skip
+        raise ValueError(f"the places {list(places.shape)[:8]} and values {list(values.shape)[:8]} of a ScatterND do "
+                         f"not fit an array of shape {list(x.shape)[:8]}, or its reduction is not none")
+    sizes = np.array(x.shape[:known])
+    if places.size and not ((places >= -sizes) & (places < sizes)).all():
+        raise ValueError("a place of a ScatterND lies outside the array")
+    y = x.copy()
+    y[tuple(np.moveaxis(places, -1, 0))] = values
+    return y
+
+
 def _folded(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
     """Of one array or more, one after the other: Max, Min, Sum."""
     def computed(node: Node, *arrays: np.ndarray) -> np.ndarray:
@@ -126,5 +141,6 @@ FOLDED: dict[str, Callable[..., Any]] = {
     "Max": _folded(np.maximum), "Min": _folded(np.minimum), "Sum": _folded(np.add), "Mod": _mod, "Cast": _cast,
     "CastLike": lambda node, x, like: x.astype(like.dtype), "Constant": _constant,
     "ConstantOfShape": _constant_of_shape, "Range": _range, "Tile": _tile, "Where": _where,
+    "ScatterND": _scatter_nd,
 }  # fmt: skip
 """{operator: its function of the node and NumPy arrays}. Operators that only move values are read as ops."""

@@ -163,6 +163,19 @@ def gather(g: Builder, node: Node, x: Value, places: Value) -> Value:
     return _reshaped(g, rows, (*x.shape[:axis], *where.shape, *x.shape[axis + 1 :]))
 
 
+def gather_nd(g: Builder, node: Node, x: Value, places: Value) -> Value:
+    """GatherND by constant places: the last axis of `places` holds the indices of each."""
+    where = g.array(places, "the places (indices)")
+    if where.dtype.kind not in "iu" or not where.ndim or not 1 <= where.shape[-1] <= x.ndim:
+        raise ValueError(f"places (indices) of shape {list(where.shape)[:8]} do not index {list(x.shape)[:8]}")
+    if node.integer("batch_dims", 0):
+        raise ValueError("batch_dims is read as 0 only")
+    sizes = np.array(x.shape[: where.shape[-1]])
+    if where.size and not ((where >= -sizes) & (where < sizes)).all():
+        raise ValueError(f"a place (index) lies outside the shape {list(x.shape)[:8]}")
+    return g.call("getitem", x, index=tuple(np.moveaxis(where, -1, 0).astype(np.int64)))
+
+
 def _permuted(places: np.ndarray, size: int) -> list[int] | None:
     """The axes of `places` from the slowest to the fastest, if they are all places of a permuted array in memory.
 

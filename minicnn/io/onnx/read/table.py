@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from minicnn.io.onnx.read import elementwise, layers, shapes, windows
+from minicnn.io.onnx.read.einsum import einsum
 from minicnn.io.onnx.read.folded import FOLDED
 
 UNARY = {"Neg": "negative", "Abs": "abs", "Exp": "exp", "Log": "log", "Sqrt": "sqrt", "Erf": "erf", "Relu": "relu",
@@ -61,6 +62,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "ConvTranspose": layers.conv_transpose,
     "Gemm": layers.gemm,
     "MatMul": layers.matmul,
+    "Einsum": einsum,
     "BatchNormalization": layers.batch_norm,
     "InstanceNormalization": layers.instance_norm,
     "GroupNormalization": layers.group_norm,
@@ -85,6 +87,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "Split": shapes.split,
     "Slice": shapes.slice_,
     "Gather": shapes.gather,
+    "GatherND": shapes.gather_nd,
     "Expand": shapes.expand,
     "Tile": shapes.tile,
     "Pad": shapes.pad,
