@@ -184,6 +184,9 @@ def model_path(run: Path) -> Path:
 
     if str(run).partition(":")[0] in models.names():
         raise console.UsageError(f"{run} is a net without weights: name a run folder or a model file")
+    if ".py::" in str(run):
+        raise console.UsageError(f"{run} is code, and this command needs a file with weights: write your trained net "
+                                 "with minicnn.io.onnx.save, and name that file")
     raise FileNotFoundError(f"there is no model file {run}: train one with `minicnn train digits`")
 
 

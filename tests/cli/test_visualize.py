@@ -116,6 +116,7 @@ def test_what_is_refused(call, tmp_path, options, code, words):
     ("net.safetensors", "text.png", 1, "text.png is not a picture in a format that minicnn reads"),
     ("net.safetensors", "nothing.png", 1, "nothing.png"),
     ("resnet20", "noise.png", 2, "resnet20 is a net without weights: name a run folder or a model file"),
+    ("mine.py::Net", "noise.png", 2, "mine.py::Net is code, and this command needs a file with weights"),
     ("nothing.safetensors", "noise.png", 1, "there is no model file nothing.safetensors"),
     ("newer.safetensors", "noise.png", 1, "has format 99, and this minicnn reads format"),
 ])  # fmt: skip
