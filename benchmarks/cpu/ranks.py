@@ -5,7 +5,8 @@
 Weak scaling: --batch images on each rank, which has one thread. CPU time (time.process_time) does not count other
 processes, so it can be compared on a machine that is not idle. A rank that waits in MPI uses the processor, though, and
 on a busy machine it waits for a rank that is not running; so that time has a column of its own. Efficiency is the CPU
-time of a step of one process without MPI, divided by that of a rank outside MPI's waits. The table is Markdown.
+time of a step without MPI, divided by that of a rank outside MPI's waits: of one process alone, and of as many
+processes side by side, which share the machine's memory as the ranks do and send nothing. The table is Markdown.
 """
 
 from __future__ import annotations
@@ -47,19 +48,25 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.member:
         return member(args)
-    sizes = [0, *map(int, args.sizes.split(","))]
-    rounds = [{size: start(size, args) for size in sizes[:: -1 if turn % 2 else 1]} for turn in range(args.rounds)]
-    found = {size: {**rounds[-1][size], "cpu": median(r[size]["cpu"] for r in rounds),
-                    "wait": median(r[size]["wait"] for r in rounds)} for size in sizes}  # fmt: skip
-    # of each round: a machine that is slow for a minute is slow for all
-    efficiency = {size: median(r[0]["cpu"] / r[size]["cpu"] for r in rounds) for size in sizes}
+    sizes = [int(size) for size in args.sizes.split(",")]
+    cases = [(0, 1), *((0, size) for size in sizes if size > 1), *((size, size) for size in sizes)]
+    rounds = [{case: start(*case, args) for case in cases[:: -1 if turn % 2 else 1]} for turn in range(args.rounds)]
+    found = {case: {**rounds[-1][case], "cpu": median(r[case]["cpu"] for r in rounds),
+                    "wait": median(r[case]["wait"] for r in rounds)} for case in cases}  # fmt: skip
+
+    def efficiency(case: tuple[int, int], processes: int) -> str:
+        # of each round: a machine that is slow for a minute is slow for all
+        return f"{100 * median(r[0, processes]['cpu'] / r[case]['cpu'] for r in rounds):.1f} %"
+
     print(f"{args.net}, {args.batch} images a rank, one thread a rank: milliseconds of CPU time a step, median of "
           f"{args.rounds} rounds\n")
-    print("| ranks | computing | efficiency | in MPI's waits | buckets |\n| ---: | ---: | ---: | ---: | ---: |")
-    for size, row in found.items():
-        print(f"| {size or 'no MPI'} | {row['cpu']:.1f} | {100 * efficiency[size]:.1f} % | {row['wait']:.1f} | "
-              f"{row['buckets']} |")  # fmt: skip
-    for size, row in found.items():
+    print("| | computing | of one alone | of as many without MPI | in MPI's waits | buckets |\n"
+          "| --- | ---: | ---: | ---: | ---: | ---: |")  # fmt: skip
+    for (size, count), row in found.items():
+        name = f"{count} rank{'s' * (count > 1)}" if size else "no MPI" + f", {count} side by side" * (count > 1)
+        print(f"| {name} | {row['cpu']:.1f} | {efficiency((size, count), 1)} | {efficiency((size, count), count)} | "
+              f"{row['wait']:.1f} | {row['buckets']} |")  # fmt: skip
+    for (size, _), row in found.items():
         if size > 1:
             told = ", ".join(f"{int(n):,} B {us:.1f} µs" for n, us in row["allreduce"].items())
             print(f"\nAll-reduce of {size} ranks, best: {told}")
@@ -72,16 +79,20 @@ def mpiexec() -> str | None:
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
-def start(size: int, args: argparse.Namespace) -> dict:
-    """The measurements of rank 0 of `size` ranks; of a process without mpiexec if size is 0."""
+def start(size: int, count: int, args: argparse.Namespace) -> dict:
+    """The measurements of rank 0 of `size` ranks; where size is 0 of one of `count` processes without MPI."""
     launcher = mpiexec()
     if size and launcher is None:
         raise SystemExit('mpiexec is not installed: pip install "minicnn-numpy[mpi]"')
     words = [sys.executable, "-m", "benchmarks.cpu.ranks", "--member", "--net", args.net, "--batch", str(args.batch),
              "--steps", str(args.steps)]  # fmt: skip
-    done = subprocess.run([launcher, "-n", str(size), *words] if size else words, stdout=subprocess.PIPE, text=True,
-                          check=True, env={**os.environ, "MINICNN_NUM_THREADS": "1"})  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
+    command = [str(launcher), "-n", str(size), *words] if size else words
+    begun = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, "MINICNN_NUM_THREADS": "1"}) for _ in range(1 if size else count)]
+    told = [process.communicate()[0] for process in begun]
+    if any(process.returncode for process in begun):
+        raise SystemExit(f"error: {' '.join(command)} failed")
+    return json.loads(told[0].splitlines()[-1])
 
 
 def member(args: argparse.Namespace) -> None:

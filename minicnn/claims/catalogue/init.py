@@ -29,7 +29,7 @@ def net(kind, layers=30, width=16, C=1):
 
 def worse(kind, words):
     """A net with these weights has a larger training error than one with He's."""
-    return Comparison(words, (kind, "train_error"), ("he", "train_error"), at_least=10.0, interval="bootstrap")
+    return Comparison(words, (kind, "train_error"), ("he", "train_error"), at_least=10.0)
 
 
 CLAIM = Claim(
