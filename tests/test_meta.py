@@ -213,8 +213,21 @@ def tokens(x, first, second):
     return ops.reshape(ops.transpose(x, axes=(0, 2, 1)), shape=(N, C, H, W))
 
 
-@pytest.mark.parametrize("how", [turned, windows, rolled, tokens])
-@pytest.mark.parametrize("place", [(0, 0), (3, 5), (7, 2)])
+def squared(x, first, second):
+    """Row i of the maps and column j meet in pixel (i, j)."""
+    return ops.matmul(x, x)
+
+
+def with_its_mirror(x, first, second):
+    return x + ops.transpose(x, axes=(0, 1, 3, 2))
+
+
+def last_ones(x, first, second):
+    return x[:, :, -6:, -7:-1]
+
+
+@pytest.mark.parametrize("how", [turned, windows, rolled, tokens, squared, with_its_mirror, last_ones])
+@pytest.mark.parametrize("place", [(0, 0), (3, 5), (5, 2)])
 def test_the_field_holds_all_pixels_that_have_a_gradient_where_axes_are_mixed(how, place):
     net = positive(nn.Sequential(nn.Conv2d(1, 2, 3, 2, padding=1), Moved(how), nn.Conv2d(2, 1, 3, padding=1)))
     last = inspect.summary(net, (1, 16, 16)).layers[-1].name
