@@ -94,8 +94,10 @@ def _intervals(ax: Any, claim: Claim, result: Mapping[str, Any]) -> None:
     if all(comparison.ratio for comparison in claim.comparisons):
         ax.set_xscale("log")
         low, high = ax.get_xlim()
-        if high < 100 * low:                               # 3 and not 3·10⁰
+        if high < 100 * low:                               # 3 and not 3·10⁰, with room between the numbers
+            ticks = [m * 10.0**k for k in range(-6, 7) for m in (1, 2, 3, 5)]
+            ax.set_xticks([tick for tick in ticks if low <= tick <= high])
+            ax.minorticks_off()
             ax.xaxis.set_major_formatter(lambda x, place: f"{x:g}")
-            ax.xaxis.set_minor_formatter(lambda x, place: f"{x:g}")
     ax.grid(axis="x", alpha=0.3)
     ax.set_title("difference or ratio, for each comparison", fontsize=9)
