@@ -26,7 +26,7 @@ NUMBERS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 2**15, 2**31 - 1, 2**40, 2
 
 
 def seeds():
-    """Valid files: nets of the zoo, and one with the arithmetic of shapes, resizing, padding and splitting."""
+    """Valid files: nets of the zoo, one with the arithmetic of shapes, resizing and padding, one of places."""
     found = []
     for name, options in (("lenet5", {}), ("resnet20", {}), ("squeezenet1_1", {"width": 0.125})):
         seed(0)
@@ -34,7 +34,7 @@ def seeds():
         net, shape = models.build(name, **known).eval(), (1, 28, 28) if name == "lenet5" else (3, 32, 32)
         about = Description(name, known, list("abcd"), list(shape), [0.5] * shape[0], [0.5] * shape[0])
         found.append(onnx_io.content(net, about)[0])
-    return [*found, odds()]
+    return [*found, odds(), places()]
 
 
 def odds():
@@ -59,6 +59,25 @@ def odds():
                numpy_helper.from_array(np.array(0), "zero"), ints("zero1", 0), ints("one", 1), ints("big", 100),
                ints("axes", 2), ints("parts", 1, 2), ints("minus", -1), ints("ws", 1800, 4)]  # fmt: skip
     graph = helper.make_graph(nodes, "odds", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 6, 6])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], arrays)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def places():
+    """A net of sums over letters, and of values that are read and written at places."""
+    node = helper.make_node
+    nodes = [
+        node("ScatterND", ["zeros", "cells", "ones"], ["mask"]), node("Add", ["x", "mask"], ["a"]),
+        node("Einsum", ["a", "w"], ["b"], equation="nchw,cd->ndhw"), node("Einsum", ["b"], ["c"], equation="ncii->nci"),
+        node("Einsum", ["c", "c", "v"], ["d"], equation="...ij,...kj,jo->...iko"),
+        node("Transpose", ["d"], ["e"], perm=[1, 2, 3, 0]), node("GatherND", ["e", "pairs"], ["f"]),
+        node("Transpose", ["f"], ["y"], perm=[2, 0, 1]),
+    ]  # fmt: skip
+    floats = {"zeros": np.zeros((6, 6)), "ones": np.ones(2), "w": np.ones((3, 2)), "v": np.ones((6, 4))}
+    arrays = [numpy_helper.from_array(a.astype(np.float32), name) for name, a in floats.items()]
+    arrays += [numpy_helper.from_array(np.array(v), k) for k, v in
+               {"cells": [[0, 1], [5, -6]], "pairs": [[0, 1], [1, 1], [1, 0]]}.items()]  # fmt: skip
+    graph = helper.make_graph(nodes, "places", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 6, 6])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], arrays)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
 

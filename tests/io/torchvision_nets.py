@@ -22,7 +22,7 @@ ONE_OF_EACH = """
     mobilenet_v2 mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnext50_32x4d shufflenet_v2_x0_5
     squeezenet1_0 swin_t swin_v2_t vgg11_bn vit_b_32 wide_resnet50_2
 """.split()  # noqa: SIM905 - easier to read than a list of strings
-SIDES = {"inception_v3": 299, "swin_v2_t": 256}
+SIDES = {"inception_v3": 299, "swin_v2_t": 256, "efficientnet_v2_s": 384}
 WORST = 1e-5
 
 
