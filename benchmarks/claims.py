@@ -1,6 +1,7 @@
 """What each claim costs: the CPU seconds of its small size, estimated from three short trainings of an arm.
 
     python -m benchmarks.claims [CLAIM …]
+    python -m benchmarks.claims --from docs/claims         what the saved runs of the first series took, not estimated
 
 writes minicnn/claims/costs.json, which `minicnn claim list` shows. Trainings of N images for one epoch, N for two, and
 2·N for one give the cost of an image in an epoch, of an image that is evaluated, and of the rest, such as building the
@@ -13,6 +14,7 @@ import json
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -71,8 +73,12 @@ def main(names: list[str]) -> None:
     set_num_threads(1)
     threadpool_limits(1, user_api="blas")
     known = json.loads(COSTS.read_bytes())["core_seconds"]
-    for name in names or NAMES:
-        known[name] = round(of_claim(name))
+    saved = Path(names[1]) if names[:1] == ["--from"] else None
+    for name in NAMES if saved else names or NAMES:
+        if saved:
+            known[name] = json.loads((saved / f"{name}-small.json").read_bytes())[0]["cpu_seconds"]
+        else:
+            known[name] = round(of_claim(name))
         print(f"{name}: {Experiment(name, Setup()).trainings} trainings, {known[name]} CPU seconds", flush=True)
         ordered = {each: known[each] for each in NAMES if each in known}
         atomic.write(COSTS, (json.dumps({"core_seconds": ordered}, indent=1) + "\n").encode())
