@@ -80,7 +80,7 @@ class Graph(Module):
         self.arrays = {name: _array(*made) for name, made in graph["arrays"].items()}
         self.steps = tuple(graph["steps"])
         self._last = _last_uses(graph)
-        self._macs = 0
+        self._macs = self._images = 0
 
     def members(self) -> Iterator[tuple[str, Tensor | Module]]:
         """The layers and arrays, under their own names."""
@@ -102,8 +102,8 @@ class Graph(Module):
             raise ValueError(f"this graph takes {len(self.inputs)} inputs ({', '.join(self.inputs)}), not "
                              f"{len(inputs)}")
         values: dict[str, Any] = {**self.arrays, **dict(zip(self.inputs, inputs))}
-        self._macs = 0
         N = len(inputs[0]) if inputs and inputs[0].ndim else 1
+        self._macs, self._images = 0, N
         for step, last in zip(self.steps, self._last):
             values[step["to"]] = self._do(step, values, N)
             for name in last:
@@ -112,8 +112,8 @@ class Graph(Module):
         return found if len(found) != 1 else found[0]
 
     def macs(self, output_shape: tuple[int, ...]) -> int:
-        """The multiply-adds of the matrix products that no layer does, in the last call."""
-        return self._macs
+        """The multiply-adds of the matrix products that no layer does, for one image of the last call."""
+        return self._macs // max(1, self._images)
 
     def _do(self, step: dict[str, Any], values: dict[str, Any], N: int) -> Tensor:
         args = [values[a] if isinstance(a, str) else a for a in step["of"]]
@@ -122,7 +122,7 @@ class Graph(Module):
                 return self.layers[step["layer"]](*args)
             y = op_names()[step["op"]](*args, **read_settings(step["op"], step.get("with", {}), N))
             if step["op"] == "matmul":
-                self._macs += y.size // N * args[0].shape[-1]
+                self._macs += y.size * args[0].shape[-1]
         except ODD as problem:
             raise ValueError(f"{step['to']} = {step.get('op', step.get('layer'))}(…): {problem}") from None
         if y.device == "meta" and y.size > MAX_VALUES:

@@ -1,8 +1,5 @@
 """Nets that PyTorch exported, by its older and by its newer exporter: the net that is read gives PyTorch's outputs."""
 
-import io
-import warnings
-
 import numpy as np
 import pytest
 
@@ -12,25 +9,7 @@ from minicnn.io import onnx as onnx_io
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx")
 
-from tests.io.torch_nets import NETS  # noqa: E402
-
-SIDE = 32
-
-
-def exported(net, path, dynamo, batch):
-    """Write the net to `path`. batch: 1 for a fixed batch of one image, 0 for a free one."""
-    x = torch.zeros(batch or 2, 3, SIDE, SIDE)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        if dynamo:
-            free = None if batch else ({0: torch.export.Dim("N")},)
-            program = torch.onnx.export(net, (x,), dynamo=True, dynamic_shapes=free, verbose=False)
-            program.save(str(path), external_data=True)
-        else:
-            free = None if batch else {"image": {0: "N"}}
-            written = io.BytesIO()
-            torch.onnx.export(net, (x,), written, dynamo=False, input_names=["image"], dynamic_axes=free)
-            path.write_bytes(written.getvalue())
+from tests.io.torch_nets import NETS, SIDE, exported  # noqa: E402
 
 
 @pytest.mark.slow

@@ -250,6 +250,7 @@ def test_the_products_of_tokens_are_counted(tmp_path):
     net = loaded(tmp_path, nodes, {"w": drawn(3, 5), "v": drawn(5, 4), "rows": np.array([0, 3, 64]),
                                    "flat": np.array([-1, 5]), "back": np.array([-1, 64, 4])})  # fmt: skip
     assert inspect.summary(net, (3, 8, 8)).totals["macs"] == 64 * 3 * 5 + 64 * 5 * 4 + 64 * 4 * 64
+    assert net(Tensor(np.zeros((0, 3, 8, 8), np.float32))).shape == (0, 64, 64)
 
 
 def test_masks_of_the_image(tmp_path):

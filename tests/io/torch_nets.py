@@ -1,11 +1,33 @@
 """Small nets in PyTorch, written as torchvision writes its own: blocks, shuffles, attention to channels, shapes.
 
-They exist to be exported by PyTorch. Each ends in ten scores.
+They exist to be exported by PyTorch, by `exported`. Each ends in ten scores.
 """
+
+import io
+import warnings
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import nn
+
+SIDE = 32
+"""The side of their images."""
+
+
+def exported(net, path, dynamo, batch, side=SIDE):
+    """Write the net to `path`. batch: 1 for a fixed batch of one image, 0 for a free one."""
+    x = torch.zeros(batch or 2, 3, side, side)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            free = None if batch else ({0: torch.export.Dim("N")},)
+            program = torch.onnx.export(net, (x,), dynamo=True, dynamic_shapes=free, verbose=False)
+            program.save(str(path), external_data=True)
+        else:
+            free = None if batch else {"image": {0: "N"}}
+            written = io.BytesIO()
+            torch.onnx.export(net, (x,), written, dynamo=False, input_names=["image"], dynamic_axes=free)
+            path.write_bytes(written.getvalue())
 
 
 def conv_norm(i, o, k=3, stride=1, groups=1, act=nn.ReLU):
@@ -178,6 +200,32 @@ class Masked(nn.Module):
         return self.head(x.masked_fill(x == 0, 1.0) + torch.where(x < x.mean((2, 3), keepdim=True), 0.5, x))
 
 
+class Windows(nn.Module):
+    """Attention within shifted windows, as Swin and MaxViT write it: masks, biases by place, products by letters."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm, self.qkv = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8), nn.Linear(8, 24)
+        self.bias, self.mlp, self.head = nn.Parameter(torch.randn(98)), nn.Linear(8, 8), nn.Linear(8, 10)
+        rows, columns = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+        at = torch.stack([rows.flatten(), columns.flatten()])
+        apart = at[:, :, None] - at[:, None] + 3
+        self.register_buffer("places", apart[0] * 7 + apart[1])
+
+    def forward(self, x):
+        x = self.patches(x).permute(0, 2, 3, 1)                              # (N, 8, 8, C)
+        y = torch.roll(self.norm(x), (-2, -2), (1, 2))
+        N, H, W, C = y.shape
+        y = y.view(N, H // 4, 4, W // 4, 4, C).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, C)
+        q, k, v = self.qkv(y).view(-1, 16, 3, 2, C // 2).permute(2, 0, 3, 1, 4)
+        mask = x.new_zeros(16, 16)
+        mask[:8, 8:] = -4.0
+        scores = torch.einsum("bhid,bhjd->bhij", q, k) + self.bias.view(49, 2)[self.places].permute(2, 0, 1) + mask
+        y = torch.einsum("bhij,bhjd->bihd", scores.softmax(-1), v).reshape(-1, H // 4, W // 4, 4, 4, C)
+        y = torch.roll(y.permute(0, 1, 3, 2, 4, 5).reshape(N, H, W, C), (2, 2), (1, 2))
+        return self.head((x + F.gelu(self.mlp(y))).mean((1, 2)))
+
+
 def vgg():
     return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2, ceil_mode=True),
                          nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, ceil_mode=True),
@@ -187,4 +235,4 @@ def vgg():
 
 NETS = {"resnet": resnet, "mobilenet": mobilenet, "efficientnet": efficientnet, "shufflenet": shufflenet,
         "densenet": densenet, "convnext": convnext, "unet": Up, "odds": Odds, "masked": Masked,
-        "vgg": vgg}
+        "windows": Windows, "vgg": vgg}

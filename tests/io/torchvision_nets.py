@@ -9,7 +9,6 @@ must agree to 1e-5 of the largest, and the multiply-adds with the published numb
 
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +59,11 @@ def made(name):
 
 def compared(net, images, scores, published, newer):
     """(a line of the table, whether all agrees)"""
-    import torch
+    from tests.io.torch_nets import exported
 
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = Path(folder) / "net.onnx"
-        torch.onnx.export(net, (images[:1],), str(path), dynamo=newer, **({} if newer else {"opset_version": 17}))
-        read = onnx_io.load(path).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        exported(net, Path(folder) / "net.onnx", newer, batch=1, side=images.shape[-1])
+        read = onnx_io.load(Path(folder) / "net.onnx").eval()
     with no_grad():
         found = read(Tensor(images.numpy())).numpy()       # two images, by a file that was made for one
     error = np.abs(found - scores).max() / np.abs(scores).max()
