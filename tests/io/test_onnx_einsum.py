@@ -98,8 +98,9 @@ def test_a_mask_that_is_scattered_together(tmp_path):
     zeros = zeros.copy()
     zeros[0, 1], zeros[3, 0] = 5, 7
     np.testing.assert_array_equal(net(Tensor(x)).numpy(), x + zeros)
-    for wrong, said in (({"ones": np.ones(3, np.float32)}, "do not fit an array of shape [4, 4]"),
-                        ({"places": places + 1}, "lies outside the array")):  # fmt: skip
+    for wrong, said in (({"ones": np.ones(3, np.float32)}, "values of shape [3] do not fit places of shape [2, 2]"),
+                        ({"places": places + 1}, "a place (index) lies outside the shape [4, 4]"),
+                        ({"places": np.zeros((2, 3), np.int64)}, "of shape [2, 3] do not index [4, 4]")):  # fmt: skip
         assert said in refused(tmp_path, nodes, {**arrays, **wrong}, shape=("N", 3, 4, 4))
 
 

@@ -105,17 +105,24 @@ def _where(node: Node, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarra
 
 def _scatter_nd(node: Node, x: np.ndarray, places: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A copy of x with other values at some places: the last axis of `places` holds the indices of each."""
-    known = places.shape[-1] if places.ndim else 0
-    if (node.attributes.get("reduction", "none") != "none" or places.dtype.kind not in "iu" or not 1 <= known <= x.ndim
-            or values.shape != (*places.shape[:-1], *x.shape[known:])):  # fmt: skip
-        raise ValueError(f"the places {list(places.shape)[:8]} and values {list(values.shape)[:8]} of a ScatterND do "
-                         f"not fit an array of shape {list(x.shape)[:8]}, or its reduction is not none")
-    sizes = np.array(x.shape[:known])
-    if places.size and not ((places >= -sizes) & (places < sizes)).all():
-        raise ValueError("a place of a ScatterND lies outside the array")
+    node.one_of("reduction", "none", ("none",))
+    at = index_of(places, x.shape)
+    if values.shape != (*places.shape[:-1], *x.shape[len(at) :]):
+        raise ValueError(f"values of shape {list(values.shape)[:8]} do not fit places of shape "
+                         f"{list(places.shape)[:8]} in an array of shape {list(x.shape)[:8]}")
     y = x.copy()
-    y[tuple(np.moveaxis(places, -1, 0))] = values
+    y[at] = values
     return y
+
+
+def index_of(places: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """The index of the places (indices) in an array of this shape: their last axis holds one number for each axis."""
+    if places.dtype.kind not in "iu" or not places.ndim or not 1 <= places.shape[-1] <= len(shape):
+        raise ValueError(f"places (indices) of shape {list(places.shape)[:8]} do not index {list(shape)[:8]}")
+    sizes = np.array(shape[: places.shape[-1]])
+    if places.size and not ((places >= -sizes) & (places < sizes)).all():
+        raise ValueError(f"a place (index) lies outside the shape {list(shape)[:8]}")
+    return tuple(np.moveaxis(places, -1, 0).astype(np.int64))
 
 
 def _folded(function: Callable[..., Any]) -> Callable[..., np.ndarray]:

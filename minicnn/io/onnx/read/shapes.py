@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.io.onnx.read.build import Builder, Value
+from minicnn.io.onnx.read.folded import index_of
 from minicnn.io.onnx.read.node import Node
 from minicnn.names import short
 
@@ -165,15 +166,9 @@ def gather(g: Builder, node: Node, x: Value, places: Value) -> Value:
 
 def gather_nd(g: Builder, node: Node, x: Value, places: Value) -> Value:
     """GatherND by constant places: the last axis of `places` holds the indices of each."""
-    where = g.array(places, "the places (indices)")
-    if where.dtype.kind not in "iu" or not where.ndim or not 1 <= where.shape[-1] <= x.ndim:
-        raise ValueError(f"places (indices) of shape {list(where.shape)[:8]} do not index {list(x.shape)[:8]}")
     if node.integer("batch_dims", 0):
         raise ValueError("batch_dims is read as 0 only")
-    sizes = np.array(x.shape[: where.shape[-1]])
-    if where.size and not ((where >= -sizes) & (where < sizes)).all():
-        raise ValueError(f"a place (index) lies outside the shape {list(x.shape)[:8]}")
-    return g.call("getitem", x, index=tuple(np.moveaxis(where, -1, 0).astype(np.int64)))
+    return g.call("getitem", x, index=index_of(g.array(places, "the places (indices)"), x.shape))
 
 
 def _permuted(places: np.ndarray, size: int) -> list[int] | None:
