@@ -28,6 +28,7 @@ EQUATIONS = [
     ("...hw->...wh", ()),
     ("n...,n...->n...", None),
     ("n...w,wo->n...o", (4, 2)),
+    ("...w,...wo->...o", (4, 4, 2)),                       # the shorter ellipsis stands for the last of the axes
     ("nchw , hwo -> nco", (4, 4, 2)),
     ("chwn,co", (3, 5)),                                   # no arrow: what is there once, in alphabetical order
 ]
@@ -88,9 +89,9 @@ def test_places_of_several_axes(tmp_path):
 
 
 def test_a_mask_that_is_scattered_together(tmp_path):
-    """As PyTorch exports Swin's masks: zeros, some of which are overwritten."""
+    """As PyTorch exports Swin's masks: zeros, some of which are overwritten in a copy."""
     nodes = [helper.make_node("ScatterND", ["zeros", "places", "ones"], ["mask"]),
-             helper.make_node("Add", ["x", "mask"], ["y"])]  # fmt: skip
+             helper.make_node("Add", ["x", "mask"], ["a"]), helper.make_node("Add", ["a", "zeros"], ["y"])]  # fmt: skip
     zeros, places, ones = np.zeros((4, 4), np.float32), np.array([[0, 1], [3, -4]]), np.array([5, 7], np.float32)
     arrays = {"zeros": zeros, "places": places, "ones": ones}
     net = loaded(tmp_path, nodes, arrays, shape=("N", 3, 4, 4))
