@@ -43,6 +43,7 @@ def made(name):
     from torchvision import models
 
     torch.manual_seed(0)
+    torch.backends.mha.set_fastpath_enabled(False)         # the older exporter does not know that operator
     settings = {"aux_logits": False, "init_weights": False} if name in ("googlenet", "inception_v3") else {}
     net = models.get_model(name, weights=None, **settings).eval()
     for module in net.modules():                           # statistics and heads that are not 0 and 1
